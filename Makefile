@@ -1,0 +1,69 @@
+# `make demo` and `make test` need Python 3.11+, pip and make; both create .venv themselves.
+# Options: PYTHON=python3.12 (used when .venv is created), WITH_TORCH=1, TORCH='torch>=2.11' (on a GPU machine).
+
+PYTHON ?= python3
+VENV ?= .venv
+# The CPU build where pip is offered one; elsewhere what the package index has for the platform.
+TORCH ?= torch==2.13.0
+# Hypothesis: the profile of `make test`, and the budget and seed of `make search` (a new seed every day).
+PROFILE ?= default
+SEARCH_EXAMPLES ?= 2000
+SEED ?= $(shell date +%Y%m%d)
+# More arguments for pytest: make test PYTEST_ARGS='-x -k layout'
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# mypy refuses a package that is not there.
+MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv torch demo test search check format coverage clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+venv: $(STAMP) $(if $(WITH_TORCH),torch) ## create or update .venv (WITH_TORCH=1: with torch as well)
+
+$(STAMP): pyproject.toml
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "diagplan needs Python 3.11 or newer, got $(PYTHON) = $$($(PYTHON) --version 2>&1)." \
+	      "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }; \
+	  if test -e $(VENV)/pyvenv.cfg; then $(PYTHON) -m venv --clear $(VENV); else $(PYTHON) -m venv $(VENV); fi; \
+	fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[prove,pictures,zstd,dev]'
+	@touch $@
+
+torch: $(STAMP) ## install torch into .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+
+demo: venv ## compile, check and draw a plan for Cosmos in build/
+	@mkdir -p build
+	$(BIN)/diagplan compile --model cosmos --frames 3 --prompt-frames 2 --k 2 --d 10 -o build/cosmos.json
+	$(BIN)/diagplan verify build/cosmos.json
+	$(BIN)/diagplan show build/cosmos.json --png build/cosmos.png --svg build/cosmos.svg
+
+test: venv ## run the tests and doctests, without the slow ones
+	$(BIN)/python -m pytest --hypothesis-profile=$(PROFILE) $(PYTEST_ARGS)
+
+search: venv ## run the slow tests (SEARCH_EXAMPLES=2000 SEED=today)
+	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) $(BIN)/python -m pytest -m slow --hypothesis-profile=search \
+	  --hypothesis-seed=$(SEED) $(PYTEST_ARGS) || test $$? -eq 5
+
+check: venv ## run the linter, the format check and the type checker
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy -p diagplan -p tests $(MYPY_BENCH)
+
+format: venv ## apply the linter's safe fixes and the formatter
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+coverage: venv ## run the tests under coverage
+	$(BIN)/coverage run -m pytest --hypothesis-profile=ci $(PYTEST_ARGS)
+	$(BIN)/coverage report
+
+clean: ## remove what the targets made, .venv included
+	rm -rf $(VENV) build dist diagplan.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
