@@ -1,0 +1,106 @@
+"""Mask rows, expanded from the rule: which cache slots each feed sees.
+
+A feed at step s and position p sees the slots that hold the newest write, made at a step <= s, of a position
+q <= p; under ``proxy_kv="hidden"`` not those whose newest write is a proxy's; its own slot always. Under
+``visibility="causal"`` slots that were never written are seen too. Padding sees the trash slot only.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.planner.plan import MaskRows, Plan
+
+__all__ = ["iter_masks", "mask_rows", "step_mask", "to_runs"]
+
+_NOBODY = np.iinfo(np.int32).max  # the key of a slot that no query sees
+_CHUNK = 1 << 26  # mask bits held at a time
+
+
+class _Cache:
+    """Per cache slot the smallest position that sees it (its key), as the writes come in."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.home = np.full(plan.positions, -1, dtype=np.int32)  # position -> cache slot of its newest write
+        self.key = np.full(plan.cache_slots, _NOBODY, dtype=np.int32)
+        if plan.policies.visibility == "causal":
+            unwritten = min(plan.positions, plan.cache_slots)
+            self.key[:unwritten] = np.arange(unwritten, dtype=np.int32)
+            self.home[:unwritten] = self.key[:unwritten]
+
+    def write(self, first: int, last: int) -> None:
+        """Apply the writes of feeds ``first : last``, in order."""
+        plan = self.plan
+        real = np.flatnonzero(plan.source[first:last] >= 0) + first
+        position, slot = plan.position[real], plan.slot[real]
+        before = self.home[position]
+        self.key[before[before >= 0]] = _NOBODY
+        self.home[position] = slot
+        seen = self.home[position] == slot
+        if plan.policies.proxy_kv == "hidden":
+            seen &= plan.source[real] == position
+        self.key[slot] = np.where(seen, position, _NOBODY)
+
+    def rows(self, first: int, last: int) -> NDArray[np.bool_]:
+        """The rule's mask rows of feeds ``first : last``, bool [n, cache_slots]."""
+        plan = self.plan
+        padding = plan.source[first:last] < 0
+        reach = np.where(padding, np.int32(-1), plan.position[first:last])
+        mask = np.asarray(self.key[None, :] <= reach[:, None])
+        mask[np.arange(last - first), plan.slot[first:last]] = True
+        return mask
+
+
+def _list_exceptions(plan: Plan, mask: NDArray[np.bool_], first: int, last: int) -> NDArray[np.bool_]:
+    for j in range(*np.searchsorted(plan.listed.feed, (first, last))):
+        row = mask[plan.listed.feed[j] - first]
+        row[:] = False
+        for start, end in plan.listed.row(j).tolist():
+            row[start:end] = True
+    return mask
+
+
+def step_mask(plan: Plan, step: int) -> NDArray[np.bool_]:
+    """The mask rows of one step's feeds, bool [n, cache_slots]."""
+    first, last = plan.step_offsets[step : step + 2].tolist()
+    cache = _Cache(plan)
+    cache.write(0, last)
+    return _list_exceptions(plan, cache.rows(first, last), first, last)
+
+
+def iter_masks(plan: Plan, *, listed: bool = True) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """All mask rows in order of feeds, as (number of the first feed, bool [n, cache_slots]).
+
+    A wide step comes in several parts, so that memory stays bounded. ``listed=False`` gives the rule's rows alone.
+    """
+    cache = _Cache(plan)
+    at_once = max(1, _CHUNK // max(1, plan.cache_slots))
+    for start, end in zip(plan.step_offsets[:-1].tolist(), plan.step_offsets[1:].tolist(), strict=True):
+        cache.write(start, end)
+        for first in range(start, end, at_once):
+            last = min(first + at_once, end)
+            mask = cache.rows(first, last)
+            yield first, _list_exceptions(plan, mask, first, last) if listed else mask
+
+
+def to_runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The runs of true bits of each row: (number of runs [n], half-open runs [R, 2])."""
+    framed = np.zeros((mask.shape[0], mask.shape[1] + 2), dtype=np.bool_)
+    framed[:, 1:-1] = mask
+    row, edge = np.nonzero(framed[:, 1:] != framed[:, :-1])
+    count = np.bincount(row[::2], minlength=mask.shape[0]).astype(np.int64)
+    return count, edge.astype(np.int32).reshape(-1, 2)
+
+
+def mask_rows(plan: Plan) -> MaskRows:
+    """Every feed's mask row as runs. Takes time and memory in proportion to feeds times cache slots."""
+    counts, runs = [np.zeros(1, dtype=np.int64)], [np.zeros((0, 2), dtype=np.int32)]
+    for _, mask in iter_masks(plan):
+        count, run = to_runs(mask)
+        counts.append(count)
+        runs.append(run)
+    return MaskRows(
+        feed=np.arange(plan.feeds), offsets=np.cumsum(np.concatenate(counts)), runs=np.concatenate(runs)
+    )

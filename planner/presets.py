@@ -1,0 +1,99 @@
+"""The grids and given tokens of published models, by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from diagplan.planner.errors import SpecError
+from diagplan.planner.layout import Layout
+
+__all__ = ["PRESETS", "Preset", "preset_layout"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A published model's layout at its usual length, and where its numbers come from."""
+
+    layout: Layout
+    models: str
+    source: str
+
+
+#: Every preset by the name that ``--model`` takes.
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "cosmos": Preset(
+            layout=Layout(frames=3, rows=40, cols=64, prompt_frames=2),
+            models="Cosmos-Predict1 4B, 12B (video to video, 9 input frames)",
+            source="nvidia-cosmos/cosmos-predict1: 5 latent frames of 40 x 64, no special tokens",
+        ),
+        "cosmos-video2world": Preset(
+            layout=Layout(frames=3, rows=40, cols=64, prompt_frames=2, lead=1),
+            models="Cosmos-Predict1 5B, 13B Video2World (9 input frames)",
+            source="nvidia-cosmos/cosmos-predict1: begin-of-video token, 5 latent frames of 40 x 64",
+        ),
+        "wham": Preset(
+            layout=Layout(frames=9, rows=18, cols=30, prompt_frames=1, between_frames=16),
+            models="WHAM 200M, 1.6B",
+            source="microsoft/wham: 10 frames of 18 x 30, 16 action tokens after each",
+        ),
+        "mc-ar": Preset(
+            layout=Layout(frames=15, rows=14, cols=24, prompt_frames=1, between_frames=11),
+            models="MC-AR / MineWorld 300M, 700M, 1.2B (16 frames)",
+            source="microsoft/mineworld: 16 frames of 14 x 24, 11 action tokens between",
+        ),
+        "mc-ar-32f": Preset(
+            layout=Layout(frames=31, rows=14, cols=24, prompt_frames=1, between_frames=11),
+            models="MC-AR / MineWorld 700M, 1.2B (32 frames)",
+            source="microsoft/mineworld: 32 frames of 14 x 24, 11 action tokens between",
+        ),
+        "llamagen-c2i-256": Preset(
+            layout=Layout(frames=1, rows=16, cols=16, lead=1),
+            models="LlamaGen class-conditional, 256 pixels",
+            source="FoundationVision/LlamaGen: one class token, 16 x 16",
+        ),
+        "llamagen-c2i-384": Preset(
+            layout=Layout(frames=1, rows=24, cols=24, lead=1),
+            models="LlamaGen class-conditional, 384 pixels",
+            source="FoundationVision/LlamaGen: one class token, 24 x 24",
+        ),
+        "llamagen-t2i-512": Preset(
+            layout=Layout(frames=1, rows=32, cols=32, lead=120),
+            models="LlamaGen text-conditional, 512 pixels",
+            source="FoundationVision/LlamaGen: 120 text features, 32 x 32",
+        ),
+        "emu3": Preset(
+            layout=Layout(frames=1, rows=90, cols=90, lead=64, between_rows=1, between_frames=2),
+            models="Emu3-Gen (720 x 720 pixels)",
+            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
+        ),
+        "lumina-mgpt-768": Preset(
+            layout=Layout(frames=1, rows=48, cols=48, lead=64, between_rows=1, between_frames=2),
+            models="Lumina-mGPT (768 x 768 pixels)",
+            source="Alpha-VLLM/Lumina-mGPT: new-line token after each row; set lead to your prompt's length",
+        ),
+        "chameleon": Preset(
+            layout=Layout(frames=1, rows=32, cols=32, lead=64),
+            models="Chameleon, Anole (512 x 512 pixels)",
+            source="facebookresearch/chameleon: 32 x 32 between image marks; set lead to your prompt's length",
+        ),
+    }
+)
+
+
+def preset_layout(name: str, **changes: int | None) -> Layout:
+    """The layout of a published model, with any field of ``Layout`` replaced.
+
+    Args:
+        name: a key of ``PRESETS``.
+        changes: fields of ``Layout`` to replace; ``None`` leaves the preset's value.
+
+    Raises:
+        SpecError: no preset has that name, or the changed layout is not valid.
+
+    >>> preset_layout("mc-ar", frames=2).tokens
+    672
+    """
+    if name not in PRESETS:
+        raise SpecError(f"expected a model out of {', '.join(PRESETS)}, got {name!r}. `diagplan presets` lists them.")
+    return replace(PRESETS[name].layout, **{key: value for key, value in changes.items() if value is not None})
