@@ -1,0 +1,126 @@
+"""Predicates that hold a plan against the schedule and policies it names."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from diagplan.planner import formulas
+from diagplan.planner.checker.diagnostics import Hits
+from diagplan.planner.checker.expected import ExpectedFeeds
+from diagplan.planner.checker.facts import Facts
+
+__all__ = ["delays_wrong", "feeds_differ", "sources_differ", "steps_differ", "total_differs"]
+
+
+def delays_wrong(facts: Facts) -> Iterator[Hits]:
+    schedule, layout = facts.plan.schedule, facts.plan.layout
+    if schedule.name == "custom":
+        return
+    if schedule.name == "imported":
+        generated = int(np.count_nonzero(~facts.given))
+        if schedule.order is None or len(schedule.order) != generated:
+            count = "none" if schedule.order is None else f"{len(schedule.order)}"
+            yield Hits(text=f"expected the step of each of {generated} cells in the order, got {count}")
+        return
+    if schedule.order is not None:
+        yield Hits(text=f"expected no order beside the schedule {schedule.name}, got {len(schedule.order)} steps")
+    if schedule.name == "next-token":
+        asked = layout.cols, layout.rows * layout.cols
+    elif schedule.k is None:
+        yield Hits(text=f"expected a row delay k for the schedule {schedule.name}, got none")
+        return
+    elif schedule.name == "zipar-llamagen":
+        k = formulas.row_delay(schedule.k, layout.cols)
+        asked = k, formulas.zipar_llamagen_steps(1, layout.rows, layout.cols, k)
+    else:
+        k = formulas.row_delay(schedule.k, layout.cols)
+        asked = k, formulas.frame_delay(schedule.d, layout.rows, layout.cols, k)
+    in_force = schedule.k_in_force, schedule.d_in_force
+    if in_force != asked:
+        yield Hits(text=f"expected the delays (k, d) = {asked} in force on this grid, got {in_force}")
+
+
+def total_differs(facts: Facts) -> Iterator[Hits]:
+    plan, schedule, layout = facts.plan, facts.plan.schedule, facts.plan.layout
+    if schedule.name == "custom":
+        law = plan.steps
+    elif schedule.name == "imported":
+        law = max(schedule.order or (0,)) + 1
+    elif schedule.name == "next-token":
+        law = layout.frames * layout.rows * layout.cols
+    elif schedule.name == "zipar-llamagen":
+        law = formulas.zipar_llamagen_steps(layout.frames, layout.rows, layout.cols, schedule.k or 1)
+    else:
+        law = formulas.total_steps(layout.frames, layout.rows, layout.cols, schedule.k or 1, schedule.d)
+    if schedule.steps != law:
+        yield Hits(text=f"expected steps={law} by the closed form of {schedule.name}, got steps={schedule.steps} named")
+    capped = facts.expected["step"] if facts.expected is not None and plan.max_width is not None else None
+    want = law if capped is None else int(capped.max()) + 1
+    if plan.steps != want:
+        cap = "" if capped is None else f" under max_width={plan.max_width}"
+        yield Hits(text=f"expected {want} steps by the closed form of {schedule.name}{cap}, got {plan.steps}")
+
+
+def _predictors(facts: Facts) -> tuple[ExpectedFeeds, ExpectedFeeds] | None:
+    """The expected and the actual feeds with a target, both in the order of targets."""
+    if facts.expected is None:
+        return None
+    plan = facts.plan
+    feed = np.flatnonzero(plan.target >= 0)
+    feed = feed[np.argsort(plan.target[feed])]
+    actual = {"feed": feed, "step": facts.step[feed], "source": plan.source[feed], "target": plan.target[feed]}
+    wanted = np.flatnonzero(facts.expected["target"] >= 0)
+    wanted = wanted[np.argsort(facts.expected["target"][wanted])]
+    return {name: column[wanted] for name, column in facts.expected.items()}, actual
+
+
+def steps_differ(facts: Facts) -> Iterator[Hits]:
+    pair = _predictors(facts)
+    if pair is not None:
+        expected, actual = pair
+        at = np.flatnonzero(expected["step"] != actual["step"])
+        yield Hits(
+            text=f"expected token {{slot}} in step {{want}} by the schedule {facts.plan.schedule.name}, got step {{step}}",
+            feed=actual["feed"][at],
+            slot=actual["target"][at],
+            values={"want": expected["step"][at]},
+        )
+
+
+def sources_differ(facts: Facts) -> Iterator[Hits]:
+    pair = _predictors(facts)
+    if pair is not None:
+        expected, actual = pair
+        named = facts.plan.policies.proxy != "custom"
+        proxied = expected["source"] != expected["position"]
+        at = np.flatnonzero((expected["source"] != actual["source"]) & (named | ~proxied))
+        yield Hits(
+            text=f"expected source={{want}} for token {{target}} (proxy={facts.plan.policies.proxy}), got source={{slot}}",
+            feed=actual["feed"][at],
+            slot=actual["source"][at],
+            values={"want": expected["source"][at], "target": actual["target"][at]},
+        )
+
+
+def feeds_differ(facts: Facts) -> Iterator[Hits]:
+    """Feeds without a target, compared as sets of (position, step)."""
+    if facts.expected is None:
+        return
+    plan = facts.plan
+    row_end = plan.policies.row_end
+    wanted = facts.expected["target"] < 0
+    want = facts.expected["position"][wanted] * plan.steps + facts.expected["step"][wanted]
+    feed = np.flatnonzero(facts.real & (plan.target < 0))
+    got = plan.position[feed].astype(np.int64) * plan.steps + facts.step[feed]
+    missing = np.setdiff1d(want, got)
+    yield Hits(
+        text=f"expected a feed of token {{slot}} in step {{step}} (row_end={row_end}), got none",
+        step=missing % plan.steps,
+        slot=missing // plan.steps,
+    )
+    extra = feed[~np.isin(got, want)]
+    yield Hits(
+        text=f"expected no feed of token {{slot}} alone in step {{step}} (row_end={row_end}), got one",
+        feed=extra,
+        slot=plan.position[extra],
+    )
