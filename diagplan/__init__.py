@@ -1,0 +1,42 @@
+"""A decoding-plan compiler for autoregressive image and video transformers (Diagonal Decoding).
+
+>>> from diagplan import Diagonal, compile_plan, preset_layout, verify
+>>> plan = compile_plan(preset_layout("cosmos"), Diagonal(k=2, d=10))
+>>> plan.steps, verify(plan).ok
+(162, True)
+"""
+
+from diagplan.planner.compiler import compile_plan
+from diagplan.planner.errors import DiagplanError
+from diagplan.planner.layout import Layout
+from diagplan.planner.plan import Plan
+from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
+from diagplan.planner.presets import PRESETS, preset_layout
+from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
+from diagplan.schemas.files import read_plan, write_plan
+from diagplan.schemas.orders import read_order
+from diagplan.schemas.verify import verify
+
+__all__ = [
+    "BUNDLES",
+    "PRESETS",
+    "DiagplanError",
+    "Diagonal",
+    "Imported",
+    "Layout",
+    "NextToken",
+    "Plan",
+    "Policies",
+    "ZipAR",
+    "__version__",
+    "bundle_schedule",
+    "compile_plan",
+    "preset_layout",
+    "read_order",
+    "read_plan",
+    "verify",
+    "write_plan",
+]
+
+#: The one place that states the version; pyproject.toml reads it without importing.
+__version__ = "0.1.0"

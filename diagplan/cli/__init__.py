@@ -1,0 +1,45 @@
+"""The command line. Exit codes: 0 fine, 1 problem found, 2 wrong usage, 130 interrupted."""
+
+from typing import Annotated
+
+import typer
+
+from diagplan.cli import laws, plans
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="diagplan",
+    help="Compile, verify and picture decoding plans for autoregressive image and video transformers.",
+    epilog="Exit codes: 0 fine, 1 problem found, 2 wrong usage. --json prints one JSON object on every command.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import diagplan
+
+        typer.echo(f"diagplan {diagplan.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Compile, verify and picture decoding plans for autoregressive image and video transformers."""
+
+
+plans.register(app)
+laws.register(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

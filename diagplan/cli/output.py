@@ -1,0 +1,100 @@
+"""What the commands print: tables for people, one JSON object for machines, errors in one line."""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from diagplan.planner.errors import DiagplanError, SpecError
+
+__all__ = ["FINE", "INTERRUPTED", "PROBLEM", "USAGE", "JsonOption", "command", "console", "print_json", "print_table", "working"]
+
+FINE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+
+P = ParamSpec("P")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console on stdout or stderr as they are now; colours and boxes only on a terminal."""
+    return Console(stderr=stderr, highlight=False, emoji=False)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """Print a table: as wide as the terminal, or plain aligned columns, untruncated, where the output is piped.
+
+    A column's name that begins with ``>`` is aligned to the right.
+    """
+    out = console()
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    right = [name.startswith(">") for name in columns]
+    names = [name.removeprefix(">") for name in columns]
+    if out.is_terminal:
+        table = Table(title=title, title_justify="left")
+        for name, is_right in zip(names, right, strict=True):
+            table.add_column(name, justify="right" if is_right else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*map(Text, row))
+        out.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    if title:
+        sys.stdout.write(title + "\n")
+    for row in (names, *cells):
+        padded = (c.rjust(n) if r else c.ljust(n) for c, n, r in zip(row, widths, right, strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def working(what: str, *, quiet: bool) -> Any:
+    """A context that shows on a terminal's stderr that work goes on; nothing where ``quiet`` or not a terminal."""
+    err = console(stderr=True)
+    if quiet or not err.is_terminal:
+        from contextlib import nullcontext
+
+        return nullcontext()
+    return err.status(what)
+
+
+def command(function: Callable[P, int | None]) -> Callable[P, None]:
+    """Turn a function that returns an exit code into a command: errors in one line, never a traceback."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json = bool(kwargs.get("as_json"))
+        try:
+            code = function(*args, **kwargs) or FINE
+            sys.stdout.flush()
+        except DiagplanError as error:
+            code = _report(str(error), USAGE if isinstance(error, SpecError) else PROBLEM, as_json)
+        except MemoryError:
+            code = _report("out of memory. Compile fewer frames, or write with --masks rule.", PROBLEM, as_json)
+        except KeyboardInterrupt:
+            code = _report("interrupted; no file was changed.", INTERRUPTED, as_json)
+        except BrokenPipeError:
+            # The reader of a pipe has gone: nobody is left to tell. Keep the interpreter from flushing once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = PROBLEM
+        raise typer.Exit(code)
+
+    return run
+
+
+def _report(message: str, code: int, as_json: bool) -> int:
+    if as_json:
+        print_json({"ok": False, "error": message})
+    else:
+        console(stderr=True).print(Text(f"diagplan: {message}"), soft_wrap=True)
+    return code

@@ -1,0 +1,103 @@
+"""From command-line options to a layout, a schedule and policies."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from diagplan.planner.errors import SpecError
+from diagplan.planner.layout import Layout
+from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
+from diagplan.planner.presets import preset_layout
+from diagplan.planner.schedule import Diagonal, NextToken, Schedule, ZipAR
+
+__all__ = ["ScheduleOption", "layout_from_options", "policies_from_options", "schedule_from_options"]
+
+ScheduleOption = Literal["next-token", "diagonal", "zipar", "zipar-llamagen", "imported"]
+
+
+def layout_from_options(model: str | None, **sizes: int | None) -> Layout:
+    """A preset's layout with the given sizes, or one described by sizes alone.
+
+    Raises:
+        SpecError: neither a model nor frames, rows and cols are given, or the layout is not valid.
+    """
+    if model is not None:
+        return preset_layout(model, **sizes)
+    given = {name: value for name, value in sizes.items() if value is not None}
+    lacking = [name for name in ("rows", "cols") if name not in given]
+    if lacking:
+        raise SpecError(
+            f"expected --model, or --rows and --cols, got no {' and no '.join('--' + name for name in lacking)}. "
+            "`diagplan presets` lists the models."
+        )
+    return Layout(**{"frames": 1, **given})
+
+
+def policies_from_options(bundle: str, **changes: Any) -> Policies:
+    """A bundle's policies with single ones replaced.
+
+    Raises:
+        SpecError: no bundle has that name, or no policy that value.
+    """
+    if bundle not in BUNDLES:
+        raise SpecError(f"expected --policies to be one of {', '.join(BUNDLES)}, got {bundle!r}.")
+    return replace(BUNDLES[bundle], **{name: value for name, value in changes.items() if value is not None})
+
+
+def schedule_from_options(
+    layout: Layout,
+    bundle: str,
+    *,
+    name: ScheduleOption | None,
+    k: int | None,
+    d: int | None,
+    window: int | None,
+    order: Path | None,
+) -> Schedule:
+    """The schedule that the options name, or that they imply.
+
+    Raises:
+        SpecError: the options name no schedule, or contradict each other.
+    """
+    name = name or _implied(k, window, order, bundle)
+    takes = {"next-token": (), "diagonal": ("k", "d"), "imported": ("order",)}.get(name, ("window", "k"))
+    given = {"k": k, "d": d, "window": window, "order": order}
+    extra = [option for option, value in given.items() if value is not None and option not in takes]
+    if extra:
+        raise SpecError(f"expected no --{extra[0]} with the schedule {name}, got --{extra[0]} {given[extra[0]]}. Leave it out.")
+    match name:
+        case "next-token":
+            return NextToken()
+        case "imported":
+            from diagplan.schemas.orders import read_order
+
+            return read_order(_required("order", order, name))
+        case "diagonal":
+            delay = _required("k", k, name)
+            return bundle_schedule(bundle, layout, delay) if d is None and _is_video(bundle) else Diagonal(k=delay, d=d)
+        case _:
+            size = _required("window", k if window is None else window, name)
+            return ZipAR(window=size, variant="llamagen" if name == "zipar-llamagen" else "ideal")
+
+
+def _implied(k: int | None, window: int | None, order: Path | None, bundle: str) -> ScheduleOption:
+    if order is not None:
+        return "imported"
+    if bundle == "zipar-llamagen" and (k is not None or window is not None):
+        return "zipar-llamagen"
+    if window is not None:
+        return "zipar"
+    if k is not None:
+        return "diagonal"
+    raise SpecError("expected a schedule, got none. Give --k (and --d), --window, --order or --schedule next-token.")
+
+
+def _is_video(bundle: str) -> bool:
+    """Whether the bundle says which frame delay its source runs."""
+    return bundle.startswith("mineworld")
+
+
+def _required(option: str, value: Any, schedule: str) -> Any:
+    if value is None:
+        raise SpecError(f"expected --{option} for the schedule {schedule}, got none.")
+    return value

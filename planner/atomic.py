@@ -1,0 +1,74 @@
+"""Write a file whole or not at all: a temporary file in the same folder, then one rename."""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+
+from diagplan.planner.errors import DocumentError
+
+__all__ = ["write_atomically"]
+
+_REMEDIES = {
+    errno.ENOENT: "The folder does not exist. Create it, or give another path.",
+    errno.ENOTDIR: "A part of the path is a file, not a folder. Give another path.",
+    errno.EISDIR: "The path is a folder. Give the path of a file.",
+    errno.ENOSPC: "The disk is full. Free some space, or give a path on another disk.",
+    errno.EDQUOT: "Your disk quota is used up. Free some space, or give a path on another disk.",
+    errno.EFBIG: "The file is larger than the file system or your limits allow. Give a path on another disk.",
+    errno.EACCES: "You may not write there. Change the permissions, or give another path.",
+    errno.EPERM: "You may not write there. Change the permissions, or give another path.",
+    errno.EROFS: "The file system is read-only. Give another path.",
+    errno.ENAMETOOLONG: "The name is too long. Give a shorter path.",
+}
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``path``: a reader finds the old content or the new, never a part.
+
+    A symbolic link is followed; a device or a pipe is written to directly. An existing file keeps its permissions.
+
+    Raises:
+        DocumentError: the file cannot be written; the message says what to do. Nothing is left behind.
+    """
+    shown = os.fspath(path)
+    try:
+        _write(os.path.realpath(shown), data)
+    except (OSError, ValueError) as error:
+        remedy = _REMEDIES.get(error.errno or 0) if isinstance(error, OSError) else None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise DocumentError(
+            f"expected to write a file, got path={shown!r}: {reason}. {remedy or 'Give another path.'}"
+        ) from error
+
+
+def _write(target: str, data: bytes) -> None:
+    mode = 0o666  # less the umask, as for any new file
+    with contextlib.suppress(FileNotFoundError):
+        found = os.stat(target)  # noqa: PTH116 - pathlib would parse the path anew for every call
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not stat.S_ISREG(found.st_mode):
+            _write_through(target, data)
+            return
+        mode = stat.S_IMODE(found.st_mode)
+    temporary = os.path.join(os.path.dirname(target), f".diagplan-{secrets.token_hex(6)}.tmp")  # noqa: PTH118, PTH120
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def _write_through(target: str, data: bytes) -> None:
+    with open(target, "wb") as file:  # noqa: PTH123
+        file.write(data)

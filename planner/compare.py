@@ -1,0 +1,150 @@
+"""How two plans differ, feed by feed."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.planner.masks import iter_masks
+from diagplan.planner.plan import Plan
+
+__all__ = ["Difference", "PlanComparison", "compare_plans"]
+
+#: Feeds times cache slots up to which mask rows are compared bit by bit.
+_MAX_BITS = 1 << 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One feed that differs.
+
+    Args:
+        position, target: which feed: its position slot, and the slot it chooses (-1: none).
+        what: ``"only a"``, ``"only b"``, ``"step"``, ``"source"``, ``"slot"`` or ``"mask"``.
+        a, b: the value in each plan: the step, source or cache slot; for a mask row how many positions are seen;
+            -1 where the plan lacks the feed.
+    """
+
+    position: int
+    target: int
+    what: str
+    a: int
+    b: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanComparison:
+    """Differences of two plans: in the header by field name, in the feeds, and how many feeds agree.
+
+    ``masks_compared`` is false where the plans are too long to expand their rows.
+    """
+
+    header: dict[str, tuple[Any, Any]]
+    feeds: tuple[Difference, ...]
+    same_feeds: int
+    masks_compared: bool
+
+    @property
+    def same(self) -> bool:
+        """Whether the plans agree in everything that was compared."""
+        return not self.header and not self.feeds
+
+
+def compare_plans(a: Plan, b: Plan) -> PlanComparison:
+    """Compare two plans whose numbers are in range (``well_formed``).
+
+    Predictors are matched by target; feeds without one by position and order of occurrence. Mask rows are compared as
+    sets of positions, so that plans with other cache slot orders can be compared.
+    """
+    header = {
+        field.name: (getattr(a, field.name), getattr(b, field.name))
+        for field in fields(Plan)
+        if not isinstance(getattr(a, field.name), np.ndarray)
+        and field.name != "listed"
+        and getattr(a, field.name) != getattr(b, field.name)
+    }
+    if not np.array_equal(a.given, b.given):
+        header["given"] = (a.given.tolist(), b.given.tolist())
+    if a.steps != b.steps:
+        header["steps"] = (a.steps, b.steps)
+    keys_a, keys_b = _keys(a), _keys(b)
+    differences = [
+        Difference(position=int(key[0]), target=int(key[1]), what="only a", a=int(a.feed_steps()[keys_a[key]]), b=-1)
+        for key in keys_a
+        if key not in keys_b
+    ] + [
+        Difference(position=int(key[0]), target=int(key[1]), what="only b", a=-1, b=int(b.feed_steps()[keys_b[key]]))
+        for key in keys_b
+        if key not in keys_a
+    ]
+    common = [key for key in keys_a if key in keys_b]
+    left = np.array([keys_a[key] for key in common], dtype=np.int64)
+    right = np.array([keys_b[key] for key in common], dtype=np.int64)
+    changed = np.zeros(len(common), dtype=np.bool_)
+    same_order = np.array_equal(a.slot == a.position, b.slot == b.position)
+    columns = [("step", a.feed_steps(), b.feed_steps()), ("source", a.source, b.source)]
+    if same_order:
+        columns.append(("slot", a.slot, b.slot))
+    for what, in_a, in_b in columns:
+        for i in np.flatnonzero(in_a[left] != in_b[right]).tolist():
+            changed[i] = True
+            position, target, _ = common[i]
+            differences.append(
+                Difference(position=position, target=target, what=what, a=int(in_a[left[i]]), b=int(in_b[right[i]]))
+            )
+    comparable = a.positions == b.positions and max(_bits(a), _bits(b)) <= _MAX_BITS
+    if comparable:
+        seen_a, seen_b = _row_sums(a), _row_sums(b)
+        for i in np.flatnonzero((seen_a[left] != seen_b[right]).any(axis=1) & ~changed).tolist():
+            changed[i] = True
+            position, target, _ = common[i]
+            differences.append(
+                Difference(
+                    position=position, target=target, what="mask", a=int(seen_a[left[i], 0]), b=int(seen_b[right[i], 0])
+                )
+            )
+    return PlanComparison(
+        header=header,
+        feeds=tuple(sorted(differences, key=lambda d: (d.position, d.target, d.what))),
+        same_feeds=int(np.count_nonzero(~changed)),
+        masks_compared=comparable,
+    )
+
+
+def _bits(plan: Plan) -> int:
+    return plan.feeds * plan.cache_slots
+
+
+def _keys(plan: Plan) -> dict[tuple[int, int, int], int]:
+    """(position, target, occurrence) -> feed, padding left out."""
+    keys: dict[tuple[int, int, int], int] = {}
+    seen: dict[tuple[int, int], int] = {}
+    for feed, (source, position, target) in enumerate(
+        zip(plan.source.tolist(), plan.position.tolist(), plan.target.tolist(), strict=True)
+    ):
+        if source >= 0:
+            occurrence = seen.get((position, target), 0)
+            seen[position, target] = occurrence + 1
+            keys[position, target, occurrence] = feed
+    return keys
+
+
+def _row_sums(plan: Plan) -> NDArray[np.uint64]:
+    """Per feed the number of positions it sees, and a hash of them, uint64 [N, 2]."""
+    weight = np.random.default_rng(0).integers(1, 1 << 62, plan.positions, dtype=np.uint64)
+    position = np.full(plan.cache_slots, -1, dtype=np.int64)
+    if plan.policies.visibility == "causal":
+        position[: plan.positions] = np.arange(min(plan.positions, plan.cache_slots))
+    sums = np.zeros((plan.feeds, 2), dtype=np.uint64)
+    written = 0
+    for first, mask in iter_masks(plan):
+        end = int(plan.step_offsets[np.searchsorted(plan.step_offsets, first, side="right")])
+        position[plan.slot[written:end]] = plan.position[written:end]
+        written = end
+        known = position >= 0
+        seen = mask[:, known]
+        rows = slice(first, first + len(mask))
+        sums[rows, 0] = seen.sum(axis=1)
+        sums[rows, 1] = np.where(seen, weight[position[known]], 0).sum(axis=1)
+    return sums

@@ -1,0 +1,157 @@
+"""The plan as a networkx graph of typed dependencies, and its exports."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.planner.atomic import write_atomically
+from diagplan.planner.errors import SpecError
+from diagplan.planner.masks import iter_masks
+from diagplan.planner.plan import Plan
+
+__all__ = ["GRAPH_FORMATS", "MAX_EDGES", "NodeKind", "passes_needed", "plan_graph", "write_graph"]
+
+NodeKind = Literal["feeds", "tokens"]
+GRAPH_FORMATS = (".graphml", ".dot", ".json")
+
+#: The largest graph built, in edges: networkx takes some 400 bytes for each.
+MAX_EDGES = 1_000_000
+
+Pairs = NDArray[np.int64]
+
+
+def plan_graph(plan: Plan, nodes: NodeKind = "feeds", *, cache_edges: bool = True) -> "nx.DiGraph[int]":
+    """The dependencies between feeds, or between tokens. Time and memory are linear in the number of edges.
+
+    Feed graph: node i is feed i (attributes step, source, position, slot, target). An edge j -> i of type ``token``
+    says that feed j chooses the token that feed i feeds: it needs a pass of its own, weight 1. An edge of type
+    ``cache`` says that feed i sees the keys and values that feed j wrote, in the same pass or an earlier one,
+    weight 0. Where both hold the type is ``token+cache``.
+
+    Token graph: node t is the token of slot t (attributes step, given). An edge x -> t says that token x must be
+    known before the pass that chooses t, weight 1: of type ``token`` if x is fed to choose t, ``cache`` if the query
+    sees keys and values made from x.
+
+    Args:
+        plan: a valid plan.
+        nodes: ``"feeds"`` or ``"tokens"``.
+        cache_edges: whether to include edges of type ``cache``; there are about half as many as feeds times slots.
+
+    Raises:
+        SpecError: the graph would have more than ``MAX_EDGES`` edges.
+
+    >>> from diagplan.planner.compiler import compile_plan
+    >>> from diagplan.planner.layout import Layout
+    >>> from diagplan.planner.schedule import Diagonal
+    >>> passes_needed(plan_graph(compile_plan(Layout(frames=1, rows=3, cols=3, lead=1), Diagonal(k=1))))
+    5
+    """
+    if nodes not in ("feeds", "tokens"):
+        raise SpecError(f"expected nodes to be 'feeds' or 'tokens', got nodes={nodes!r}.")
+    graph = nx.DiGraph(nodes=nodes, steps=plan.steps)
+    token = _token_edges(plan, nodes)
+    cache = np.concatenate([token[:0], *_cache_edges(plan, nodes, len(token))]) if cache_edges else token[:0]
+    if nodes == "feeds":
+        columns = zip(
+            plan.feed_steps().tolist(),
+            *(getattr(plan, name).tolist() for name in ("source", "position", "slot", "target")),
+            strict=True,
+        )
+        for i, (step, source, position, slot, target) in enumerate(columns):
+            graph.add_node(i, step=step, source=source, position=position, slot=slot, target=target)
+    else:
+        chooses = plan.target >= 0
+        graph.add_nodes_from(
+            (slot, {"given": True, "step": -1}) for start, end in plan.given.tolist() for slot in range(start, end)
+        )
+        graph.add_nodes_from(
+            (slot, {"given": False, "step": step})
+            for slot, step in zip(plan.target[chooses].tolist(), plan.feed_steps()[chooses].tolist(), strict=True)
+        )
+    weight = 0 if nodes == "feeds" else 1
+    graph.add_edges_from(((a, b) for a, b in cache.tolist()), type="cache", weight=weight)
+    for a, b in token.tolist():
+        graph.add_edge(a, b, type="token+cache" if graph.has_edge(a, b) else "token", weight=1)
+    return graph
+
+
+def _token_edges(plan: Plan, nodes: NodeKind) -> Pairs:
+    if nodes == "tokens":
+        feed = np.flatnonzero(plan.target >= 0)
+        return np.stack([plan.source[feed], plan.target[feed]], axis=1).astype(np.int64)
+    chosen_by = np.full(plan.positions, -1, dtype=np.int64)
+    chosen_by[plan.target[plan.target >= 0]] = np.flatnonzero(plan.target >= 0)
+    chooser = np.where(plan.source >= 0, chosen_by[plan.source], -1)
+    feed = np.flatnonzero(chooser >= 0)
+    return np.stack([chooser[feed], feed], axis=1)
+
+
+def _cache_edges(plan: Plan, nodes: NodeKind, edges: int) -> Iterator[Pairs]:
+    writer = np.full(plan.cache_slots, -1, dtype=np.int64)
+    written = 0
+    ends = plan.step_offsets[1:]
+    for first, mask in iter_masks(plan):
+        end = int(ends[np.searchsorted(ends, first, side="right")])
+        writer[plan.slot[written:end]] = np.arange(written, end)
+        written = end
+        row, slot = np.nonzero(mask)
+        reader, seen = row + first, writer[slot]
+        keep = (seen >= 0) & (seen != reader) & (plan.source[reader] >= 0)
+        if nodes == "tokens":
+            keep &= plan.target[reader] >= 0
+            seen, reader = plan.source[seen], plan.target[reader]
+        edges += int(np.count_nonzero(keep))
+        if edges > MAX_EDGES:
+            raise SpecError(
+                f"expected a graph of at most {MAX_EDGES} edges, got more by step "
+                f"{int(np.searchsorted(plan.step_offsets, first, side='right')) - 1} of {plan.steps}. Build it with "
+                "cache_edges=False (--no-cache-edges), or compile a smaller grid or fewer frames."
+            )
+        yield np.stack([seen[keep], reader[keep]], axis=1)
+
+
+def passes_needed(graph: "nx.DiGraph[int]") -> int:
+    """The forward passes that the graph's dependencies call for: its longest path by weight.
+
+    A feed graph counts passes from 0, so its longest path is one less than their number.
+    """
+    longest = int(nx.dag_longest_path_length(graph, weight="weight"))
+    return longest + 1 if graph.graph["nodes"] == "feeds" else longest
+
+
+def write_graph(graph: "nx.DiGraph[int]", path: str | Path) -> None:
+    """Write a graph as .graphml, .dot or .json (networkx node-link form), by the name's extension.
+
+    Raises:
+        SpecError: another extension.
+        DocumentError: the file cannot be written.
+    """
+    import json
+
+    path = Path(path)
+    match path.suffix:
+        case ".graphml":
+            text = "\n".join(nx.generate_graphml(graph))
+        case ".json":
+            text = json.dumps(nx.node_link_data(graph, edges="edges"))
+        case ".dot":
+            text = "\n".join(_dot_lines(graph))
+        case _:
+            raise SpecError(f"expected a name ending in {', '.join(GRAPH_FORMATS)}, got {path.name}.")
+    write_atomically(path, text.encode() + b"\n")
+
+
+def _dot_lines(graph: "nx.DiGraph[int]") -> Iterator[str]:
+    def attributes(data: dict[str, object]) -> str:
+        return ", ".join(f'{key}="{value}"' for key, value in data.items())
+
+    yield "digraph plan {"
+    for node, data in graph.nodes(data=True):
+        yield f"  {node} [{attributes(data)}];"
+    for a, b, data in graph.edges(data=True):
+        yield f"  {a} -> {b} [{attributes(data)}];"
+    yield "}"

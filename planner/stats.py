@@ -1,0 +1,173 @@
+"""What a plan costs: passes, widths, cache, and how often it works on a guess."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.planner.layout import require_int
+from diagplan.planner.lowering import prefill_feeds
+from diagplan.planner.plan import Plan
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["PlanStats", "plan_stats"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlanStats:
+    """The figures of one plan.
+
+    Args:
+        steps: forward passes.
+        tokens: tokens generated; next-token prediction needs as many passes.
+        feeds: query rows of all passes, prefill included, padding not.
+        prefill_feeds: feeds of step 0 that only write the prompt to the cache.
+        padding_feeds: feeds that fill steps up to fixed widths.
+        width: feeds of every step, prefill and padding not counted, int64 [S].
+        speedup: tokens / steps, the speed-up over next-token prediction in passes.
+        extra_steps: passes that a width cap costs.
+        positions: slots of the sequence.
+        cache_slots: cache slots the plan uses, the trash slot included.
+        proxies: feeds of a token that is not their position's.
+        refreshes: feeds that write a position again, with its own token.
+        unwritten_reads: pairs of a feed and a never-written cache slot that it sees.
+    """
+
+    steps: int
+    tokens: int
+    feeds: int
+    prefill_feeds: int
+    padding_feeds: int
+    width: NDArray[np.int64] = field(repr=False)
+    speedup: float
+    extra_steps: int
+    positions: int
+    cache_slots: int
+    proxies: int
+    refreshes: int
+    unwritten_reads: int
+
+    @property
+    def max_width(self) -> int:
+        """Feeds of the widest step, the prompt's prefill not counted."""
+        return int(self.width.max())
+
+    @property
+    def mean_width(self) -> float:
+        """Mean feeds of a step, the prompt's prefill not counted."""
+        return float(self.width.mean())
+
+    def cache_bytes(self, *, layers: int, kv_heads: int, head_dim: int, bytes_per_value: int = 2, batch: int = 1) -> int:
+        """Bytes of the key-value cache for a model of this shape: 2 x batch x layers x kv_heads x slots x head_dim x bytes.
+
+        >>> from diagplan.planner.compiler import compile_plan
+        >>> from diagplan.planner.layout import Layout
+        >>> from diagplan.planner.schedule import NextToken
+        >>> stats = compile_plan(Layout(frames=1, rows=2, cols=2, lead=1), NextToken()).stats()
+        >>> stats.cache_bytes(layers=16, kv_heads=8, head_dim=128)
+        327680
+        """
+        for name, value in locals().copy().items():
+            if name != "self":
+                require_int(name, value, 1)
+        return 2 * batch * layers * kv_heads * self.cache_slots * head_dim * bytes_per_value
+
+    def as_dict(self) -> dict[str, int | float]:
+        """The figures by name, without the width of each step."""
+        return {
+            "steps": self.steps,
+            "tokens": self.tokens,
+            "speedup": round(self.speedup, 4),
+            "feeds": self.feeds,
+            "prefill_feeds": self.prefill_feeds,
+            "padding_feeds": self.padding_feeds,
+            "max_width": self.max_width,
+            "mean_width": round(self.mean_width, 4),
+            "extra_steps": self.extra_steps,
+            "positions": self.positions,
+            "cache_slots": self.cache_slots,
+            "proxies": self.proxies,
+            "refreshes": self.refreshes,
+            "unwritten_reads": self.unwritten_reads,
+        }
+
+    def labelled(self) -> list[tuple[str, str]]:
+        """The figures worth showing, as (label, text)."""
+        shown = {
+            "forward passes": f"{self.steps:,}",
+            "tokens": f"{self.tokens:,}",
+            "speed-up in passes": f"{self.speedup:.2f} x",
+            "width, mean / max": f"{self.mean_width:.2f} / {self.max_width:,}",
+            "passes a width cap costs": f"{self.extra_steps:,}" if self.extra_steps else "",
+            "feeds (of them prefill)": f"{self.feeds:,} ({self.prefill_feeds:,})",
+            "padding feeds": f"{self.padding_feeds:,}" if self.padding_feeds else "",
+            "cache slots": f"{self.cache_slots:,}",
+            "proxies": f"{self.proxies:,}",
+            "refreshes": f"{self.refreshes:,}",
+            "reads of unwritten slots": f"{self.unwritten_reads:,}",
+        }
+        return [(label, value) for label, value in shown.items() if value]
+
+    def __rich__(self) -> "Table":
+        from rich.table import Table
+
+        table = Table(show_header=False)
+        table.add_column()
+        table.add_column(justify="right")
+        for label, value in self.labelled():
+            table.add_row(label, value)
+        return table
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{label}</td><td>{value}</td></tr>" for label, value in self.labelled())
+        return f"<table>{rows}</table>"
+
+
+def plan_stats(plan: Plan) -> PlanStats:
+    """Count what a plan does. The plan's numbers must be in range (``verify`` says so); it need not be valid."""
+    real = plan.source >= 0
+    prefill = prefill_feeds(plan)
+    width = np.diff(np.concatenate([[0], np.cumsum(real)])[plan.step_offsets])
+    width[0] -= prefill
+    proxy = real & (plan.source != plan.position)
+    first = np.full(plan.positions, plan.feeds)
+    np.minimum.at(first, plan.position[real], np.flatnonzero(real))
+    again = real & ~proxy & (first[plan.position] < np.arange(plan.feeds))
+    tokens = int(np.count_nonzero(plan.target >= 0))
+    return PlanStats(
+        steps=plan.steps,
+        tokens=tokens,
+        feeds=int(np.count_nonzero(real)),
+        prefill_feeds=prefill,
+        padding_feeds=int(np.count_nonzero(~real)),
+        width=width,
+        speedup=tokens / plan.steps,
+        extra_steps=plan.steps - plan.schedule.steps,
+        positions=plan.positions,
+        cache_slots=plan.cache_slots,
+        proxies=int(np.count_nonzero(proxy)),
+        refreshes=int(np.count_nonzero(again)),
+        unwritten_reads=_unwritten_reads(plan),
+    )
+
+
+def _unwritten_reads(plan: Plan) -> int:
+    """Rows that follow the rule see unwritten slots under ``causal`` only, where cache slots are positions."""
+    count = 0
+    unwritten = np.arange(plan.cache_slots, dtype=np.int32)
+    listed = np.zeros(plan.feeds, dtype=np.bool_)
+    listed[plan.listed.feed] = True
+    if plan.policies.visibility != "causal" and not listed.any():
+        return 0
+    for first, last in zip(plan.step_offsets[:-1].tolist(), plan.step_offsets[1:].tolist(), strict=True):
+        unwritten = np.setdiff1d(unwritten, plan.slot[first:last], assume_unique=False)
+        if plan.policies.visibility == "causal":
+            by_rule = (plan.source[first:last] >= 0) & ~listed[first:last]
+            count += int(np.searchsorted(unwritten, plan.position[first:last][by_rule], side="right").sum())
+        for row in range(*np.searchsorted(plan.listed.feed, (first, last))):
+            ends = np.searchsorted(unwritten, plan.listed.row(row))
+            count += int((ends[:, 1] - ends[:, 0]).sum())
+    return count

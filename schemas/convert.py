@@ -1,0 +1,195 @@
+"""Plan <-> plan document, and the canonical digest."""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.layout import Layout
+from diagplan.planner.masks import iter_masks, to_runs
+from diagplan.planner.plan import MaskRows, Plan, well_formed
+from diagplan.planner.policy import Policies
+from diagplan.planner.schedule import ScheduleRecord
+
+if TYPE_CHECKING:
+    from diagplan.schemas.document import PlanDocument, ScheduleNames
+
+__all__ = [
+    "FORMAT",
+    "MAX_EXPLICIT_BITS",
+    "VERSION",
+    "MaskForm",
+    "document_parts",
+    "plan_digest",
+    "plan_from_document",
+]
+
+FORMAT = "diagplan-plan"
+VERSION = 1
+
+MaskForm = Literal["explicit", "rule"]
+
+#: Feeds times cache slots up to which explicit mask rows are written and read: 2^32 bits take some ten seconds.
+MAX_EXPLICIT_BITS = 1 << 32
+
+
+def _header(plan: Plan) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "layout": asdict(plan.layout),
+        "positions": plan.positions,
+        "given": plan.given.tolist(),
+        "cache": {"slots": plan.cache_slots, "initial": plan.cache_initial, "trash": plan.trash_slot},
+        "max_width": plan.max_width,
+    }
+
+
+def _masks(plan: Plan) -> dict[str, Any]:
+    listed = [
+        {"feed": feed, "runs": plan.listed.row(j).ravel().tolist()} for j, feed in enumerate(plan.listed.feed.tolist())
+    ]
+    return {"visibility": plan.policies.visibility, "proxy_kv": plan.policies.proxy_kv, "listed": listed}
+
+
+def _steps(plan: Plan) -> list[dict[str, Any]]:
+    columns = {name: getattr(plan, name).tolist() for name in ("source", "position", "slot", "target")}
+    offsets = plan.step_offsets.tolist()
+    return [
+        {name: column[first:last] for name, column in columns.items()}
+        for first, last in zip(offsets[:-1], offsets[1:], strict=True)
+    ]
+
+
+def _canonical(value: object) -> bytes:
+    """RFC 8785 form; the facts hold integers, short ASCII strings and null only, so sorting and separators suffice."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def plan_digest(plan: Plan) -> str:
+    """``sha256:`` and the SHA-256 of the canonical JSON (RFC 8785) of the plan's facts.
+
+    The facts are the document without ``producer``, ``names`` and ``digest``, its mask rows as the rule and the
+    rows that differ from it, so that a document with explicit rows and one without have the same digest.
+    """
+    facts = _header(plan) | {"masks": _masks(plan), "steps": _steps(plan)}
+    return "sha256:" + hashlib.sha256(_canonical(facts)).hexdigest()
+
+
+def _require_explicit_possible(plan: Plan) -> None:
+    if plan.feeds * plan.cache_slots > MAX_EXPLICIT_BITS:
+        raise DocumentError(
+            f"expected feeds x cache slots <= {MAX_EXPLICIT_BITS} for explicit mask rows, got "
+            f"{plan.feeds} x {plan.cache_slots}. Rows of a plan this long would fill gigabytes. Write it with masks='rule'."
+        )
+
+
+def document_parts(plan: Plan, masks: MaskForm, producer: dict[str, str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The document of a plan as JSON-ready values: everything but the steps, and the steps.
+
+    Raises:
+        DocumentError: explicit rows are asked for and the plan is too long for them.
+    """
+    names = {
+        "version": 1,
+        "schedule": asdict(plan.schedule),
+        "policies": {"proxy": plan.policies.proxy, "row_end": plan.policies.row_end},
+    }
+    head = {"format": FORMAT, "version": VERSION, "producer": producer, "names": names} | _header(plan)
+    head |= {"masks": _masks(plan), "digest": plan_digest(plan)}
+    steps = _steps(plan)
+    if masks == "explicit":
+        _require_explicit_possible(plan)
+        head["masks"]["listed"] = None
+        rows = _explicit_rows(plan)
+        offsets = plan.step_offsets.tolist()
+        for step, first, last in zip(steps, offsets[:-1], offsets[1:], strict=True):
+            step["rows"] = rows[first:last]
+    return head, steps
+
+
+def _explicit_rows(plan: Plan) -> list[list[int]]:
+    """Each feed's mask row as a flat list start, end, start, end, ...; listed rows as they stand."""
+    rows: list[list[int]] = []
+    if well_formed(plan):
+        for _, mask in iter_masks(plan, listed=False):
+            counts, runs = to_runs(mask)
+            flat = runs.ravel().tolist()
+            ends = (2 * np.cumsum(counts)).tolist()
+            rows.extend(flat[first:last] for first, last in zip([0, *ends[:-1]], ends, strict=True))
+    else:
+        rows = [[]] * plan.feeds
+    for j, feed in enumerate(plan.listed.feed.tolist()):
+        rows[feed] = plan.listed.row(j).ravel().tolist()
+    return rows
+
+
+def plan_from_document(document: "PlanDocument") -> Plan:
+    """The plan that a validated document describes. The digest is not checked here (see ``diagplan.verify``).
+
+    Raises:
+        DocumentError: the layout is impossible, or the plan is too long for explicit mask rows.
+    """
+    try:
+        layout = Layout(**document.layout.model_dump())
+        policies = Policies(
+            **document.names.policies.model_dump(),
+            visibility=document.masks.visibility,
+            proxy_kv=document.masks.proxy_kv,
+        )
+    except SpecError as error:
+        raise DocumentError(f"the plan's layout is not valid: {error}") from None
+    widths = [len(step.source) for step in document.steps]
+    plan = Plan(
+        layout=layout,
+        schedule=_schedule_record(document.names.schedule),
+        policies=policies,
+        positions=document.positions,
+        given=np.array(document.given, dtype=np.int32).reshape(-1, 2),
+        step_offsets=np.concatenate([[0], np.cumsum(widths)]),
+        **{
+            name: np.fromiter((v for step in document.steps for v in getattr(step, name)), np.int32, sum(widths))
+            for name in ("source", "position", "slot", "target")
+        },
+        cache_slots=document.cache.slots,
+        cache_initial=document.cache.initial,
+        trash_slot=document.cache.trash,
+        max_width=document.max_width,
+    )
+    if document.masks.listed is not None:
+        listed = [(row.feed, row.runs) for row in document.masks.listed]
+        if any(feed >= plan.feeds for feed, _ in listed):
+            raise DocumentError(f"expected listed rows of feeds below {plan.feeds}, got a larger feed number.")
+    else:
+        _require_explicit_possible(plan)
+        rows = [row for step in document.steps for row in step.rows or ()]
+        usual = _explicit_rows(plan) if policies.visibility != "listed" and well_formed(plan) else [None] * len(rows)
+        listed = [(feed, row) for feed, (row, rule) in enumerate(zip(rows, usual, strict=True)) if row != rule]
+    return _with_listed(plan, listed)
+
+
+def _schedule_record(names: "ScheduleNames") -> ScheduleRecord:
+    order = None if names.order is None else tuple(names.order)
+    return ScheduleRecord(**names.model_dump(exclude={"order"}), order=order)
+
+
+def _with_listed(plan: Plan, listed: list[tuple[int, list[int]]]) -> Plan:
+    if not listed:
+        return plan
+    for feed, runs in listed:
+        if len(runs) % 2:
+            raise DocumentError(f"expected an even count of numbers (start, end, ...), got {len(runs)} in row of feed {feed}.")
+    if any(a >= b for (a, _), (b, _) in zip(listed[:-1], listed[1:], strict=True)):
+        raise DocumentError("expected masks.listed in rising order of feeds, got another order.")
+    flat = [value for _, runs in listed for value in runs]
+    return replace(
+        plan,
+        listed=MaskRows(
+            feed=np.array([feed for feed, _ in listed]),
+            offsets=np.concatenate([[0], np.cumsum([len(runs) // 2 for _, runs in listed])]),
+            runs=np.array(flat, dtype=np.int32),
+        ),
+    )

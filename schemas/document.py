@@ -1,0 +1,169 @@
+"""The plan document: what a plan looks like as JSON, strictly validated (docs/plan-format.md explains it).
+
+Unknown keys are errors, integers are not floats, strings or booleans, and no number exceeds int32, so that nothing
+is allocated on a file's word alone.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from diagplan.planner.layout import MAX_POSITIONS
+from diagplan.planner.plan import CacheInitial
+from diagplan.planner.policy import ProxyKV, ProxyPolicy, RowEnd, Visibility
+from diagplan.planner.schedule import ScheduleName
+
+__all__ = [
+    "CacheDocument",
+    "LayoutDocument",
+    "ListedRow",
+    "MaskDocument",
+    "NamesDocument",
+    "PlanDocument",
+    "PolicyNames",
+    "Producer",
+    "ScheduleNames",
+    "StepDocument",
+]
+
+_MAX_INT32 = 2**31 - 1
+Whole = Annotated[int, Field(ge=0, le=_MAX_INT32)]
+Positive = Annotated[int, Field(ge=1, le=_MAX_INT32)]
+OrNone = Annotated[int, Field(ge=-1, le=_MAX_INT32)]
+Name = Annotated[str, Field(max_length=200)]
+Run = Annotated[list[Whole], Field(min_length=2, max_length=2)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Producer(_Document):
+    """The program that wrote the document; not part of the digest."""
+
+    name: Name
+    version: Name
+
+
+class ScheduleNames(_Document):
+    """The schedule by name, with the delays asked for and in force, and its passes before a width cap.
+
+    ``order`` is the step of every generated cell in raster order, for the schedule ``imported`` only.
+    """
+
+    name: ScheduleName
+    steps: Positive
+    k: Positive | None = None
+    d: Positive | None = None
+    k_in_force: Positive | None = None
+    d_in_force: Positive | None = None
+    label: Name | None = None
+    order: list[Whole] | None = None
+
+
+class PolicyNames(_Document):
+    """The policies by name that the feeds follow."""
+
+    proxy: ProxyPolicy
+    row_end: RowEnd
+
+
+class NamesDocument(_Document):
+    """What people call the plan's parts; not part of the digest. ``version`` fixes what the names mean."""
+
+    version: Literal[1]
+    schedule: ScheduleNames
+    policies: PolicyNames
+
+
+class LayoutDocument(_Document):
+    """The geometry of the sequence (the fields of ``diagplan.Layout``)."""
+
+    frames: Positive
+    rows: Positive
+    cols: Positive
+    prompt_frames: Whole
+    lead: Whole
+    between_frames: Whole
+    between_rows: Whole
+
+
+class CacheDocument(_Document):
+    """The key-value cache: number of slots, what they hold before step 0, and the slot that padding writes to."""
+
+    slots: Annotated[int, Field(ge=1, le=4 * MAX_POSITIONS)]
+    initial: CacheInitial
+    trash: Whole | None
+
+
+class ListedRow(_Document):
+    """The mask row of one feed (counted over all steps) that differs from the rule: runs as start, end, start, ..."""
+
+    feed: Whole
+    runs: list[Whole]
+
+
+class MaskDocument(_Document):
+    """The rule of the mask rows, and the rows that differ from it where the steps carry none."""
+
+    visibility: Visibility
+    proxy_kv: ProxyKV
+    listed: list[ListedRow] | None = None
+
+
+class StepDocument(_Document):
+    """One forward pass: the feeds' columns, all of one length, and their mask rows unless the document says rule."""
+
+    source: list[OrNone]
+    position: list[Whole]
+    slot: list[Whole]
+    target: list[OrNone]
+    rows: list[list[Whole]] | None = None
+
+    @model_validator(mode="after")
+    def _equal_lengths(self) -> Self:
+        lengths = {"position": len(self.position), "slot": len(self.slot), "target": len(self.target)}
+        if self.rows is not None:
+            lengths["rows"] = len(self.rows)
+        for name, length in lengths.items():
+            if length != len(self.source):
+                raise ValueError(f"expected {len(self.source)} entries as in source, got {length} in {name}")
+        return self
+
+
+class PlanDocument(_Document):
+    """A decoding plan as JSON."""
+
+    format: Literal["diagplan-plan"]
+    version: Literal[1]
+    producer: Producer
+    names: NamesDocument
+    layout: LayoutDocument
+    positions: Annotated[int, Field(ge=1, le=MAX_POSITIONS)]
+    given: list[Run]
+    cache: CacheDocument
+    masks: MaskDocument
+    max_width: Positive | None
+    steps: Annotated[list[StepDocument], Field(min_length=1)]
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+    @model_validator(mode="after")
+    def _sizes_follow_from_content(self) -> Self:
+        feeds = sum(len(step.source) for step in self.steps)
+        given = sum(max(0, end - start) for start, end in self.given)
+        # Every slot is given or some feed's target; a given slot that no feed carries is of no use to anybody.
+        if self.positions > 2 * feeds + 2:
+            raise ValueError(f"expected positions of at most 2 x feeds + 2 = {2 * feeds + 2}, got {self.positions}")
+        if given > self.positions:
+            raise ValueError(f"expected at most {self.positions} given slots, got {given}")
+        if self.cache.slots > self.positions + feeds + 1:
+            raise ValueError(
+                f"expected at most positions + feeds + 1 = {self.positions + feeds + 1} cache slots, "
+                f"got {self.cache.slots}"
+            )
+        explicit = [step.rows is not None for step in self.steps]
+        if any(explicit) and not all(explicit):
+            raise ValueError("expected mask rows in every step or in none, got some")
+        if any(explicit) == (self.masks.listed is not None):
+            raise ValueError("expected either rows in the steps or masks.listed, got both or neither")
+        return self

@@ -1,0 +1,220 @@
+"""Plan files: read and written as .json, .json.gz or .json.zst, bounded, and never half-written."""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from diagplan.planner.atomic import write_atomically
+from diagplan.planner.errors import DocumentError, MissingExtraError
+from diagplan.planner.plan import Plan
+from diagplan.schemas.convert import FORMAT, VERSION, MaskForm, document_parts, plan_from_document
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from diagplan.schemas.document import PlanDocument
+
+__all__ = ["MAX_BYTES", "plan_document", "plan_from_json", "plan_to_json", "read_bytes", "read_document", "read_plan", "write_plan"]
+
+#: The largest document read, in bytes of JSON text.
+MAX_BYTES = 1 << 30
+
+_EXPANSION = 2000  # a compressed file may grow this much ...
+_SMALL = 1 << 26  # ... or to this many bytes, whichever is more
+
+
+@cache
+def _producer_version() -> str:
+    try:
+        return version("diagplan")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def plan_to_json(plan: Plan, *, masks: MaskForm = "explicit") -> str:
+    """The plan as JSON text, one step a line.
+
+    Args:
+        plan: any plan, valid or not.
+        masks: ``"explicit"`` writes every mask row as runs; ``"rule"`` only the rows that differ from the rule.
+
+    Raises:
+        DocumentError: explicit rows of a plan too long for them.
+    """
+    head, steps = document_parts(plan, masks, {"name": "diagplan", "version": _producer_version()})
+    lines = [f'"{key}":{_compact(value)}' for key, value in head.items()]
+    body = ",\n".join(_compact(step) for step in steps)
+    return "{" + ",\n".join(lines) + ',\n"steps":[\n' + body + "\n]}\n"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+
+
+def plan_document(text: str | bytes, *, name: str = "plan") -> "PlanDocument":
+    """Parse and validate a plan document.
+
+    Args:
+        text: JSON text, UTF-8 where bytes.
+        name: what to call it in messages.
+
+    Raises:
+        DocumentError: not JSON, a repeated key, or not a plan document of version 1; the message lists what is wrong.
+    """
+    from pydantic import ValidationError
+
+    from diagplan.schemas.document import PlanDocument
+
+    try:
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise DocumentError(f"expected a plan document in {name}, got JSON nested too deeply.") from None
+    except ValueError as error:
+        raise DocumentError(f"expected JSON in {name}, got a text that is not: {error}.") from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise DocumentError(f'expected a plan document in {name}, got JSON without "format": "{FORMAT}".')
+    if value.get("version") != VERSION:
+        raise DocumentError(
+            f"expected version {VERSION} in {name}, got version={value.get('version')!r:.40}. "
+            "This diagplan reads version 1. Install the diagplan that wrote it, or compile the plan again."
+        )
+    try:
+        return PlanDocument.model_validate(value)
+    except ValidationError as error:
+        raise DocumentError(f"expected a valid plan document in {name}, got {_summary(error)}") from None
+
+
+def _summary(error: "ValidationError") -> str:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}" for problem in problems[:3]]
+    rest = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return f"{len(problems)} problem(s): {'; '.join(shown)}{rest}."
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("an object has a repeated key")
+    return value
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def plan_from_json(text: str | bytes, *, name: str = "plan") -> Plan:
+    """The plan in a JSON text. It is not verified, and its digest is not compared: see ``diagplan.verify``.
+
+    Raises:
+        DocumentError: the text is not a valid plan document.
+    """
+    return plan_from_document(plan_document(text, name=name))
+
+
+def read_document(path: str | Path) -> "PlanDocument":
+    """Read a plan document from a .json, .json.gz or .json.zst file.
+
+    Raises:
+        DocumentError: the file cannot be read, is too large, or is not a valid plan document.
+        MissingExtraError: a .zst file without the extra ``zstd``.
+    """
+    path = Path(path)
+    return plan_document(read_bytes(path), name=path.name)
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read a plan from a .json, .json.gz or .json.zst file. It is not verified: see ``diagplan.verify``.
+
+    Raises:
+        DocumentError: the file cannot be read, is too large, or is not a valid plan document.
+        MissingExtraError: a .zst file without the extra ``zstd``.
+
+    >>> read_plan("plan.json")  # doctest: +SKIP
+    <Plan diagonal(k=2, d=10) on 3 x 40 x 64: 162 steps, 7680 tokens, 12918 feeds>
+    """
+    return plan_from_document(read_document(path))
+
+
+def write_plan(plan: Plan, path: str | Path, *, masks: MaskForm = "explicit") -> None:
+    """Write a plan as JSON, compressed where the name ends in .gz or .zst; the file appears whole or not at all.
+
+    Args:
+        plan: the plan.
+        path: where to; an existing file is replaced.
+        masks: ``"explicit"`` or ``"rule"``, see ``plan_to_json``.
+
+    Raises:
+        DocumentError: the file cannot be written, or the plan is too long for explicit rows.
+        MissingExtraError: a .zst file without the extra ``zstd``.
+    """
+    path = Path(path)
+    data = plan_to_json(plan, masks=masks).encode()
+    if path.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
+    elif path.suffix == ".zst":
+        data = _zstandard().ZstdCompressor(level=9).compress(data)
+    write_atomically(path, data)
+
+
+def _zstandard() -> ModuleType:
+    try:
+        return import_module("zstandard")
+    except ImportError:
+        raise MissingExtraError(
+            "expected the zstandard library for a .zst file, got none. Install it: pip install 'diagplan[zstd]', "
+            "or use .json.gz."
+        ) from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file, unpacked where its name ends in .gz or .zst, bounded by ``MAX_BYTES``."""
+    try:
+        packed = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+    except OSError as error:
+        raise DocumentError(f"cannot read {path}: {error.strerror}. Check the name and the permissions.") from None
+    if packed is None:
+        raise DocumentError(f"expected a file of at most {MAX_BYTES} bytes, got {path} with more.")
+    if path.suffix not in (".gz", ".zst"):
+        return packed
+    limit = min(MAX_BYTES, max(_SMALL, _EXPANSION * len(packed)))
+    pieces: list[bytes] = []
+    size = 0
+    for piece in _unpack_gzip(packed, path) if path.suffix == ".gz" else _unpack_zstd(packed, path):
+        size += len(piece)
+        if size > limit:
+            raise DocumentError(f"expected {path.name} to unpack to at most {limit} bytes, got more.")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+_PIECE = 1 << 20
+_SIP = 1 << 8  # zstd may unpack 4 bytes to 128 KiB at once
+
+
+def _unpack_gzip(packed: bytes, path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+            while piece := stream.read(_PIECE):
+                yield piece
+    except (OSError, EOFError, zlib.error) as error:
+        raise DocumentError(f"expected gzip data in {path.name}, got a broken file: {error}.") from None
+
+
+def _unpack_zstd(packed: bytes, path: Path) -> Iterator[bytes]:
+    zstandard = _zstandard()
+    try:
+        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        for start in range(0, len(packed), _SIP):
+            yield unpacker.decompress(packed[start : start + _SIP])
+        if not unpacker.eof:
+            raise DocumentError(f"expected zstd data in {path.name}, got a file that ends early.")
+    except zstandard.ZstdError as error:
+        raise DocumentError(f"expected zstd data in {path.name}, got a broken file: {error}.") from None

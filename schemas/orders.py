@@ -1,0 +1,67 @@
+"""Imported orders: the step of every cell, from a JSON or .npy file."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.layout import MAX_POSITIONS
+from diagplan.planner.schedule import Imported
+from diagplan.schemas.files import read_bytes
+
+__all__ = ["read_order"]
+
+_DEEPEST = 3
+
+
+def read_order(path: str | Path, *, label: str | None = None) -> Imported:
+    """Read an order: the step of every cell as integers [T, h, w], or [h, w] for one frame.
+
+    Args:
+        path: a .npy file, or a .json file holding nested lists.
+        label: what to call the order; by default the file's name without its extension.
+
+    Raises:
+        DocumentError: the file cannot be read, or holds no array of integers.
+        SpecError: the numbers are not an order: below 0, or a step that no cell has.
+
+    >>> read_order("lpd.npy")  # doctest: +SKIP
+    Imported(label='lpd')
+    """
+    path = Path(path)
+    data = read_bytes(path)
+    if path.suffix == ".npy":
+        steps = _from_npy(data, path.name)
+    elif path.suffix == ".json":
+        steps = _from_json(data, path.name)
+    else:
+        raise DocumentError(f"expected an order as .npy or .json, got {path.name}. Save it as one of the two.")
+    if steps.size > MAX_POSITIONS:
+        raise DocumentError(f"expected at most {MAX_POSITIONS} cells in {path.name}, got {steps.size}.")
+    return Imported(steps=steps, label=path.stem if label is None else label)
+
+
+def _from_npy(data: bytes, name: str) -> np.ndarray:
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError) as error:
+        raise DocumentError(f"expected a .npy array of integers in {name}, got {error}.") from None
+    if not isinstance(array, np.ndarray):
+        raise DocumentError(f"expected one .npy array in {name}, got an archive. Save the array alone.")
+    return array
+
+
+def _from_json(data: bytes, name: str) -> np.ndarray:
+    try:
+        value = json.loads(data)
+        array = np.array(value)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"expected nested lists of integers in {name}, got {error or 'too deep nesting'}.") from None
+    if array.dtype.kind != "i" or array.ndim > _DEEPEST:
+        raise SpecError(
+            f"expected nested lists of integers, [T][h][w] or [h][w], in {name}, got "
+            f"{array.ndim} levels of {array.dtype.name}."
+        )
+    return array
