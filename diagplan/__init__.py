@@ -20,8 +20,8 @@ from diagplan.schemas.verify import verify
 __all__ = [
     "BUNDLES",
     "PRESETS",
-    "DiagplanError",
     "Diagonal",
+    "DiagplanError",
     "Imported",
     "Layout",
     "NextToken",

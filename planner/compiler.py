@@ -6,7 +6,7 @@ generated token that its predictor feed could not carry (see ``Policies.row_end`
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +137,7 @@ def _block_starts(layout: Layout, steps: Ints) -> tuple[Ints, NDArray[np.intp], 
 
 def _given(layout: Layout, steps: Ints) -> Feeds:
     blocks, behind, begin = _block_starts(layout, steps)
-    # The block's last token predicts the cell behind it; it is fed here only if that cell comes later (imported orders).
+    # The block's last token predicts the cell behind it; it is fed here only if that cell comes later still.
     length = blocks[:, 1] - (steps.ravel()[behind] == begin) - blocks[:, 0]
     position = np.repeat(blocks[:, 0] - np.cumsum(length) + length, length) + np.arange(length.sum())
     return _cache_only(np.repeat(begin, length), position)
@@ -154,13 +154,13 @@ def _late(layout: Layout, policies: Policies, steps: Ints) -> Feeds:
         position = layout.cell_slots().ravel()[:-1]
         step = known[position] + 1
         fed = (step <= steps.max()) & (known[position + 1] != step)
-    else:
-        blocks, behind, begin = (column[1:] for column in _block_starts(layout, steps))
-        position, step = blocks[:, 0] - 1, begin
-        fed = steps.ravel()[behind - 1] < step
-    return _cache_only(step[fed], position[fed])
+        return _cache_only(step[fed], position[fed])
+    blocks, behind, begin = _block_starts(layout, steps)
+    fed = steps.ravel()[behind - 1] < begin
+    fed[0] = False  # before the prompt there is no token
+    return _cache_only(begin[fed], blocks[fed, 0] - 1)
 
 
-def _cache_only(step: NDArray[np.integer], position: NDArray[np.integer]) -> Feeds:
-    position = position.astype(np.int32)
-    return step.astype(np.int32), position, position, np.full_like(position, -1)
+def _cache_only(step: NDArray[np.integer[Any]], position: NDArray[np.integer[Any]]) -> Feeds:
+    fed = position.astype(np.int32)
+    return step.astype(np.int32), fed, fed, np.full_like(fed, -1)

@@ -52,7 +52,7 @@ def plan_graph(plan: Plan, nodes: NodeKind = "feeds", *, cache_edges: bool = Tru
     """
     if nodes not in ("feeds", "tokens"):
         raise SpecError(f"expected nodes to be 'feeds' or 'tokens', got nodes={nodes!r}.")
-    graph = nx.DiGraph(nodes=nodes, steps=plan.steps)
+    graph: nx.DiGraph[int] = nx.DiGraph(nodes=nodes, steps=plan.steps)
     token = _token_edges(plan, nodes)
     cache = np.concatenate([token[:0], *_cache_edges(plan, nodes, len(token))]) if cache_edges else token[:0]
     if nodes == "feeds":
@@ -101,9 +101,10 @@ def _cache_edges(plan: Plan, nodes: NodeKind, edges: int) -> Iterator[Pairs]:
         row, slot = np.nonzero(mask)
         reader, seen = row + first, writer[slot]
         keep = (seen >= 0) & (seen != reader) & (plan.source[reader] >= 0)
+        pairs = np.stack([seen, reader], axis=1)
         if nodes == "tokens":
             keep &= plan.target[reader] >= 0
-            seen, reader = plan.source[seen], plan.target[reader]
+            pairs = np.stack([plan.source[seen], plan.target[reader]], axis=1).astype(np.int64)
         edges += int(np.count_nonzero(keep))
         if edges > MAX_EDGES:
             raise SpecError(
@@ -111,7 +112,7 @@ def _cache_edges(plan: Plan, nodes: NodeKind, edges: int) -> Iterator[Pairs]:
                 f"{int(np.searchsorted(plan.step_offsets, first, side='right')) - 1} of {plan.steps}. Build it with "
                 "cache_edges=False (--no-cache-edges), or compile a smaller grid or fewer frames."
             )
-        yield np.stack([seen[keep], reader[keep]], axis=1)
+        yield pairs[keep]
 
 
 def passes_needed(graph: "nx.DiGraph[int]") -> int:

@@ -65,6 +65,9 @@ class Layout:
                 "expected a given token before the first cell, got lead=0 and prompt_frames=0. "
                 "The first token has nothing to be predicted from. Give prompt_frames >= 1 or lead >= 1."
             )
+        for name in ("between_frames", "between_rows"):  # these need not show in positions
+            if getattr(self, name) > MAX_POSITIONS:
+                raise SpecError(f"expected {name} <= {MAX_POSITIONS}, got {name}={getattr(self, name)}. Give fewer tokens.")
         if self.positions > MAX_POSITIONS:
             raise SpecError(
                 f"expected at most {MAX_POSITIONS} slots, got positions={self.positions}. "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
@@ -89,8 +90,8 @@ def pad_steps(plan: Plan, widths: Sequence[int]) -> Plan:
     """
     if not widths:
         raise SpecError("expected at least one width to pad to, got none. Give the widths your runtime has.")
-    for width in widths:
-        require_int("pad", width, 1)
+    for choice in widths:
+        require_int("pad", choice, 1)
     assert plan.trash_slot is None
     assert not len(plan.listed)
     choices = np.unique(np.asarray(widths, dtype=np.int64))
@@ -100,7 +101,7 @@ def pad_steps(plan: Plan, widths: Sequence[int]) -> Plan:
     offsets = np.concatenate([[0], np.cumsum(width)])
     at = np.arange(plan.feeds) + np.repeat(offsets[:-1] - plan.step_offsets[:-1], real)
 
-    def spread(column: np.ndarray, filling: int) -> np.ndarray:
+    def spread(column: NDArray[np.int32], filling: int) -> NDArray[np.int32]:
         padded = np.full(offsets[-1], filling, dtype=np.int32)
         padded[at] = column
         return padded

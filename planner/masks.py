@@ -101,6 +101,4 @@ def mask_rows(plan: Plan) -> MaskRows:
         count, run = to_runs(mask)
         counts.append(count)
         runs.append(run)
-    return MaskRows(
-        feed=np.arange(plan.feeds), offsets=np.cumsum(np.concatenate(counts)), runs=np.concatenate(runs)
-    )
+    return MaskRows(feed=np.arange(plan.feeds), offsets=np.cumsum(np.concatenate(counts)), runs=np.concatenate(runs))

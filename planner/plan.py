@@ -41,7 +41,7 @@ def _frozen(array: NDArray[Any], dtype: type[np.integer[Any]]) -> NDArray[Any]:
 
 
 def _no_rows() -> "MaskRows":
-    return MaskRows(feed=np.zeros(0), offsets=np.zeros(1), runs=np.zeros((0, 2)))
+    return MaskRows(feed=np.zeros(0, np.int64), offsets=np.zeros(1, np.int64), runs=np.zeros((0, 2), np.int32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,12 +141,15 @@ class Plan:
 
         return plan_stats(self)
 
-    def to_networkx(self, nodes: Literal["feeds", "tokens"] = "feeds", *, cache_edges: bool = True) -> "nx.DiGraph[int]":
+    def to_networkx(
+        self, nodes: Literal["feeds", "tokens"] = "feeds", *, cache_edges: bool = True
+    ) -> "nx.DiGraph[int]":
         """The plan as a graph of typed dependencies; see ``diagplan.planner.graph.plan_graph``.
 
         >>> from diagplan.planner.compiler import compile_plan
         >>> from diagplan.planner.schedule import Diagonal
-        >>> compile_plan(Layout(frames=1, rows=2, cols=3, lead=1), Diagonal(k=1)).to_networkx("tokens").number_of_nodes()
+        >>> plan = compile_plan(Layout(frames=1, rows=2, cols=3, lead=1), Diagonal(k=1))
+        >>> plan.to_networkx("tokens").number_of_nodes()
         7
         """
         from diagplan.planner.graph import plan_graph
@@ -180,7 +183,7 @@ def same_plan(a: Plan, b: Plan) -> bool:
 def well_formed(plan: Plan) -> bool:
     """Whether every number is in range, so that functions of a plan can index with it. Says nothing about sense."""
 
-    def within(column: Int32, low: int, high: int) -> bool:
+    def within(column: NDArray[np.integer[Any]], low: int, high: int) -> bool:
         return not len(column) or (low <= int(column.min()) and int(column.max()) < high)
 
     return (

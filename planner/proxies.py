@@ -87,8 +87,7 @@ def _newest_of_frame(grid: _Grid) -> Ints:
 
 def _same_cell_earlier(grid: _Grid) -> Ints:
     lags = [
-        lambda g, lag=lag: g.cell(g.before_frame - lag, g.before_row, g.before_col)
-        for lag in range(1, len(grid.steps))
+        lambda g, lag=lag: g.cell(g.before_frame - lag, g.before_row, g.before_col) for lag in range(1, len(grid.steps))
     ]
     return _first_found(grid, *lags)
 

@@ -145,7 +145,9 @@ def _checked_order(steps: ArrayLike) -> NDArray[np.int32]:
         raise SpecError(f"expected steps to be integers, got dtype {order.dtype}. Convert them to whole numbers.")
     if order.min() < 0 or order.max() >= order.size:
         worst = order.min() if order.min() < 0 else order.max()
-        raise SpecError(f"expected steps from 0 to {order.size - 1}, got {worst}. Number the steps from 0 without gaps.")
+        raise SpecError(
+            f"expected steps from 0 to {order.size - 1}, got {worst}. Number the steps from 0 without gaps."
+        )
     used = np.zeros(int(order.max()) + 1, dtype=np.bool_)
     used[order] = True
     if not used.all():

@@ -60,8 +60,10 @@ class PlanStats:
         """Mean feeds of a step, the prompt's prefill not counted."""
         return float(self.width.mean())
 
-    def cache_bytes(self, *, layers: int, kv_heads: int, head_dim: int, bytes_per_value: int = 2, batch: int = 1) -> int:
-        """Bytes of the key-value cache for a model of this shape: 2 x batch x layers x kv_heads x slots x head_dim x bytes.
+    def cache_bytes(
+        self, *, layers: int, kv_heads: int, head_dim: int, bytes_per_value: int = 2, batch: int = 1
+    ) -> int:
+        """Bytes of the key-value cache: 2 x batch x layers x kv_heads x cache_slots x head_dim x bytes_per_value.
 
         >>> from diagplan.planner.compiler import compile_plan
         >>> from diagplan.planner.layout import Layout

@@ -3,9 +3,11 @@
 import hashlib
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import Layout
@@ -58,10 +60,7 @@ def _masks(plan: Plan) -> dict[str, Any]:
 def _steps(plan: Plan) -> list[dict[str, Any]]:
     columns = {name: getattr(plan, name).tolist() for name in ("source", "position", "slot", "target")}
     offsets = plan.step_offsets.tolist()
-    return [
-        {name: column[first:last] for name, column in columns.items()}
-        for first, last in zip(offsets[:-1], offsets[1:], strict=True)
-    ]
+    return [{name: column[first:last] for name, column in columns.items()} for first, last in pairwise(offsets)]
 
 
 def _canonical(value: object) -> bytes:
@@ -83,11 +82,14 @@ def _require_explicit_possible(plan: Plan) -> None:
     if plan.feeds * plan.cache_slots > MAX_EXPLICIT_BITS:
         raise DocumentError(
             f"expected feeds x cache slots <= {MAX_EXPLICIT_BITS} for explicit mask rows, got "
-            f"{plan.feeds} x {plan.cache_slots}. Rows of a plan this long would fill gigabytes. Write it with masks='rule'."
+            f"{plan.feeds} x {plan.cache_slots}. Rows of a plan this long would fill gigabytes. "
+            "Write it with masks='rule' (--masks rule)."
         )
 
 
-def document_parts(plan: Plan, masks: MaskForm, producer: dict[str, str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def document_parts(
+    plan: Plan, masks: MaskForm, producer: dict[str, str]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The document of a plan as JSON-ready values: everything but the steps, and the steps.
 
     Raises:
@@ -98,7 +100,7 @@ def document_parts(plan: Plan, masks: MaskForm, producer: dict[str, str]) -> tup
         "schedule": asdict(plan.schedule),
         "policies": {"proxy": plan.policies.proxy, "row_end": plan.policies.row_end},
     }
-    head = {"format": FORMAT, "version": VERSION, "producer": producer, "names": names} | _header(plan)
+    head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "producer": producer, "names": names} | _header(plan)
     head |= {"masks": _masks(plan), "digest": plan_digest(plan)}
     steps = _steps(plan)
     if masks == "explicit":
@@ -143,6 +145,10 @@ def plan_from_document(document: "PlanDocument") -> Plan:
     except SpecError as error:
         raise DocumentError(f"the plan's layout is not valid: {error}") from None
     widths = [len(step.source) for step in document.steps]
+
+    def column(name: str) -> NDArray[np.int32]:
+        return np.fromiter((value for step in document.steps for value in getattr(step, name)), np.int32, sum(widths))
+
     plan = Plan(
         layout=layout,
         schedule=_schedule_record(document.names.schedule),
@@ -150,10 +156,10 @@ def plan_from_document(document: "PlanDocument") -> Plan:
         positions=document.positions,
         given=np.array(document.given, dtype=np.int32).reshape(-1, 2),
         step_offsets=np.concatenate([[0], np.cumsum(widths)]),
-        **{
-            name: np.fromiter((v for step in document.steps for v in getattr(step, name)), np.int32, sum(widths))
-            for name in ("source", "position", "slot", "target")
-        },
+        source=column("source"),
+        position=column("position"),
+        slot=column("slot"),
+        target=column("target"),
         cache_slots=document.cache.slots,
         cache_initial=document.cache.initial,
         trash_slot=document.cache.trash,
@@ -181,8 +187,10 @@ def _with_listed(plan: Plan, listed: list[tuple[int, list[int]]]) -> Plan:
         return plan
     for feed, runs in listed:
         if len(runs) % 2:
-            raise DocumentError(f"expected an even count of numbers (start, end, ...), got {len(runs)} in row of feed {feed}.")
-    if any(a >= b for (a, _), (b, _) in zip(listed[:-1], listed[1:], strict=True)):
+            raise DocumentError(
+                f"expected an even count of numbers (start, end, ...), got {len(runs)} in row of feed {feed}."
+            )
+    if any(a >= b for (a, _), (b, _) in pairwise(listed)):
         raise DocumentError("expected masks.listed in rising order of feeds, got another order.")
     flat = [value for _, runs in listed for value in runs]
     return replace(

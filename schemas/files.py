@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from diagplan.schemas.document import PlanDocument
 
-__all__ = ["MAX_BYTES", "plan_document", "plan_from_json", "plan_to_json", "read_bytes", "read_document", "read_plan", "write_plan"]
+__all__ = [
+    "MAX_BYTES",
+    "plan_document",
+    "plan_from_json",
+    "plan_to_json",
+    "read_bytes",
+    "read_document",
+    "read_plan",
+    "write_plan",
+]
 
 #: The largest document read, in bytes of JSON text.
 MAX_BYTES = 1 << 30

@@ -58,7 +58,9 @@ def _from_json(data: bytes, name: str) -> np.ndarray:
         value = json.loads(data)
         array = np.array(value)
     except (ValueError, RecursionError) as error:
-        raise DocumentError(f"expected nested lists of integers in {name}, got {error or 'too deep nesting'}.") from None
+        raise DocumentError(
+            f"expected nested lists of integers in {name}, got {str(error) or 'too deep nesting'}."
+        ) from None
     if array.dtype.kind != "i" or array.ndim > _DEEPEST:
         raise SpecError(
             f"expected nested lists of integers, [T][h][w] or [h][w], in {name}, got "

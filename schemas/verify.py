@@ -51,7 +51,7 @@ def verify_digest(report: Verification, plan: Plan, stated: str) -> Verification
         feed=None,
         slot=None,
         message=f"expected digest={actual} of the facts, got digest={stated}.",
-        remedy="The file was changed after it was written. Compile it again, or write it anew if you changed it on purpose.",
+        remedy="The file was changed after it was written. Compile it again; after a change on purpose write it anew.",
     )
     return replace(
         report,

@@ -26,13 +26,18 @@ def _numbers(option: str, text: str) -> list[int]:
 
 @command
 def steps_command(
-    model: Annotated[str | None, typer.Option(help="A published model's grid; see `diagplan presets`.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A published model's grid; see `diagplan presets`.", show_default=False)
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="Frames to generate.", show_default=False)] = None,
     rows: Annotated[int | None, typer.Option(help="Token rows of a frame.", show_default=False)] = None,
     cols: Annotated[int | None, typer.Option(help="Token columns of a frame.", show_default=False)] = None,
     k: Annotated[str, typer.Option("-k", "--k", help="Row delays, with commas.")] = "1,2,4",
     d: Annotated[
-        str | None, typer.Option("-d", "--d", help="Frame delays, with commas; frames in sequence if left out.", show_default=False)
+        str | None,
+        typer.Option(
+            "-d", "--d", help="Frame delays, with commas; frames in sequence if left out.", show_default=False
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -60,7 +65,8 @@ def steps_command(
             )
             for line in lines
         ],
-        title=f"{layout.frames} frames of {layout.rows} x {layout.cols}: next-token prediction takes {layout.tokens:,} passes",
+        title=f"{layout.frames} frames of {layout.rows} x {layout.cols}: "
+        f"next-token prediction takes {layout.tokens:,} passes",
     )
     return FINE
 
@@ -100,7 +106,18 @@ def audit_command(as_json: JsonOption = False) -> int:
         print_json({"cells": listed, "counts": counts})
         return FINE
     print_table(
-        [">table", "model", "algorithm", ">k", ">d", "grid", ">published", ">law", "agrees", "what would give the printed number"],
+        [
+            ">table",
+            "model",
+            "algorithm",
+            ">k",
+            ">d",
+            "grid",
+            ">published",
+            ">law",
+            "agrees",
+            "what would give the printed number",
+        ],
         [
             (
                 cell.table,
@@ -130,12 +147,16 @@ def audit_command(as_json: JsonOption = False) -> int:
 
 @command
 def prove_command(
-    theorem: Annotated[list[str] | None, typer.Option(help="Prove this one only; may be repeated.", show_default=False)] = None,
-    wrong: Annotated[bool, typer.Option("--wrong", help="Ask for the deliberately false variants instead.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds for each theorem.", min=0.1)] = 60.0,
+    theorem: Annotated[
+        list[str] | None, typer.Option(help="Prove this one only; may be repeated.", show_default=False)
+    ] = None,
+    wrong: Annotated[
+        bool, typer.Option("--wrong", help="Ask for the deliberately false variants instead: each should be refuted.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds for each query to Z3.", min=0.1)] = 60.0,
     as_json: JsonOption = False,
 ) -> int:
-    """Prove the theorems behind the plans for all sizes with Z3. Exit code 1 if one is not proved (with --wrong: not refuted)."""
+    """Prove the theorems behind the plans, for all sizes, with Z3. Exit code 1 if one is not proved."""
     from diagplan.planner.proofs import prove
 
     wanted = "refuted" if wrong else "proved"
@@ -150,7 +171,14 @@ def prove_command(
         print_json({"ok": ok, "theorems": [asdict(result) for result in results]})
     else:
         rows = [
-            (result.name, result.words, result.formula, result.verdict, _assignment(result.counterexample), f"{result.seconds:.2f}")
+            (
+                result.name,
+                result.words,
+                result.formula,
+                result.verdict,
+                _assignment(result.counterexample),
+                f"{result.seconds:.2f}",
+            )
             for result in results
         ]
         print_table(["theorem", "in words", "formula", "verdict", "counterexample", ">seconds"], rows)
@@ -166,7 +194,9 @@ def _assignment(counterexample: dict[str, int] | None) -> str:
 
 @command
 def schema_command(
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write instead of stdout.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File to write instead of stdout.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.")] = False,
 ) -> int:
     """Print the JSON Schema of plan documents."""
@@ -190,12 +220,23 @@ def presets_command(as_json: JsonOption = False) -> int:
 
     if as_json:
         models = {
-            name: asdict(preset.layout) | {"models": preset.models, "source": preset.source} for name, preset in PRESETS.items()
+            name: asdict(preset.layout) | {"models": preset.models, "source": preset.source}
+            for name, preset in PRESETS.items()
         }
         print_json({"models": models, "bundles": {name: asdict(policies) for name, policies in BUNDLES.items()}})
         return FINE
     print_table(
-        ["--model", ">frames", ">rows", ">cols", ">prompt frames", ">lead", ">between frames", ">between rows", "models"],
+        [
+            "--model",
+            ">frames",
+            ">rows",
+            ">cols",
+            ">prompt frames",
+            ">lead",
+            ">between frames",
+            ">between rows",
+            "models",
+        ],
         [(name, *_sizes(preset.layout), preset.models) for name, preset in PRESETS.items()],
         title="Models (every number can be changed by its option)",
     )

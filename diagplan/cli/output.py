@@ -14,7 +14,18 @@ from rich.text import Text
 
 from diagplan.planner.errors import DiagplanError, SpecError
 
-__all__ = ["FINE", "INTERRUPTED", "PROBLEM", "USAGE", "JsonOption", "command", "console", "print_json", "print_table", "working"]
+__all__ = [
+    "FINE",
+    "INTERRUPTED",
+    "PROBLEM",
+    "USAGE",
+    "JsonOption",
+    "command",
+    "console",
+    "print_json",
+    "print_table",
+    "working",
+]
 
 FINE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
 

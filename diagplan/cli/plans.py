@@ -25,7 +25,8 @@ def _option(panel: str, text: str, *names: str) -> Any:
 @command
 def compile_command(
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Plan file to write (.json, .json.gz, .json.zst).", show_default=False)
+        Path | None,
+        typer.Option("-o", "--out", help="Plan file to write (.json, .json.gz, .json.zst).", show_default=False),
     ] = None,
     model: Annotated[str | None, _option(LAYOUT, "A published model's grid; see `diagplan presets`.")] = None,
     frames: Annotated[int | None, _option(LAYOUT, "Frames to generate.")] = None,
@@ -37,7 +38,9 @@ def compile_command(
     between_rows: Annotated[int | None, _option(LAYOUT, "Given tokens between rows: end-of-line.")] = None,
     schedule: Annotated[ScheduleOption | None, _option(SCHEDULE, "The schedule; implied by the options below.")] = None,
     k: Annotated[int | None, _option(SCHEDULE, "Row delay of diagonal decoding, in steps.", "--k", "-k")] = None,
-    d: Annotated[int | None, _option(SCHEDULE, "Frame delay, in steps; frames in sequence if left out.", "--d", "-d")] = None,
+    d: Annotated[
+        int | None, _option(SCHEDULE, "Frame delay, in steps; frames in sequence if left out.", "--d", "-d")
+    ] = None,
     window: Annotated[int | None, _option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
     order: Annotated[Path | None, _option(SCHEDULE, "Steps per cell, [T, h, w] or [h, w], as .npy or .json.")] = None,
     policies: Annotated[str, typer.Option(help="Bundle of policies.", rich_help_panel=POLICIES)] = "default",
@@ -51,7 +54,8 @@ def compile_command(
     ] = "position",
     pad: Annotated[str | None, _option(LOWERING, "Widths to fill steps up to, e.g. 1,2,4,8.")] = None,
     masks: Annotated[
-        Literal["explicit", "rule"], typer.Option(help="Write every mask row, or only the rule.", rich_help_panel=LOWERING)
+        Literal["explicit", "rule"],
+        typer.Option(help="Write every mask row, or only the rule.", rich_help_panel=LOWERING),
     ] = "explicit",
     as_json: JsonOption = False,
 ) -> int:
@@ -78,7 +82,9 @@ def compile_command(
     with working("verifying", quiet=as_json):
         report = verify_plan(plan)
     if not report.ok:
-        raise InvalidPlanError(f"the compiled plan does not verify: {report.diagnostics[0].message} Please report this.")
+        raise InvalidPlanError(
+            f"the compiled plan does not verify: {report.diagnostics[0].message} Please report this."
+        )
     stats, digest = plan.stats(), plan_digest(plan)
     if out is not None:
         with working(f"writing {out}", quiet=as_json):
@@ -145,18 +151,24 @@ def verify_command(
         counts = ", ".join(f"{code}: {count:,}" for code, count in sorted(report.counts.items()))
         screen.print(Text(f"{hidden:,} more not shown; in all {counts}. --cap shows more."), soft_wrap=True)
     verdict = "valid" if report.ok else "not valid"
-    screen.print(Text(f"{plan.name}: {verdict}, {report.errors:,} error(s), {report.warnings:,} warning(s)"), soft_wrap=True)
+    screen.print(
+        Text(f"{plan.name}: {verdict}, {report.errors:,} error(s), {report.warnings:,} warning(s)"), soft_wrap=True
+    )
     return FINE if report.ok else PROBLEM
 
 
 @command
 def show_command(
     plan: PlanFile,
-    step: Annotated[int | None, typer.Option(help="Mark this step's tokens, proxies and one mask row.", show_default=False)] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Mark this step's tokens, proxies and one mask row.", show_default=False)
+    ] = None,
     feed: Annotated[
         int | None, typer.Option(help="Which feed of the step, from 0; default its last query.", show_default=False)
     ] = None,
-    frame: Annotated[list[int] | None, typer.Option(help="Show this frame only; may be repeated.", show_default=False)] = None,
+    frame: Annotated[
+        list[int] | None, typer.Option(help="Show this frame only; may be repeated.", show_default=False)
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Write the picture as PNG.", show_default=False)] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the picture as SVG.", show_default=False)] = None,
     gif: Annotated[Path | None, typer.Option(help="Write the wave as an animated GIF.", show_default=False)] = None,
@@ -248,7 +260,10 @@ def diff_command(
 @command
 def graph_command(
     plan: PlanFile,
-    out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .graphml, .dot or .json (node-link).", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="File to write: .graphml, .dot or .json (node-link).", show_default=False),
+    ],
     nodes: Annotated[Literal["feeds", "tokens"], typer.Option(help="What a node is.")] = "feeds",
     cache_edges: Annotated[bool, typer.Option(help="Include what each query sees in the cache.")] = True,
     as_json: JsonOption = False,
@@ -266,7 +281,12 @@ def graph_command(
         needed = passes_needed(graph)
     with working(f"writing {out}", quiet=as_json):
         write_graph(graph, out)
-    figures = {"nodes": graph.number_of_nodes(), "edges": graph.number_of_edges(), "passes_needed": needed, "steps": made.steps}
+    figures = {
+        "nodes": graph.number_of_nodes(),
+        "edges": graph.number_of_edges(),
+        "passes_needed": needed,
+        "steps": made.steps,
+    }
     if as_json:
         print_json(figures | {"out": str(out)})
     else:

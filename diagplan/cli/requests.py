@@ -64,7 +64,9 @@ def schedule_from_options(
     given = {"k": k, "d": d, "window": window, "order": order}
     extra = [option for option, value in given.items() if value is not None and option not in takes]
     if extra:
-        raise SpecError(f"expected no --{extra[0]} with the schedule {name}, got --{extra[0]} {given[extra[0]]}. Leave it out.")
+        raise SpecError(
+            f"expected no --{extra[0]} with the schedule {name}, got --{extra[0]} {given[extra[0]]}. Leave it out."
+        )
     match name:
         case "next-token":
             return NextToken()
@@ -74,7 +76,7 @@ def schedule_from_options(
             return read_order(_required("order", order, name))
         case "diagonal":
             delay = _required("k", k, name)
-            return bundle_schedule(bundle, layout, delay) if d is None and _is_video(bundle) else Diagonal(k=delay, d=d)
+            return bundle_schedule(bundle, layout, delay) if d is None and _sets_frame_delay(bundle) else Diagonal(k=delay, d=d)
         case _:
             size = _required("window", k if window is None else window, name)
             return ZipAR(window=size, variant="llamagen" if name == "zipar-llamagen" else "ideal")
@@ -92,7 +94,7 @@ def _implied(k: int | None, window: int | None, order: Path | None, bundle: str)
     raise SpecError("expected a schedule, got none. Give --k (and --d), --window, --order or --schedule next-token.")
 
 
-def _is_video(bundle: str) -> bool:
+def _sets_frame_delay(bundle: str) -> bool:
     """Whether the bundle says which frame delay its source runs."""
     return bundle.startswith("mineworld")
 

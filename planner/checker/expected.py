@@ -142,7 +142,7 @@ def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
     p_frame, p_row, p_col = slots.frame(before), slots.row(before), slots.col(before)
 
     def newest(first: Int64, offsets: Int64, valid: NDArray[np.bool_]) -> Int64:
-        """The candidate ``first + offset`` with the largest (step, slot) among those known and not behind ``before``."""
+        """The candidate ``first + offset`` of largest (step, slot) among those known and not behind ``before``."""
         best = np.full(len(first), -2, dtype=np.int64)
         asked = np.flatnonzero(valid)
         for part in np.array_split(asked, len(asked) * len(offsets) // _AT_ONCE + 1):

@@ -35,7 +35,7 @@ class Facts:
     @cached_property
     def real(self) -> Bool:
         """The feeds that are not padding, [N]."""
-        return self.plan.source != -1
+        return np.asarray(self.plan.source != -1)
 
     @cached_property
     def given(self) -> Bool:
@@ -43,7 +43,7 @@ class Facts:
         edges = np.zeros(self.plan.positions + 1, dtype=np.int32)
         np.add.at(edges, self.plan.given[:, 0], 1)
         np.add.at(edges, self.plan.given[:, 1], -1)
-        return np.cumsum(edges[:-1]) > 0
+        return np.asarray(np.cumsum(edges[:-1]) > 0)
 
     @cached_property
     def emissions(self) -> Int32:
@@ -69,14 +69,14 @@ class Facts:
     @cached_property
     def proxy(self) -> Bool:
         """The feeds whose source is not their position, [N]."""
-        return self.real & (self.plan.source != self.plan.position)
+        return np.asarray(self.real & (self.plan.source != self.plan.position))
 
     @cached_property
     def prefill(self) -> Bool:
         """The feeds of step 0 that only write the prompt to the cache, [N]."""
         plan = self.plan
         prompt = self.given.argmin() if not self.given.all() else plan.positions
-        return self.real & (self.step == 0) & (plan.target < 0) & (plan.position < prompt)
+        return np.asarray(self.real & (self.step == 0) & (plan.target < 0) & (plan.position < prompt))
 
     @cached_property
     def width(self) -> NDArray[np.int64]:
@@ -84,17 +84,17 @@ class Facts:
         return np.bincount(self.step[self.real & ~self.prefill], minlength=self.plan.steps)
 
     @cached_property
-    def by_position(self) -> NDArray[np.intp]:
+    def by_position(self) -> NDArray[np.int64]:
         """Real feeds in the order of (position, step), [n]."""
         order = np.lexsort((self.step, self.plan.position))
-        return order[self.real[order]]
+        return np.asarray(order[self.real[order]])
 
     @cached_property
-    def last_of_position(self) -> NDArray[np.intp]:
+    def last_of_position(self) -> NDArray[np.int64]:
         """The feed that writes each written position last, in the order of positions."""
         feeds = self.by_position
         position = self.plan.position[feeds]
-        return feeds[np.append(position[1:] != position[:-1], True)[: len(feeds)]]
+        return np.asarray(feeds[np.append(position[1:] != position[:-1], True)[: len(feeds)]])
 
     @cached_property
     def expected(self) -> dict[str, NDArray[np.int64]] | None:

@@ -10,8 +10,8 @@ from diagplan.planner.checker.facts import NEVER, Facts
 
 __all__ = [
     "cache_only_source",
-    "empty_steps",
     "emitted_twice",
+    "empty_steps",
     "given_emitted",
     "kept_proxies",
     "layout_disagrees",
@@ -32,6 +32,7 @@ def _at(hit: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 def numbers_in_range(facts: Facts) -> Iterator[Hits]:
+    """DP101: columns, the trash slot and listed feeds within their ranges."""
     plan = facts.plan
     for name, low, high in (
         ("source", -1, plan.positions),
@@ -57,9 +58,11 @@ def numbers_in_range(facts: Facts) -> Iterator[Hits]:
 
 
 def layout_disagrees(facts: Facts) -> Iterator[Hits]:
+    """DP102: positions and given runs as the layout has them."""
     plan, layout = facts.plan, facts.plan.layout
     if plan.positions != layout.positions:
         yield Hits(text=f"expected positions={layout.positions} from the layout, got positions={plan.positions}")
+        return  # a document may state a layout far longer than itself: nothing is allocated on its word
     frame = layout.rows * layout.cols + (layout.rows - 1) * layout.between_rows + layout.between_frames
     slot = np.arange(layout.positions)
     in_frame = (slot - layout.lead) % frame
@@ -77,14 +80,19 @@ def _shown(runs: NDArray[np.integer]) -> str:
 
 
 def empty_steps(facts: Facts) -> Iterator[Hits]:
+    """DP103: steps without feeds."""
     step = _at(np.bincount(facts.step, minlength=facts.plan.steps) == 0)
     yield Hits(text="expected feeds in every step, got none in step {step}", step=step)
 
 
 def padding_misused(facts: Facts) -> Iterator[Hits]:
+    """DP104: padding with a target or outside the trash slot, and others inside it."""
     plan = facts.plan
     padding = plan.source == -1
     trash = -1 if plan.trash_slot is None else plan.trash_slot
+    if plan.policies.visibility == "causal" and 0 <= trash < plan.positions:
+        text = f"expected a trash slot from {plan.positions} on under visibility=causal, got trash={trash}, a position's own"
+        yield Hits(text=text)
     for text, hit in (
         ("expected padding to write the trash slot, got slot={slot}", padding & (plan.slot != trash)),
         ("expected padding to have no target, got target={target}", padding & (plan.target != -1)),
@@ -95,11 +103,13 @@ def padding_misused(facts: Facts) -> Iterator[Hits]:
 
 
 def never_emitted(facts: Facts) -> Iterator[Hits]:
+    """DP201: generated slots that no feed chooses."""
     slot = _at(~facts.given & (facts.emissions == 0))
     yield Hits(text="expected a feed with target={slot}, got none", slot=slot)
 
 
 def emitted_twice(facts: Facts) -> Iterator[Hits]:
+    """DP202: feeds that choose a slot chosen before."""
     target = facts.plan.target
     chooses = _at(target >= 0)
     chooses = chooses[~facts.given[target[chooses]]]
@@ -115,13 +125,17 @@ def emitted_twice(facts: Facts) -> Iterator[Hits]:
 
 
 def given_emitted(facts: Facts) -> Iterator[Hits]:
+    """DP203: feeds that choose a given slot."""
     target = facts.plan.target
     feed = _at(target >= 0)
     feed = feed[facts.given[target[feed]]]
-    yield Hits(text="expected a generated slot as target, got the given slot target={slot}", feed=feed, slot=target[feed])
+    yield Hits(
+        text="expected a generated slot as target, got the given slot target={slot}", feed=feed, slot=target[feed]
+    )
 
 
 def source_unknown(facts: Facts) -> Iterator[Hits]:
+    """DP204: sources that their own step or a later one chooses, or none."""
     source = facts.plan.source
     known = np.where(facts.real, facts.known[np.maximum(source, 0)], -1)
     feed = _at(known >= facts.step)
@@ -134,6 +148,7 @@ def source_unknown(facts: Facts) -> Iterator[Hits]:
 
 
 def position_not_predecessor(facts: Facts) -> Iterator[Hits]:
+    """DP205: positions other than the target's predecessor."""
     plan = facts.plan
     feed = _at((plan.target >= 0) & (plan.position != plan.target - 1))
     yield Hits(
@@ -145,6 +160,7 @@ def position_not_predecessor(facts: Facts) -> Iterator[Hits]:
 
 
 def cache_only_source(facts: Facts) -> Iterator[Hits]:
+    """DP206: feeds without target whose source is not their position's token."""
     plan = facts.plan
     feed = _at(facts.proxy & (plan.target < 0))
     yield Hits(
@@ -156,6 +172,7 @@ def cache_only_source(facts: Facts) -> Iterator[Hits]:
 
 
 def written_twice(facts: Facts) -> Iterator[Hits]:
+    """DP301: second writes of a cache slot or a position in one step."""
     plan = facts.plan
     for name, column in (("cache slot", plan.slot), ("position", plan.position)):
         order = np.lexsort((np.arange(plan.feeds), column, facts.step))
@@ -171,6 +188,7 @@ def written_twice(facts: Facts) -> Iterator[Hits]:
 
 
 def shared_slots(facts: Facts) -> Iterator[Hits]:
+    """DP302: cache slots that change their position, or under causal are not the position."""
     plan = facts.plan
     order = np.lexsort((facts.step, plan.slot))
     order = order[facts.real[order]]
@@ -193,6 +211,7 @@ def shared_slots(facts: Facts) -> Iterator[Hits]:
 
 
 def kept_proxies(facts: Facts) -> Iterator[Hits]:
+    """DP304: positions whose last write is a proxy."""
     plan = facts.plan
     feed = facts.last_of_position[facts.proxy[facts.last_of_position]]
     yield Hits(
@@ -205,6 +224,7 @@ def kept_proxies(facts: Facts) -> Iterator[Hits]:
 
 
 def never_fed(facts: Facts) -> Iterator[Hits]:
+    """DP305: positions that are never written although their token is known in time."""
     last = facts.plan.steps - 1
     slot = _at((facts.first_write == NEVER) & (facts.known < last))
     slot = slot[slot < facts.plan.positions - 1]
@@ -216,6 +236,7 @@ def never_fed(facts: Facts) -> Iterator[Hits]:
 
 
 def too_wide(facts: Facts) -> Iterator[Hits]:
+    """DP506: steps with more feeds than declared."""
     limit = facts.plan.max_width
     if limit is not None:
         step = _at(facts.width > limit)

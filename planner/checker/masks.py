@@ -23,7 +23,7 @@ _NONE = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
 
 
 def runs_malformed(facts: Facts) -> Iterator[Hits]:
-    """Runs must be non-empty, in range, in rising order, and apart from each other."""
+    """DP105: runs must be non-empty, in range, in rising order, and apart from each other."""
     plan, rows = facts.plan, facts.plan.listed
     start, end = rows.runs.T.astype(np.int64)
     row = np.repeat(np.arange(len(rows)), np.diff(rows.offsets))
@@ -40,10 +40,13 @@ def runs_malformed(facts: Facts) -> Iterator[Hits]:
         values={"start": start[bad], "end": end[bad], "before": np.maximum(before[bad], 0)},
     )
     disorder = np.flatnonzero(rows.feed[1:] <= rows.feed[:-1]) + 1
-    yield Hits(text="expected listed rows in rising order of feeds, got feed {feed} again or late", feed=rows.feed[disorder])
+    yield Hits(
+        text="expected listed rows in rising order of feeds, got feed {feed} again or late", feed=rows.feed[disorder]
+    )
 
 
 def not_listed(facts: Facts) -> Iterator[Hits]:
+    """DP407: feeds without a row where rows follow no rule."""
     plan = facts.plan
     if plan.policies.visibility == "listed":
         missing = np.ones(plan.feeds, dtype=np.bool_)
@@ -52,7 +55,7 @@ def not_listed(facts: Facts) -> Iterator[Hits]:
 
 
 def unwritten_reads(facts: Facts) -> Iterator[Hits]:
-    """Rows that follow the rule read unwritten slots only under ``causal``, which shows every position up to their own."""
+    """DP303: rows that follow the rule read unwritten slots only under ``causal``, which shows all up to their own."""
     plan = facts.plan
     text = f"expected reads of written slots only, got one of slot {{slot}} (the cache starts as {plan.cache_initial})"
     severity: Severity = "warning" if plan.cache_initial == "zeros" else "error"
@@ -78,8 +81,14 @@ def _listed(kind: str, text: str) -> Callable[[Facts], Iterator[Hits]]:
 
 
 own_unseen = _listed("self", "expected the query to see its own cache slot {slot}, got a row without it")
-future_seen = _listed("future", "expected cache slots up to position {position}, got a row that sees slot {slot} ahead of it")
+future_seen = _listed(
+    "future", "expected cache slots up to position {position}, got a row that sees slot {slot} ahead of it"
+)
 hidden_seen = _listed("hidden", "expected proxies to be hidden, got a row that sees the proxy in cache slot {slot}")
-stale_seen = _listed("stale", "expected the newest write of a position, got a row that sees an older one in cache slot {slot}")
-trash_misread = _listed("trash", "expected the trash slot for padding only, and only it, got a row that sees slot {slot}")
+stale_seen = _listed(
+    "stale", "expected the newest write of a position, got a row that sees an older one in cache slot {slot}"
+)
+trash_misread = _listed(
+    "trash", "expected the trash slot for padding only, and only it, got a row that sees slot {slot}"
+)
 rule_broken = _listed("rule", "expected the row of the named policies, got one that differs from cache slot {slot} on")

@@ -1,8 +1,10 @@
 """Predicates that hold a plan against the schedule and policies it names."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diagplan.planner import formulas
 from diagplan.planner.checker.diagnostics import Hits
@@ -11,16 +13,34 @@ from diagplan.planner.checker.facts import Facts
 
 __all__ = ["delays_wrong", "feeds_differ", "sources_differ", "steps_differ", "total_differs"]
 
+#: What a schedule of that name does not have.
+_ABSENT = {
+    "next-token": ("k", "d"),
+    "zipar": ("d",),
+    "zipar-llamagen": ("d",),
+    "imported": ("k", "d", "k_in_force", "d_in_force"),
+}
+
 
 def delays_wrong(facts: Facts) -> Iterator[Hits]:
+    """DP501: delays in force other than those asked for, clamped to the grid."""
     schedule, layout = facts.plan.schedule, facts.plan.layout
     if schedule.name == "custom":
         return
+    for name in _ABSENT.get(schedule.name, ()):
+        value = getattr(schedule, name)
+        if value is not None:
+            yield Hits(text=f"expected no {name} beside the schedule {schedule.name}, got {name}={value}")
     if schedule.name == "imported":
         generated = int(np.count_nonzero(~facts.given))
         if schedule.order is None or len(schedule.order) != generated:
             count = "none" if schedule.order is None else f"{len(schedule.order)}"
             yield Hits(text=f"expected the step of each of {generated} cells in the order, got {count}")
+            return
+        used = np.unique(schedule.order)
+        gap = np.flatnonzero(used != np.arange(len(used)))
+        if len(gap):
+            yield Hits(text=f"expected every step of the order to have a cell, got none in step {gap[0]}")
         return
     if schedule.order is not None:
         yield Hits(text=f"expected no order beside the schedule {schedule.name}, got {len(schedule.order)} steps")
@@ -41,6 +61,7 @@ def delays_wrong(facts: Facts) -> Iterator[Hits]:
 
 
 def total_differs(facts: Facts) -> Iterator[Hits]:
+    """DP502: a number of steps other than the schedule's closed form."""
     plan, schedule, layout = facts.plan, facts.plan.schedule, facts.plan.layout
     if schedule.name == "custom":
         law = plan.steps
@@ -61,26 +82,27 @@ def total_differs(facts: Facts) -> Iterator[Hits]:
         yield Hits(text=f"expected {want} steps by the closed form of {schedule.name}{cap}, got {plan.steps}")
 
 
-def _predictors(facts: Facts) -> tuple[ExpectedFeeds, ExpectedFeeds] | None:
+def _predictors(facts: Facts) -> tuple[ExpectedFeeds, dict[str, NDArray[np.integer[Any]]]] | None:
     """The expected and the actual feeds with a target, both in the order of targets."""
     if facts.expected is None:
         return None
     plan = facts.plan
     feed = np.flatnonzero(plan.target >= 0)
     feed = feed[np.argsort(plan.target[feed])]
-    actual = {"feed": feed, "step": facts.step[feed], "source": plan.source[feed], "target": plan.target[feed]}
+    actual: dict[str, NDArray[np.integer[Any]]] = {"feed": feed, "step": facts.step[feed], "source": plan.source[feed], "target": plan.target[feed]}
     wanted = np.flatnonzero(facts.expected["target"] >= 0)
     wanted = wanted[np.argsort(facts.expected["target"][wanted])]
     return {name: column[wanted] for name, column in facts.expected.items()}, actual
 
 
 def steps_differ(facts: Facts) -> Iterator[Hits]:
+    """DP503: tokens in another step than the schedule's."""
     pair = _predictors(facts)
     if pair is not None:
         expected, actual = pair
         at = np.flatnonzero(expected["step"] != actual["step"])
         yield Hits(
-            text=f"expected token {{slot}} in step {{want}} by the schedule {facts.plan.schedule.name}, got step {{step}}",
+            text=f"expected token {{slot}} in step {{want}} by {facts.plan.schedule.name}, got step {{step}}",
             feed=actual["feed"][at],
             slot=actual["target"][at],
             values={"want": expected["step"][at]},
@@ -88,6 +110,7 @@ def steps_differ(facts: Facts) -> Iterator[Hits]:
 
 
 def sources_differ(facts: Facts) -> Iterator[Hits]:
+    """DP504: sources other than the own token or the named proxy."""
     pair = _predictors(facts)
     if pair is not None:
         expected, actual = pair
@@ -95,7 +118,8 @@ def sources_differ(facts: Facts) -> Iterator[Hits]:
         proxied = expected["source"] != expected["position"]
         at = np.flatnonzero((expected["source"] != actual["source"]) & (named | ~proxied))
         yield Hits(
-            text=f"expected source={{want}} for token {{target}} (proxy={facts.plan.policies.proxy}), got source={{slot}}",
+            text="expected source={want} for token {target} "
+            f"(proxy={facts.plan.policies.proxy}), got source={{slot}}",
             feed=actual["feed"][at],
             slot=actual["source"][at],
             values={"want": expected["source"][at], "target": actual["target"][at]},
@@ -103,7 +127,7 @@ def sources_differ(facts: Facts) -> Iterator[Hits]:
 
 
 def feeds_differ(facts: Facts) -> Iterator[Hits]:
-    """Feeds without a target, compared as sets of (position, step)."""
+    """DP505: feeds without a target, compared as sets of (position, step)."""
     if facts.expected is None:
         return
     plan = facts.plan

@@ -118,7 +118,9 @@ RULES = (
         feeds.never_fed,
     ),
     Rule("DP401", 2, "error", "Every query sees its own slot.", "Add the slot to the row.", masks.own_unseen),
-    Rule("DP402", 2, "error", "No query sees its own future.", "End the row at the query's position.", masks.future_seen),
+    Rule(
+        "DP402", 2, "error", "No query sees its own future.", "End the row at the query's position.", masks.future_seen
+    ),
     Rule(
         "DP403",
         2,
@@ -176,7 +178,9 @@ RULES = (
         names.total_differs,
     ),
     Rule("DP503", 2, "error", "Every token comes in its schedule's step.", _NAME, names.steps_differ),
-    Rule("DP504", 2, "error", "A feed's source is its position's token, or the named proxy.", _NAME, names.sources_differ),
+    Rule(
+        "DP504", 2, "error", "A feed's source is its position's token, or the named proxy.", _NAME, names.sources_differ
+    ),
     Rule("DP505", 2, "error", "Tokens are fed alone as row_end says.", _NAME, names.feeds_differ),
     Rule(
         "DP506",
