@@ -67,7 +67,9 @@ class Layout:
             )
         for name in ("between_frames", "between_rows"):  # these need not show in positions
             if getattr(self, name) > MAX_POSITIONS:
-                raise SpecError(f"expected {name} <= {MAX_POSITIONS}, got {name}={getattr(self, name)}. Give fewer tokens.")
+                raise SpecError(
+                    f"expected {name} <= {MAX_POSITIONS}, got {name}={getattr(self, name)}. Give fewer tokens."
+                )
         if self.positions > MAX_POSITIONS:
             raise SpecError(
                 f"expected at most {MAX_POSITIONS} slots, got positions={self.positions}. "

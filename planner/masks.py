@@ -24,11 +24,12 @@ class _Cache:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.home = np.full(plan.positions, -1, dtype=np.int32)  # position -> cache slot of its newest write
+        self.owner = np.full(plan.cache_slots, -1, dtype=np.int32)  # cache slot -> position it was written for
         self.key = np.full(plan.cache_slots, _NOBODY, dtype=np.int32)
         if plan.policies.visibility == "causal":
             unwritten = min(plan.positions, plan.cache_slots)
             self.key[:unwritten] = np.arange(unwritten, dtype=np.int32)
-            self.home[:unwritten] = self.key[:unwritten]
+            self.home[:unwritten] = self.owner[:unwritten] = self.key[:unwritten]
 
     def write(self, first: int, last: int) -> None:
         """Apply the writes of feeds ``first : last``, in order."""
@@ -36,8 +37,9 @@ class _Cache:
         real = np.flatnonzero(plan.source[first:last] >= 0) + first
         position, slot = plan.position[real], plan.slot[real]
         before = self.home[position]
-        self.key[before[before >= 0]] = _NOBODY
+        self.key[before[(before >= 0) & (self.owner[before] == position)]] = _NOBODY
         self.home[position] = slot
+        self.owner[slot] = position
         seen = self.home[position] == slot
         if plan.policies.proxy_kv == "hidden":
             seen &= plan.source[real] == position

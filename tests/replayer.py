@@ -68,8 +68,16 @@ class Llama:
             scores = np.where(mask, scores, -np.inf)
             scores = np.exp(scores - scores.max(-1, keepdims=True))
             scores /= scores.sum(-1, keepdims=True)
-            x = x + np.einsum("hnl,lhd->nhd", scores, values).reshape(len(ids), -1) @ self.w[p + "self_attn.o_proj.weight"].T
+            x = (
+                x
+                + np.einsum("hnl,lhd->nhd", scores, values).reshape(len(ids), -1)
+                @ self.w[p + "self_attn.o_proj.weight"].T
+            )
             h = self.norm(x, p + "post_attention_layernorm.weight")
             gate = h @ self.w[p + "mlp.gate_proj.weight"].T
-            x = x + (gate / (1 + np.exp(-gate)) * (h @ self.w[p + "mlp.up_proj.weight"].T)) @ self.w[p + "mlp.down_proj.weight"].T
+            x = (
+                x
+                + (gate / (1 + np.exp(-gate)) * (h @ self.w[p + "mlp.up_proj.weight"].T))
+                @ self.w[p + "mlp.down_proj.weight"].T
+            )
         return self.norm(x, "model.norm.weight") @ self.w["lm_head.weight"].T

@@ -1,4 +1,4 @@
-"""A plan's JSON is enough to replay it: the golden tokens of the MineWorld release, by a replayer that knows no diagplan."""
+"""A plan's JSON is enough to replay it: the release's golden tokens, by a replayer that knows no diagplan."""
 
 import json
 from pathlib import Path
@@ -32,9 +32,7 @@ def golden_plan(case: dict[str, Any]) -> Plan:
     name = {"image": "mineworld-image", "vid": "mineworld-video"}[case["mode"]]
     bundle = BUNDLES[name]
     proxy = {"prompt_frame": "prompt", "latest": "latest"}[case["proxy"]]
-    policies = Policies(
-        proxy=proxy, row_end=bundle.row_end, proxy_kv=bundle.proxy_kv, visibility=bundle.visibility
-    )
+    policies = Policies(proxy=proxy, row_end=bundle.row_end, proxy_kv=bundle.proxy_kv, visibility=bundle.visibility)
     return compile_plan(LAYOUT, bundle_schedule(name, LAYOUT, case["k"]), policies)
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from diagplan.cli import laws, plans
+from diagplan.cli.laws import register as register_laws
+from diagplan.cli.plans import register as register_plans
 
 __all__ = ["app", "main"]
 
@@ -36,8 +37,8 @@ def _options(
     """Compile, verify and picture decoding plans for autoregressive image and video transformers."""
 
 
-plans.register(app)
-laws.register(app)
+register_plans(app)
+register_laws(app)
 
 
 def main() -> None:

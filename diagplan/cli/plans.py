@@ -219,7 +219,7 @@ def diff_command(
     as_json: JsonOption = False,
 ) -> int:
     """Say which feeds differ between two plans. Exit code 1 if any does."""
-    from diagplan.drawing.words import difference_words
+    from diagplan.drawing.wording import difference_words
     from diagplan.planner.compare import compare_plans
     from diagplan.schemas.files import read_plan
 

@@ -76,8 +76,14 @@ def schedule_from_options(
             return read_order(_required("order", order, name))
         case "diagonal":
             delay = _required("k", k, name)
-            return bundle_schedule(bundle, layout, delay) if d is None and _sets_frame_delay(bundle) else Diagonal(k=delay, d=d)
+            return (
+                bundle_schedule(bundle, layout, delay)
+                if d is None and _sets_frame_delay(bundle)
+                else Diagonal(k=delay, d=d)
+            )
         case _:
+            if k is not None and window is not None:
+                raise SpecError(f"expected --window or --k for {name}, got --window {window} and --k {k}. Give one.")
             size = _required("window", k if window is None else window, name)
             return ZipAR(window=size, variant="llamagen" if name == "zipar-llamagen" else "ideal")
 

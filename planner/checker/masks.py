@@ -72,23 +72,28 @@ def unwritten_reads(facts: Facts) -> Iterator[Hits]:
     yield Hits(text=text, feed=feed, slot=slot, severity=severity)
 
 
-def _listed(kind: str, text: str) -> Callable[[Facts], Iterator[Hits]]:
+def _listed(kind: str, code: str, text: str) -> Callable[[Facts], Iterator[Hits]]:
     def predicate(facts: Facts) -> Iterator[Hits]:
         feed, slot = facts.listed.get(kind, _NONE)
         yield Hits(text=text, feed=feed, slot=slot, values={"position": facts.plan.position[feed]})
 
+    predicate.__doc__ = f"{code}: {text.partition(', got ')[2]}."
     return predicate
 
 
-own_unseen = _listed("self", "expected the query to see its own cache slot {slot}, got a row without it")
+own_unseen = _listed("self", "DP401", "expected the query to see its own cache slot {slot}, got a row without it")
 future_seen = _listed(
-    "future", "expected cache slots up to position {position}, got a row that sees slot {slot} ahead of it"
+    "future", "DP402", "expected cache slots up to position {position}, got a row that sees slot {slot} ahead of it"
 )
-hidden_seen = _listed("hidden", "expected proxies to be hidden, got a row that sees the proxy in cache slot {slot}")
+hidden_seen = _listed(
+    "hidden", "DP403", "expected proxies to be hidden, got a row that sees the proxy in cache slot {slot}"
+)
 stale_seen = _listed(
-    "stale", "expected the newest write of a position, got a row that sees an older one in cache slot {slot}"
+    "stale", "DP404", "expected the newest write of a position, got a row that sees an older one in cache slot {slot}"
 )
 trash_misread = _listed(
-    "trash", "expected the trash slot for padding only, and only it, got a row that sees slot {slot}"
+    "trash", "DP405", "expected the trash slot for padding only, and only it, got a row that sees slot {slot}"
 )
-rule_broken = _listed("rule", "expected the row of the named policies, got one that differs from cache slot {slot} on")
+rule_broken = _listed(
+    "rule", "DP406", "expected the row of the named policies, got one that differs from cache slot {slot} on"
+)

@@ -89,7 +89,12 @@ def _predictors(facts: Facts) -> tuple[ExpectedFeeds, dict[str, NDArray[np.integ
     plan = facts.plan
     feed = np.flatnonzero(plan.target >= 0)
     feed = feed[np.argsort(plan.target[feed])]
-    actual: dict[str, NDArray[np.integer[Any]]] = {"feed": feed, "step": facts.step[feed], "source": plan.source[feed], "target": plan.target[feed]}
+    actual: dict[str, NDArray[np.integer[Any]]] = {
+        "feed": feed,
+        "step": facts.step[feed],
+        "source": plan.source[feed],
+        "target": plan.target[feed],
+    }
     wanted = np.flatnonzero(facts.expected["target"] >= 0)
     wanted = wanted[np.argsort(facts.expected["target"][wanted])]
     return {name: column[wanted] for name, column in facts.expected.items()}, actual

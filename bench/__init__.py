@@ -1,0 +1,1 @@
+"""Measurements. Each prints a table and writes JSON under bench/results/."""
