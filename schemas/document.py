@@ -6,7 +6,7 @@ is allocated on a file's word alone.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from diagplan.planner.layout import MAX_POSITIONS
 from diagplan.planner.plan import CacheInitial
@@ -32,6 +32,15 @@ Positive = Annotated[int, Field(ge=1, le=_MAX_INT32)]
 OrNone = Annotated[int, Field(ge=-1, le=_MAX_INT32)]
 Name = Annotated[str, Field(max_length=200)]
 Run = Annotated[list[Whole], Field(min_length=2, max_length=2)]
+
+
+def _whole(value: object) -> object:
+    if type(value) is not int:  # True and 1.0 equal 1
+        raise ValueError("Input should be the integer 1")
+    return value
+
+
+_Version = Annotated[Literal[1], BeforeValidator(_whole)]
 
 
 class _Document(BaseModel):
@@ -71,7 +80,7 @@ class PolicyNames(_Document):
 class NamesDocument(_Document):
     """What people call the plan's parts; not part of the digest. ``version`` fixes what the names mean."""
 
-    version: Literal[1]
+    version: _Version
     schedule: ScheduleNames
     policies: PolicyNames
 
@@ -135,7 +144,7 @@ class PlanDocument(_Document):
     """A decoding plan as JSON."""
 
     format: Literal["diagplan-plan"]
-    version: Literal[1]
+    version: _Version
     producer: Producer
     names: NamesDocument
     layout: LayoutDocument

@@ -187,8 +187,9 @@ def read_bytes(path: Path) -> bytes:
     """The bytes of a file, unpacked where its name ends in .gz or .zst, bounded by ``MAX_BYTES``."""
     try:
         packed = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
-    except OSError as error:
-        raise DocumentError(f"cannot read {path}: {error.strerror}. Check the name and the permissions.") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DocumentError(f"cannot read {path}: {reason}. Check the name and the permissions.") from None
     if packed is None:
         raise DocumentError(f"expected a file of at most {MAX_BYTES} bytes, got {path} with more.")
     if path.suffix not in (".gz", ".zst"):
