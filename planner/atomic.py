@@ -34,13 +34,21 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """
     shown = os.fspath(path)
     try:
-        _write(os.path.realpath(shown), data)
+        _write(shown if _is_special(shown) else os.path.realpath(shown), data)
     except (OSError, ValueError) as error:
         remedy = _REMEDIES.get(error.errno or 0) if isinstance(error, OSError) else None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DocumentError(
             f"expected to write a file, got path={shown!r}: {reason}. {remedy or 'Give another path.'}"
         ) from error
+
+
+def _is_special(path: str) -> bool:
+    """Whether the path leads to a device or a pipe; /dev/stdout leads to one that has no path of its own."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.stat(path)  # noqa: PTH116
+        return not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
+    return False
 
 
 def _write(target: str, data: bytes) -> None:

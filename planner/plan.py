@@ -161,7 +161,7 @@ class Plan:
         delays = ", ".join(f"{key}={value}" for key in ("k", "d") if (value := getattr(schedule, key)) is not None)
         return (
             f"<Plan {schedule.label or schedule.name}({delays}) on {layout.frames} x {layout.rows} x {layout.cols}: "
-            f"{self.steps} steps, {layout.tokens} tokens, {self.feeds} feeds>"
+            f"{self.steps} steps, {layout.tokens} tokens, {np.count_nonzero(self.source >= 0)} feeds>"
         )
 
 

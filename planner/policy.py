@@ -38,7 +38,8 @@ class Policies:
         proxy: which token is fed where the target's predecessor is not known yet. The text says row start; any
             cell whose left neighbour is unknown (imported orders) is treated alike.
             ``above``: the token above the target, (f, r-1, c), or (f-1, 0, c) in the first row.
-            ``latest``: the newest token of the predecessor's row, else of its frame.
+            ``latest``: the newest token of the predecessor's row, else of its frame, else its cell in the newest
+                earlier frame that has it.
             ``prompt``: the predecessor's cell in the first prompt frame.
             ``previous-frame``: the predecessor's cell in the newest earlier frame that has it, else ``latest``.
             ``above-predecessor``: the newest token of the row above the predecessor's, at or before its column,

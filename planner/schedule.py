@@ -14,6 +14,7 @@ from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
 
 __all__ = [
+    "MAX_LABEL",
     "Diagonal",
     "Imported",
     "NextToken",
@@ -24,6 +25,9 @@ __all__ = [
     "cell_steps",
     "record",
 ]
+
+#: The longest label of an imported order.
+MAX_LABEL = 200
 
 ScheduleName = Literal["next-token", "diagonal", "zipar", "zipar-llamagen", "imported", "custom"]
 
@@ -95,7 +99,7 @@ class Imported:
         label: what to call the order in plans and tables.
 
     Raises:
-        SpecError: not integers, or a step below 0, or a step that no cell uses.
+        SpecError: not integers, or a step below 0, or a step that no cell uses; a label over ``MAX_LABEL`` characters.
 
     >>> Imported(steps=[[0, 1], [1, 2]], label="nar").steps.shape
     (1, 2, 2)
@@ -105,6 +109,8 @@ class Imported:
     label: str = "imported"
 
     def __init__(self, *, steps: ArrayLike, label: str = "imported") -> None:
+        if len(label) > MAX_LABEL:
+            raise SpecError(f"expected a label of at most {MAX_LABEL} characters, got {len(label)}. Shorten it.")
         object.__setattr__(self, "steps", _checked_order(steps))
         object.__setattr__(self, "label", label)
 

@@ -165,16 +165,24 @@ def plan_from_document(document: "PlanDocument") -> Plan:
         trash_slot=document.cache.trash,
         max_width=document.max_width,
     )
-    if document.masks.listed is not None:
-        listed = [(row.feed, row.runs) for row in document.masks.listed]
-        if any(feed >= plan.feeds for feed, _ in listed):
-            raise DocumentError(f"expected listed rows of feeds below {plan.feeds}, got a larger feed number.")
+    if document.masks.listed is None:
+        rows = list(enumerate(row for step in document.steps for row in step.rows or ()))
     else:
-        _require_explicit_possible(plan)
-        rows = [row for step in document.steps for row in step.rows or ()]
-        usual = _explicit_rows(plan) if policies.visibility != "listed" and well_formed(plan) else [None] * len(rows)
-        listed = [(feed, row) for feed, (row, rule) in enumerate(zip(rows, usual, strict=True)) if row != rule]
-    return _with_listed(plan, listed)
+        rows = [(row.feed, row.runs) for row in document.masks.listed]
+        if any(feed >= plan.feeds for feed, _ in rows):
+            raise DocumentError(f"expected listed rows of feeds below {plan.feeds}, got a larger feed number.")
+    return _with_listed(plan, _exceptions(plan, rows))
+
+
+def _exceptions(plan: Plan, rows: list[tuple[int, list[int]]]) -> list[tuple[int, list[int]]]:
+    """The rows that differ from the rule: so a plan has one form in memory, and one digest, whatever was listed."""
+    if not rows or plan.policies.visibility == "listed":
+        return rows
+    _require_explicit_possible(plan)
+    if not well_formed(plan):
+        return rows
+    rule = _explicit_rows(plan)
+    return [(feed, row) for feed, row in rows if row != rule[feed]]
 
 
 def _schedule_record(names: "ScheduleNames") -> ScheduleRecord:

@@ -8,7 +8,7 @@ import numpy as np
 
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS
-from diagplan.planner.schedule import Imported
+from diagplan.planner.schedule import MAX_LABEL, Imported
 from diagplan.schemas.files import read_bytes
 
 __all__ = ["read_order"]
@@ -40,7 +40,7 @@ def read_order(path: str | Path, *, label: str | None = None) -> Imported:
         raise DocumentError(f"expected an order as .npy or .json, got {path.name}. Save it as one of the two.")
     if steps.size > MAX_POSITIONS:
         raise DocumentError(f"expected at most {MAX_POSITIONS} cells in {path.name}, got {steps.size}.")
-    return Imported(steps=steps, label=path.stem if label is None else label)
+    return Imported(steps=steps, label=path.stem[:MAX_LABEL] if label is None else label)
 
 
 def _from_npy(data: bytes, name: str) -> np.ndarray:

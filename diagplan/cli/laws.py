@@ -65,7 +65,7 @@ def steps_command(
             )
             for line in lines
         ],
-        title=f"{layout.frames} frames of {layout.rows} x {layout.cols}: "
+        title=f"{layout.frames} frame{'s'[: layout.frames > 1]} of {layout.rows} x {layout.cols}: "
         f"next-token prediction takes {layout.tokens:,} passes",
     )
     return FINE
@@ -181,7 +181,10 @@ def prove_command(
             )
             for result in results
         ]
-        print_table(["theorem", "in words", "formula", "verdict", "counterexample", ">seconds"], rows)
+        print_table(
+            ["theorem", "in words", "true formula" if wrong else "formula", "verdict", "counterexample", ">seconds"],
+            rows,
+        )
         seconds = sum(result.seconds for result in results)
         right = sum(result.verdict == wanted for result in results)
         console().print(Text(f"{right} of {len(results)} {wanted}, {seconds:.1f} s"))

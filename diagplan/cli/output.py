@@ -54,7 +54,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     right = [name.startswith(">") for name in columns]
     names = [name.removeprefix(">") for name in columns]
     if out.is_terminal:
-        table = Table(title=title, title_justify="left")
+        table = Table(title=title, title_justify="left", show_header=any(names))
         for name, is_right in zip(names, right, strict=True):
             table.add_column(name, justify="right" if is_right else "left", overflow="fold")
         for row in cells:
@@ -64,7 +64,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     if title:
         sys.stdout.write(title + "\n")
-    for row in (names, *cells):
+    for row in (names, *cells) if any(names) else cells:
         padded = (c.rjust(n) if r else c.ljust(n) for c, n, r in zip(row, widths, right, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
 

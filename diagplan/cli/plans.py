@@ -42,7 +42,9 @@ def compile_command(
         int | None, _option(SCHEDULE, "Frame delay, in steps; frames in sequence if left out.", "--d", "-d")
     ] = None,
     window: Annotated[int | None, _option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
-    order: Annotated[Path | None, _option(SCHEDULE, "Steps per cell, [T, h, w] or [h, w], as .npy or .json.")] = None,
+    order: Annotated[
+        Path | None, _option(SCHEDULE, "Step of every cell, T x h x w or h x w, as .npy or .json.")
+    ] = None,
     policies: Annotated[str, typer.Option(help="Bundle of policies.", rich_help_panel=POLICIES)] = "default",
     proxy: Annotated[str | None, _option(POLICIES, "Proxy policy, instead of the bundle's.")] = None,
     row_end: Annotated[str | None, _option(POLICIES, "keep or refresh, instead of the bundle's.")] = None,
@@ -97,7 +99,7 @@ def compile_command(
         )
         return FINE
     screen = console()
-    screen.print(Text(f"{plan!r}"[1:-1]))
+    screen.print(Text(f"{plan!r}"[1:-1]), soft_wrap=True)
     rows_ = [(label, value) for label, value in stats.labelled()]
     print_table(["", ">"], [*rows_, ("warnings of the checker", f"{report.warnings:,}"), ("digest", digest)])
     if out is not None:
@@ -180,6 +182,8 @@ def show_command(
     from diagplan.drawing.terminal import wave, width_profile
     from diagplan.schemas.files import read_plan
 
+    if feed is not None and step is None:
+        raise SpecError(f"expected --step with --feed, got --feed {feed} alone. Say which step the feed is in.")
     made = read_plan(plan)
     written = []
     for path, suffix in ((png, ".png"), (svg, ".svg"), (gif, ".gif")):
