@@ -1,0 +1,299 @@
+"""MC-AR, the MineWorld family: a Llama over image tokens and action tokens, with 1D or 3D rotary positions.
+
+Sequence: frame 0 | action 0 | frame 1 | action 1 | ...; image ids come first in the vocabulary, action ids after them.
+Source: the Diagonal Decoding paper's supplement and the public release (configs, lvm.py).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diagplan.adapters.linear import Linear, linear_for
+from diagplan.adapters.memory import join_rows
+from diagplan.planner.errors import SpecError
+from diagplan.planner.layout import Layout, require_int
+
+__all__ = ["CONFIGS", "McAr", "McArCache", "McArConfig"]
+
+# Shapes: B samples, n feeds, L cache slots, H heads, K key-value heads, G = H / K, D head_dim, V vocabulary.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McArConfig:
+    """A Llama's sizes, and how its sequence is made up.
+
+    Args:
+        hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, vocab_size,
+            rope_theta, rms_norm_eps, head_dim: as in a Hugging Face LlamaConfig.
+        max_position_embeddings: longest sequence in slots.
+        image_vocab: image ids are 0 to this, less one; an image slot never yields another.
+        rope: ``"1d"``: angles by flat slot, as in the release; ``"3d"``: the head split over (t, h, w), as the paper
+            says of its own models, each part rotated by its own coordinate.
+        rows, cols, action_tokens: the grid of a frame and the tokens between frames; needed for ``rope="3d"``.
+
+    Raises:
+        SpecError: sizes that do not fit together.
+    """
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    vocab_size: int
+    max_position_embeddings: int
+    head_dim: int | None = None
+    rope_theta: float = 10_000.0
+    rms_norm_eps: float = 1e-5
+    image_vocab: int | None = None
+    rope: Literal["1d", "3d"] = "1d"
+    rows: int = 14
+    cols: int = 24
+    action_tokens: int = 11
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type in ("int", int) or (field.name in ("head_dim", "image_vocab") and value is not None):
+                require_int(field.name, value, 0 if field.name == "action_tokens" else 1)
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise SpecError(
+                f"expected key-value heads that divide the heads, got num_attention_heads={self.num_attention_heads} "
+                f"and num_key_value_heads={self.num_key_value_heads}."
+            )
+        if self.head_dim is None and self.hidden_size % self.num_attention_heads:
+            raise SpecError(
+                f"expected heads that divide the width, got hidden_size={self.hidden_size} and "
+                f"num_attention_heads={self.num_attention_heads}. Give head_dim."
+            )
+        if self.head_size % 2:
+            raise SpecError(f"expected an even head_dim for rotary positions, got head_dim={self.head_size}.")
+        if self.rope not in ("1d", "3d"):
+            raise SpecError(f"expected rope to be '1d' or '3d', got rope={self.rope!r}.")
+        if self.image_ids > self.vocab_size:
+            raise SpecError(
+                f"expected image_vocab <= vocab_size={self.vocab_size}, got image_vocab={self.image_vocab}."
+            )
+
+    @property
+    def head_size(self) -> int:
+        """D, the width of one head."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def image_ids(self) -> int:
+        """Image ids are 0 to this, less one."""
+        return self.vocab_size if self.image_vocab is None else self.image_vocab
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The name and shape of every weight, as in a Hugging Face LlamaForCausalLM with untied embeddings."""
+        hidden, mlp, d = self.hidden_size, self.intermediate_size, self.head_size
+        q, kv = self.num_attention_heads * d, self.num_key_value_heads * d
+        shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (self.vocab_size, hidden)}
+        for i in range(self.num_hidden_layers):
+            layer = f"model.layers.{i}."
+            shapes |= {
+                f"{layer}self_attn.q_proj.weight": (q, hidden),
+                f"{layer}self_attn.k_proj.weight": (kv, hidden),
+                f"{layer}self_attn.v_proj.weight": (kv, hidden),
+                f"{layer}self_attn.o_proj.weight": (hidden, q),
+                f"{layer}mlp.gate_proj.weight": (mlp, hidden),
+                f"{layer}mlp.up_proj.weight": (mlp, hidden),
+                f"{layer}mlp.down_proj.weight": (hidden, mlp),
+                f"{layer}input_layernorm.weight": (hidden,),
+                f"{layer}post_attention_layernorm.weight": (hidden,),
+            }
+        return shapes | {"model.norm.weight": (hidden,), "lm_head.weight": (self.vocab_size, hidden)}
+
+
+def _release(hidden: int, mlp: int, heads: int, frames: int) -> McArConfig:
+    return McArConfig(
+        hidden_size=hidden,
+        intermediate_size=mlp,
+        num_hidden_layers=20,
+        num_attention_heads=heads,
+        num_key_value_heads=4,
+        vocab_size=8262,
+        max_position_embeddings=frames * 347,
+        image_vocab=8192,
+    )
+
+
+#: The five configurations of the public release.
+CONFIGS: Mapping[str, McArConfig] = MappingProxyType(
+    {
+        "300M_16f": _release(1024, 4096, 16, 16),
+        "700M_16f": _release(2048, 4096, 32, 16),
+        "700M_32f": _release(2048, 4096, 32, 32),
+        "1200M_16f": _release(2048, 8192, 32, 16),
+        "1200M_32f": _release(2048, 8192, 32, 32),
+    }
+)
+
+
+class McArCache(NamedTuple):
+    """Keys and values of every layer, [layers, B, K, slots, D] each, rotation already applied to the keys."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class _Layer(NamedTuple):
+    attention_norm: Tensor
+    qkv: Linear
+    out: Linear
+    mlp_norm: Tensor
+    gate_up: Linear
+    down: Linear
+
+
+class McAr:
+    """The model; see ``diagplan.adapters.contract.Model`` for what its members mean."""
+
+    family = "mc-ar"
+
+    def __init__(self, config: McArConfig, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
+
+        Each is taken once and let go when packed, the largest first: a mapping that reads them from a file as they
+        are taken keeps the peak of memory near the size of the model.
+        """
+        self.config = config
+        self.vocab_size = config.vocab_size
+        self.positions = config.max_position_embeddings
+        self.embedding = weights["model.embed_tokens.weight"]
+        self.device, self.dtype = self.embedding.device, self.embedding.dtype
+        self.head = linear_for(weights["lm_head.weight"])
+        self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
+        self.norm = weights["model.norm.weight"]
+        self.cos, self.sin = _rotary_tables(config, self.device, self.dtype)
+        self._scale = config.head_size**-0.5
+        self._splits = [config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads]
+
+    @staticmethod
+    def _layer(weights: Mapping[str, Tensor], at: str) -> _Layer:
+        def joined(*names: str) -> Linear:
+            return linear_for(join_rows([weights[f"{at}{name}_proj.weight"] for name in names]))
+
+        return _Layer(
+            weights[f"{at}input_layernorm.weight"],
+            joined("self_attn.q", "self_attn.k", "self_attn.v"),
+            joined("self_attn.o"),
+            weights[f"{at}post_attention_layernorm.weight"],
+            joined("mlp.gate", "mlp.up"),
+            joined("mlp.down"),
+        )
+
+    @classmethod
+    def random(
+        cls, config: McArConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
+    ) -> Self:
+        """A model with random weights of a trained model's scale, for tests and benchmarks."""
+        generator = torch.Generator().manual_seed(seed)
+        weights = {}
+        for name, shape in config.shapes().items():
+            one = len(shape) == 1
+            made = torch.ones(shape) if one else torch.randn(shape, generator=generator) * shape[-1] ** -0.5
+            weights[name] = made.to(device=device, dtype=dtype)
+        return cls(config, weights)
+
+    def new_cache(self, batch: int, slots: int) -> McArCache:
+        """A cache of zeros, [layers, B, K, slots, D] for keys and for values."""
+        c = self.config
+        shape = (c.num_hidden_layers, batch, c.num_key_value_heads, slots, c.head_size)
+        return McArCache(*(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2)))
+
+    def cache_bytes(self, batch: int, slots: int) -> int:
+        """Bytes of such a cache."""
+        c = self.config
+        return 2 * c.num_hidden_layers * batch * c.num_key_value_heads * slots * c.head_size * self.dtype.itemsize
+
+    def fingerprint(self) -> str:
+        """The configuration and a hash of some weights."""
+        sample = torch.cat([self.norm.flatten(), self.embedding[:4].flatten()]).float().cpu().numpy()
+        return hashlib.sha256(repr(self.config).encode() + sample.tobytes()).hexdigest()[:16]
+
+    def forward(
+        self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: McArCache, rows: Tensor | None = None
+    ) -> Tensor:
+        """One pass, see ``diagplan.adapters.contract.Model.forward``."""
+        batch, n = ids.shape
+        length = mask.shape[1]
+        cos, sin = self.cos[position], self.sin[position]  # [n, D]
+        x = F.embedding(ids, self.embedding)  # [B, n, hidden]
+        for i, layer in enumerate(self.layers):
+            h = _rms_norm(x, layer.attention_norm, self.config.rms_norm_eps)
+            qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
+            q, k, v = torch.split(qkv, self._splits, dim=1)
+            keys, values = cache.keys[i], cache.values[i]
+            keys.index_copy_(2, slot, _rotate(k, cos, sin))
+            values.index_copy_(2, slot, v)
+            attended = self._attend(_rotate(q, cos, sin), keys[:, :, :length], values[:, :, :length], mask)
+            x = x + layer.out(attended)
+            h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
+            gate, up = layer.gate_up(h).chunk(2, dim=-1)
+            x = x + layer.down(F.silu(gate) * up)
+        if rows is not None:
+            x = x.index_select(1, rows)
+        return self.head(_rms_norm(x, self.norm, self.config.rms_norm_eps))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Attention of q [B, H, n, D] over k, v [B, K, L, D] under mask [n, L], as [B, n, H D].
+
+        The G query heads of one key-value head become rows of one query, so that keys are read once.
+        """
+        batch, heads, n, d = q.shape
+        group = heads // k.shape[1]
+        folded = q.reshape(batch, k.shape[1], group * n, d)
+        out = F.scaled_dot_product_attention(folded, k, v, attn_mask=mask.repeat(group, 1), scale=self._scale)
+        return out.view(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
+
+    def allowed_ids(self, layout: Layout, slots: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Image ids for every generated slot: generated slots are cells."""
+        del layout
+        return np.tile(np.array([0, self.config.image_ids]), (len(slots), 1))
+
+
+def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Statistics in float32, then weight times the value cast back."""
+    wide = x.float()
+    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
+    return weight * (wide * scale).to(x.dtype)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [n, D]."""
+    half = x.shape[-1] // 2
+    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
+    return x * cos + turned * sin
+
+
+def _rotary_tables(config: McArConfig, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """cos and sin of every slot's angles, [positions, D], computed in float64."""
+    slot = torch.arange(config.max_position_embeddings, dtype=torch.float64)
+    if config.rope == "1d":
+        angle = slot[:, None] * _frequencies(config.head_size, config.rope_theta)
+    else:
+        # d_h = d_w = 2 floor(D / 6), d_t the rest: the split of Cosmos, for the paper names none. Action j of a
+        # block lies on the row below the picture, at column j.
+        d_space = 2 * (config.head_size // 6)
+        cells = config.rows * config.cols
+        frame, inner = slot // (cells + config.action_tokens), slot % (cells + config.action_tokens)
+        row = torch.where(inner < cells, inner // config.cols, float(config.rows))
+        col = torch.where(inner < cells, inner % config.cols, inner - cells)
+        parts = ((frame, config.head_size - 2 * d_space), (row, d_space), (col, d_space))
+        angle = torch.cat([axis[:, None] * _frequencies(size, config.rope_theta) for axis, size in parts], dim=1)
+    angle = torch.cat((angle, angle), dim=1)
+    return angle.cos().to(device, dtype), angle.sin().to(device, dtype)
+
+
+def _frequencies(size: int, theta: float) -> Tensor:
+    return theta ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)

@@ -1,0 +1,86 @@
+"""The reference executor: slow, obvious, and the meaning of a plan.
+
+It keeps no cache. For every step it runs the model once over all feeds up to that step, each in a slot of its own, and
+lets feed i see feed j exactly where j is the newest write, not later than i's step, of a slot in i's mask row.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diagplan.adapters.contract import Model
+from diagplan.backends.sampling import Sampler, keys_for, torch_choose
+from diagplan.planner.masks import iter_masks
+from diagplan.planner.plan import Plan
+
+__all__ = ["feed_mask", "reference_replay", "teacher_forced_logits"]
+
+
+def feed_mask(plan: Plan) -> NDArray[np.bool_]:
+    """Who sees whom, bool [N, N + cache_slots]: feed i sees feed j; column N + q is slot q while it was never written."""
+    seen = np.zeros((plan.feeds, plan.feeds + plan.cache_slots), dtype=np.bool_)
+    writer = np.arange(plan.feeds, plan.feeds + plan.cache_slots)  # the column each slot's content stands in
+    written = 0
+    for first, mask in iter_masks(plan):
+        end = int(plan.step_offsets[np.searchsorted(plan.step_offsets, first, side="right")])
+        writer[plan.slot[written:end]] = np.arange(written, end)
+        written = end
+        row, slot = np.nonzero(mask)
+        seen[row + first, writer[slot]] = True
+    return seen
+
+
+def teacher_forced_logits(plan: Plan, model: Model, tokens: Tensor, feeds: int | None = None) -> Tensor:
+    """One pass over the first ``feeds`` feeds (default all), each fed its source's token: logits [B, feeds, V].
+
+    Args:
+        plan: the plan.
+        model: the model.
+        tokens: the ids of all slots, int64 [B, positions]; unknown ones are not looked at if their feeds come later.
+        feeds: how many feeds to lay out.
+    """
+    count = plan.feeds if feeds is None else feeds
+    columns = np.r_[0:count, plan.feeds : plan.feeds + plan.cache_slots]
+    mask = torch.from_numpy(feed_mask(plan)[:count][:, columns]).to(model.device)
+    source = torch.from_numpy(np.maximum(plan.source[:count], 0).astype(np.int64)).to(model.device)
+    position = torch.from_numpy(plan.position[:count].astype(np.int64)).to(model.device)
+    cache = model.new_cache(tokens.shape[0], mask.shape[1])
+    return model.forward(tokens[:, source], position, torch.arange(count, device=model.device), mask, cache)
+
+
+def reference_replay(
+    plan: Plan, model: Model, given: Tensor, sampler: Sampler, seeds: Sequence[int], samples: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Replay a plan step by step.
+
+    Args:
+        plan: a valid plan.
+        model: the model; float64 weights make the result exact for practical purposes.
+        given: ids of the given slots in slot order, int64 [B, G].
+        sampler: how tokens are chosen.
+        seeds, samples: the noise keys of the batch, B each.
+
+    Returns:
+        the ids of all slots, int64 [B, positions], and the logits that chose each generated one, [B, positions, V]
+        (zeros elsewhere).
+    """
+    batch = given.shape[0]
+    tokens = torch.full((batch, plan.positions), -1, dtype=torch.int64, device=model.device)
+    given_slots = np.concatenate([np.arange(start, end) for start, end in plan.given.tolist()])
+    tokens[:, torch.from_numpy(given_slots)] = given.to(model.device)
+    chosen_by = torch.zeros((batch, plan.positions, model.vocab_size), dtype=model.dtype, device=model.device)
+    for start, end in zip(plan.step_offsets[:-1].tolist(), plan.step_offsets[1:].tolist(), strict=True):
+        logits = teacher_forced_logits(plan, model, tokens, end)
+        for feed in range(start, end):
+            slot = int(plan.target[feed])
+            if slot < 0:
+                continue
+            low, high = model.allowed_ids(plan.layout, np.array([slot]))[0].tolist()
+            keys = keys_for(np.array(seeds), np.array(samples), np.array([slot]))
+            row = logits[:, feed : feed + 1]
+            tokens[:, slot] = torch_choose(row, sampler, torch.from_numpy(keys).to(model.device), (low, high))[:, 0]
+            chosen_by[:, slot] = row[:, 0]
+    return tokens, chosen_by

@@ -1,0 +1,178 @@
+"""How a token is chosen: a pure function of its logits and a key (seed, sample, slot).
+
+Random numbers are never drawn from a stream: the noise of token id v is a hash of (seed, sample, slot, v). So the
+same tokens come out whatever the batch, the padding, the order of slots and the backend. ``numpy_choose`` and
+``torch_choose`` do the same arithmetic, in float64.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.planner.errors import SpecError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Greedy", "Sample", "Sampler", "keys_for", "numpy_choose", "numpy_gumbel", "torch_choose", "torch_gumbel"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greedy:
+    """The id with the largest logit; the smallest such id where several are equal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Sampling from the softmax of logits / temperature, cut by top-k or top-p.
+
+    Args:
+        temperature: above 0.
+        top_k: keep ids whose logit is at least the k-th largest (ties are kept); ``None``: all.
+        top_p: keep the most probable ids up to this probability; ``None``: all. The models differ in the last one:
+        crossing: ``"keep"`` (MC-AR, Cosmos): the id that crosses top_p is kept. ``"drop"`` (WHAM): it is not, but the
+            most probable one always is.
+
+    Raises:
+        SpecError: a value out of range, or both top-k and top-p.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    crossing: Literal["keep", "drop"] = "keep"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise SpecError(f"expected temperature > 0, got temperature={self.temperature}. For no noise use greedy.")
+        if self.top_k is not None and self.top_k < 1:
+            raise SpecError(f"expected top_k >= 1, got top_k={self.top_k}.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise SpecError(f"expected 0 < top_p <= 1, got top_p={self.top_p}.")
+        if self.top_k is not None and self.top_p is not None:
+            raise SpecError(f"expected top_k or top_p, got top_k={self.top_k} and top_p={self.top_p}. Give one of them.")
+        if self.crossing not in ("keep", "drop"):
+            raise SpecError(f"expected crossing to be 'keep' or 'drop', got crossing={self.crossing!r}.")
+
+
+Sampler = Greedy | Sample
+
+# The finaliser of SplitMix64 (Steele, Lea, Flood, 2014): multiplication and shifts modulo 2^64.
+_GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_TO_UNIT = 2.0**-53
+
+
+def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(_MIX_1)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(_MIX_2)
+    return x ^ (x >> np.uint64(31))
+
+
+def _keys(seeds: Ints, samples: Ints, slots: Ints) -> NDArray[np.uint64]:
+    """One 64-bit key for every (sample, slot), uint64 [B, n]."""
+    with np.errstate(over="ignore"):
+        key = _mixed(seeds.astype(np.uint64) + np.uint64(_GOLDEN))
+        key = _mixed(key ^ (samples.astype(np.uint64) + np.uint64(_GOLDEN)))
+        return _mixed(key[:, None] ^ (slots.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(1)))
+
+
+def numpy_gumbel(seeds: Ints, samples: Ints, slots: Ints, vocab: int) -> Floats:
+    """Standard Gumbel noise for ids 0 to ``vocab``, float64 [B, n, V], keyed by (seed, sample, slot, id).
+
+    Args:
+        seeds, samples: int64 [B].
+        slots: target slots, int64 [n].
+        vocab: V.
+    """
+    with np.errstate(over="ignore"):
+        ids = np.arange(1, vocab + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+        bits = _mixed(_keys(seeds, samples, slots)[..., None] + ids) >> np.uint64(11)
+    return -np.log(-np.log((bits.astype(np.float64) + 0.5) * _TO_UNIT))
+
+
+def torch_gumbel(keys: "torch.Tensor", vocab: int) -> "torch.Tensor":
+    """``numpy_gumbel`` for keys made by ``keys_for``, int64 [B, n], on the keys' device."""
+    import torch
+
+    ids = torch.arange(1, vocab + 1, device=keys.device) * _signed(_GOLDEN)
+    x = keys[..., None] + ids
+    x = (x ^ _shifted(x, 30)) * _signed(_MIX_1)
+    x = (x ^ _shifted(x, 27)) * _signed(_MIX_2)
+    x = x ^ _shifted(x, 31)
+    return -torch.log(-torch.log((_shifted(x, 11).double() + 0.5) * _TO_UNIT))
+
+
+def keys_for(seeds: Ints, samples: Ints, slots: Ints) -> Ints:
+    """The noise keys of every (sample, slot) as int64 [B, n], for ``torch_gumbel``."""
+    return _keys(seeds, samples, slots).view(np.int64)
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _shifted(x: "torch.Tensor", by: int) -> "torch.Tensor":
+    """Logical shift to the right of int64 as if unsigned."""
+    return (x >> by) & ((1 << (64 - by)) - 1)
+
+
+def torch_choose(
+    logits: "torch.Tensor", sampler: Sampler, keys: "torch.Tensor", allowed: "tuple[int, int] | torch.Tensor"
+) -> "torch.Tensor":
+    """The chosen ids, int64 [B, n].
+
+    Args:
+        logits: [B, n, V].
+        sampler: how to choose.
+        keys: from ``keys_for``, int64 [B, n].
+        allowed: the ids that may be chosen: one half-open range, or one for each target, int64 [n, 2].
+    """
+    import torch
+
+    if isinstance(allowed, torch.Tensor):
+        ids = torch.arange(logits.shape[-1], device=logits.device)
+        outside = (ids < allowed[:, :1]) | (ids >= allowed[:, 1:])
+        logits, allowed = logits.masked_fill(outside, float("-inf")), (0, logits.shape[-1])
+    low, high = allowed
+    part = logits[..., low:high]
+    if isinstance(sampler, Greedy):
+        return part.argmax(dim=-1) + low
+    x = part.double() / sampler.temperature
+    if sampler.top_k is not None and sampler.top_k < high - low:
+        x = x.masked_fill(x < x.topk(sampler.top_k, dim=-1).values[..., -1:], float("-inf"))
+    if sampler.top_p is not None:
+        ordered, index = x.sort(dim=-1, descending=True, stable=True)
+        share = ordered.softmax(dim=-1)
+        before = share.cumsum(dim=-1) - (share if sampler.crossing == "keep" else 0)
+        cut = before > sampler.top_p
+        cut[..., 0] = False
+        x = x.masked_fill(torch.zeros_like(cut).scatter(-1, index, cut), float("-inf"))
+    noise = torch_gumbel(keys, logits.shape[-1])[..., low:high]
+    return (x + noise).argmax(dim=-1) + low
+
+
+def numpy_choose(logits: NDArray[Any], sampler: Sampler, keys: tuple[Ints, Ints, Ints], low: int, high: int) -> Ints:
+    """``torch_choose`` in NumPy; ``keys`` are (seeds [B], samples [B], slots [n])."""
+    part = logits[..., low:high]
+    if isinstance(sampler, Greedy):
+        return part.argmax(axis=-1) + low
+    x = part.astype(np.float64) / sampler.temperature
+    if sampler.top_k is not None and sampler.top_k < high - low:
+        x = np.where(x < np.sort(x, axis=-1)[..., -sampler.top_k, None], -np.inf, x)
+    if sampler.top_p is not None:
+        index = np.argsort(-x, axis=-1, kind="stable")
+        ordered = np.take_along_axis(x, index, axis=-1)
+        share = np.exp(ordered - ordered[..., :1])
+        share /= share.sum(axis=-1, keepdims=True)
+        before = share.cumsum(axis=-1) - (share if sampler.crossing == "keep" else 0)
+        cut = before > sampler.top_p
+        cut[..., 0] = False
+        back = np.zeros_like(cut)
+        np.put_along_axis(back, index, cut, axis=-1)
+        x = np.where(back, -np.inf, x)
+    return (x + numpy_gumbel(*keys, logits.shape[-1])[..., low:high]).argmax(axis=-1) + low

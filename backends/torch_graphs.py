@@ -1,0 +1,115 @@
+"""Passes of fixed shape, replayed as CUDA graphs: one graph per (width, cache length), captured when first met.
+
+Every input of a pass lies in two static buffers, one of integer columns and one for the mask; a pass is two copies and
+one graph launch, token choice included. Without CUDA the same code runs the pass directly on the same buffers, which is
+how it is tested; capture itself needs a GPU.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from diagplan.backends.sampling import torch_choose
+
+if TYPE_CHECKING:
+    from diagplan.backends.torch_eager import Pass, Prepared, State
+
+__all__ = ["LENGTH_STEP", "WIDTHS", "StaticPasses"]
+
+#: Steps are padded to these widths, and cache lengths rounded up to multiples of this many slots.
+WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+LENGTH_STEP = 1024
+
+_SOURCE, _POSITION, _SLOT, _TARGET, _LOW, _HIGH, _STEP, _KEYS = range(8)
+_NO_STEP = 1 << 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bucket:
+    columns: Tensor  # int64 [_KEYS + B, n]
+    mask: Tensor  # bool [n, L]
+    launch: Callable[[], None]
+
+
+class StaticPasses:
+    """Advances one state by passes of fixed shapes.
+
+    ``first_bad`` holds on the device the first step whose logits were not finite; reading it waits for the device.
+    """
+
+    def __init__(self, prepared: "Prepared", state: "State", *, capture: bool) -> None:
+        self.prepared, self.state, self.capture = prepared, state, capture
+        self.buckets: dict[tuple[int, int], _Bucket] = {}
+        self.first_bad = torch.full((), _NO_STEP, dtype=torch.int64, device=prepared.model.device)
+        self.columns = [self._columns(p) for p in prepared.passes]
+        self.uses = Counter(tuple(p.mask.shape) for p in prepared.passes)
+
+    def _columns(self, p: "Pass") -> Tensor:
+        """All integer inputs of a pass, int64 [_KEYS + B, n]; a feed without target writes the trash column."""
+        n, trash = len(p.source), self.prepared.plan.positions
+        columns = torch.zeros((_KEYS + self.prepared.batch, n), dtype=torch.int64, device=p.source.device)
+        columns[_SOURCE], columns[_POSITION], columns[_SLOT] = p.source, p.position, p.slot
+        columns[_TARGET] = trash
+        columns[_TARGET, p.rows] = p.target
+        columns[_STEP] = p.step
+        columns[_HIGH] = self.prepared.model.vocab_size
+        if isinstance(p.allowed, tuple):
+            columns[_LOW], columns[_HIGH] = p.allowed
+        else:
+            columns[_LOW, p.rows], columns[_HIGH, p.rows] = p.allowed.T
+        columns[_KEYS:, p.rows] = p.keys
+        return columns
+
+    def advance(self, number: int) -> None:
+        """Run pass ``number``."""
+        p = self.prepared.passes[number]
+        shape = p.mask.shape[0], p.mask.shape[1]
+        bucket = self.buckets.get(shape)
+        if bucket is None:
+            bucket = self.buckets[shape] = self._bucket(self.columns[number], p.mask)
+        bucket.columns.copy_(self.columns[number])
+        bucket.mask.copy_(p.mask)
+        bucket.launch()
+
+    def failed_step(self) -> int | None:
+        """The first step with logits that are not finite, or ``None``. Waits for the device."""
+        step = int(self.first_bad)
+        return None if step == _NO_STEP else step
+
+    def _bucket(self, columns: Tensor, mask: Tensor) -> _Bucket:
+        capture = self.capture and self.uses[tuple(mask.shape)] > 1  # a graph used once costs more than it saves
+        columns, mask = columns.clone(), mask.clone()
+
+        def run() -> None:
+            self._pass(columns, mask)
+
+        return _Bucket(columns=columns, mask=mask, launch=self._captured(run) if capture else run)
+
+    def _captured(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Capture after a warm-up on a side stream. The warm-up repeats a pass, which changes nothing: it writes again
+        what it wrote."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(2):
+                run()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            run()
+        return graph.replay
+
+    def _pass(self, columns: Tensor, mask: Tensor) -> None:
+        prepared, tokens = self.prepared, self.state.tokens
+        ids = tokens.index_select(1, columns[_SOURCE])
+        logits = prepared.model.forward(ids, columns[_POSITION], columns[_SLOT], mask, self.state.cache)
+        logits = prepared.guided(logits)
+        chosen_for = columns[_TARGET] < prepared.plan.positions
+        bad = (~torch.isfinite(logits).all(dim=-1).all(dim=0) & chosen_for).any()
+        self.first_bad.copy_(torch.where(bad, torch.minimum(self.first_bad, columns[_STEP, 0]), self.first_bad))
+        chosen = torch_choose(logits, prepared.sampler, columns[_KEYS:], columns[_LOW : _HIGH + 1].T)
+        tokens.index_copy_(1, columns[_TARGET], prepared.doubled(chosen))

@@ -1,0 +1,132 @@
+"""The command that replays a plan: tokens in, tokens out."""
+
+import io
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table
+from diagplan.planner.errors import DocumentError, SpecError
+
+__all__ = ["register"]
+
+MODEL, SAMPLING, STATE = "Model", "Sampling", "Checkpoints"
+
+
+def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
+
+
+def read_ids(path: Path) -> NDArray[np.integer[Any]]:
+    """An integer array from a .npy file; never unpickles.
+
+    Raises:
+        DocumentError: the file cannot be read or holds no integers.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DocumentError(f"expected a .npy array in {path}, got a file that cannot be read: {error}.") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
+        raise DocumentError(f"expected one .npy array of integers in {path}, got another file. Save token ids.")
+    return array
+
+
+@command
+def run_command(
+    plan: Annotated[Path, typer.Argument(help="A plan file.", show_default=False)],
+    weights: Annotated[Path, _option(MODEL, "Checkpoint: .ckpt, .safetensors, or a folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Tokens to write, .npy, int [B, T, h, w].", show_default=False)],
+    adapter: Annotated[Literal["mc-ar"], typer.Option(help="Model family.", rich_help_panel=MODEL)] = "mc-ar",
+    config: Annotated[str | None, _option(MODEL, "A released size such as 300M_16f, a YAML file or a config.json.")] = None,
+    backend: Annotated[Literal["torch"], typer.Option(help="Runtime.", rich_help_panel=MODEL)] = "torch",
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option(help="Weights and cache.", rich_help_panel=MODEL)
+    ] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)] = "cpu",
+    prompt: Annotated[Path | None, _option(MODEL, "Prompt frames' tokens, .npy, int [F, h, w] or [B, F, h, w].")] = None,
+    actions: Annotated[Path | None, _option(MODEL, "Tokens between frames, .npy, int [F-1+T, n] or batched.")] = None,
+    given: Annotated[Path | None, _option(MODEL, "Instead of both: every given slot's id in slot order, .npy.")] = None,
+    seed: Annotated[int, typer.Option(help="Sample i of a batch is keyed by (seed, i).", rich_help_panel=SAMPLING)] = 0,
+    greedy: Annotated[bool, _option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")] = False,
+    temperature: Annotated[float | None, _option(SAMPLING, "Divides the logits.")] = None,
+    top_k: Annotated[int | None, _option(SAMPLING, "Keep the k most probable tokens.")] = None,
+    top_p: Annotated[float | None, _option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    unverified: Annotated[bool, _option(STATE, "Replay a plan that does not verify.", "--unverified")] = False,
+    checkpoint: Annotated[Path | None, _option(STATE, "Write the state here while replaying (.safetensors).")] = None,
+    checkpoint_every: Annotated[int | None, _option(STATE, "Steps between two checkpoints.", min=1)] = None,
+    resume: Annotated[Path | None, _option(STATE, "Go on from this checkpoint.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Replay a plan on a model: prompt and actions in, tokens out."""
+    from diagplan.backends.sampling import Greedy, Sample
+    from diagplan.planner.atomic import write_atomically
+    from diagplan.runtime import given_ids, load_model
+    from diagplan.schemas.files import read_plan
+
+    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    asked = {name: value for name, value in sampling.items() if value is not None}
+    if greedy and asked:
+        raise SpecError(f"expected --greedy or --{next(iter(asked)).replace('_', '-')}, got both. Give one of them.")
+    if (checkpoint is None) != (checkpoint_every is None):
+        raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
+    sampler = Sample(**asked) if asked else Greedy()
+    made = read_plan(plan)
+    ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
+    model = load_model(adapter, weights, config=config, dtype=dtype, device=device)
+
+    from diagplan.backends import checkpoint as checkpoints
+    from diagplan.backends import torch_eager
+
+    prepared = torch_eager.prepare(made, model, sampler=sampler, seed=seed, batch=len(ids), unverified=unverified)
+    state = torch_eager.new_state(prepared, ids) if resume is None else checkpoints.load_checkpoint(prepared, resume)
+    begun = 0 if not state.done else prepared.passes[state.done - 1].step + 1
+    err = console(stderr=True)
+    with Progress(
+        TextColumn("replaying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("passes, {task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=err,
+        disable=as_json or not err.is_terminal,
+    ) as progress:
+        task = progress.add_task("replaying", total=made.steps, completed=begun, rate="")
+        per_step = np.bincount(made.feed_steps()[made.target >= 0], minlength=made.steps)
+
+        def on_step(step: int, now: torch_eager.State) -> None:
+            elapsed = progress.tasks[0].elapsed or 1e-9
+            rate = f"{per_step[begun : step + 1].sum() * len(ids) / elapsed:,.1f} tokens/s"
+            progress.update(task, completed=step + 1, rate=rate)
+            if checkpoint is not None and checkpoint_every is not None and (step + 1) % checkpoint_every == 0:
+                checkpoints.save_checkpoint(prepared, now, checkpoint)
+
+        done = torch_eager.replay(prepared, state, on_step=on_step)
+    data = io.BytesIO()
+    np.save(data, done.tokens.cpu().numpy())
+    write_atomically(out, data.getvalue())
+    tokens = int(per_step[begun:].sum()) * len(ids)
+    figures = {
+        "passes": made.steps - begun,
+        "tokens": tokens,
+        "seconds": round(done.seconds, 4),
+        "tokens_per_second": round(tokens / done.seconds, 2) if done.seconds else 0.0,
+        "ms_per_pass": round(1e3 * done.seconds / max(1, made.steps - begun), 3),
+        "samples": len(ids),
+    }
+    if as_json:
+        print_json(figures | {"shape": list(done.tokens.shape), "out": str(out)})
+    else:
+        print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
+        console().print(Text(f"wrote {out}, int64 {list(done.tokens.shape)}"), soft_wrap=True)
+    return FINE
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("run")(run_command)

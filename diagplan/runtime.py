@@ -1,0 +1,122 @@
+"""From a checkpoint to tokens in two calls. torch is loaded when one of them is made."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.backends.errors import MismatchError
+from diagplan.backends.given import batched, given_from_prompt, given_slots
+from diagplan.backends.sampling import Sampler
+from diagplan.planner.errors import MissingExtraError, SpecError
+from diagplan.planner.plan import Plan
+
+if TYPE_CHECKING:
+    from diagplan.adapters.contract import Model
+
+__all__ = ["DTypeName", "load_model", "replay"]
+
+DTypeName = Literal["float32", "bfloat16", "float16"]
+Ids = NDArray[np.integer[Any]]
+
+
+def require_torch() -> None:
+    """Raise ``MissingExtraError`` unless torch can be imported."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "expected PyTorch for replay, got none. Install it: pip install 'diagplan[torch]'."
+        ) from None
+
+
+def load_model(
+    adapter: str, weights: str | Path, *, config: Any = None, dtype: DTypeName = "float32", device: str = "cpu"
+) -> "Model":
+    """Load a model, and test that it obeys its attention mask.
+
+    Args:
+        adapter: ``"mc-ar"``.
+        weights: a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM.
+        config: a released configuration by name (``"300M_16f"``), a YAML or ``config.json`` file, or ``None`` where a
+            ``config.json`` lies beside the weights.
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        device: ``"cpu"``, ``"cuda"``, ...
+
+    Raises:
+        SpecError: no such adapter, or a configuration that does not fit together.
+        DocumentError: weights that cannot be read, or that lack tensors or have others.
+        MissingExtraError: torch is not installed.
+
+    >>> load_model("mc-ar", "300M_16f.ckpt", config="300M_16f")  # doctest: +SKIP
+    """
+    require_torch()
+    if adapter != "mc-ar":
+        raise SpecError(f"expected the adapter mc-ar, got {adapter!r}.")
+    from diagplan.adapters.mc_ar_files import load_mc_ar
+    from diagplan.adapters.selftest import require_masks_obeyed
+
+    model = load_mc_ar(weights, config=config, dtype=dtype, device=device)
+    require_masks_obeyed(model)
+    return model
+
+
+def given_ids(plan: Plan, prompt: Ids | None, actions: Ids | None, given: Ids | None) -> NDArray[np.int64]:
+    """The given slots' ids, int64 [B, G], from a prompt and actions or as they are.
+
+    Raises:
+        MismatchError: neither or both are given, or shapes do not fit the plan's layout.
+    """
+    if (prompt is None) == (given is None):
+        raise MismatchError("expected a prompt (and actions) or all given ids, got neither or both.")
+    if given is not None:
+        return batched("given", given, (len(given_slots(plan.layout)),))
+    assert prompt is not None
+    return given_from_prompt(plan.layout, prompt, actions)
+
+
+def replay(
+    plan: Plan,
+    model: "Model",
+    prompt: Ids | None = None,
+    actions: Ids | None = None,
+    *,
+    given: Ids | None = None,
+    sampler: Sampler | None = None,
+    seed: int = 0,
+    on_frame: Callable[[int, Any], None] | None = None,
+) -> NDArray[np.int64]:
+    """Replay a plan on a PyTorch model.
+
+    Args:
+        plan: a plan that verifies.
+        model: from ``load_model``.
+        prompt: tokens of the F prompt frames, int [F, h, w] or [B, F, h, w].
+        actions: a block for each gap between frames, int [F - 1 + T, n] or with a batch axis in front.
+        given: instead of both, every given slot's id in slot order, int [G] or [B, G].
+        sampler: ``Greedy()`` by default.
+        seed: sample i of the batch is keyed by (seed, i): the same tokens whatever the batch.
+        on_frame: called with a frame's number and tokens, int64 [B, h, w], as soon as the frame is complete.
+
+    Returns:
+        the generated tokens, int64 [B, T, h, w].
+
+    Raises:
+        InvalidPlanError: the plan does not verify.
+        MismatchError: plan, model and ids do not fit together.
+        NumericError: logits that are not finite.
+        CapacityError: too little memory.
+
+    >>> replay(plan, model, prompt, actions, sampler=Greedy()).shape  # doctest: +SKIP
+    (1, 15, 14, 24)
+    """
+    require_torch()
+    from diagplan.backends import torch_eager
+
+    ids = given_ids(plan, prompt, actions, given)
+    prepared = torch_eager.prepare(plan, model, sampler=sampler, seed=seed, batch=len(ids))
+    done = torch_eager.replay(prepared, torch_eager.new_state(prepared, ids), on_frame=on_frame)
+    tokens: NDArray[np.int64] = done.tokens.cpu().numpy()
+    return tokens
