@@ -50,6 +50,7 @@ def compile_plan(
     Raises:
         SpecError: the description is inconsistent; the message says what to change.
 
+    >>> from diagplan.planner.schedule import Diagonal
     >>> compile_plan(Layout(frames=3, rows=40, cols=64, prompt_frames=2), Diagonal(k=2, d=10)).steps
     162
     """

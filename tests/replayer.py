@@ -47,7 +47,7 @@ class Llama:
 
     def norm(self, x: Array, name: str) -> Array:
         scale = 1 / np.sqrt((x * x).mean(-1, keepdims=True) + self.c["rms_norm_eps"])
-        return (x * scale) * self.w[name]
+        return np.asarray((x * scale) * self.w[name])
 
     def rotate(self, x: Array, position: Array) -> Array:
         half = self.dim // 2

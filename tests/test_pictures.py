@@ -16,6 +16,9 @@ from PIL import Image, ImageFont
 from diagplan.drawing.colours import hex_code, ramp
 from diagplan.drawing.panels import ACCENT, MISSING
 from diagplan.drawing.pictures import GIF_FRAMES, PNG_SCALE, plan_scene, save_picture
+from diagplan.drawing.readout import Sight, query, read_out, step_feeds
+from diagplan.drawing.scene import Cells, Rect, Scene, Text
+from diagplan.drawing.step_figure import KNOWN, SIGHTS
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 from diagplan.planner.layout import Layout
@@ -23,9 +26,6 @@ from diagplan.planner.masks import step_mask
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import BUNDLES, Policies
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, ZipAR, cell_steps
-from diagplan.drawing.readout import Sight, query, read_out, step_feeds
-from diagplan.drawing.scene import Cells, Rect, Scene, Text
-from diagplan.drawing.step_figure import KNOWN, SIGHTS
 from tests.damage import damaged_plans
 
 COSMOS = Layout(frames=3, rows=40, cols=64, prompt_frames=2)

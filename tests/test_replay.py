@@ -10,6 +10,7 @@ import pytest
 from diagplan import BUNDLES, Layout, NextToken, Policies, bundle_schedule, compile_plan, verify
 from diagplan.planner.compiler import SlotOrder
 from diagplan.planner.plan import Plan
+from diagplan.planner.policy import ProxyPolicy
 from diagplan.planner.schedule import Diagonal
 from diagplan.schemas.files import plan_to_json
 from tests.replayer import Llama, replay
@@ -31,7 +32,7 @@ def golden_plan(case: dict[str, Any]) -> Plan:
         return compile_plan(LAYOUT, NextToken(), BUNDLES["mineworld-image"])
     name = {"image": "mineworld-image", "vid": "mineworld-video"}[case["mode"]]
     bundle = BUNDLES[name]
-    proxy = {"prompt_frame": "prompt", "latest": "latest"}[case["proxy"]]
+    proxy: ProxyPolicy = "prompt" if case["proxy"] == "prompt_frame" else "latest"
     policies = Policies(proxy=proxy, row_end=bundle.row_end, proxy_kv=bundle.proxy_kv, visibility=bundle.visibility)
     return compile_plan(LAYOUT, bundle_schedule(name, LAYOUT, case["k"]), policies)
 

@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console, RenderableType
 
 from diagplan.drawing.colours import ramp
+from diagplan.drawing.readout import read_out, step_feeds
+from diagplan.drawing.terminal import wave, width_profile
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import BUNDLES
 from diagplan.planner.schedule import Diagonal, NextToken, cell_steps
-from diagplan.drawing.readout import read_out, step_feeds
-from diagplan.drawing.terminal import wave, width_profile
 from tests.damage import damaged_plans
 
 SMALL = compile_plan(Layout(frames=3, rows=4, cols=5, prompt_frames=2, lead=1, between_frames=2), Diagonal(k=2, d=3))

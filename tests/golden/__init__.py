@@ -1,0 +1,1 @@
+"""Files that must stay readable, with the answers they gave when they were made."""

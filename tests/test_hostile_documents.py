@@ -1,0 +1,313 @@
+"""Documents that somebody else wrote: each is read, or refused with one DocumentError, in bounded memory."""
+
+import gzip
+import json
+import os
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diagplan.planner.checker import verify_plan
+from diagplan.planner.compiler import compile_plan
+from diagplan.planner.errors import DocumentError
+from diagplan.planner.layout import Layout
+from diagplan.planner.schedule import Diagonal, Imported
+from diagplan.schemas import files
+from diagplan.schemas.files import plan_from_json, plan_to_json, read_plan
+
+Document = dict[str, Any]
+
+PLAN = compile_plan(Layout(frames=1, rows=2, cols=2, lead=1), Diagonal(k=1), max_width=3, pad=(2,))
+IMPORTED = compile_plan(Layout(frames=1, rows=2, cols=2, lead=1), Imported(steps=[[0, 1], [1, 2]]), max_width=3)
+EXPLICIT, RULE = plan_to_json(PLAN), plan_to_json(PLAN, masks="rule")
+DEEP = 100_000
+
+
+def edited(edit: Callable[[Document], object], text: str = EXPLICIT) -> str:
+    document: Document = json.loads(text)
+    edit(document)
+    return json.dumps(document)
+
+
+def put(path: str, value: object, text: str = EXPLICIT) -> str:
+    """The document with one value set; the path is written with dots."""
+
+    def edit(document: Document) -> None:
+        holder: Any = document
+        *first, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+        for key in first:
+            holder = holder[key]
+        holder[last] = value
+
+    return edited(edit, text)
+
+
+# Whatever stands where JSON should.
+NOT_DOCUMENTS: dict[str, str | bytes] = {
+    "empty": "",
+    "blank": " \n",
+    "binary": b"\x00\xff\xfe\x80\x81 garbage",
+    "not UTF-8": EXPLICIT.encode().replace(b"diagplan", b"diagpl\xe4n", 2),
+    "cut": EXPLICIT[: len(EXPLICIT) // 2],
+    "twice": EXPLICIT + EXPLICIT,
+    "a number": "17",
+    "null": "null",
+    "a list": f"[{EXPLICIT}]",
+    "another format": put("format", "onnx"),
+    "no format": edited(lambda document: document.pop("format")),
+    "deep lists": "[" * DEEP + "]" * DEEP,
+    "deep objects": '{"a":' * DEEP + "1" + "}" * DEEP,
+    "deep list in a plan": EXPLICIT.replace('"given":[[0,1]]', '"given":' + "[" * DEEP + "]" * DEEP),
+    "NaN": EXPLICIT.replace('"max_width":3', '"max_width":NaN'),
+    "Infinity": EXPLICIT.replace('"max_width":3', '"max_width":-Infinity'),
+    "key twice": EXPLICIT.replace('"version":1,\n', '"version":1,"version":1,\n'),
+    "key twice inside": EXPLICIT.replace('"lead":1', '"lead":1,"lead":1'),
+    "10,000 digits": EXPLICIT.replace('"max_width":3', '"max_width":' + "9" * 10_000),
+}
+
+
+@pytest.mark.parametrize("name", NOT_DOCUMENTS)
+def test_not_a_document(name: str) -> None:
+    with pytest.raises(DocumentError, match=r"^expected (JSON|a plan document) in x\.json, got .+\.$"):
+        plan_from_json(NOT_DOCUMENTS[name], name="x.json")
+
+
+@pytest.mark.parametrize("version", [0, 2, -1, 10**100, "1", None, [], {}, "x" * 10**5])
+def test_other_versions(version: object) -> None:
+    with pytest.raises(DocumentError, match=r"^expected version 1 in plan, got version=") as caught:
+        plan_from_json(put("version", version))
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("version", [True, 1.0])
+@pytest.mark.parametrize("path", ["version", "names.version"])
+def test_versions_that_equal_one(path: str, version: object) -> None:
+    complaint = rf"got 1 problem\(s\): {path}: Value error, Input should be the integer 1\.$"
+    with pytest.raises(DocumentError, match=rf"^expected a valid plan document in plan, {complaint}"):
+        plan_from_json(put(path, version))
+
+
+INTEGERS = ("positions", "max_width", "layout.rows", "cache.slots", "steps.0.source.0", "steps.1.rows.0.1", "given.0.1")
+
+
+@pytest.mark.parametrize("path", [*INTEGERS, "names.schedule.steps", "names.schedule.k"])
+@pytest.mark.parametrize("value", [2.0, 1.5, True, "2", [2], {}, 1e300, 2**31, 2**63, 10**400, -2])
+def test_only_integers_in_range_are_integers(path: str, value: object) -> None:
+    with pytest.raises(
+        DocumentError, match=rf"^expected a valid plan document in plan, got \d+ problem\(s\): {path}: "
+    ):
+        plan_from_json(put(path, value))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (put("surplus", 1), "surplus: Extra inputs are not permitted"),
+        (put("layout.depth", 1), "layout.depth: Extra inputs are not permitted"),
+        (put("steps.0.Source", []), "steps.0.Source: Extra inputs are not permitted"),
+        (put("names.\ud800", 1), "names: Input should be a valid string"),
+        (edited(lambda document: document.pop("given")), "given: Field required"),
+        (put("producer.name", "\ud800"), "producer.name: "),
+        (put("producer.name", "x" * 201), "producer.name: String should have at most 200 characters"),
+        (put("digest", "sha256:" + "A" * 64), "digest: String should match pattern"),
+        (put("digest", "sha256:" + "a" * 64 + "\n"), "digest: String should match pattern"),
+        (put("steps", []), "steps: List should have at least 1 item"),
+        (put("steps.0.target", []), "steps.0: Value error, expected 2 entries as in source, got 0 in target"),
+        (put("steps.0.rows", [[0, 1]]), "steps.0: Value error, expected 2 entries as in source, got 1 in rows"),
+        (put("positions", 40), "document: Value error, expected positions of at most 2 x feeds + 2 = "),
+        (put("given", [[0, 5], [0, 5]]), "document: Value error, expected at most 5 given slots, got 10"),
+        (put("cache.slots", 60), "document: Value error, expected at most positions + feeds + 1 = "),
+        (
+            edited(lambda document: document["steps"][1].pop("rows")),
+            "expected mask rows in every step or in none, got some",
+        ),
+        (put("masks.listed", []), "expected either rows in the steps or masks.listed, got both or neither"),
+        (put("masks.listed", None, RULE), "expected either rows in the steps or masks.listed, got both or neither"),
+        (put("masks.visibility", "visible"), "masks.visibility: Input should be 'written', 'causal' or 'listed'"),
+    ],
+)
+def test_refused_by_the_format(text: str, complaint: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        plan_from_json(text)
+    assert str(caught.value).startswith("expected a valid plan document in plan, got 1 problem(s): ")
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            put("steps.1.rows.0", [0, 1, 3]),
+            "expected an even count of numbers (start, end, ...), got 3 in row of feed 2.",
+        ),
+        (
+            put("masks.listed", [{"feed": 0, "runs": [1]}], RULE),
+            "expected an even count of numbers (start, end, ...), got 1 in row of feed 0.",
+        ),
+        (
+            put("masks.listed", [{"feed": 99, "runs": []}], RULE),
+            f"expected listed rows of feeds below {PLAN.feeds}, got a larger feed number.",
+        ),
+        *(
+            (
+                put("masks.listed", [{"feed": a, "runs": []}, {"feed": b, "runs": []}], RULE),
+                "expected masks.listed in rising order of feeds, got another order.",
+            )
+            for a, b in ((1, 1), (2, 1))
+        ),
+        (
+            put("layout", json.loads(EXPLICIT)["layout"] | {"lead": 0}),
+            (
+                "the plan's layout is not valid: expected a given token before the first cell, got lead=0 and "
+                "prompt_frames=0. The first token has nothing to be predicted from. Give prompt_frames >= 1 or "
+                "lead >= 1."
+            ),
+        ),
+    ],
+)
+def test_refused_by_its_content(text: str, message: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        plan_from_json(text)
+    assert str(caught.value) == message
+
+
+def test_only_three_problems_are_spelled_out() -> None:
+    def edit(document: Document) -> None:
+        document |= {f"key{i}": 0 for i in range(1000)}
+
+    with pytest.raises(DocumentError, match=r"got 1000 problem\(s\): .*; and 997 more\.$") as caught:
+        plan_from_json(edited(edit))
+    assert len(str(caught.value)) < 400
+
+
+BIG = 2**31 - 1
+TINY = plan_to_json(compile_plan(Layout(frames=1, rows=1, cols=2, lead=1), Diagonal(k=1), max_width=1), masks="rule")
+ORDER = plan_to_json(IMPORTED, masks="rule")
+NUMBERS_OUT_OF_PROPORTION = {
+    "positions": put("positions", 1 << 24, TINY),
+    "cache slots": put("cache.slots", 1 << 26, TINY),
+    "layout frames": put("layout.frames", (1 << 23) - 1, TINY),
+    "layout lead": put("layout.lead", (1 << 24) - 3, TINY),
+    "layout rows": put("layout.rows", 1 << 22, TINY),
+    "layout between frames": put("layout.between_frames", BIG, TINY),
+    "layout prompt frames": put("layout.prompt_frames", 1 << 22, TINY),
+    "given": put("given", [[0, BIG]], TINY),
+    "given backwards": put("given", [[BIG, 0]], TINY),
+    "source": put("steps.0.source.0", BIG, TINY),
+    "slot": put("steps.0.slot.0", BIG, TINY),
+    "target": put("steps.0.target.0", BIG, TINY),
+    "trash": put("cache.trash", BIG, TINY),
+    "max_width": put("max_width", BIG, TINY),
+    "delay": put("names.schedule.k", BIG, TINY),
+    "delay in force": put("names.schedule.d_in_force", BIG, TINY),
+    "steps": put("names.schedule.steps", BIG, TINY),
+    "order": put("names.schedule.order.3", BIG, ORDER),
+    "order all": put("names.schedule.order", [BIG] * 4, ORDER),
+    "a listed run": put("masks.listed", [{"feed": 0, "runs": [0, BIG]}], TINY),
+    "listed runs": put("masks.listed", [{"feed": 0, "runs": [0, BIG] * 20}], TINY),
+    "a listed feed": put("masks.listed", [{"feed": BIG, "runs": []}], TINY),
+    "an explicit run": put("steps.1.rows.0", [0, BIG]),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS_OUT_OF_PROPORTION)
+def test_a_small_file_takes_little_memory(name: str) -> None:
+    text = NUMBERS_OUT_OF_PROPORTION[name]
+    assert len(text) < 2000
+    verify_plan(plan_from_json(TINY))  # what is loaded at the first call does not count
+    tracemalloc.start()
+    try:
+        report = verify_plan(plan_from_json(text))
+        assert not report.ok or name == "max_width"
+    except DocumentError:
+        pass
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    # The checker looks at 2^20 candidates and 2^24 mask bits at a time; a file of this size needs none of that.
+    assert peak < 4_000_000
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def packed(suffix: str, data: bytes) -> bytes:
+    if suffix == ".gz":
+        return gzip.compress(data)
+    result: bytes = pytest.importorskip("zstandard").ZstdCompressor().compress(data)
+    return result
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_broken_archives(tmp_path: Path, suffix: str) -> None:
+    whole = packed(suffix, EXPLICIT.encode())
+    assert read_plan(write(tmp_path / f"whole.json{suffix}", whole)).feeds == PLAN.feeds
+    pieces = [
+        b"",
+        whole[:3],
+        whole[: len(whole) // 2],
+        whole[:-1],
+        b"\0" * 40,
+        EXPLICIT.encode(),
+        whole[:20] + b"\xff" * 50,
+    ]
+    for i, piece in enumerate(pieces):
+        with pytest.raises(DocumentError, match=r"^expected .+, got .+\.$"):
+            read_plan(write(tmp_path / f"{i}.json{suffix}", piece))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("filling", [b" ", b"0,", b"["])
+def test_archives_that_unpack_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, filling: bytes
+) -> None:
+    monkeypatch.setattr(files, "_SMALL", 1 << 20)
+    monkeypatch.setattr(files, "_EXPANSION", 20)
+    bomb = write(tmp_path / f"bomb.json{suffix}", packed(suffix, filling * (1 << 23)))
+    assert bomb.stat().st_size < 1 << 17
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            DocumentError, match=r"^expected bomb\.json\.\w+ to unpack to at most \d+ bytes, got more\.$"
+        ):
+            read_plan(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_files_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_BYTES", len(EXPLICIT) - 1)
+    with pytest.raises(DocumentError, match=r"^expected a file of at most \d+ bytes, got .+ with more\.$"):
+        read_plan(write(tmp_path / "plan.json", EXPLICIT.encode()))
+    with pytest.raises(DocumentError, match=r"^expected plan\.json\.gz to unpack to at most \d+ bytes, got more\.$"):
+        read_plan(write(tmp_path / "plan.json.gz", packed(".gz", EXPLICIT.encode())))
+
+
+def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.json"
+    loop.symlink_to(loop)
+    inside = write(tmp_path / "file", b"") / "plan.json"
+    for path in (tmp_path, tmp_path / "none.json", loop, inside, tmp_path / ("x" * 300), tmp_path / "nul\0.json"):
+        with pytest.raises(DocumentError, match=r"^cannot read .+\. Check the name and the permissions\.$"):
+            read_plan(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs a user whom permissions bind")
+def test_files_without_permission(tmp_path: Path) -> None:
+    path = write(tmp_path / "plan.json", EXPLICIT.encode())
+    path.chmod(0)
+    with pytest.raises(
+        DocumentError, match=r"^cannot read .+: Permission denied\. Check the name and the permissions\.$"
+    ):
+        read_plan(path)
+
+
+def test_bytes_are_read_as_utf_8() -> None:
+    text = put("producer.name", "Größe \u2028 \U0001f600")
+    assert plan_from_json(text.encode()).feeds == PLAN.feeds
