@@ -1,5 +1,5 @@
 # `make demo` and `make test` need Python 3.11+, pip and make; both create .venv themselves.
-# Options: PYTHON=python3.12 (used when .venv is created), WITH_TORCH=1, TORCH='torch>=2.11' (on a GPU machine).
+# Options: PYTHON=python3.12 (used when .venv is created), TORCH='torch>=2.11' (on a GPU machine).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,12 +18,12 @@ STAMP := $(VENV)/.installed
 MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv torch demo test search check format coverage clean
+.PHONY: help venv demo test search check format coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-venv: $(STAMP) $(if $(WITH_TORCH),torch) ## create or update .venv (WITH_TORCH=1: with torch as well)
+venv: $(STAMP) ## create or update .venv
 
 $(STAMP): pyproject.toml
 	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
@@ -32,11 +32,8 @@ $(STAMP): pyproject.toml
 	      "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }; \
 	  if test -e $(VENV)/pyvenv.cfg; then $(PYTHON) -m venv --clear $(VENV); else $(PYTHON) -m venv $(VENV); fi; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[prove,pictures,zstd,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --editable '.[torch,prove,pictures,zstd,dev]'
 	@touch $@
-
-torch: $(STAMP) ## install torch into .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
 
 demo: venv ## compile, check and draw a plan for Cosmos in build/
 	@mkdir -p build

@@ -1,0 +1,3 @@
+"""One model family each: geometry, weights, positions, allowed ids, and the forward contract."""
+
+__all__: list[str] = []

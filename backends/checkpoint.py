@@ -82,7 +82,9 @@ def load_checkpoint(prepared: Prepared, path: str | Path) -> State:
     shapes = {name: (*whole.shape[:-2], used_slots, whole.shape[-1]) for name, whole in cache._asdict().items()}
     tokens = tensors.get("tokens", torch.zeros(0))
     good = done and tuple(tokens.shape) == (prepared.rows, plan.positions + 1) and tokens.dtype == torch.int64
-    if not good or any(f"cache.{n}" not in tensors or tuple(tensors[f"cache.{n}"].shape) != s for n, s in shapes.items()):
+    if not good or any(
+        f"cache.{n}" not in tensors or tuple(tensors[f"cache.{n}"].shape) != s for n, s in shapes.items()
+    ):
         raise DocumentError(f"expected tokens and a cache of this plan's shape in {path}, got others. Start anew.")
     for name, whole in cache._asdict().items():
         used = tensors[f"cache.{name}"]

@@ -66,7 +66,9 @@ def given_from_prompt(
     else:
         blocks = batched("actions", actions, (gaps, layout.between_frames))
     if 1 not in (len(frames), len(blocks)) and len(frames) != len(blocks):
-        raise MismatchError(f"expected as many prompts as actions, got {len(frames)} prompts and {len(blocks)} actions.")
+        raise MismatchError(
+            f"expected as many prompts as actions, got {len(frames)} prompts and {len(blocks)} actions."
+        )
     batch = max(len(frames), len(blocks))
     ids = np.zeros((batch, layout.positions), dtype=np.int64)
     cells = layout.cell_slots(prompt=True)

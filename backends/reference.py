@@ -20,7 +20,7 @@ __all__ = ["feed_mask", "reference_replay", "teacher_forced_logits"]
 
 
 def feed_mask(plan: Plan) -> NDArray[np.bool_]:
-    """Who sees whom, bool [N, N + cache_slots]: feed i sees feed j; column N + q is slot q while it was never written."""
+    """Who sees whom, bool [N, N + cache_slots]: feed i sees feed j; column N + q is slot q while never written."""
     seen = np.zeros((plan.feeds, plan.feeds + plan.cache_slots), dtype=np.bool_)
     writer = np.arange(plan.feeds, plan.feeds + plan.cache_slots)  # the column each slot's content stands in
     written = 0
@@ -61,7 +61,8 @@ def reference_replay(
         model: the model; float64 weights make the result exact for practical purposes.
         given: ids of the given slots in slot order, int64 [B, G].
         sampler: how tokens are chosen.
-        seeds, samples: the noise keys of the batch, B each.
+        seeds: of each sample, B.
+        samples: number of each sample, B; with the seed and the slot it keys the noise.
 
     Returns:
         the ids of all slots, int64 [B, positions], and the logits that chose each generated one, [B, positions, V]

@@ -55,7 +55,9 @@ class Sample:
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise SpecError(f"expected 0 < top_p <= 1, got top_p={self.top_p}.")
         if self.top_k is not None and self.top_p is not None:
-            raise SpecError(f"expected top_k or top_p, got top_k={self.top_k} and top_p={self.top_p}. Give one of them.")
+            raise SpecError(
+                f"expected top_k or top_p, got top_k={self.top_k} and top_p={self.top_p}. Give one of them."
+            )
         if self.crossing not in ("keep", "drop"):
             raise SpecError(f"expected crossing to be 'keep' or 'drop', got crossing={self.crossing!r}.")
 
@@ -85,7 +87,8 @@ def numpy_gumbel(seeds: Ints, samples: Ints, slots: Ints, vocab: int) -> Floats:
     """Standard Gumbel noise for ids 0 to ``vocab``, float64 [B, n, V], keyed by (seed, sample, slot, id).
 
     Args:
-        seeds, samples: int64 [B].
+        seeds: of each sample, int64 [B].
+        samples: number of each sample, int64 [B].
         slots: target slots, int64 [n].
         vocab: V.
     """
@@ -160,7 +163,7 @@ def numpy_choose(logits: NDArray[Any], sampler: Sampler, keys: tuple[Ints, Ints,
     """``torch_choose`` in NumPy; ``keys`` are (seeds [B], samples [B], slots [n])."""
     part = logits[..., low:high]
     if isinstance(sampler, Greedy):
-        return part.argmax(axis=-1) + low
+        return np.asarray(part.argmax(axis=-1) + low)
     x = part.astype(np.float64) / sampler.temperature
     if sampler.top_k is not None and sampler.top_k < high - low:
         x = np.where(x < np.sort(x, axis=-1)[..., -sampler.top_k, None], -np.inf, x)
@@ -175,4 +178,4 @@ def numpy_choose(logits: NDArray[Any], sampler: Sampler, keys: tuple[Ints, Ints,
         back = np.zeros_like(cut)
         np.put_along_axis(back, index, cut, axis=-1)
         x = np.where(back, -np.inf, x)
-    return (x + numpy_gumbel(*keys, logits.shape[-1])[..., low:high]).argmax(axis=-1) + low
+    return np.asarray((x + numpy_gumbel(*keys, logits.shape[-1])[..., low:high]).argmax(axis=-1) + low)

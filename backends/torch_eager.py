@@ -1,7 +1,7 @@
 """Replay on eager PyTorch: everything a pass needs lies on the device before step 0; the loop keeps no books."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -212,7 +212,12 @@ def _last_passes(plan: Plan, chunk: int) -> NDArray[np.int64]:
 
 
 def _on_device(
-    columns: PassColumns, model: Model, plan: Plan, seeds: NDArray[np.int64], samples: NDArray[np.int64], frames: tuple[int, ...]
+    columns: PassColumns,
+    model: Model,
+    plan: Plan,
+    seeds: NDArray[np.int64],
+    samples: NDArray[np.int64],
+    frames: tuple[int, ...],
 ) -> Pass:
     ranges = model.allowed_ids(plan.layout, columns.target)
     allowed: tuple[int, int] | Tensor = (0, model.vocab_size)

@@ -90,9 +90,11 @@ class StaticPasses:
         return _Bucket(columns=columns, mask=mask, launch=self._captured(run) if capture else run)
 
     def _captured(self, run: Callable[[], None]) -> Callable[[], None]:
-        """Capture after a warm-up on a side stream. The warm-up repeats a pass, which changes nothing: it writes again
-        what it wrote."""
-        stream = torch.cuda.Stream()
+        """Capture after a warm-up on a side stream.
+
+        The warm-up repeats a pass, which changes nothing: it writes again what it wrote.
+        """
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(2):

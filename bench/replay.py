@@ -21,6 +21,7 @@ from bench.plan import machine
 from diagplan import Diagonal, Layout, NextToken, Plan, compile_plan
 from diagplan.adapters.mc_ar import CONFIGS, McAr
 from diagplan.backends.torch_eager import Prepared, new_state, prepare, replay
+from diagplan.planner.schedule import Schedule
 
 RESULTS = Path(__file__).parent / "results" / "replay.json"
 
@@ -36,9 +37,8 @@ def bandwidth(device: torch.device) -> float:
     return block.numel() * 4 / best
 
 
-def floor_seconds(prepared: Prepared, bytes_per_second: float) -> float:
+def floor_seconds(prepared: Prepared, model: McAr, bytes_per_second: float) -> float:
     """The roofline of all passes: weights and the cache in use, read once a pass."""
-    model = prepared.model
     weights = sum(int(np.prod(shape)) for name, shape in model.config.shapes().items() if "embed" not in name)
     per_slot = model.cache_bytes(prepared.rows, 1)
     read = sum(weights * model.dtype.itemsize + per_slot * p.mask.shape[1] for p in prepared.passes)
@@ -56,7 +56,7 @@ def timed(prepared: Prepared, given: torch.Tensor) -> tuple[float, np.ndarray]:
     return time.perf_counter() - start, np.array(done.pass_seconds)
 
 
-def transformers_seconds(model: McAr, weights_seed: int, prompt: torch.Tensor, new_tokens: int) -> float:
+def transformers_seconds(model: McAr, prompt: torch.Tensor, new_tokens: int) -> float:
     """Seconds of ``generate`` with a static cache for the same shape; tokens between frames are generated too."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -73,13 +73,16 @@ def transformers_seconds(model: McAr, weights_seed: int, prompt: torch.Tensor, n
                 max_position_embeddings=config.max_position_embeddings,
                 tie_word_embeddings=False,
             )
-        ).to(model.dtype)
+        )
+    torch.nn.Module.to(other, model.dtype)
     other.generation_config.eos_token_id = None
     other.eval()
 
     def run(count: int) -> float:
         start = time.perf_counter()
-        other.generate(prompt, do_sample=False, max_new_tokens=count, cache_implementation="static", disable_compile=True)
+        other.generate(
+            prompt, do_sample=False, max_new_tokens=count, cache_implementation="static", disable_compile=True
+        )
         return time.perf_counter() - start
 
     run(4)
@@ -98,7 +101,7 @@ def main() -> None:
     options = parser.parse_args()
     model = McAr.random(CONFIGS[options.size], dtype=getattr(torch, options.dtype), device=options.device)
     layout = Layout(frames=options.frames, rows=14, cols=24, prompt_frames=1, between_frames=11)
-    schedules = {
+    schedules: dict[str, Schedule] = {
         "next-token": NextToken(),
         "k=4": Diagonal(k=4),
         "k=2": Diagonal(k=2),
@@ -107,7 +110,9 @@ def main() -> None:
     }
     plans: dict[str, Plan] = {name: compile_plan(layout, schedule) for name, schedule in schedules.items()}
     ready = {name: prepare(plan, model) for name, plan in plans.items()}
-    given = torch.randint(0, 8192, (1, len(ready["next-token"].given_slots)), generator=torch.Generator().manual_seed(0))
+    given = torch.randint(
+        0, 8192, (1, len(ready["next-token"].given_slots)), generator=torch.Generator().manual_seed(0)
+    )
     speed = bandwidth(model.device)
     runs: dict[str, list[tuple[float, np.ndarray]]] = {name: [] for name in ready}
     timed(ready["k=2"], given)
@@ -131,7 +136,7 @@ def main() -> None:
                 "speedup_passes": plans["next-token"].steps / plan.steps,
                 "speedup_time": seconds["next-token"] / seconds[name],
                 "efficiency": seconds["next-token"] / seconds[name] * plan.steps / plans["next-token"].steps,
-                "over_roofline": seconds[name] / floor_seconds(ready[name], speed),
+                "over_roofline": seconds[name] / floor_seconds(ready[name], model, speed),
                 "ms_by_width": {str(n): 1e3 * float(np.median(took)) for n, took in sorted(by_width.items())},
             }
         )
@@ -139,7 +144,7 @@ def main() -> None:
     if not options.no_transformers:
         new_tokens = 336
         prompt = given[:, : layout.first_generated].to(model.device)
-        other = {"new_tokens": new_tokens, "seconds": transformers_seconds(model, 0, prompt, new_tokens)}
+        other = {"new_tokens": new_tokens, "seconds": transformers_seconds(model, prompt, new_tokens)}
         other["ms_per_token"] = 1e3 * other["seconds"] / new_tokens
     _print(options, rows, speed, other)
     about = machine() | {"torch": torch.__version__, "threads": str(torch.get_num_threads()), "device": options.device}

@@ -6,6 +6,7 @@
 (162, True)
 """
 
+from diagplan.backends.sampling import Greedy, Sample
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import DiagplanError
 from diagplan.planner.layout import Layout
@@ -13,6 +14,7 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
 from diagplan.planner.presets import PRESETS, preset_layout
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
+from diagplan.runtime import load_model, replay
 from diagplan.schemas.files import read_plan, write_plan
 from diagplan.schemas.orders import read_order
 from diagplan.schemas.verify import verify
@@ -22,18 +24,22 @@ __all__ = [
     "PRESETS",
     "Diagonal",
     "DiagplanError",
+    "Greedy",
     "Imported",
     "Layout",
     "NextToken",
     "Plan",
     "Policies",
+    "Sample",
     "ZipAR",
     "__version__",
     "bundle_schedule",
     "compile_plan",
+    "load_model",
     "preset_layout",
     "read_order",
     "read_plan",
+    "replay",
     "verify",
     "write_plan",
 ]

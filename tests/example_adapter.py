@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,7 +36,12 @@ class ImageModel:
     def random(cls, positions: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Self:
         """Random weights for sequences of up to ``positions`` slots."""
         generator = torch.Generator().manual_seed(seed)
-        shapes = {"token": (cls.vocab_size, 16), "position": (positions, 16), "qkv": (48, 16), "out": (cls.vocab_size, 16)}
+        shapes = {
+            "token": (cls.vocab_size, 16),
+            "position": (positions, 16),
+            "qkv": (48, 16),
+            "out": (cls.vocab_size, 16),
+        }
         return cls({name: (0.5 * torch.randn(shape, generator=generator)).to(dtype) for name, shape in shapes.items()})
 
     def new_cache(self, batch: int, slots: int) -> ImageCache:

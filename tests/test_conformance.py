@@ -29,6 +29,7 @@ from diagplan.backends.reference import reference_replay, teacher_forced_logits 
 from diagplan.backends.sampling import Greedy, Sample, Sampler  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError  # noqa: E402
 from diagplan.planner.plan import Plan  # noqa: E402
+from diagplan.planner.policy import Visibility  # noqa: E402
 from tests.example_adapter import ImageModel  # noqa: E402
 
 POSITIONS = 160
@@ -70,7 +71,9 @@ def ids_for(plan: Plan, model: Any, batch: int = 1, seed: int = 0) -> np.ndarray
     return np.random.default_rng(seed).integers(0, model.vocab_size, (batch, len(given_slots(plan.layout))))
 
 
-def run(backend: str, plan: Plan, model: Any, ids: np.ndarray, sampler: Sampler | None = None, **options: Any) -> np.ndarray:
+def run(
+    backend: str, plan: Plan, model: Any, ids: np.ndarray, sampler: Sampler | None = None, **options: Any
+) -> np.ndarray:
     runtime = BACKENDS[backend]
     prepared = runtime.prepare(plan, model, sampler=sampler, batch=len(ids), **options)
     done = runtime.replay(prepared, runtime.new_state(prepared, ids))
@@ -93,7 +96,7 @@ def small_plans(draw: st.DrawFn) -> Plan:
         between_frames=draw(st.integers(0, 2)),
         between_rows=draw(st.integers(0, 1)),
     )
-    visibility = draw(st.sampled_from(["written", "causal"]))
+    visibility: Visibility = draw(st.sampled_from(["written", "causal"]))
     policies = Policies(
         proxy=draw(st.sampled_from(["above", "latest", "previous-frame", "above-predecessor"])),
         row_end=draw(st.sampled_from(["keep", "refresh"])),
@@ -137,14 +140,16 @@ def test_one_teacher_forced_pass_equals_step_by_step(model_name: str, backend: s
 
 @pytest.mark.parametrize("layout", [LAYOUT, EOL], ids=["video", "end-of-line"])
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
-def test_tokens_do_not_depend_on_batch_or_lowering(model_name: str, backend: str, layout: Layout, sampler: Sampler) -> None:
+def test_tokens_do_not_depend_on_batch_or_lowering(
+    model_name: str, backend: str, layout: Layout, sampler: Sampler
+) -> None:
     model = MODELS[model_name](torch.float64)
     plan = compile_plan(layout, Diagonal(k=2))
     ids = ids_for(plan, model, batch=3)
     whole = run(backend, plan, model, ids, sampler, seed=5)
     np.testing.assert_array_equal(run(backend, plan, model, ids[:1], sampler, seed=5), whole[:1])
     for options in ({"slots": "step-order"}, {"pad": [3, 8]}, {"slots": "step-order", "pad": [1, 4]}):
-        lowered = compile_plan(layout, Diagonal(k=2), **options)  # type: ignore[arg-type]
+        lowered = compile_plan(layout, Diagonal(k=2), **options)
         np.testing.assert_array_equal(run(backend, lowered, model, ids, sampler, seed=5), whole)
     np.testing.assert_array_equal(run(backend, plan, model, ids, sampler, seed=5, chunk=3), whole)
     if not isinstance(sampler, Greedy):
@@ -199,7 +204,10 @@ def test_cancel_and_resume_from_every_step(model_name: str, backend: str, tmp_pa
         state = runtime.new_state(prepared, ids)
         begun: list[int] = []
         part = runtime.replay(
-            prepared, state, on_step=lambda step, _, begun=begun: begun.append(step), cancelled=lambda b=begun, s=stop: b[-1] == s
+            prepared,
+            state,
+            on_step=lambda step, _, begun=begun: begun.append(step),
+            cancelled=lambda b=begun, s=stop: b[-1] == s,
         )
         assert (part.complete, part.steps) == (False, stop + 1)
         assert (part.tokens == -1).any()
@@ -264,7 +272,7 @@ def test_what_does_not_fit_is_refused(model_name: str, backend: str) -> None:
     plan = compile_plan(LAYOUT, Diagonal(k=2))
     broken = replace(plan, source=np.where(plan.target == plan.positions - 1, plan.positions - 1, plan.source))
     assert not verify(broken).ok
-    with pytest.raises(InvalidPlanError, match="expected a valid plan, got .* the first DP204"):
+    with pytest.raises(InvalidPlanError, match=r"expected a valid plan, got .* the first DP204"):
         runtime.prepare(broken, model)
     runtime.prepare(broken, model, unverified=True)
     with pytest.raises(MismatchError, match="expected a plan of at most 160 positions"):
@@ -283,7 +291,7 @@ def test_masks_are_obeyed(model_name: str, backend: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         torch.nn.functional,
         "scaled_dot_product_attention",
-        lambda q, k, v, attn_mask=None, **options: real(q, k, v, **options),
+        lambda q, k, v, attn_mask, **options: (attn_mask, real(q, k, v, **options))[1],
     )
     with pytest.raises(DiagplanError, match="expected attention to obey its mask"):
         require_masks_obeyed(model)

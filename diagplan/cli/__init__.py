@@ -6,6 +6,8 @@ import typer
 
 from diagplan.cli.laws import register as register_laws
 from diagplan.cli.plans import register as register_plans
+from diagplan.cli.run import register as register_run
+from diagplan.cli.weights import register as register_weights
 
 __all__ = ["app", "main"]
 
@@ -38,6 +40,8 @@ def _options(
 
 
 register_plans(app)
+register_run(app)
+register_weights(app)
 register_laws(app)
 
 

@@ -41,19 +41,27 @@ def read_ids(path: Path) -> NDArray[np.integer[Any]]:
 def run_command(
     plan: Annotated[Path, typer.Argument(help="A plan file.", show_default=False)],
     weights: Annotated[Path, _option(MODEL, "Checkpoint: .ckpt, .safetensors, or a folder.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Tokens to write, .npy, int [B, T, h, w].", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Tokens to write, .npy, int [B, T, h, w].", show_default=False)
+    ],
     adapter: Annotated[Literal["mc-ar"], typer.Option(help="Model family.", rich_help_panel=MODEL)] = "mc-ar",
-    config: Annotated[str | None, _option(MODEL, "A released size such as 300M_16f, a YAML file or a config.json.")] = None,
+    config: Annotated[
+        str | None, _option(MODEL, "A released size such as 300M_16f, a YAML file or a config.json.")
+    ] = None,
     backend: Annotated[Literal["torch"], typer.Option(help="Runtime.", rich_help_panel=MODEL)] = "torch",
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"], typer.Option(help="Weights and cache.", rich_help_panel=MODEL)
     ] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)] = "cpu",
-    prompt: Annotated[Path | None, _option(MODEL, "Prompt frames' tokens, .npy, int [F, h, w] or [B, F, h, w].")] = None,
+    prompt: Annotated[
+        Path | None, _option(MODEL, "Prompt frames' tokens, .npy, int [F, h, w] or [B, F, h, w].")
+    ] = None,
     actions: Annotated[Path | None, _option(MODEL, "Tokens between frames, .npy, int [F-1+T, n] or batched.")] = None,
     given: Annotated[Path | None, _option(MODEL, "Instead of both: every given slot's id in slot order, .npy.")] = None,
     seed: Annotated[int, typer.Option(help="Sample i of a batch is keyed by (seed, i).", rich_help_panel=SAMPLING)] = 0,
-    greedy: Annotated[bool, _option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")] = False,
+    greedy: Annotated[
+        bool, _option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
+    ] = False,
     temperature: Annotated[float | None, _option(SAMPLING, "Divides the logits.")] = None,
     top_k: Annotated[int | None, _option(SAMPLING, "Keep the k most probable tokens.")] = None,
     top_p: Annotated[float | None, _option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
@@ -69,13 +77,15 @@ def run_command(
     from diagplan.runtime import given_ids, load_model
     from diagplan.schemas.files import read_plan
 
-    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    asked = {name: value for name, value in sampling.items() if value is not None}
+    assert backend == "torch"
+    options = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p}
+    asked = [name for name, value in options.items() if value is not None]
     if greedy and asked:
-        raise SpecError(f"expected --greedy or --{next(iter(asked)).replace('_', '-')}, got both. Give one of them.")
+        raise SpecError(f"expected --greedy or {asked[0]}, got both. Give one of them.")
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
-    sampler = Sample(**asked) if asked else Greedy()
+    warmth = 1.0 if temperature is None else temperature
+    sampler = Sample(temperature=warmth, top_k=top_k, top_p=top_p) if asked else Greedy()
     made = read_plan(plan)
     ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
     model = load_model(adapter, weights, config=config, dtype=dtype, device=device)

@@ -1,0 +1,315 @@
+"""MC-AR's files: its configurations as YAML or JSON, and its weights.
+
+Facts: the release's configs/*.yaml hold a Hugging Face LlamaConfig under ``model.params.transformer_config.params``;
+a Hugging Face folder holds the same keys in config.json. The release cuts the logits to the first 8,192 entries.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from diagplan.adapters.headers import Comparison, check_weights, compare_weights
+from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig
+from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
+from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+from diagplan.planner.layout import MAX_POSITIONS
+
+__all__ = ["DTypeName", "compare_mc_ar", "config_beside", "load_mc_ar", "read_mc_ar_config"]
+
+DTypeName = Literal["float32", "bfloat16", "float16"]
+
+#: A release file holds the transformer under ``transformer.`` and may bundle the image tokenizer; older Hugging Face
+#: files hold the rotary frequencies, which are computed here.
+_PREFIXES = ("transformer.", "")
+_IGNORED = ("tokenizer.model.*", "*.rotary_emb.inv_freq")
+_TIED = {"lm_head.weight": "model.embed_tokens.weight"}
+
+_CONFIG_BYTES = 1 << 20
+_NEEDED = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "vocab_size",
+    "max_position_embeddings",
+)
+_OURS = ("head_dim", "image_vocab", "rope", "rows", "cols", "action_tokens")
+#: Keys that change the mathematics, and the values that mean what this adapter computes.
+_FIXED: Mapping[str, tuple[Any, ...]] = {
+    "architectures": (None, ["LlamaForCausalLM"]),
+    "model_type": (None, "llama"),
+    "hidden_act": (None, "silu", "swish"),
+    "attention_bias": (None, False),
+    "mlp_bias": (None, False),
+    "is_encoder_decoder": (None, False),
+    "quantization_config": (None,),
+    "sliding_window": (None,),
+}
+#: Keys that change nothing in a forward pass: training, generation, bookkeeping.
+_HARMLESS = {
+    "_attn_implementation", "_attn_implementation_autoset", "_name_or_path", "attention_dropout", "auto_map",
+    "bos_token_id", "chunk_size_feed_forward", "dtype", "eos_token_id", "frame", "id2label", "image_num",
+    "initializer_range", "label2id", "max_batch_size", "output_attentions", "output_hidden_states", "pad_token_id",
+    "pretraining_tp", "problem_type", "return_dict", "token_num", "torch_dtype", "torchscript",
+    "transformers_version", "use_cache",
+}  # fmt: skip
+_ROPE = ("rope_theta", "rope_type", "type")
+#: LlamaConfig's own values where a file leaves them out; they differ from McArConfig's, which are the release's.
+_LLAMA_EPS, _LLAMA_THETA = 1e-6, 10_000.0
+_RELEASE_VOCAB, _RELEASE_IMAGE_VOCAB = 8262, 8192
+
+
+def load_mc_ar(
+    weights: str | Path,
+    *,
+    config: str | Path | McArConfig | None = None,
+    dtype: DTypeName = "float32",
+    device: str = "cpu",
+) -> McAr:
+    """Load a model. The tensors are checked by name and shape before the first is read, then read one at a time.
+
+    Args:
+        weights: a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM.
+        config: a name of ``CONFIGS``, a YAML or JSON file, a ``McArConfig``, or ``None`` where a config.json lies in
+            the folder of the weights.
+        dtype: of the model, whatever the file's.
+        device: ``"cpu"``, ``"cuda"``, ...
+
+    Raises:
+        SpecError: no such config, dtype or device.
+        DocumentError: a file that cannot be read, a config of another model, or tensors that are not the config's.
+
+    >>> load_mc_ar("700M_16f.ckpt", config="700M_16f", dtype="bfloat16")  # doctest: +SKIP
+    """
+    if dtype not in get_args(DTypeName):
+        raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
+    _require_device(device)
+    checkpoint = open_checkpoint(weights)
+    sizes, tied = _config_for(checkpoint, config)
+    names = check_weights(
+        checkpoint.headers,
+        _shapes(sizes, checkpoint),
+        source=checkpoint.path,
+        prefixes=_PREFIXES,
+        aliases=_TIED if tied else None,
+        ignored=_IGNORED,
+    )
+    return McAr(sizes, LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device))
+
+
+def read_mc_ar_config(path: str | Path) -> McArConfig:
+    """Read a configuration: the release's YAML, or a Hugging Face config.json, with ``rope`` and the grid if given.
+
+    Keys are LlamaConfig's and McArConfig's. A key that would change the mathematics is refused, and so is one that
+    nobody knows. ``image_vocab``, where not given, is 8,192 for the release's vocabulary of 8,262, else all of it.
+
+    Raises:
+        DocumentError: the file cannot be read, or is the config of another model.
+        MissingExtraError: a YAML file without the extra ``torch``.
+    """
+    return _read_config(Path(path))[0]
+
+
+def compare_mc_ar(checkpoint: Checkpoint, config: str | Path | McArConfig) -> Comparison:
+    """How the tensors of a checkpoint compare with a configuration's; ``config`` as for ``load_mc_ar``.
+
+    Raises:
+        SpecError: no such config.
+        DocumentError: a config that is refused.
+    """
+    sizes, tied = _config_for(checkpoint, config)
+    return compare_weights(
+        checkpoint.headers,
+        _shapes(sizes, checkpoint),
+        prefixes=_PREFIXES,
+        aliases=_TIED if tied else None,
+        ignored=_IGNORED,
+    )
+
+
+def config_beside(checkpoint: Checkpoint) -> Path | None:
+    """The config.json in the folder of the weights, if there is one."""
+    path = checkpoint.files[0].with_name("config.json")
+    return path if path.is_file() else None
+
+
+def _require_device(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        said = str(error).partition("\n")[0].rstrip(".")
+        raise SpecError(f"expected a device of this machine, got device={device!r} ({said}). Try 'cpu'.") from None
+
+
+def _shapes(config: McArConfig, checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """The expected shapes; not for a config of far more layers than the file has tensors."""
+    if config.num_hidden_layers > max(len(checkpoint.headers), 1000):
+        raise DocumentError(
+            f"expected num_hidden_layers={config.num_hidden_layers} layers, got {checkpoint.path} with "
+            f"{len(checkpoint.headers)} tensors. Weights and config must belong together."
+        )
+    return config.shapes()
+
+
+def _config_for(checkpoint: Checkpoint, config: str | Path | McArConfig | None) -> tuple[McArConfig, bool]:
+    """The configuration, and whether the head is the embedding."""
+    if isinstance(config, McArConfig):
+        return config, False
+    if config is not None and str(config) in CONFIGS:
+        return CONFIGS[str(config)], False
+    if config is not None:
+        path = Path(config)
+        if not path.is_file():
+            raise SpecError(
+                f"expected config to be one of {', '.join(CONFIGS)}, or a file, got config={str(config)!r}."
+            )
+        return _read_config(path)
+    beside = config_beside(checkpoint)
+    if beside is not None:
+        return _read_config(beside)
+    fitting = [name for name in CONFIGS if not compare_mc_ar(checkpoint, name).problems]
+    remedy = f"Its shapes are those of {' and '.join(fitting)}." if fitting else f"The releases: {', '.join(CONFIGS)}."
+    raise SpecError(
+        f"expected a config for {checkpoint.path}, got none, and no config.json lies beside it. {remedy} "
+        "Give a name or a file as config."
+    )
+
+
+def _read_config(path: Path) -> tuple[McArConfig, bool]:
+    try:
+        if path.stat().st_size > _CONFIG_BYTES:
+            raise DocumentError(f"expected a config of at most {_CONFIG_BYTES} bytes, got {path} with more.")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        if isinstance(error, DocumentError):
+            raise
+        reason = (isinstance(error, OSError) and error.strerror) or "it is not UTF-8 text"
+        raise DocumentError(f"cannot read {path}: {reason}. Check the name and the permissions.") from None
+    try:
+        return _from_llama(_llama_mapping(_parse(text, path)))
+    except (SpecError, RecursionError) as error:
+        raise DocumentError(f"{path}: {error}") from None
+
+
+def _parse(text: str, path: Path) -> Any:
+    if text.lstrip().startswith("{"):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DocumentError(f"expected a JSON object, got {path}, which is not JSON ({_line(error)}).") from None
+    try:
+        yaml = import_module("yaml")
+    except ImportError:
+        raise MissingExtraError(
+            "expected the PyYAML library for a YAML config, got none. Install it: pip install 'diagplan[torch]'."
+        ) from None
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # its constructors raise almost anything
+        raise DocumentError(f"expected plain YAML, got {path}, which is not ({_line(error)}).") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _llama_mapping(document: Any) -> dict[str, Any]:
+    """The one mapping with ``hidden_size`` in it, at whatever depth."""
+    found = list(_with_hidden_size(document, "", set()))
+    if len(found) != 1:
+        places = ", ".join(place or "the top" for place, _, _ in found[:4]) or "none"
+        raise SpecError(
+            f"expected one mapping with the key hidden_size, got {places}. A config describes one transformer. "
+            "Give a file with that part alone."
+        )
+    _, mapping, target = found[0]
+    if target not in (None, "transformers.LlamaConfig"):
+        raise SpecError(f"expected the sizes of a transformers.LlamaConfig, got target={target!r}.")
+    return mapping
+
+
+def _with_hidden_size(node: Any, place: str, seen: set[int]) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Every mapping with that key: where, itself, and the ``target`` beside it. Aliases of YAML count once."""
+    if id(node) in seen or not isinstance(node, (dict, list)):
+        return
+    seen.add(id(node))
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(value, dict) and "hidden_size" in value and id(value) not in seen:
+            yield f"{place}{key}", value, node.get("target") if isinstance(node, dict) else None
+        yield from _with_hidden_size(value, f"{place}{key}.", seen)
+    if not place and isinstance(node, dict) and "hidden_size" in node:
+        yield "", node, None
+
+
+def _from_llama(keys: dict[str, Any]) -> tuple[McArConfig, bool]:
+    """From LlamaConfig's keys and ours, each of them accounted for."""
+    rotary = {"rope_theta": keys.get("rope_theta")} | _rotary(keys, "rope_parameters") | _rotary(keys, "rope_scaling")
+    known = {*_NEEDED, *_OURS, *_FIXED, *_HARMLESS, "num_key_value_heads", "rms_norm_eps", "tie_word_embeddings",
+             "rope_theta", "rope_parameters", "rope_scaling"}  # fmt: skip
+    unknown = sorted(str(key) for key in keys if key not in known)
+    if unknown:
+        raise SpecError(
+            f"expected the keys of a LlamaConfig, got {', '.join(unknown)}. An unknown key may change the model. "
+            "Take it out if it does not."
+        )
+    missing = [key for key in _NEEDED if keys.get(key) is None]
+    if missing:
+        raise SpecError(f"expected all sizes of the model, got no {', '.join(missing)}. Add the key.")
+    for key, fine in _FIXED.items():
+        if keys.get(key) not in fine:
+            raise SpecError(
+                f"expected {key} to be {' or '.join(repr(value) for value in fine if value is not None) or 'absent'}, "
+                f"got {key}={keys[key]!r}. This adapter computes a plain Llama."
+            )
+    tied = keys.get("tie_word_embeddings") or False
+    if not isinstance(tied, bool):
+        raise SpecError(f"expected tie_word_embeddings to be true or false, got {tied!r}.")
+    if isinstance(keys["max_position_embeddings"], int) and keys["max_position_embeddings"] > MAX_POSITIONS:
+        raise SpecError(f"expected max_position_embeddings <= {MAX_POSITIONS}, got {keys['max_position_embeddings']}.")
+    sizes = {key: keys[key] for key in (*_NEEDED, *_OURS) if keys.get(key) is not None}
+    if "image_vocab" not in sizes and sizes["vocab_size"] == _RELEASE_VOCAB:
+        sizes["image_vocab"] = _RELEASE_IMAGE_VOCAB
+    heads = keys.get("num_key_value_heads")
+    config = McArConfig(
+        **sizes,
+        num_key_value_heads=sizes["num_attention_heads"] if heads is None else heads,
+        rms_norm_eps=_positive("rms_norm_eps", keys.get("rms_norm_eps"), _LLAMA_EPS),
+        rope_theta=_positive("rope_theta", rotary["rope_theta"], _LLAMA_THETA),
+    )
+    return config, tied
+
+
+def _rotary(keys: dict[str, Any], name: str) -> dict[str, Any]:
+    """What ``rope_parameters`` (transformers 5) or ``rope_scaling`` say: the base, and that nothing is scaled."""
+    said = keys.get(name)
+    if said is None:
+        return {}
+    kinds = (None, "default")
+    if not isinstance(said, dict) or set(said) - set(_ROPE) or any(said.get(key) not in kinds for key in _ROPE[1:]):
+        raise SpecError(
+            f"expected {name} without scaling, got {name}={said!r}. Scaled rotary positions are not computed here."
+        )
+    theta = said.get("rope_theta")
+    if theta is None:
+        return {}
+    if keys.get("rope_theta") not in (None, theta):
+        raise SpecError(f"expected one rope_theta, got {keys['rope_theta']!r} and {theta!r} in {name}.")
+    return {"rope_theta": theta}
+
+
+def _positive(name: str, value: Any, default: float) -> float:
+    """A finite number above 0. YAML reads 1e-5, without a point, as text."""
+    if value is None:
+        return default
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise SpecError(f"expected {name} to be a number above 0, got {name}={value!r}.")
+    return number

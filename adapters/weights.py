@@ -1,0 +1,283 @@
+"""Checkpoints, for any adapter: names, shapes and dtypes first, then the tensors one at a time.
+
+Read are a torch zip file (a state dict, alone or under ``state_dict`` or ``model``), a ``.safetensors`` file, and a
+folder with ``model.safetensors`` or with ``model.safetensors.index.json`` and its shards. What a file is, its first
+bytes say, never its name. Nothing in a file is executed; a file that cannot be read is one ``DocumentError``.
+"""
+
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diagplan.adapters.headers import Header, listed
+from diagplan.adapters.memory import empty_pages
+from diagplan.planner.errors import DocumentError, MissingExtraError
+
+__all__ = ["Checkpoint", "LazyWeights", "open_checkpoint"]
+
+_HOLDERS = ("state_dict", "model")
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_INDEX_BYTES = 64 << 20
+_SAFETENSORS_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+    "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+}  # fmt: skip
+#: A mapped file is let go after this part of it has been read: pages that were read count as memory until then.
+_KEEP = 1 / 32
+
+
+class Checkpoint:
+    """An opened checkpoint: headers now, tensors when asked for. Made by ``open_checkpoint``.
+
+    Attributes:
+        path: the file or folder.
+        kind: ``"torch"``, ``"safetensors"`` or ``"sharded safetensors"``.
+        files: the files that hold tensors.
+        headers: name -> header, in the order of the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        files: Sequence[Path],
+        headers: Mapping[str, Header],
+        mapped: Callable[[str], Tensor],
+    ) -> None:
+        self.path, self.kind, self.files = path, kind, tuple(files)
+        self.headers = MappingProxyType(dict(headers))
+        self._mapped = mapped
+
+    def read(self, name: str, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Tensor:
+        """One tensor, contiguous and in memory of its own.
+
+        Raises:
+            DocumentError: the file is gone or was changed since it was opened.
+        """
+        try:
+            mapped = self._mapped(name).detach()
+            if tuple(mapped.shape) != self.headers[name].shape:
+                raise ValueError(f"{name} has changed")
+        except Exception as error:
+            raise _unreadable(self.path, error) from error
+        # A copy, always: a view of the mapped file would keep the file's pages, and crash if the file shrinks.
+        if torch.device(device).type != "cpu":
+            return mapped.to(device=device, dtype=dtype, copy=True).contiguous()
+        return empty_pages(mapped.shape, dtype or mapped.dtype).copy_(mapped)
+
+
+class LazyWeights(Mapping[str, Tensor]):
+    """Tensors under the names a model uses, read from the checkpoint each time one is taken, in one dtype.
+
+    Args:
+        checkpoint: where they are.
+        names: name in the model -> name in the checkpoint, as ``check_weights`` returns it.
+        dtype, device: of every tensor.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        names: Mapping[str, str],
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._checkpoint, self._names, self._dtype, self._device = checkpoint, dict(names), dtype, device
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._checkpoint.read(self._names[name], dtype=self._dtype, device=self._device)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Open a checkpoint: reads names, shapes and dtypes, allocates no tensor.
+
+    Raises:
+        DocumentError: not a checkpoint, or one that is damaged, cut short, or asks for code to be run.
+        MissingExtraError: a safetensors file without the extra ``torch``.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            head, inside = b"", sorted(entry.name for entry in path.iterdir())
+        else:
+            with path.open("rb") as file:
+                head, inside = file.read(9), None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DocumentError(f"cannot read {path}: {reason}. Check the name and the permissions.") from None
+    if inside is not None:
+        return _open_folder(path, inside)
+    if head.startswith(b"PK\x03\x04"):
+        torch_file = _TorchFile(path)
+        return Checkpoint(path, "torch", [path], torch_file.headers, torch_file.mapped)
+    if head[8:9] == b"{":
+        headers = _safetensors_headers(path)
+        return Checkpoint(path, "safetensors", [path], headers, lambda name: _mapped(path, name))
+    raise DocumentError(
+        f"expected a torch zip file or a safetensors file, got {path}, which "
+        f"{f'begins with {head[:8]!r}' if head else 'is empty'}. A pickle from before torch 1.6 is not read: load it "
+        "where you trust it, and save its state dict as safetensors."
+    )
+
+
+class _TorchFile:
+    """A zip file by ``torch.save``, mapped into memory; the mapping is renewed now and then, see ``_KEEP``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._state = self._load()
+        self.headers = {name: _header(value) for name, value in self._state.items()}
+        self._budget = _KEEP * path.stat().st_size
+        self._taken = 0
+
+    def mapped(self, name: str) -> Tensor:
+        """The tensor as a view of the file."""
+        if self._taken > self._budget:
+            self._state, self._taken = {}, 0
+            self._state = self._load()
+        tensor: Tensor = self._state[name]
+        self._taken += tensor.nbytes
+        return tensor
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                    raise ValueError("a compressed entry, which torch never writes")
+            held: Any = torch.load(self._path, map_location="cpu", mmap=True, weights_only=True)
+        except Exception as error:
+            raise _unreadable(self._path, error) from error
+        for holder in _HOLDERS:
+            if isinstance(held, dict) and isinstance(held.get(holder), dict):
+                held = held[holder]
+                break
+        if not isinstance(held, dict) or not all(isinstance(name, str) for name in held):
+            raise DocumentError(
+                f"expected a dict of tensors by name, got {self._path} with a {type(held).__name__}. "
+                "Save the state dict itself: torch.save({'state_dict': model.state_dict()}, file)."
+            )
+        return held
+
+
+def _header(value: object) -> Header:
+    if not isinstance(value, Tensor):
+        return Header((), f"{type(value).__name__}, no tensor")
+    dtype = str(value.dtype).removeprefix("torch.")
+    if value.layout != torch.strided or value.device.type != "cpu":
+        dtype = f"{value.device.type} {value.layout} {dtype}"
+    return Header(tuple(value.shape), dtype)
+
+
+def _safetensors() -> Any:
+    try:
+        return import_module("safetensors")
+    except ImportError:
+        raise MissingExtraError(
+            "expected the safetensors library for a .safetensors file, got none. "
+            "Install it: pip install 'diagplan[torch]'."
+        ) from None
+
+
+def _safetensors_headers(path: Path) -> dict[str, Header]:
+    library = _safetensors()
+    try:
+        with library.safe_open(path, framework="pt") as file:
+            names = file.keys()
+            slices = {name: file.get_slice(name) for name in names}
+            return {
+                name: Header(tuple(one.get_shape()), _SAFETENSORS_DTYPES.get(one.get_dtype(), one.get_dtype()))
+                for name, one in slices.items()
+            }
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _mapped(path: Path, name: str) -> Tensor:
+    with _safetensors().safe_open(path, framework="pt") as file:
+        tensor: Tensor = file.get_tensor(name)
+        return tensor
+
+
+def _open_folder(folder: Path, inside: Sequence[str]) -> Checkpoint:
+    single, index = folder / _SINGLE, folder / _INDEX
+    if (_SINGLE in inside) == (_INDEX in inside):
+        held = "both" if _SINGLE in inside else listed(inside) or "nothing"
+        raise DocumentError(
+            f"expected a folder with either {_SINGLE} or {_INDEX}, got {folder} with {held}. "
+            "A checkpoint under another name is given by its own path."
+        )
+    if _SINGLE in inside:
+        headers = _safetensors_headers(single)
+        return Checkpoint(folder, "safetensors", [single], headers, lambda name: _mapped(single, name))
+    places = _weight_map(index)
+    shards = {shard: _safetensors_headers(folder / shard) for shard in dict.fromkeys(places.values())}
+    headers = {name: header for held in shards.values() for name, header in held.items()}
+    astray = [f"{name} in {shard}" for shard, held in shards.items() for name in held if places.get(name) != shard]
+    absent = [f"{name} in {shard}" for name, shard in places.items() if name not in shards[shard]]
+    if astray or absent:
+        raise DocumentError(
+            f"expected each tensor where {index} says, got {len(absent)} missing and {len(astray)} unlisted: "
+            f"{listed(absent + astray)}. Fetch the index and all shards again, from one place."
+        )
+    files = {name: folder / shard for name, shard in places.items()}
+    shown = [folder / shard for shard in shards]
+    return Checkpoint(folder, "sharded safetensors", shown, headers, lambda name: _mapped(files[name], name))
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor -> shard, from an index; a shard is a plain file name, so none lies outside the folder.
+
+    NOTE: why not compare resolved paths? The hub's own cache links every file of a folder to a place outside it.
+    """
+    try:
+        if index.stat().st_size > _INDEX_BYTES:
+            raise ValueError(f"more than {_INDEX_BYTES} bytes")
+        places = json.loads(index.read_bytes())["weight_map"]
+        if not isinstance(places, dict) or not places:
+            raise ValueError("its weight_map is no mapping")
+    except Exception as error:
+        raise _unreadable(index, error) from error
+    for tensor, shard in places.items():
+        if not isinstance(shard, str) or not re.fullmatch(r"[^/\\:\x00]+", shard) or shard in (".", ".."):
+            raise DocumentError(
+                f"expected shards by plain file names in {index}, got {tensor}={shard!r}. A shard lies in the folder "
+                "of its index. Move it there."
+            )
+        if not (index.parent / shard).is_file():
+            raise DocumentError(
+                f"expected the shards that {index} names, got no file {shard}. Every shard is needed. Fetch it."
+            )
+    return dict(places)
+
+
+def _unreadable(path: Path, error: Exception) -> DocumentError:
+    """One line for whatever a reader raised: hostile files make them raise almost anything."""
+    if isinstance(error, DocumentError):
+        return error
+    said = str(error).rpartition("WeightsUnpickler error: ")[2]
+    if isinstance(error, pickle.UnpicklingError) and (wants := re.search(r"GLOBAL (\S+)", said)):
+        return DocumentError(
+            f"expected a checkpoint of plain tensors, got {path}, which asks for {wants[1]}. Nothing in a checkpoint "
+            "is executed. Load it where you trust it, and save its state dict as safetensors."
+        )
+    said = said.strip().partition("\n")[0].partition(". ")[0][:200].rstrip(".")
+    return DocumentError(
+        f"expected a whole checkpoint, got {path}, which cannot be read ({type(error).__name__}: {said}). "
+        "It is damaged, cut short, or no checkpoint. Fetch or save it again."
+    )

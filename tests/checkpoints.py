@@ -1,0 +1,54 @@
+"""Checkpoints written for tests, in every form that adapters read."""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+
+def write_torch(weights: Mapping[str, Any], path: Path, *, holder: str | None = "state_dict") -> Path:
+    torch.save({holder: dict(weights), "epoch": 3} if holder else dict(weights), path)
+    return path
+
+
+def write_safetensors(weights: Mapping[str, Any], path: Path) -> Path:
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+    return path
+
+
+def write_folder(weights: Mapping[str, Any], folder: Path, *, shards: int = 1) -> Path:
+    folder.mkdir()
+    if shards == 1:
+        write_safetensors(weights, folder / "model.safetensors")
+        return folder
+    places = {name: f"model-{i % shards + 1:05d}-of-{shards:05d}.safetensors" for i, name in enumerate(weights)}
+    for shard in set(places.values()):
+        write_safetensors({name: weights[name] for name in weights if places[name] == shard}, folder / shard)
+    write_index(folder, places)
+    return folder
+
+
+def write_index(folder: Path, places: Mapping[str, Any]) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+
+
+def write_sparse(shapes: Mapping[str, tuple[int, ...]], path: Path) -> Path:
+    """A safetensors file in bfloat16 of which only the header takes room on the disk."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in shapes.items():
+        size = 2 * torch.Size(shape).numel()
+        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
+    return path
