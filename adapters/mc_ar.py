@@ -21,7 +21,7 @@ from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
 
-__all__ = ["CONFIGS", "McAr", "McArCache", "McArConfig"]
+__all__ = ["CONFIGS", "McAr", "McArCache", "McArConfig", "random_weights"]
 
 # Shapes: B samples, n feeds, L cache slots, H heads, K key-value heads, G = H / K, D head_dim, V vocabulary.
 
@@ -139,6 +139,18 @@ CONFIGS: Mapping[str, McArConfig] = MappingProxyType(
 )
 
 
+def random_weights(
+    config: McArConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> dict[str, Tensor]:
+    """Random weights of a trained model's scale by the names of ``McArConfig.shapes``, for tests and benchmarks."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, shape in config.shapes().items():
+        made = torch.ones(shape) if len(shape) == 1 else torch.randn(shape, generator=generator) * shape[-1] ** -0.5
+        weights[name] = made.to(device=device, dtype=dtype)
+    return weights
+
+
 class McArCache(NamedTuple):
     """Keys and values of every layer, [layers, B, K, slots, D] each, rotation already applied to the keys."""
 
@@ -197,13 +209,7 @@ class McAr:
         cls, config: McArConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
     ) -> Self:
         """A model with random weights of a trained model's scale, for tests and benchmarks."""
-        generator = torch.Generator().manual_seed(seed)
-        weights = {}
-        for name, shape in config.shapes().items():
-            one = len(shape) == 1
-            made = torch.ones(shape) if one else torch.randn(shape, generator=generator) * shape[-1] ** -0.5
-            weights[name] = made.to(device=device, dtype=dtype)
-        return cls(config, weights)
+        return cls(config, random_weights(config, seed=seed, dtype=dtype, device=device))
 
     def new_cache(self, batch: int, slots: int) -> McArCache:
         """A cache of zeros, [layers, B, K, slots, D] for keys and for values."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
@@ -166,8 +167,26 @@ def run_page(page: Path, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != FORMAT], ids=lambda page: page.name)
 def test_what_pages_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "replay(" in page.read_text(encoding="utf-8"):
+        pytest.importorskip("torch")
+        write_model_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     run_page(page, tmp_path)
+
+
+def write_model_files(folder: Path) -> None:
+    """What the pages that replay plans start from: a small random MC-AR model, a prompt and actions."""
+    from safetensors.torch import save_file
+
+    from diagplan.adapters.mc_ar import McArConfig, random_weights
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes |= {"num_key_value_heads": 1, "vocab_size": 8262, "max_position_embeddings": 5552}
+    (folder / "config.json").write_text(json.dumps(sizes | {"image_vocab": 8192}))
+    save_file(random_weights(McArConfig(**sizes, image_vocab=8192)), folder / "model.safetensors")
+    rng = np.random.default_rng(0)
+    np.save(folder / "prompt.npy", rng.integers(0, 8192, (1, 14, 24)))
+    np.save(folder / "actions.npy", rng.integers(8192, 8262, (15, 11)))
 
 
 # The plan format
