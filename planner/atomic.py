@@ -52,7 +52,7 @@ def _is_special(path: str) -> bool:
 
 
 def _write(target: str, data: bytes) -> None:
-    mode = 0o666  # less the umask, as for any new file
+    replaced: int | None = None  # the mode of the file that is there
     with contextlib.suppress(FileNotFoundError):
         found = os.stat(target)  # noqa: PTH116 - pathlib would parse the path anew for every call
         if stat.S_ISDIR(found.st_mode):
@@ -62,12 +62,14 @@ def _write(target: str, data: bytes) -> None:
         if not stat.S_ISREG(found.st_mode):
             _write_through(target, data)
             return
-        mode = stat.S_IMODE(found.st_mode)
+        replaced = stat.S_IMODE(found.st_mode)
     temporary = os.path.join(os.path.dirname(target), f".diagplan-{secrets.token_hex(6)}.tmp")  # noqa: PTH118, PTH120
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), mode)
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+            if replaced is not None:
+                os.chmod(temporary, replaced)  # noqa: PTH101 - the umask took bits away
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)  # noqa: PTH105

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.masks import iter_masks
-from diagplan.planner.plan import Plan
+from diagplan.planner.plan import MaskRows, Plan
 
 __all__ = ["Difference", "PlanComparison", "compare_plans"]
 
@@ -68,14 +68,17 @@ def compare_plans(a: Plan, b: Plan) -> PlanComparison:
         header["given"] = (a.given.tolist(), b.given.tolist())
     if a.steps != b.steps:
         header["steps"] = (a.steps, b.steps)
+    if not all(np.array_equal(getattr(a.listed, f.name), getattr(b.listed, f.name)) for f in fields(MaskRows)):
+        header["listed rows"] = (len(a.listed), len(b.listed))
     keys_a, keys_b = _keys(a), _keys(b)
+    steps_a, steps_b = a.feed_steps(), b.feed_steps()
     differences = [
-        Difference(position=int(key[0]), target=int(key[1]), what="only a", a=int(a.feed_steps()[keys_a[key]]), b=-1)
-        for key in keys_a
+        Difference(position=key[0], target=key[1], what="only a", a=int(steps_a[feed]), b=-1)
+        for key, feed in keys_a.items()
         if key not in keys_b
     ] + [
-        Difference(position=int(key[0]), target=int(key[1]), what="only b", a=-1, b=int(b.feed_steps()[keys_b[key]]))
-        for key in keys_b
+        Difference(position=key[0], target=key[1], what="only b", a=-1, b=int(steps_b[feed]))
+        for key, feed in keys_b.items()
         if key not in keys_a
     ]
     common = [key for key in keys_a if key in keys_b]
@@ -83,7 +86,7 @@ def compare_plans(a: Plan, b: Plan) -> PlanComparison:
     right = np.array([keys_b[key] for key in common], dtype=np.int64)
     changed = np.zeros(len(common), dtype=np.bool_)
     same_order = np.array_equal(a.slot == a.position, b.slot == b.position)
-    columns = [("step", a.feed_steps(), b.feed_steps()), ("source", a.source, b.source)]
+    columns = [("step", steps_a, steps_b), ("source", a.source, b.source)]
     if same_order:
         columns.append(("slot", a.slot, b.slot))
     for what, in_a, in_b in columns:

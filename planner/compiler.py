@@ -55,6 +55,13 @@ def compile_plan(
     162
     """
     policies = Policies() if policies is None else policies
+    for name, value, kind in (
+        ("layout", layout, Layout),
+        ("schedule", schedule, Schedule),
+        ("policies", policies, Policies),
+    ):
+        if not isinstance(value, kind):
+            raise SpecError(f"expected a {name} made by diagplan, got {type(value).__name__}. See help(compile_plan).")
     for name in ("proxy", "row_end", "visibility"):
         if getattr(policies, name) in ("custom", "listed"):
             raise SpecError(

@@ -28,7 +28,7 @@ __all__ = [
 
 def _require_positive(**arguments: int) -> None:
     for name, value in arguments.items():
-        require_int(name, value, 1)
+        require_int(name, value, 1, largest=None)
 
 
 def row_delay(k: int, cols: int) -> int:

@@ -13,7 +13,7 @@ from diagplan.planner.errors import SpecError
 from diagplan.planner.masks import iter_masks
 from diagplan.planner.plan import Plan
 
-__all__ = ["GRAPH_FORMATS", "MAX_EDGES", "NodeKind", "passes_needed", "plan_graph", "write_graph"]
+__all__ = ["GRAPH_FORMATS", "MAX_EDGES", "NodeKind", "levels", "passes_needed", "plan_graph", "write_graph"]
 
 NodeKind = Literal["feeds", "tokens"]
 GRAPH_FORMATS = (".graphml", ".dot", ".json")
@@ -115,13 +115,23 @@ def _cache_edges(plan: Plan, nodes: NodeKind, edges: int) -> Iterator[Pairs]:
         yield pairs[keep]
 
 
-def passes_needed(graph: "nx.DiGraph[int]") -> int:
-    """The forward passes that the graph's dependencies call for: its longest path by weight.
+def levels(graph: "nx.DiGraph[int]") -> dict[int, int]:
+    """The first pass in which each node's dependencies allow it: its longest path from a source by weight.
 
-    A feed graph counts passes from 0, so its longest path is one less than their number.
+    In a feed graph the first pass is 0; in a token graph a given token has level -1. For a plan of a named schedule
+    without a width cap the levels of its queries are their steps.
     """
-    longest = int(nx.dag_longest_path_length(graph, weight="weight"))
-    return longest + 1 if graph.graph["nodes"] == "feeds" else longest
+    level: dict[int, int] = {}
+    first = 0 if graph.graph["nodes"] == "feeds" else -1
+    for node in nx.topological_sort(graph):
+        before = (level[other] + data["weight"] for other, _, data in graph.in_edges(node, data=True))
+        level[node] = max(before, default=first)
+    return level
+
+
+def passes_needed(graph: "nx.DiGraph[int]") -> int:
+    """The forward passes that the graph's dependencies call for: one more than the highest level."""
+    return max(levels(graph).values()) + 1
 
 
 def write_graph(graph: "nx.DiGraph[int]", path: str | Path) -> None:

@@ -20,12 +20,17 @@ MAX_POSITIONS = 1 << 24
 _SMALLEST = {"frames": 1, "rows": 1, "cols": 1, "lead": 0, "prompt_frames": 0, "between_frames": 0, "between_rows": 0}
 
 
-def require_int(name: str, value: object, smallest: int) -> None:
-    """Raise ``SpecError`` unless ``value`` is an integer (not a bool) of at least ``smallest``."""
+def require_int(name: str, value: object, smallest: int, *, largest: int | None = 2**31 - 1) -> None:
+    """Raise ``SpecError`` unless ``value`` is an integer (not a bool) from ``smallest`` to ``largest``.
+
+    2^31 - 1 is the largest number that a plan document holds.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
         raise SpecError(f"expected {name} to be an integer, got {name}={value!r}. Give a whole number >= {smallest}.")
     if value < smallest:
         raise SpecError(f"expected {name} >= {smallest}, got {name}={value}. Give a whole number >= {smallest}.")
+    if largest is not None and value > largest:
+        raise SpecError(f"expected {name} <= {largest}, got {name}={value:.6g}. Give a smaller number.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +64,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            require_int(field.name, getattr(self, field.name), _SMALLEST[field.name])
+            require_int(field.name, getattr(self, field.name), _SMALLEST[field.name], largest=None)
         if self.lead + self.prompt_frames == 0:
             raise SpecError(
                 "expected a given token before the first cell, got lead=0 and prompt_frames=0. "

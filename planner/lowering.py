@@ -16,6 +16,9 @@ from diagplan.planner.plan import Plan
 __all__ = ["cap_width", "pad_steps", "prefill_feeds", "step_order_slots"]
 
 
+_MOST_FEEDS = 1 << 26
+
+
 def prefill_feeds(plan: Plan) -> int:
     """Feeds of step 0 that only write the prompt to the cache; they do not count towards a step's width."""
     end = int(plan.step_offsets[1])
@@ -86,8 +89,12 @@ def pad_steps(plan: Plan, widths: Sequence[int]) -> Plan:
     Padding feeds source -1, position 0, no target, and writes to the trash slot, one slot behind the plan's own.
 
     Raises:
-        SpecError: no width is given, or one is not an integer of at least 1.
+        SpecError: no width is given, or one is not an integer of at least 1, or the plan would become too large.
     """
+    try:
+        widths = list(widths)
+    except TypeError:
+        raise SpecError(f"expected the widths to pad to as a list, got pad={widths!r}. Give e.g. [1, 2, 4].") from None
     if not widths:
         raise SpecError("expected at least one width to pad to, got none. Give the widths your runtime has.")
     for choice in widths:
@@ -99,6 +106,8 @@ def pad_steps(plan: Plan, widths: Sequence[int]) -> Plan:
     wider = np.minimum(np.searchsorted(choices, real), len(choices) - 1)
     width = np.maximum(real, choices[wider])
     offsets = np.concatenate([[0], np.cumsum(width)])
+    if offsets[-1] > _MOST_FEEDS:
+        raise SpecError(f"expected at most {_MOST_FEEDS} feeds with padding, got {offsets[-1]}. Pad to smaller widths.")
     at = np.arange(plan.feeds) + np.repeat(offsets[:-1] - plan.step_offsets[:-1], real)
 
     def spread(column: NDArray[np.int32], filling: int) -> NDArray[np.int32]:

@@ -86,10 +86,14 @@ def _newest_of_frame(grid: _Grid) -> Ints:
 
 
 def _same_cell_earlier(grid: _Grid) -> Ints:
-    lags = [
-        lambda g, lag=lag: g.cell(g.before_frame - lag, g.before_row, g.before_col) for lag in range(1, len(grid.steps))
-    ]
-    return _first_found(grid, *lags)
+    found = np.full(len(grid.now), NO_PROXY, dtype=np.int32)
+    for lag in range(1, len(grid.steps)):
+        searching = (found == NO_PROXY) & (grid.before_frame >= lag)
+        if not searching.any():
+            break
+        part = grid.subset(searching)
+        found[searching] = part.cell(part.before_frame - lag, part.before_row, part.before_col)
+    return found
 
 
 def _latest(grid: _Grid) -> Ints:

@@ -99,7 +99,8 @@ class Imported:
         label: what to call the order in plans and tables.
 
     Raises:
-        SpecError: not integers, or a step below 0, or a step that no cell uses; a label over ``MAX_LABEL`` characters.
+        SpecError: not integers, or a step below 0, or a step that no cell uses; a label that is not printable or over
+            ``MAX_LABEL`` characters.
 
     >>> Imported(steps=[[0, 1], [1, 2]], label="nar").steps.shape
     (1, 2, 2)
@@ -111,6 +112,8 @@ class Imported:
     def __init__(self, *, steps: ArrayLike, label: str = "imported") -> None:
         if len(label) > MAX_LABEL:
             raise SpecError(f"expected a label of at most {MAX_LABEL} characters, got {len(label)}. Shorten it.")
+        if not label.isprintable():
+            raise SpecError(f"expected a printable label, got label={label!a}. Leave control characters out.")
         object.__setattr__(self, "steps", _checked_order(steps))
         object.__setattr__(self, "label", label)
 

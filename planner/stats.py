@@ -1,7 +1,7 @@
 """What a plan costs: passes, widths, cache, and how often it works on a guess."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["PlanStats", "plan_stats"]
+
+_BLOCK = 1024  # slots counted together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -158,18 +160,33 @@ def plan_stats(plan: Plan) -> PlanStats:
 
 def _unwritten_reads(plan: Plan) -> int:
     """Rows that follow the rule see unwritten slots under ``causal`` only, where cache slots are positions."""
-    count = 0
-    unwritten = np.arange(plan.cache_slots, dtype=np.int32)
     listed = np.zeros(plan.feeds, dtype=np.bool_)
     listed[plan.listed.feed] = True
-    if plan.policies.visibility != "causal" and not listed.any():
+    causal = plan.policies.visibility == "causal"
+    if not causal and not listed.any():
         return 0
+    blocks = -(-plan.cache_slots // _BLOCK)
+    unwritten = np.zeros((blocks, _BLOCK), dtype=np.bool_)
+    unwritten.ravel()[: plan.cache_slots] = True
+    left = unwritten.sum(axis=1)
+
+    def before(ends: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Unwritten slots below each end: whole blocks, and the part of a block."""
+        whole = np.concatenate([[0], np.cumsum(left)])
+        block, rest = np.divmod(ends.astype(np.int64), _BLOCK)
+        part = unwritten[np.minimum(block, blocks - 1)] & (np.arange(_BLOCK) < rest[:, None])
+        return np.asarray(whole[block] + part.sum(axis=1))
+
+    count = 0
     for first, last in zip(plan.step_offsets[:-1].tolist(), plan.step_offsets[1:].tolist(), strict=True):
-        unwritten = np.setdiff1d(unwritten, plan.slot[first:last], assume_unique=False)
-        if plan.policies.visibility == "causal":
+        slots = np.unique(plan.slot[first:last])
+        slots = slots[unwritten.ravel()[slots]]
+        unwritten.ravel()[slots] = False
+        left -= np.bincount(slots // _BLOCK, minlength=blocks)
+        if causal:
             by_rule = (plan.source[first:last] >= 0) & ~listed[first:last]
-            count += int(np.searchsorted(unwritten, plan.position[first:last][by_rule], side="right").sum())
+            count += int(before(plan.position[first:last][by_rule] + 1).sum())
         for row in range(*np.searchsorted(plan.listed.feed, (first, last))):
-            ends = np.searchsorted(unwritten, plan.listed.row(row))
-            count += int((ends[:, 1] - ends[:, 0]).sum())
+            ends = np.minimum(plan.listed.row(row), plan.cache_slots)
+            count += int((before(ends[:, 1]) - before(ends[:, 0])).sum())
     return count

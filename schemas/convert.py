@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT",
     "MAX_EXPLICIT_BITS",
+    "MAX_EXPLICIT_RUNS",
     "VERSION",
     "MaskForm",
     "document_parts",
@@ -34,8 +35,10 @@ VERSION = 1
 
 MaskForm = Literal["explicit", "rule"]
 
-#: Feeds times cache slots up to which explicit mask rows are written and read: 2^32 bits take some ten seconds.
-MAX_EXPLICIT_BITS = 1 << 32
+#: Feeds times cache slots up to which explicit mask rows are written and read: 2^30 bits take some seconds.
+MAX_EXPLICIT_BITS = 1 << 30
+#: Runs in all rows up to which they are written.
+MAX_EXPLICIT_RUNS = 1 << 23
 
 
 def _header(plan: Plan) -> dict[str, Any]:
@@ -94,7 +97,10 @@ def document_parts(
 
     Raises:
         DocumentError: explicit rows are asked for and the plan is too long for them.
+        SpecError: ``masks`` is neither of its two values.
     """
+    if masks not in ("explicit", "rule"):
+        raise SpecError(f"expected masks to be 'explicit' or 'rule', got masks={masks!r}.")
     names = {
         "version": 1,
         "schedule": asdict(plan.schedule),
@@ -117,8 +123,15 @@ def _explicit_rows(plan: Plan) -> list[list[int]]:
     """Each feed's mask row as a flat list start, end, start, end, ...; listed rows as they stand."""
     rows: list[list[int]] = []
     if well_formed(plan):
+        total = 0
         for _, mask in iter_masks(plan, listed=False):
             counts, runs = to_runs(mask)
+            total += len(runs)
+            if total > MAX_EXPLICIT_RUNS:
+                raise DocumentError(
+                    f"expected at most {MAX_EXPLICIT_RUNS} runs in explicit mask rows, got more. "
+                    "Write the plan with masks='rule' (--masks rule)."
+                )
             flat = runs.ravel().tolist()
             ends = (2 * np.cumsum(counts)).tolist()
             rows.extend(flat[first:last] for first, last in zip([0, *ends[:-1]], ends, strict=True))
@@ -176,10 +189,10 @@ def plan_from_document(document: "PlanDocument") -> Plan:
 
 def _exceptions(plan: Plan, rows: list[tuple[int, list[int]]]) -> list[tuple[int, list[int]]]:
     """The rows that differ from the rule: so a plan has one form in memory, and one digest, whatever was listed."""
-    if not rows or plan.policies.visibility == "listed":
+    if not rows:
         return rows
     _require_explicit_possible(plan)
-    if not well_formed(plan):
+    if plan.policies.visibility == "listed" or not well_formed(plan):
         return rows
     rule = _explicit_rows(plan)
     return [(feed, row) for feed, row in rows if row != rule[feed]]

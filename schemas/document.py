@@ -6,7 +6,7 @@ is allocated on a file's word alone.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from diagplan.planner.layout import MAX_POSITIONS
 from diagplan.planner.plan import CacheInitial
@@ -27,10 +27,20 @@ __all__ = [
 ]
 
 _MAX_INT32 = 2**31 - 1
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("expected printable text, got control characters")
+    return text
+
+
 Whole = Annotated[int, Field(ge=0, le=_MAX_INT32)]
 Positive = Annotated[int, Field(ge=1, le=_MAX_INT32)]
 OrNone = Annotated[int, Field(ge=-1, le=_MAX_INT32)]
 Name = Annotated[str, Field(max_length=200)]
+Label = Annotated[Name, AfterValidator(_printable)]
+Row = Annotated[list[Whole], Field(fail_fast=True)]
 Run = Annotated[list[Whole], Field(min_length=2, max_length=2)]
 
 
@@ -66,8 +76,8 @@ class ScheduleNames(_Document):
     d: Positive | None = None
     k_in_force: Positive | None = None
     d_in_force: Positive | None = None
-    label: Name | None = None
-    order: list[Whole] | None = None
+    label: Label | None = None
+    order: Annotated[list[Whole], Field(fail_fast=True)] | None = None
 
 
 class PolicyNames(_Document):
@@ -109,7 +119,7 @@ class ListedRow(_Document):
     """The mask row of one feed (counted over all steps) that differs from the rule: runs as start, end, start, ..."""
 
     feed: Whole
-    runs: list[Whole]
+    runs: Row
 
 
 class MaskDocument(_Document):
@@ -117,17 +127,17 @@ class MaskDocument(_Document):
 
     visibility: Visibility
     proxy_kv: ProxyKV
-    listed: list[ListedRow] | None = None
+    listed: Annotated[list[ListedRow], Field(fail_fast=True)] | None = None
 
 
 class StepDocument(_Document):
     """One forward pass: the feeds' columns, all of one length, and their mask rows unless the document says rule."""
 
-    source: list[OrNone]
-    position: list[Whole]
-    slot: list[Whole]
-    target: list[OrNone]
-    rows: list[list[Whole]] | None = None
+    source: Annotated[list[OrNone], Field(fail_fast=True)]
+    position: Annotated[list[Whole], Field(fail_fast=True)]
+    slot: Annotated[list[Whole], Field(fail_fast=True)]
+    target: Annotated[list[OrNone], Field(fail_fast=True)]
+    rows: Annotated[list[Row], Field(fail_fast=True)] | None = None
 
     @model_validator(mode="after")
     def _equal_lengths(self) -> Self:
@@ -149,11 +159,11 @@ class PlanDocument(_Document):
     names: NamesDocument
     layout: LayoutDocument
     positions: Annotated[int, Field(ge=1, le=MAX_POSITIONS)]
-    given: list[Run]
+    given: Annotated[list[Run], Field(fail_fast=True)]
     cache: CacheDocument
     masks: MaskDocument
     max_width: Positive | None
-    steps: Annotated[list[StepDocument], Field(min_length=1)]
+    steps: Annotated[list[StepDocument], Field(min_length=1, fail_fast=True)]
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
     @model_validator(mode="after")
@@ -163,6 +173,9 @@ class PlanDocument(_Document):
         # Every slot is given or some feed's target; a given slot that no feed carries is of no use to anybody.
         if self.positions > 2 * feeds + 2:
             raise ValueError(f"expected positions of at most 2 x feeds + 2 = {2 * feeds + 2}, got {self.positions}")
+        cells = self.layout.frames * self.layout.rows * self.layout.cols
+        if cells > 2 * self.positions + 64:  # the checker judges; this bounds what is allocated for a picture
+            raise ValueError(f"expected a layout of about {self.positions} cells, got {cells}")
         if given > self.positions:
             raise ValueError(f"expected at most {self.positions} given slots, got {given}")
         if self.cache.slots > self.positions + feeds + 1:

@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 #: The largest document read, in bytes of JSON text.
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 29
 
-_EXPANSION = 2000  # a compressed file may grow this much ...
-_SMALL = 1 << 26  # ... or to this many bytes, whichever is more
+_EXPANSION = 1000  # a compressed file may grow this much ...
+_SMALL = 1 << 23  # ... or to this many bytes, whichever is more
 
 
 @cache
@@ -186,11 +186,11 @@ def _zstandard() -> ModuleType:
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file, unpacked where its name ends in .gz or .zst, bounded by ``MAX_BYTES``."""
     try:
-        packed = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+        packed = b"".join(_pieces(path))
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = error.strerror if isinstance(error, OSError) else error
         raise DocumentError(f"cannot read {path}: {reason}. Check the name and the permissions.") from None
-    if packed is None:
+    if len(packed) > MAX_BYTES:
         raise DocumentError(f"expected a file of at most {MAX_BYTES} bytes, got {path} with more.")
     if path.suffix not in (".gz", ".zst"):
         return packed
@@ -203,6 +203,15 @@ def read_bytes(path: Path) -> bytes:
             raise DocumentError(f"expected {path.name} to unpack to at most {limit} bytes, got more.")
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The bytes of a file or a pipe in pieces, some past ``MAX_BYTES`` at most."""
+    left = MAX_BYTES + 1
+    with path.open("rb") as file:
+        while left > 0 and (piece := file.read(_PIECE)):
+            left -= len(piece)
+            yield piece
 
 
 _PIECE = 1 << 20

@@ -40,7 +40,11 @@ def read_order(path: str | Path, *, label: str | None = None) -> Imported:
         raise DocumentError(f"expected an order as .npy or .json, got {path.name}. Save it as one of the two.")
     if steps.size > MAX_POSITIONS:
         raise DocumentError(f"expected at most {MAX_POSITIONS} cells in {path.name}, got {steps.size}.")
-    return Imported(steps=steps, label=path.stem[:MAX_LABEL] if label is None else label)
+    return Imported(steps=steps, label=_label(path) if label is None else label)
+
+
+def _label(path: Path) -> str:
+    return "".join(char if char.isprintable() else "?" for char in path.stem)[:MAX_LABEL]
 
 
 def _from_npy(data: bytes, name: str) -> np.ndarray:

@@ -64,12 +64,12 @@ def layouts(draw: st.DrawFn, *, frames: int = 6, side: int = 9) -> Layout:
     prompt_frames = draw(st.sampled_from((0, 0, 1, 1, 2)))
     return Layout(
         frames=draw(st.integers(1, frames)),
-        rows=draw(st.integers(1, side)),
-        cols=draw(st.integers(1, side)),
+        rows=draw(st.integers(1, side) | st.integers(2, side)),
+        cols=draw(st.integers(1, side) | st.integers(2, side)),
         prompt_frames=prompt_frames,
         lead=draw(st.integers(0 if prompt_frames else 1, 4)),
         between_frames=draw(st.sampled_from((0, 0, 0, 1, 2, 5))),
-        between_rows=draw(st.sampled_from((0, 0, 0, 1, 2))),
+        between_rows=draw(st.sampled_from((0,) * 8 + (1, 2))),  # after given tokens no row needs a proxy
     )
 
 
@@ -80,7 +80,7 @@ def _alone(layout: Layout, k: int) -> int:
 @st.composite
 def delays(draw: st.DrawFn, layout: Layout) -> tuple[int, int | None]:
     """Row and frame delays (k, d), the clamped ones and frames in sequence (d = None) included."""
-    k = draw(st.integers(1, layout.cols + 1))
+    k = draw(st.integers(1, layout.cols + 1) | st.integers(1, max(1, layout.cols - 1)))
     alone = _alone(layout, k)
     stacked = layout.rows * min(k, layout.cols)
     return k, draw(st.none() | st.integers(1, alone + 1) | st.sampled_from((1, min(alone, stacked), alone)))
@@ -139,7 +139,8 @@ def schedules(draw: st.DrawFn, layout: Layout) -> Schedule:
 @st.composite
 def policies(draw: st.DrawFn, layout: Layout | None = None, *, causal: bool = True) -> Policies:
     """Policies with every named value; ``prompt`` only where the layout has a prompt frame."""
-    known = PROXIES if layout is None or layout.prompt_frames else [name for name in PROXIES if name != "prompt"]
+    prompt = layout is None or layout.prompt_frames > 0
+    known = (*PROXIES, "prompt") if prompt else [name for name in PROXIES if name != "prompt"]
     return Policies(
         proxy=draw(st.sampled_from(known)),
         row_end=draw(st.sampled_from(("keep", "refresh"))),

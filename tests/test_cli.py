@@ -338,3 +338,56 @@ def test_version() -> None:
     import diagplan
 
     assert run("--version")[1] == f"diagplan {diagplan.__version__}\n"
+
+
+def test_custom_row_end_still_holds_the_plan_to_its_schedule(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    write_plan(compile_plan(Layout(frames=1, rows=3, cols=4, lead=1), Diagonal(k=1)), path)
+    value = json.loads(path.read_text())
+    value["names"]["policies"]["row_end"] = "custom"
+    value["names"]["schedule"] |= {"k": 2, "k_in_force": 2, "d_in_force": 8, "steps": 8}
+    path.write_text(json.dumps(value))
+    assert {"DP502", "DP503"} <= set(run_json("verify", str(path), code=1)["counts"])
+
+
+@pytest.mark.parametrize("option", ["--k", "--d", "--max-width"])
+def test_what_a_document_cannot_hold_is_refused_before(tmp_path: Path, option: str) -> None:
+    args = ["--rows", "2", "--cols", "2", "--lead", "1"] + ([] if option == "--k" else ["--k", "1"])
+    code, out, err = run("compile", *args, option, "3000000000", "-o", str(tmp_path / "plan.json"))
+    assert (code, out) == (2, "")
+    assert "<= 2147483647" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_stdout_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "diagplan", "presets"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "diagplan: cannot write the output: No space left on device. Redirect it elsewhere.\n"
+
+
+def test_escape_sequences_from_files_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    write_plan(compile_plan(Layout(frames=1, rows=1, cols=2, lead=1), Diagonal(k=1)), path)
+    value = json.loads(path.read_text()) | {"\x1b[31mred\n": 1}
+    path.write_text(json.dumps(value))
+    code, _, err = run("verify", str(path))
+    assert code == 1
+    assert "\x1b" not in err
+    assert err.count("\n") == 1
+
+
+def test_show_refuses_a_step_that_is_not_there(tiny: Path) -> None:
+    assert run("show", str(tiny), "--step", "6", "--json")[0] == 2
+    assert run("show", str(tiny), "--feed", "0")[0] == 2
+
+
+def test_long_plans_stay_quick() -> None:
+    """Many small frames, which once took minutes where work grew with frames times frames."""
+    from diagplan import Policies, verify
+
+    layout = Layout(frames=3000, rows=2, cols=2, lead=1)
+    plan = compile_plan(layout, Diagonal(k=1, d=2), Policies(visibility="causal"))
+    assert verify(plan).ok
+    assert plan.stats().steps == 2 * 2999 + 3

@@ -16,7 +16,7 @@ from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import Layout
 from diagplan.planner.schedule import Diagonal, Imported
 from diagplan.schemas import files
-from diagplan.schemas.files import plan_from_json, plan_to_json, read_plan
+from diagplan.schemas.files import plan_document, plan_from_json, plan_to_json, read_plan
 
 Document = dict[str, Any]
 
@@ -247,8 +247,9 @@ def packed(suffix: str, data: bytes) -> bytes:
 def test_broken_archives(tmp_path: Path, suffix: str) -> None:
     whole = packed(suffix, EXPLICIT.encode())
     assert read_plan(write(tmp_path / f"whole.json{suffix}", whole)).feeds == PLAN.feeds
+    with pytest.raises(DocumentError):
+        read_plan(write(tmp_path / f"empty.json{suffix}", b""))
     pieces = [
-        b"",
         whole[:3],
         whole[: len(whole) // 2],
         whole[:-1],
@@ -257,7 +258,7 @@ def test_broken_archives(tmp_path: Path, suffix: str) -> None:
         whole[:20] + b"\xff" * 50,
     ]
     for i, piece in enumerate(pieces):
-        with pytest.raises(DocumentError, match=r"^expected .+, got .+\.$"):
+        with pytest.raises(DocumentError, match=rf"^expected (gzip|zstd) data in {i}\.json{suffix}, got a .+\.$"):
             read_plan(write(tmp_path / f"{i}.json{suffix}", piece))
 
 
@@ -309,5 +310,28 @@ def test_files_without_permission(tmp_path: Path) -> None:
 
 
 def test_bytes_are_read_as_utf_8() -> None:
-    text = put("producer.name", "Größe \u2028 \U0001f600")
-    assert plan_from_json(text.encode()).feeds == PLAN.feeds
+    document: Document = json.loads(EXPLICIT)
+    document["producer"]["name"] = "Größe \u2028 \U0001f600"
+    data = json.dumps(document, ensure_ascii=False).encode()
+    assert not data.isascii()
+    assert plan_document(data).producer.name == "Größe \u2028 \U0001f600"
+    with pytest.raises(DocumentError, match=r"^expected JSON in plan, got a text that is not: "):
+        plan_document(data.decode().replace("\u2028 \U0001f600", "").encode("latin-1"))
+
+
+@pytest.mark.parametrize("unit", ["{}", '{"source":[],"position":[],"slot":[],"target":[]}', "[]", "0"])
+def test_small_compressed_bombs_stay_small(tmp_path: Path, unit: str) -> None:
+    """A few kilobytes that unpack to megabytes of steps: one error, and no gigabytes on the way."""
+    import gzip
+    import tracemalloc
+
+    path = tmp_path / "plan.json.gz"
+    steps = ",".join([unit] * ((7 << 20) // (len(unit) + 1)))
+    path.write_bytes(gzip.compress(f'{{"format":"diagplan-plan","version":1,"steps":[{steps}]}}'.encode()))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DocumentError, match="problem"):
+            read_plan(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 30
+    finally:
+        tracemalloc.stop()

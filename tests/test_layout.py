@@ -95,8 +95,8 @@ def test_given_runs_by_hand() -> None:
         ),
         # With one frame or row these do not lengthen the sequence, but slot arithmetic multiplies them.
         (
-            {"between_frames": 1 << 31},
-            "expected between_frames <= 16777216, got between_frames=2147483648. Give fewer tokens.",
+            {"between_frames": 1 << 26},
+            "expected between_frames <= 16777216, got between_frames=67108864. Give fewer tokens.",
         ),
         ({"between_rows": 1 << 25}, "expected between_rows <= 16777216, got between_rows=33554432. Give fewer tokens."),
     ],

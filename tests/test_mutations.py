@@ -50,7 +50,7 @@ def named_schedule(names: Document, layout: Layout) -> Schedule:
             return ZipAR(window=k, variant="llamagen")
         case _:
             grid = layout.frames, layout.rows, layout.cols
-            return Imported(steps=np.array(names["order"]).reshape(grid), label=names.get("label") or "")
+            return Imported(steps=np.array(names["order"]).reshape(grid))
 
 
 def as_record(names: Document) -> ScheduleRecord:

@@ -147,6 +147,13 @@ def test_frame_starts(proxy: Any, sources: dict[int, int]) -> None:
     assert {target: source for source, _, target in sorted(proxies(plan))} == sources
 
 
+def test_prompt_is_the_first_prompt_frame_and_previous_frame_the_last() -> None:
+    # Prompt frames 0 1 | 2 3 and 4 5 | 6 7, frame 8 9 | 10 11: 10 in step 1 has its predecessor's cell in 1 and 5.
+    layout = Layout(frames=1, rows=2, cols=2, prompt_frames=2)
+    assert proxies(compile_plan(layout, Diagonal(k=1), Policies(proxy="prompt"))) == [(1, 9, 10)]
+    assert proxies(compile_plan(layout, Diagonal(k=1), Policies(proxy="previous-frame"))) == [(5, 9, 10)]
+
+
 def test_previous_frame_falls_back_to_latest() -> None:
     # No prompt frame: lead 0, frames 1 2 | 3 4 and 5 6 | 7 8. 3: the newest of row 0. 5 in step 1: no frame before
     # the predecessor's, its row is empty, so the newest of its frame, 1. 7 in step 2: cell (0, 1) of frame 0 is known.

@@ -1,5 +1,7 @@
 """The command line. Exit codes: 0 fine, 1 problem found, 2 wrong usage, 130 interrupted."""
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -46,5 +48,8 @@ register_laws(app)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. What the terminal's encoding lacks is printed escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()

@@ -208,6 +208,8 @@ def schema_command(
 
     if out is not None:
         write_atomically(out, plan_schema_text().encode())
+        if as_json:
+            print_json({"out": str(out)})
     elif as_json:
         print_json(plan_schema())
     else:

@@ -95,17 +95,26 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             code = _report("interrupted; no file was changed.", INTERRUPTED, as_json)
         except BrokenPipeError:
-            # The reader of a pipe has gone: nobody is left to tell. Keep the interpreter from flushing once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = PROBLEM
+            code = PROBLEM  # the reader of a pipe has gone: nobody is left to tell
+            _give_up_stdout()
+        except OSError as error:
+            code = _report(f"cannot write the output: {error.strerror}. Redirect it elsewhere.", PROBLEM, False)
+            _give_up_stdout()
         raise typer.Exit(code)
 
     return run
 
 
+def _give_up_stdout() -> None:
+    """Keep the interpreter from flushing once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _report(message: str, code: int, as_json: bool) -> int:
+    # A name or a key from a file may hold anything, escape sequences of the terminal included.
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in message)
     if as_json:
-        print_json({"ok": False, "error": message})
+        print_json({"ok": False, "error": shown})
     else:
-        console(stderr=True).print(Text(f"diagplan: {message}"), soft_wrap=True)
+        console(stderr=True).print(Text(f"diagplan: {shown}"), soft_wrap=True)
     return code

@@ -185,6 +185,8 @@ def show_command(
     if feed is not None and step is None:
         raise SpecError(f"expected --step with --feed, got --feed {feed} alone. Say which step the feed is in.")
     made = read_plan(plan)
+    if step is not None and not 0 <= step < made.steps:
+        raise SpecError(f"expected a step from 0 to {made.steps - 1}, got step={step}.")
     written = []
     for path, suffix in ((png, ".png"), (svg, ".svg"), (gif, ".gif")):
         if path is not None:

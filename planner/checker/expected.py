@@ -70,22 +70,22 @@ def expected_steps(facts: Facts) -> Int64 | None:
     return steps
 
 
-def expected_feeds(facts: Facts, known: Int64) -> ExpectedFeeds | None:
+def expected_feeds(facts: Facts, known: Int64) -> ExpectedFeeds:
     """The feeds that the names call for: columns step, position, source, target, in the order of (step, position).
 
-    The source is -2 where no image token could stand in, and where the proxy policy is custom. ``None`` if the
-    policy ``row_end`` is custom: then nothing says which tokens are fed again.
+    The source is -2 where no image token could stand in, and where the proxy policy is custom. If the policy
+    ``row_end`` is custom nothing says which tokens are fed without a target, so there are predictors only.
     """
     plan = facts.plan
-    if plan.policies.row_end == "custom":
-        return None
     target = np.flatnonzero(~facts.given)
     position = target - 1
     source = np.where(known[position] < known[target], position, -2)
     proxied = source == -2
     if proxied.any() and plan.policies.proxy != "custom":
         source[proxied] = _stand_ins(plan, known, target[proxied])
-    extra_position, extra_step = _cache_only(facts, known)
+    extra_position, extra_step = target[:0], target[:0]
+    if plan.policies.row_end != "custom":
+        extra_position, extra_step = _cache_only(facts, known)
     feeds = {
         "step": np.concatenate([known[target], extra_step]),
         "position": np.concatenate([position, extra_position]),
@@ -94,7 +94,8 @@ def expected_feeds(facts: Facts, known: Int64) -> ExpectedFeeds | None:
     }
     order = np.lexsort((feeds["position"], feeds["step"]))
     feeds = {name: column[order] for name, column in feeds.items()}
-    if plan.max_width is not None and plan.schedule.name != "custom":
+    if facts.capped:
+        assert plan.max_width is not None
         feeds["step"] = _delayed(feeds, plan.max_width, int(np.argmin(facts.given)))
     return feeds
 
@@ -153,11 +154,15 @@ def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
             best[part] = np.where(key >= 0, key % slots.total, -2)
         return best
 
-    def same_cell() -> Int64:
+    def same_cell(wanted: NDArray[np.bool_]) -> Int64:
         found = np.full(len(target), -2, dtype=np.int64)
-        for earlier in range(int(p_frame.max(initial=0))):
-            slot = slots.at(np.full_like(p_row, earlier), p_row, p_col)
-            found = np.where((earlier < p_frame) & (known[slot] < now), slot, found)
+        open_ = np.flatnonzero(wanted & (p_frame > 0))
+        slot = slots.at(p_frame[open_] - 1, p_row[open_], p_col[open_])
+        while len(open_):
+            ready = known[slot] < now[open_]
+            found[open_[ready]] = slot[ready]
+            keep = ~ready & (slot - slots.picture >= slots.lead)
+            open_, slot = open_[keep], slot[keep] - slots.picture
         return found
 
     def otherwise(first: Int64, second: Int64) -> Int64:
@@ -169,14 +174,15 @@ def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
     picture = (np.arange(slots.h)[:, None] * slots.line + line).ravel()
     lacking = in_row < 0
     in_frame = newest(slots.at(p_frame, np.zeros_like(p_row), np.zeros_like(p_row)), picture, lacking)
-    latest = otherwise(otherwise(in_row, in_frame), same_cell() if (in_row < 0).any() else in_row)
+    latest = otherwise(in_row, in_frame)
+    latest = otherwise(latest, same_cell(latest < 0))
     match plan.policies.proxy:
         case "latest":
             return latest
         case "prompt":
             return slots.at(np.zeros_like(p_row), p_row, p_col) if plan.layout.prompt_frames else latest * 0 - 2
         case "previous-frame":
-            return otherwise(same_cell(), latest)
+            return otherwise(same_cell(always), latest)
         case "above":
             up = slots.at(np.where(row > 0, frame, frame - 1), np.where(row > 0, row - 1, 0), col)
             exists = (row > 0) | (frame > 0)
@@ -193,7 +199,7 @@ def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
                 better = inner & (slot <= upto) & (known[slot] < now)
                 better &= (found < 0) | (known[slot] >= known[np.maximum(found, 0)])
                 found = np.where(better, slot, found)
-            found = np.where(p_frame != frame, same_cell(), found)
+            found = np.where(p_frame != frame, same_cell(p_frame != frame), found)
             return otherwise(found, latest)
 
 

@@ -98,11 +98,23 @@ class Facts:
 
     @cached_property
     def expected(self) -> dict[str, NDArray[np.int64]] | None:
-        """The feeds that the plan's names call for (see expected.py); ``None`` where a name is ``custom``."""
+        """The feeds that the plan's names call for (see expected.py); ``None`` if the schedule's header is wrong."""
         from diagplan.planner.checker.expected import expected_feeds, expected_steps
 
         known = expected_steps(self)
         return None if known is None else expected_feeds(self, known)
+
+    @cached_property
+    def capped(self) -> bool:
+        """Whether the names say how a width cap delays the feeds."""
+        plan = self.plan
+        named = plan.schedule.name != "custom" and plan.policies.row_end != "custom"
+        return named and plan.max_width is not None and plan.max_width >= 1
+
+    @cached_property
+    def steps_named(self) -> bool:
+        """Whether the names say in which step each token comes."""
+        return self.expected is not None and (self.plan.max_width is None or self.capped)
 
     @cached_property
     def listed(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:

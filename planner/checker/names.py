@@ -75,9 +75,9 @@ def total_differs(facts: Facts) -> Iterator[Hits]:
         law = formulas.total_steps(layout.frames, layout.rows, layout.cols, schedule.k or 1, schedule.d)
     if schedule.steps != law:
         yield Hits(text=f"expected steps={law} by the closed form of {schedule.name}, got steps={schedule.steps} named")
-    if plan.max_width is not None and facts.expected is None:
-        return  # under a custom policy nothing says which feeds there are to delay
-    capped = facts.expected["step"] if facts.expected is not None and plan.max_width is not None else None
+    if not facts.steps_named:
+        return
+    capped = facts.expected["step"] if facts.expected is not None and facts.capped else None
     want = law if capped is None else int(capped.max()) + 1
     if plan.steps != want:
         cap = "" if capped is None else f" under max_width={plan.max_width}"
@@ -105,7 +105,7 @@ def _predictors(facts: Facts) -> tuple[ExpectedFeeds, dict[str, NDArray[np.integ
 def steps_differ(facts: Facts) -> Iterator[Hits]:
     """DP503: tokens in another step than the schedule's."""
     pair = _predictors(facts)
-    if pair is not None:
+    if pair is not None and facts.steps_named:
         expected, actual = pair
         at = np.flatnonzero(expected["step"] != actual["step"])
         yield Hits(
@@ -119,7 +119,8 @@ def steps_differ(facts: Facts) -> Iterator[Hits]:
 def sources_differ(facts: Facts) -> Iterator[Hits]:
     """DP504: sources other than the own token or the named proxy."""
     pair = _predictors(facts)
-    if pair is not None:
+    delayed_unknown = facts.plan.schedule.name == "custom" and facts.plan.max_width is not None
+    if pair is not None and not delayed_unknown:  # a cap keeps the sources of the schedule it delays
         expected, actual = pair
         named = facts.plan.policies.proxy != "custom"
         proxied = expected["source"] != expected["position"]
@@ -135,7 +136,7 @@ def sources_differ(facts: Facts) -> Iterator[Hits]:
 
 def feeds_differ(facts: Facts) -> Iterator[Hits]:
     """DP505: feeds without a target, compared as sets of (position, step)."""
-    if facts.expected is None:
+    if facts.expected is None or not facts.steps_named or facts.plan.policies.row_end == "custom":
         return
     plan = facts.plan
     row_end = plan.policies.row_end

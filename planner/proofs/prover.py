@@ -163,6 +163,7 @@ class _Prover:
         solver = self.z.Solver(ctx=context)
         solver.set("timeout", self.timeout_ms)
         solver.set("random_seed", 0)
+        solver.set("ctrl_c", False)  # else Z3 takes the interrupt for itself and answers unknown
         solver.add(*(formula.translate(context) for formula in formulas))
         answer = solver.check()
         if answer != self.z.sat:
