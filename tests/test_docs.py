@@ -180,7 +180,12 @@ def write_model_files(folder: Path) -> None:
 
     from diagplan.adapters.mc_ar import McArConfig, random_weights
 
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     sizes |= {"num_key_value_heads": 1, "vocab_size": 8262, "max_position_embeddings": 5552}
     (folder / "config.json").write_text(json.dumps(sizes | {"image_vocab": 8192}))
     save_file(random_weights(McArConfig(**sizes, image_vocab=8192)), folder / "model.safetensors")
