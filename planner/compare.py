@@ -134,8 +134,9 @@ def _keys(plan: Plan) -> dict[tuple[int, int, int], int]:
 
 
 def _row_sums(plan: Plan) -> NDArray[np.uint64]:
-    """Per feed the number of positions it sees, and a hash of them, uint64 [N, 2]."""
-    weight = np.random.default_rng(0).integers(1, 1 << 62, plan.positions, dtype=np.uint64)
+    """Per feed the number of positions and never-written slots it sees, and a hash of them, uint64 [N, 2]."""
+    weight = np.random.default_rng(0).integers(1, 1 << 62, plan.positions + plan.cache_slots, dtype=np.uint64)
+    unwritten = weight[plan.positions :]
     position = np.full(plan.cache_slots, -1, dtype=np.int64)
     if plan.policies.visibility == "causal":
         position[: plan.positions] = np.arange(min(plan.positions, plan.cache_slots))
@@ -145,9 +146,7 @@ def _row_sums(plan: Plan) -> NDArray[np.uint64]:
         end = int(plan.step_offsets[np.searchsorted(plan.step_offsets, first, side="right")])
         position[plan.slot[written:end]] = plan.position[written:end]
         written = end
-        known = position >= 0
-        seen = mask[:, known]
         rows = slice(first, first + len(mask))
-        sums[rows, 0] = seen.sum(axis=1)
-        sums[rows, 1] = np.where(seen, weight[position[known]], 0).sum(axis=1)
+        sums[rows, 0] = mask.sum(axis=1)
+        sums[rows, 1] = np.where(mask, np.where(position >= 0, weight[position], unwritten), 0).sum(axis=1)
     return sums

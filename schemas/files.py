@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from diagplan.planner.atomic import write_atomically
-from diagplan.planner.errors import DocumentError, MissingExtraError
+from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.schemas.convert import FORMAT, VERSION, MaskForm, document_parts, plan_from_document
 
@@ -163,8 +163,11 @@ def write_plan(plan: Plan, path: str | Path, *, masks: MaskForm = "explicit") ->
     Raises:
         DocumentError: the file cannot be written, or the plan is too long for explicit rows.
         MissingExtraError: a .zst file without the extra ``zstd``.
+        SpecError: another ending of the name.
     """
     path = Path(path)
+    if path.suffix not in ("", ".json", ".gz", ".zst"):
+        raise SpecError(f"expected a name ending in .json, .json.gz or .json.zst, got {path.name}. Choose one of them.")
     data = plan_to_json(plan, masks=masks).encode()
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)

@@ -391,3 +391,25 @@ def test_long_plans_stay_quick() -> None:
     plan = compile_plan(layout, Diagonal(k=1, d=2), Policies(visibility="causal"))
     assert verify(plan).ok
     assert plan.stats().steps == 2 * 2999 + 3
+
+
+def test_diff_sees_a_changed_mask_row(tiny: Path) -> None:
+    value = json.loads(tiny.read_text())
+    value["steps"][2]["rows"][0][-1] += 2
+    other = tiny.with_name("other.json")
+    other.write_text(json.dumps(value))
+    assert run_json("diff", str(tiny), str(other), code=1)["same"] is False
+    assert "mask" in json.dumps(run_json("diff", str(tiny), str(other), code=1)["differences"])
+
+
+def test_show_says_that_a_plan_is_not_valid(tiny: Path) -> None:
+    assert "is not valid" not in run("show", str(tiny))[1]
+    assert "damaged.json is not valid" in run("show", str(damaged(tiny)))[1]
+    assert run_json("show", str(tiny.with_name("damaged.json")))["ok"] is False
+
+
+def test_a_name_that_is_no_plan_file_is_refused(tmp_path: Path) -> None:
+    code, _, err = run("compile", *TINY, "-o", str(tmp_path / "plan.yaml"))
+    assert code == 2
+    assert "expected a name ending in .json" in err
+    assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,8 @@ from diagplan.cli.output import FINE, PROBLEM, JsonOption, command, console, pri
 from diagplan.cli.requests import ScheduleOption, layout_from_options, policies_from_options, schedule_from_options
 from diagplan.planner.errors import InvalidPlanError, SpecError
 from diagplan.planner.plan import Plan, well_formed
+from diagplan.planner.policy import BUNDLES
+from diagplan.planner.presets import PRESETS
 
 __all__ = ["register"]
 
@@ -18,8 +20,8 @@ PlanFile = Annotated[Path, typer.Argument(help="A plan file (.json, .json.gz, .j
 LAYOUT, SCHEDULE, POLICIES, LOWERING = "Layout", "Schedule", "Policies", "Lowering"
 
 
-def _option(panel: str, text: str, *names: str) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
+def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
 
 
 @command
@@ -28,7 +30,10 @@ def compile_command(
         Path | None,
         typer.Option("-o", "--out", help="Plan file to write (.json, .json.gz, .json.zst).", show_default=False),
     ] = None,
-    model: Annotated[str | None, _option(LAYOUT, "A published model's grid; see `diagplan presets`.")] = None,
+    model: Annotated[
+        str | None,
+        _option(LAYOUT, "A published model's grid; see `diagplan presets`.", autocompletion=lambda: list(PRESETS)),
+    ] = None,
     frames: Annotated[int | None, _option(LAYOUT, "Frames to generate.")] = None,
     rows: Annotated[int | None, _option(LAYOUT, "Token rows of a frame.")] = None,
     cols: Annotated[int | None, _option(LAYOUT, "Token columns of a frame.")] = None,
@@ -45,8 +50,18 @@ def compile_command(
     order: Annotated[
         Path | None, _option(SCHEDULE, "Step of every cell, T x h x w or h x w, as .npy or .json.")
     ] = None,
-    policies: Annotated[str, typer.Option(help="Bundle of policies.", rich_help_panel=POLICIES)] = "default",
-    proxy: Annotated[str | None, _option(POLICIES, "Proxy policy, instead of the bundle's.")] = None,
+    policies: Annotated[
+        str,
+        typer.Option(
+            help=f"Bundle of policies: {', '.join(BUNDLES)}.",
+            rich_help_panel=POLICIES,
+            autocompletion=lambda: list(BUNDLES),
+        ),
+    ] = "default",
+    proxy: Annotated[
+        str | None,
+        _option(POLICIES, "Proxy policy, instead of the bundle's; docs/concepts.md has them."),
+    ] = None,
     row_end: Annotated[str | None, _option(POLICIES, "keep or refresh, instead of the bundle's.")] = None,
     proxy_kv: Annotated[str | None, _option(POLICIES, "visible or hidden, instead of the bundle's.")] = None,
     visibility: Annotated[str | None, _option(POLICIES, "written or causal, instead of the bundle's.")] = None,
@@ -181,10 +196,12 @@ def show_command(
     from diagplan.drawing.readout import read_out
     from diagplan.drawing.terminal import wave, width_profile
     from diagplan.schemas.files import read_plan
+    from diagplan.schemas.verify import verify
 
     if feed is not None and step is None:
         raise SpecError(f"expected --step with --feed, got --feed {feed} alone. Say which step the feed is in.")
     made = read_plan(plan)
+    report = verify(made, cap=1)
     if step is not None and not 0 <= step < made.steps:
         raise SpecError(f"expected a step from 0 to {made.steps - 1}, got step={step}.")
     written = []
@@ -202,6 +219,7 @@ def show_command(
                 "steps": made.steps,
                 "frames": seen.steps.tolist(),
                 "width": seen.widths.tolist(),
+                "ok": report.ok,
                 "problems": list(seen.problems),
                 "written": written,
             }
@@ -214,6 +232,8 @@ def show_command(
         screen.print(width_profile(made, width))
     for name in written:
         screen.print(Text(f"wrote {name}"), soft_wrap=True)
+    if not report.ok:
+        screen.print(Text(f"{plan.name} is not valid: {report.errors:,} error(s). `diagplan verify` lists them."))
     return FINE
 
 
@@ -258,7 +278,9 @@ def diff_command(
         screen.print(Text(f"and {len(result.feeds) - limit:,} more; --limit shows more"))
     if not result.masks_compared:
         screen.print(Text("mask rows were not compared bit by bit: the plans differ in length or are too long"))
-    verdict = "the plans are the same" if result.same else f"{len(result.feeds):,} difference(s)"
+    verdict = "the plans are the same" if result.same else f"the plans differ: {len(result.feeds):,} feed(s)"
+    if result.header:
+        verdict += f", {len(result.header)} header field(s)"
     screen.print(Text(f"{verdict}; {result.same_feeds:,} feeds agree"))
     return code
 
