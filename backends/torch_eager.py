@@ -20,7 +20,7 @@ from diagplan.planner.errors import InvalidPlanError
 from diagplan.planner.lowering import pad_steps
 from diagplan.planner.plan import Plan
 
-__all__ = ["Pass", "Prepared", "Replayed", "State", "memory_estimate", "new_state", "prepare", "replay"]
+__all__ = ["Pass", "Prepared", "Replayed", "State", "new_state", "prepare", "replay"]
 
 _ALIGNED = 64  # attention kernels like aligned lengths
 
@@ -122,12 +122,6 @@ class Replayed:
     pass_seconds: tuple[float, ...]
 
 
-def memory_estimate(plan: Plan, model: Model, rows: int) -> int:
-    """Bytes that a replay allocates beside the weights: the cache, and the masks and columns of all passes."""
-    bits = sum(columns.mask.size for columns in program(plan))
-    return model.cache_bytes(rows, plan.cache_slots) + bits + 8 * plan.feeds * (5 + rows)
-
-
 def prepare(
     plan: Plan,
     model: Model,
@@ -176,11 +170,12 @@ def prepare(
         plan = pad_steps(plan, WIDTHS)
     length_step = LENGTH_STEP if static else _ALIGNED
     samples, seeds = np.arange(batch), np.full(batch, seed, dtype=np.int64)
-    ready_after = _last_passes(plan, chunk)
     try:
+        laid_out = list(program(plan, chunk=chunk, length_step=length_step))
+        ready_after = _last_passes(plan, laid_out)
         passes = tuple(
             _on_device(columns, model, plan, seeds, samples, tuple(np.flatnonzero(ready_after == i).tolist()))
-            for i, columns in enumerate(program(plan, chunk=chunk, length_step=length_step))
+            for i, columns in enumerate(laid_out)
         )
     except (RuntimeError, MemoryError) as error:
         raise _too_large(error, plan, model, batch) from None
@@ -203,10 +198,10 @@ def _put(array: NDArray[np.integer] | NDArray[np.bool_], model: Model) -> Tensor
     return torch.from_numpy(np.ascontiguousarray(array)).to(model.device)
 
 
-def _last_passes(plan: Plan, chunk: int) -> NDArray[np.int64]:
+def _last_passes(plan: Plan, passes: list[PassColumns]) -> NDArray[np.int64]:
     """The pass after which each generated frame is complete, int64 [T]."""
     chosen_in = np.zeros(plan.positions, dtype=np.int64)
-    for i, columns in enumerate(program(plan, chunk=chunk)):
+    for i, columns in enumerate(passes):
         chosen_in[columns.target] = i
     return np.asarray(chosen_in[plan.layout.cell_slots()].max(axis=(1, 2)))
 

@@ -9,19 +9,11 @@ import typer
 from rich.text import Text
 
 from diagplan.cli.output import FINE, PROBLEM, JsonOption, command, console, print_json, print_table, working
-from diagplan.cli.requests import layout_from_options
+from diagplan.cli.requests import layout_from_options, numbers_from_option
 from diagplan.planner import formulas
-from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 
 __all__ = ["register"]
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise SpecError(f"expected {option} as whole numbers with commas, e.g. 1,2,4, got {text!r}.") from None
 
 
 @command
@@ -43,8 +35,8 @@ def steps_command(
 ) -> int:
     """Forward passes by the closed form, with exact and approximate speed-ups over next-token prediction."""
     layout = layout_from_options(model, frames=frames, rows=rows, cols=cols, lead=None if model else 1)
-    delays = [None] if d is None else _numbers("--d", d)
-    lines = [_line(layout, row_delay, delay) for row_delay in _numbers("--k", k) for delay in delays]
+    delays = [None] if d is None else numbers_from_option("--d", d)
+    lines = [_line(layout, row_delay, delay) for row_delay in numbers_from_option("--k", k) for delay in delays]
     grid = {"frames": layout.frames, "rows": layout.rows, "cols": layout.cols, "next_token_steps": layout.tokens}
     if as_json:
         print_json(grid | {"schedules": lines})

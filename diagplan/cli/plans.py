@@ -8,7 +8,13 @@ import typer
 from rich.text import Text
 
 from diagplan.cli.output import FINE, PROBLEM, JsonOption, command, console, print_json, print_table, working
-from diagplan.cli.requests import ScheduleOption, layout_from_options, policies_from_options, schedule_from_options
+from diagplan.cli.requests import (
+    ScheduleOption,
+    layout_from_options,
+    numbers_from_option,
+    policies_from_options,
+    schedule_from_options,
+)
 from diagplan.planner.errors import InvalidPlanError, SpecError
 from diagplan.planner.plan import Plan, well_formed
 from diagplan.planner.policy import BUNDLES
@@ -94,8 +100,16 @@ def compile_command(
     )
     chosen = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
     timing = schedule_from_options(layout, policies, name=schedule, k=k, d=d, window=window, order=order)
+    widths = None if pad is None else numbers_from_option("--pad", pad)
     with working("compiling", quiet=as_json):
-        plan = compile_plan(layout, timing, chosen, max_width=max_width, slots=slots, pad=_widths(pad))
+        plan = compile_plan(
+            layout,
+            timing,
+            chosen,
+            max_width=max_width,
+            slots=slots,
+            pad=widths,
+        )
     with working("verifying", quiet=as_json):
         report = verify_plan(plan)
     if not report.ok:
@@ -120,15 +134,6 @@ def compile_command(
     if out is not None:
         screen.print(Text(f"wrote {out} ({out.stat().st_size:,} bytes)"), soft_wrap=True)
     return FINE
-
-
-def _widths(pad: str | None) -> list[int] | None:
-    if pad is None:
-        return None
-    try:
-        return [int(part) for part in pad.split(",")]
-    except ValueError:
-        raise SpecError(f"expected --pad as whole numbers with commas, e.g. 1,2,4,8, got {pad!r}.") from None
 
 
 def _schedule_json(plan: Plan) -> dict[str, Any]:

@@ -10,7 +10,13 @@ from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
 from diagplan.planner.presets import preset_layout
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule, ZipAR
 
-__all__ = ["ScheduleOption", "layout_from_options", "policies_from_options", "schedule_from_options"]
+__all__ = [
+    "ScheduleOption",
+    "layout_from_options",
+    "numbers_from_option",
+    "policies_from_options",
+    "schedule_from_options",
+]
 
 ScheduleOption = Literal["next-token", "diagonal", "zipar", "zipar-llamagen", "imported"]
 
@@ -31,6 +37,18 @@ def layout_from_options(model: str | None, **sizes: int | None) -> Layout:
             "`diagplan presets` lists the models."
         )
     return Layout(**{"frames": 1, **given})
+
+
+def numbers_from_option(option: str, text: str) -> list[int]:
+    """The whole numbers of an option such as ``1,2,4``.
+
+    Raises:
+        SpecError: something else stands between the commas.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SpecError(f"expected {option} as whole numbers with commas, e.g. 1,2,4, got {text!r}.") from None
 
 
 def policies_from_options(bundle: str, **changes: Any) -> Policies:
