@@ -21,7 +21,7 @@ from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
 
-__all__ = ["CONFIGS", "McAr", "McArCache", "McArConfig", "random_weights"]
+__all__ = ["CONFIGS", "McAr", "McArCache", "McArConfig", "random_weights", "rotary_tables"]
 
 # Shapes: B samples, n feeds, L cache slots, H heads, K key-value heads, G = H / K, D head_dim, V vocabulary.
 
@@ -186,7 +186,7 @@ class McAr:
         self.head = linear_for(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
-        self.cos, self.sin = _rotary_tables(config, self.device, self.dtype)
+        self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
         self._scale = config.head_size**-0.5
         self._splits = [config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads]
 
@@ -282,7 +282,7 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + turned * sin
 
 
-def _rotary_tables(config: McArConfig, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def rotary_tables(config: McArConfig, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """cos and sin of every slot's angles, [positions, D], computed in float64."""
     slot = torch.arange(config.max_position_embeddings, dtype=torch.float64)
     if config.rope == "1d":

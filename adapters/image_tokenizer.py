@@ -1,0 +1,150 @@
+"""Image tokenizers of the MC-AR family: diffusers' ``VQModel``, frames to code indices and back.
+
+Source: the release's vae.py and its config.json; pixels in [0, 1] are normalised with mean .5 and deviation .5, the
+decoder's output is clamped to [-1, 1].
+"""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diagplan.adapters.headers import check_weights
+from diagplan.adapters.weights import LazyWeights, open_checkpoint
+from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+
+__all__ = ["ImageTokenizer", "load_image_tokenizer", "vq_class"]
+
+#: Frames that go through the network at a time.
+_CHUNK = 16
+_WEIGHTS = ("diffusion_pytorch_model.safetensors", "vae.safetensors", "vae.ckpt", "diffusion_pytorch_model.bin")
+
+
+def vq_class() -> Any:
+    """diffusers' ``VQModel``.
+
+    Raises:
+        MissingExtraError: diffusers is not installed.
+    """
+    try:
+        return import_module("diffusers").VQModel
+    except ImportError:
+        raise MissingExtraError(
+            "expected the package diffusers for image tokenizers, got none. Install it: pip install 'diagplan[video]'."
+        ) from None
+
+
+class ImageTokenizer:
+    """Frames to tokens and back; a token stands for a square of ``factor`` pixels.
+
+    Args:
+        model: a diffusers ``VQModel``; it is put in evaluation mode.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.codes: int = model.config.num_vq_embeddings
+        self.factor: int = 2 ** (len(model.config.block_out_channels) - 1)
+        self._channels: int = model.config.vq_embed_dim or model.config.latent_channels
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        where: torch.device = self.model.quantize.embedding.weight.device
+        return where
+
+    def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Tokens int64 [T, height / factor, width / factor] of frames uint8 [T, height, width, 3].
+
+        Raises:
+            SpecError: frames of another shape or dtype, or sides that ``factor`` does not divide.
+        """
+        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+            raise SpecError(f"expected frames uint8 [T, height, width, 3], got {frames.dtype} {frames.shape}.")
+        if frames.shape[1] % self.factor or frames.shape[2] % self.factor:
+            raise SpecError(
+                f"expected sides that are multiples of {self.factor} pixels, got {frames.shape[1]} x {frames.shape[2]}."
+            )
+        parts = []
+        for at in range(0, len(frames), _CHUNK):
+            with torch.inference_mode():
+                latents = self.model.encode(self.pixels(frames[at : at + _CHUNK])).latents
+                _, _, (_, _, ids) = self.model.quantize(latents)
+            parts.append(ids.view(len(latents), *latents.shape[2:]).cpu().numpy())
+        return np.concatenate(parts).astype(np.int64)
+
+    def decode(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Frames uint8 [T, height, width, 3] of tokens [T, rows, cols].
+
+        Raises:
+            SpecError: tokens of another shape, or outside the codebook.
+        """
+        if tokens.ndim != 3 or not np.issubdtype(tokens.dtype, np.integer):
+            raise SpecError(f"expected tokens [T, rows, cols] of integers, got {tokens.dtype} {tokens.shape}.")
+        if tokens.size and not (0 <= tokens.min() and tokens.max() < self.codes):
+            raise SpecError(f"expected tokens from 0 to {self.codes - 1}, got {tokens.min()} to {tokens.max()}.")
+        parts = []
+        for at in range(0, len(tokens), _CHUNK):
+            ids = torch.from_numpy(np.ascontiguousarray(tokens[at : at + _CHUNK], dtype=np.int64)).to(self.device)
+            with torch.inference_mode():
+                codes = self.model.quantize.get_codebook_entry(ids.flatten(), (*ids.shape, self._channels))
+                pixels = self.model.decode(codes, force_not_quantize=True).sample
+            scaled = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+            parts.append(scaled.permute(0, 2, 3, 1).cpu().numpy())
+        return np.concatenate(parts)
+
+    def pixels(self, frames: NDArray[np.uint8]) -> Tensor:
+        """What the network takes: [T, 3, height, width] in [-1, 1]."""
+        moved = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).to(self.device)
+        return moved.to(self.model.dtype) / 127.5 - 1
+
+
+def load_image_tokenizer(folder: str | Path, *, device: str = "cpu") -> ImageTokenizer:
+    """Load a tokenizer from a folder with diffusers' config.json and weights (safetensors, or the release's vae.ckpt).
+
+    Computes in float32 whatever the file's dtype.
+
+    Raises:
+        DocumentError: a missing or broken file, or tensors that are not the config's.
+        MissingExtraError: diffusers is not installed.
+    """
+    place = Path(folder)
+    cls = vq_class()
+    config = _read_config(place / "config.json")
+    try:
+        with torch.device("meta"):
+            model = cls.from_config(config)
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DocumentError(f"expected the config of a diffusers VQModel, got {place / 'config.json'} ({error}).") from None
+    found = next((place / name for name in _WEIGHTS if (place / name).is_file()), None)
+    if found is None:
+        raise DocumentError(f"expected the weights of an image tokenizer ({_WEIGHTS[0]} or vae.ckpt) in {place}, got none.")
+    checkpoint = open_checkpoint(found)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    names = check_weights(
+        checkpoint.headers, shapes, source=checkpoint.path, prefixes=("tokenizer.model.", "model.", ""), ignored=("loss.*",)
+    )
+    lazy = LazyWeights(checkpoint, names, dtype=torch.float32, device=device)
+    model.load_state_dict({name: lazy[name] for name in shapes}, assign=True)
+    return ImageTokenizer(model)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > 1 << 20:
+            raise DocumentError(f"expected a config of at most 1 MiB, got {path}.")
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DocumentError(f"cannot read the tokenizer's config {path}: {error.strerror}. Check the folder.") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DocumentError):
+            raise
+        raise DocumentError(f"expected a JSON object, got {path}, which is not JSON.") from None
+    if not isinstance(config, dict):
+        raise DocumentError(f"expected a JSON object, got {path}.")
+    return config

@@ -1,0 +1,1 @@
+"""What a generated world is worth: picture quality, tokens, and whether it moves as the player moved."""

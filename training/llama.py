@@ -1,0 +1,86 @@
+"""The MC-AR transformer for training: one causal pass over whole sequences, with gradients.
+
+The weights carry the names of ``McArConfig.shapes``; a test holds this pass to the adapter's.
+"""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from diagplan.adapters.mc_ar import McArConfig, random_weights, rotary_tables
+
+__all__ = ["TrainedMcAr"]
+
+
+class TrainedMcAr(nn.Module):
+    """MC-AR with weights that can be trained.
+
+    Args:
+        config: sizes; the weights begin at random.
+        seed: of the weights.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: McArConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.names = list(config.shapes())
+        weights = random_weights(config, seed=seed)
+        depth = (2 * config.num_hidden_layers) ** -0.5
+        for name, weight in weights.items():
+            scale = 0.5 if name.endswith("embed_tokens.weight") else 1.0
+            if name.endswith(("o_proj.weight", "down_proj.weight")):  # GPT-2: what is added up shrinks with depth
+                scale = depth
+            self.register_parameter(_flat(name), nn.Parameter(weight * scale if weight.ndim > 1 else weight))
+        cos, sin = rotary_tables(config, torch.device("cpu"), torch.float32)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by the names of ``McArConfig.shapes``."""
+        return {name: getattr(self, _flat(name)) for name in self.names}
+
+    def decayed(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The weights that weight decay is for (matrices), and the others (norms)."""
+        every: Iterable[Tensor] = self.parameters()
+        both: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for weight in every:
+            both[weight.ndim == 1].append(weight)
+        return both
+
+    def forward(self, ids: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Logits [B, n, V] of ids [B, N] under a causal mask; only of the places ``wanted`` [n] if given."""
+        c, w = self.config, self.weights()
+        batch, length = ids.shape
+        heads, kv, d = c.num_attention_heads, c.num_key_value_heads, c.head_size
+        cos, sin = self.cos[:length], self.sin[:length]
+        x = F.embedding(ids, w["model.embed_tokens.weight"])
+        for i in range(c.num_hidden_layers):
+            at = f"model.layers.{i}."
+            h = F.rms_norm(x, (c.hidden_size,), w[f"{at}input_layernorm.weight"], c.rms_norm_eps)
+            joined = torch.cat([w[f"{at}self_attn.{name}_proj.weight"] for name in "qkv"])
+            q, k, v = F.linear(h, joined).view(batch, length, -1, d).transpose(1, 2).split([heads, kv, kv], dim=1)
+            out = F.scaled_dot_product_attention(
+                _rotate(q, cos, sin), _rotate(k, cos, sin), v, is_causal=True, enable_gqa=kv != heads
+            )
+            out = out.transpose(1, 2).reshape(batch, length, heads * d)
+            x = x + F.linear(out, w[f"{at}self_attn.o_proj.weight"])
+            h = F.rms_norm(x, (c.hidden_size,), w[f"{at}post_attention_layernorm.weight"], c.rms_norm_eps)
+            gate, up = (F.linear(h, w[f"{at}mlp.{name}_proj.weight"]) for name in ("gate", "up"))
+            x = x + F.linear(F.silu(gate) * up, w[f"{at}mlp.down_proj.weight"])
+        if wanted is not None:
+            x = x[:, wanted]
+        return F.linear(F.rms_norm(x, (c.hidden_size,), w["model.norm.weight"], c.rms_norm_eps), w["lm_head.weight"])
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "/")
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    low, high = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-high, low), dim=-1) * sin

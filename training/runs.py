@@ -1,0 +1,112 @@
+"""A training run's folder: settings, log, curves and a checkpoint to go on from."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diagplan.planner.atomic import write_atomically
+from diagplan.planner.errors import DocumentError
+
+__all__ = ["Run"]
+
+
+class Run:
+    """The folder of a run; making it twice with the same settings goes on where the first stopped.
+
+    Args:
+        folder: made if it is not there.
+        settings: whatever decides the result; a folder of other settings is refused.
+
+    Raises:
+        DocumentError: the folder belongs to another run, or cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DocumentError(f"cannot make the folder {folder}: {error.strerror}. Give another one.") from None
+        path = self.folder / "settings.json"
+        said = json.loads(json.dumps(dict(settings)))
+        if path.is_file():
+            there = json.loads(path.read_text(encoding="utf-8"))
+            other = sorted(key for key in {*there, *said} if there.get(key) != said.get(key))
+            if other:
+                raise DocumentError(
+                    f"expected the folder of the same run, got {folder} with other {', '.join(other)}. "
+                    "Give another folder, or the same settings to go on."
+                )
+        write_atomically(path, (json.dumps(said, indent=1) + "\n").encode())
+        self.rows: list[dict[str, float]] = []
+
+    def resume(self) -> dict[str, Any] | None:
+        """The last checkpoint, or ``None``; the log is cut back to it.
+
+        Raises:
+            DocumentError: a checkpoint that cannot be read.
+        """
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # the unpickler raises almost anything
+            raise DocumentError(f"cannot read the checkpoint {path} ({type(error).__name__}). Remove it.") from None
+        self.rows = state.pop("log")
+        return state
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the checkpoint, the log as CSV and the curves as PNG."""
+        part = self.folder / "checkpoint.pt.part"
+        try:
+            torch.save({**state, "log": self.rows}, part)
+            os.replace(part, self.folder / "checkpoint.pt")
+        except (OSError, RuntimeError) as error:
+            part.unlink(missing_ok=True)
+            raise DocumentError(f"cannot write a checkpoint in {self.folder}: {error}.") from None
+        self.write_log()
+
+    def log(self, **values: float) -> None:
+        """Append one row."""
+        self.rows.append({key: float(value) for key, value in values.items()})
+
+    def write_log(self) -> None:
+        """Write log.csv and curves.png."""
+        if not self.rows:
+            return
+        text = io.StringIO()
+        columns = list(dict.fromkeys(key for row in self.rows for key in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in self.rows)
+        write_atomically(self.folder / "log.csv", text.getvalue().encode())
+        write_atomically(self.folder / "curves.png", _curves(self.rows, columns))
+
+
+def _curves(rows: list[dict[str, float]], columns: list[str]) -> bytes:
+    """Every column against the step, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = [name for name in columns if name not in ("step", "seconds")]
+    figure = Figure(figsize=(4 * len(shown), 3), layout="constrained")
+    FigureCanvasAgg(figure)
+    for place, name in enumerate(shown, start=1):
+        axes = figure.add_subplot(1, len(shown), place)
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        axes.plot([x for x, _ in points], [y for _, y in points])
+        axes.set_title(name.replace("_", " "))
+        axes.set_xlabel("step")
+        if points and all(y > 0 for _, y in points) and name.endswith("loss"):
+            axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+    made = io.BytesIO()
+    figure.savefig(made, format="png", dpi=110)
+    return made.getvalue()

@@ -1,0 +1,75 @@
+"""Clips as token sequences: frame 0 | begin, action, end | frame 1 | ..."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.adapters.image_tokenizer import ImageTokenizer
+from diagplan.games.clips import read_clip
+from diagplan.planner.errors import DocumentError
+
+__all__ = ["TokenClips", "tokenize_clips"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenClips:
+    """Some clips of one length, as tokens.
+
+    Attributes:
+        frames: int [clips, T, rows, cols], image tokens.
+        actions: int [clips, T - 1], ids of actions.
+        moved: int [clips, T - 1, 2], cells (columns right, rows down); 0 where unknown.
+    """
+
+    frames: NDArray[np.int64]
+    actions: NDArray[np.int64]
+    moved: NDArray[np.int64]
+
+    def windows(self, clip: NDArray[np.int64], first: NDArray[np.int64], length: int) -> "TokenClips":
+        """Windows of ``length`` frames, number i from frame ``first[i]`` of clip ``clip[i]``."""
+        at = first[:, None] + np.arange(length)
+        return TokenClips(
+            frames=self.frames[clip[:, None], at],
+            actions=self.actions[clip[:, None], at[:, :-1]],
+            moved=self.moved[clip[:, None], at[:, :-1]],
+        )
+
+    def sequences(self, begin: int, end: int) -> NDArray[np.int64]:
+        """The sequences, int [clips, T rows cols + (T - 1) 3]."""
+        n, t = self.frames.shape[:2]
+        cells = self.frames.reshape(n, t, -1)
+        ends = np.full((n, t - 1, 1), end)
+        between = np.concatenate([np.full_like(ends, begin), self.actions[..., None], ends], axis=2)
+        lead = np.concatenate([cells[:, :-1], between], axis=2).reshape(n, -1)
+        return np.concatenate([lead, cells[:, -1]], axis=1)
+
+
+def tokenize_clips(
+    paths: Sequence[Path],
+    tokenizer: ImageTokenizer,
+    action_ids: Mapping[str, int],
+    *,
+    on_clip: Callable[[int], None] | None = None,
+) -> TokenClips:
+    """Read and tokenize clips; all must be of one length and size.
+
+    Raises:
+        DocumentError: a clip that cannot be read, of another size, or with an action that has no id.
+    """
+    frames, actions, moved = [], [], []
+    for number, path in enumerate(paths, start=1):
+        clip = read_clip(path)
+        unknown = sorted(set(clip.actions) - set(action_ids))
+        if unknown:
+            raise DocumentError(f"expected actions of {', '.join(action_ids)}, got {', '.join(unknown)} in {path}.")
+        frames.append(tokenizer.encode(clip.frames))
+        if frames[-1].shape != frames[0].shape:
+            raise DocumentError(f"expected clips of one length and size, got {path} with another than {paths[0]}.")
+        actions.append([action_ids[name] for name in clip.actions])
+        moved.append([(0, 0) if cells is None else cells for cells in clip.moved])
+        if on_clip is not None:
+            on_clip(number)
+    return TokenClips(frames=np.stack(frames), actions=np.array(actions), moved=np.array(moved))

@@ -1,0 +1,223 @@
+"""Train a world model, a small MC-AR, on tokenized clips: next-token prediction of every frame but the first.
+
+Logged from the start: the loss, the share of tokens right, and the *action gap*: how much the loss grows when every
+move is replaced by its opposite. A model that ignores the actions has a gap of 0.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diagplan.adapters.mc_ar import McArConfig
+from diagplan.planner.errors import SpecError
+from diagplan.training.llama import TrainedMcAr
+from diagplan.training.runs import Run
+from diagplan.training.sequences import TokenClips
+
+__all__ = ["Judgement", "Vocabulary", "WorldRecipe", "judge", "train_world_model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldRecipe:
+    """Everything that decides the model that comes out, apart from clips and tokenizer.
+
+    Attributes:
+        hidden, mlp, layers, heads, rope: sizes, see ``McArConfig``.
+        context: frames of a training sequence.
+        steps, batch: optimizer steps, sequences a step.
+        learning_rate: highest; after a linear warm-up it falls along a cosine to a tenth.
+        weight_decay, betas: of AdamW; norms are not decayed.
+        seed: of the weights and of what is drawn.
+    """
+
+    hidden: int = 256
+    mlp: int = 512
+    layers: int = 6
+    heads: int = 4
+    rope: str = "3d"
+    context: int = 8
+    steps: int = 4000
+    batch: int = 8
+    learning_rate: float = 1.5e-3
+    warm_up: int = 100
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.layers, self.heads) < 1 or self.context < 2 or self.learning_rate <= 0:
+            raise SpecError(f"expected positive sizes and a context of at least 2 frames, got {asdict(self)}.")
+
+    def config(self, rows: int, cols: int, codes: int, vocab: int) -> McArConfig:
+        """The configuration of the model for frames of ``rows`` x ``cols`` tokens and 3 tokens an action."""
+        return McArConfig(
+            hidden_size=self.hidden,
+            intermediate_size=self.mlp,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.heads,
+            vocab_size=vocab,
+            max_position_embeddings=self.context * (rows * cols + 3),
+            image_vocab=codes,
+            rope="3d" if self.rope == "3d" else "1d",
+            rows=rows,
+            cols=cols,
+            action_tokens=3,
+        )
+
+    def rate(self, step: int) -> float:
+        """The learning rate of one step."""
+        if step < self.warm_up:
+            return self.learning_rate * (step + 1) / self.warm_up
+        done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
+        return self.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """The ids after the image codes, and which action is whose opposite (by id)."""
+
+    begin: int
+    end: int
+    opposites: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A model on held-out clips, teacher-forced.
+
+    Attributes:
+        loss: nats a token, over all frames but the first.
+        accuracy: share of tokens that are the likeliest.
+        moved_accuracy: the same, over frames in which the player moved.
+        gap: the loss with opposite actions, less the loss, both over frames that follow a move.
+        moved_loss: the loss over those frames.
+    """
+
+    loss: float
+    accuracy: float
+    moved_accuracy: float
+    moved_loss: float
+    gap: float
+
+
+@torch.no_grad()
+def judge(model: TrainedMcAr, clips: TokenClips, words: Vocabulary, *, batch: int = 16) -> Judgement:
+    """Judge a model on whole clips of the length of its context."""
+    device = next(model.parameters()).device
+    wanted, target = _wanted(clips, device)
+    swapped = TokenClips(
+        frames=clips.frames,
+        actions=np.vectorize(lambda action: words.opposites.get(action, action))(clips.actions),
+        moved=clips.moved,
+    )
+    n, t = clips.frames.shape[:2]
+    losses, opposite, right = [], [], []
+    for at in range(0, n, batch):
+        for source, kept in ((clips, losses), (swapped, opposite)):
+            ids = torch.from_numpy(source.sequences(words.begin, words.end)[at : at + batch]).to(device)
+            logits = model(ids, wanted)
+            truth = ids[:, target]
+            kept.append(F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view(len(ids), t - 1, -1))
+            if source is clips:
+                right.append((logits.argmax(-1) == truth).view(len(ids), t - 1, -1))
+    loss, other, fine = (torch.cat(parts).cpu().double() for parts in (losses, opposite, right))
+    moves = torch.from_numpy(np.isin(clips.actions, list(words.opposites)))
+    moved = torch.from_numpy(clips.moved.any(-1))
+    return Judgement(
+        loss=float(loss.mean()),
+        accuracy=float(fine.mean()),
+        moved_accuracy=float(fine[moved].mean()) if moved.any() else math.nan,
+        moved_loss=float(loss[moves].mean()) if moves.any() else math.nan,
+        gap=float(other[moves].mean() - loss[moves].mean()) if moves.any() else 0.0,
+    )
+
+
+def _wanted(clips: TokenClips, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Places whose logits predict the cells of every frame but the first, and the places of those cells."""
+    t, rows, cols = clips.frames.shape[1:]
+    cells = np.arange(rows * cols)
+    target = np.concatenate([frame * (rows * cols + 3) + cells for frame in range(1, t)])
+    return torch.from_numpy(target - 1).to(device), torch.from_numpy(target).to(device)
+
+
+def train_world_model(
+    recipe: WorldRecipe,
+    config: McArConfig,
+    words: Vocabulary,
+    train: TokenClips,
+    validation: TokenClips,
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    checkpoint_every: int = 200,
+    on_step: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> TrainedMcAr:
+    """Train, or go on from the last checkpoint in ``folder``; the same recipe and clips give the same steps.
+
+    Raises:
+        SpecError: clips shorter than the context; DocumentError: the folder belongs to another run.
+    """
+    if train.frames.shape[1] < recipe.context:
+        raise SpecError(f"expected clips of at least {recipe.context} frames, got {train.frames.shape[1]}.")
+    run = Run(folder, asdict(recipe) | {"clips": len(train.frames)})
+    state = run.resume()
+    model = TrainedMcAr(config, seed=recipe.seed).to(device)
+    matrices, norms = model.decayed()
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": norms, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
+    start, before = 0, 0.0
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start, before = state["step"], state["seconds"]
+    held_out = _held_out(validation, recipe.context)
+    began = time.monotonic()
+    for step in range(start, recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step)
+        ids = torch.from_numpy(_draw(train, recipe, words, step)).to(device)
+        wanted, target = _wanted(held_out, ids.device)
+        loss = F.cross_entropy(model(ids, wanted).flatten(0, 1), ids[:, target].flatten())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if on_step is not None:
+            on_step(step + 1, {"loss": float(loss.detach())})
+        if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps or step + 1 == 20:
+            seconds = before + time.monotonic() - began
+            said = judge(model, held_out, words)
+            run.log(
+                step=step + 1, seconds=seconds, train_loss=float(loss.detach()), validation_loss=said.loss,
+                accuracy=said.accuracy, moved_accuracy=said.moved_accuracy, action_gap=said.gap,
+            )  # fmt: skip
+            run.save({
+                "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1, "seconds": seconds,
+            })  # fmt: skip
+    return model.eval()
+
+
+def _held_out(clips: TokenClips, length: int, limit: int = 64) -> TokenClips:
+    """Windows side by side, spread over the clips."""
+    each = clips.frames.shape[1] // length
+    every = [(clip, window * length) for window in range(each) for clip in range(len(clips.frames))][:limit]
+    chosen = np.array(every)
+    return clips.windows(chosen[:, 0], chosen[:, 1], length)
+
+
+def _draw(clips: TokenClips, recipe: WorldRecipe, words: Vocabulary, step: int) -> NDArray[np.int64]:
+    """The sequences of one step, a function of the seed and the step alone."""
+    random = np.random.default_rng((recipe.seed, step))
+    n, t = clips.frames.shape[:2]
+    clip = random.integers(n, size=recipe.batch)
+    first = random.integers(t - recipe.context + 1, size=recipe.batch)
+    return clips.windows(clip, first, recipe.context).sequences(words.begin, words.end)

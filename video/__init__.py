@@ -1,0 +1,1 @@
+"""Video files in and out (PyAV), frames cut to a model's size, and sheets of frames to look at."""
