@@ -5,6 +5,7 @@ Source: the Diagonal Decoding paper's supplement and the public release (configs
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -188,7 +189,8 @@ class McAr:
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = _rotary_tables(config, self.device, self.dtype)
         self._scale = config.head_size**-0.5
-        self._splits = [config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads]
+        self._heads = [config.num_attention_heads, config.num_key_value_heads]
+        self._splits = [sum(self._heads), config.num_key_value_heads]
 
     @staticmethod
     def _layer(weights: Mapping[str, Tensor], at: str) -> _Layer:
@@ -234,16 +236,17 @@ class McAr:
         batch, n = ids.shape
         length = mask.shape[1]
         cos, sin = self.cos[position], self.sin[position]  # [n, D]
+        bias = self._bias(mask)
         x = F.embedding(ids, self.embedding)  # [B, n, hidden]
         for i, layer in enumerate(self.layers):
             h = _rms_norm(x, layer.attention_norm, self.config.rms_norm_eps)
             qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
-            q, k, v = torch.split(qkv, self._splits, dim=1)
+            qk, v = torch.split(qkv, self._splits, dim=1)
+            q, k = torch.split(_rotate(qk, cos, sin), self._heads, dim=1)
             keys, values = cache.keys[i], cache.values[i]
-            keys.index_copy_(2, slot, _rotate(k, cos, sin))
+            keys.index_copy_(2, slot, k)
             values.index_copy_(2, slot, v)
-            attended = self._attend(_rotate(q, cos, sin), keys[:, :, :length], values[:, :, :length], mask)
-            x = x + layer.out(attended)
+            x = x + layer.out(self._attend(q, keys[:, :, :length], values[:, :, :length], bias))
             h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
             x = x + layer.down(F.silu(gate) * up)
@@ -251,15 +254,20 @@ class McAr:
             x = x.index_select(1, rows)
         return self.head(_rms_norm(x, self.norm, self.config.rms_norm_eps))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """Attention of q [B, H, n, D] over k, v [B, K, L, D] under mask [n, L], as [B, n, H D].
+    def _bias(self, mask: Tensor) -> Tensor:
+        """What mask [n, L] adds to the scores, [G n, L]: made once a pass; attention would do it in every layer."""
+        bias = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill_(~mask, -math.inf)
+        return bias.repeat(self._heads[0] // self._heads[1], 1)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """Attention of q [B, H, n, D] over k, v [B, K, L, D] plus bias [G n, L], as [B, n, H D].
 
         The G query heads of one key-value head become rows of one query, so that keys are read once.
         """
         batch, heads, n, d = q.shape
         group = heads // k.shape[1]
         folded = q.reshape(batch, k.shape[1], group * n, d)
-        out = F.scaled_dot_product_attention(folded, k, v, attn_mask=mask.repeat(group, 1), scale=self._scale)
+        out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias, scale=self._scale)
         return out.view(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
 
     def allowed_ids(self, layout: Layout, slots: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
