@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diagplan.adapters.linear import Linear, linear_for
+from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
@@ -173,17 +173,23 @@ class McAr:
 
     family = "mc-ar"
 
-    def __init__(self, config: McArConfig, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, config: McArConfig, weights: Mapping[str, Tensor], *, quantize: Quantize | None = None) -> None:
         """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
 
         Each is taken once and let go when packed, the largest first: a mapping that reads them from a file as they
-        are taken keeps the peak of memory near the size of the model.
+        are taken keeps the peak of memory near the size of the model. ``quantize="int8"`` is for float32 weights on
+        the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32.
+
+        Raises:
+            SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
         """
         self.config = config
         self.vocab_size = config.vocab_size
         self.positions = config.max_position_embeddings
         self.embedding = weights["model.embed_tokens.weight"]
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
+        require_quantize(quantize, self.device, self.dtype)
+        self.quantize = quantize
         self.head = linear_for(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
@@ -192,10 +198,9 @@ class McAr:
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
         self._splits = [sum(self._heads), config.num_key_value_heads]
 
-    @staticmethod
-    def _layer(weights: Mapping[str, Tensor], at: str) -> _Layer:
+    def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
         def joined(*names: str) -> Linear:
-            return linear_for(join_rows([weights[f"{at}{name}_proj.weight"] for name in names]))
+            return linear_for(join_rows([weights[f"{at}{name}_proj.weight"] for name in names]), self.quantize)
 
         return _Layer(
             weights[f"{at}input_layernorm.weight"],
@@ -208,10 +213,16 @@ class McAr:
 
     @classmethod
     def random(
-        cls, config: McArConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
+        cls,
+        config: McArConfig,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        quantize: Quantize | None = None,
     ) -> Self:
         """A model with random weights of a trained model's scale, for tests and benchmarks."""
-        return cls(config, random_weights(config, seed=seed, dtype=dtype, device=device))
+        return cls(config, random_weights(config, seed=seed, dtype=dtype, device=device), quantize=quantize)
 
     def new_cache(self, batch: int, slots: int) -> McArCache:
         """A cache of zeros, [layers, B, K, slots, D] for keys and for values."""
@@ -225,9 +236,16 @@ class McAr:
         return 2 * c.num_hidden_layers * batch * c.num_key_value_heads * slots * c.head_size * self.dtype.itemsize
 
     def fingerprint(self) -> str:
-        """The configuration and a hash of some weights."""
+        """A hash of the configuration, of some weights and of how they are quantised."""
         sample = torch.cat([self.norm.flatten(), self.embedding[:4].flatten()]).float().cpu().numpy()
-        return hashlib.sha256(repr(self.config).encode() + sample.tobytes()).hexdigest()[:16]
+        about = repr(self.config) + (self.quantize or "")
+        return hashlib.sha256(about.encode() + sample.tobytes()).hexdigest()[:16]
+
+    def weight_bytes(self) -> int:
+        """Bytes of the weights."""
+        sizes = {name: math.prod(shape) for name, shape in self.config.shapes().items()}
+        small = sum(size for name, size in sizes.items() if "_proj" in name) if self.quantize == "int8" else 0
+        return small + (sum(sizes.values()) - small) * self.dtype.itemsize
 
     def forward(
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: McArCache, rows: Tensor | None = None
