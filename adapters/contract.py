@@ -41,6 +41,10 @@ class Model(Protocol):
         """A cache of zeros for ``batch`` samples and ``slots`` cache slots."""
         ...
 
+    def weight_bytes(self) -> int:
+        """Bytes of the weights."""
+        ...
+
     def cache_bytes(self, batch: int, slots: int) -> int:
         """Bytes of such a cache."""
         ...

@@ -5,6 +5,7 @@ Source: the Diagonal Decoding paper's supplement and the public release (configs
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -16,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diagplan.adapters.linear import Linear, linear_for
+from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
@@ -172,28 +173,34 @@ class McAr:
 
     family = "mc-ar"
 
-    def __init__(self, config: McArConfig, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, config: McArConfig, weights: Mapping[str, Tensor], *, quantize: Quantize | None = None) -> None:
         """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
 
         Each is taken once and let go when packed, the largest first: a mapping that reads them from a file as they
-        are taken keeps the peak of memory near the size of the model.
+        are taken keeps the peak of memory near the size of the model. ``quantize="int8"`` is for float32 weights on
+        the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32.
+
+        Raises:
+            SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
         """
         self.config = config
         self.vocab_size = config.vocab_size
         self.positions = config.max_position_embeddings
         self.embedding = weights["model.embed_tokens.weight"]
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
+        require_quantize(quantize, self.device, self.dtype)
+        self.quantize = quantize
         self.head = linear_for(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
         self._scale = config.head_size**-0.5
-        self._splits = [config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads]
+        self._heads = [config.num_attention_heads, config.num_key_value_heads]
+        self._splits = [sum(self._heads), config.num_key_value_heads]
 
-    @staticmethod
-    def _layer(weights: Mapping[str, Tensor], at: str) -> _Layer:
+    def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
         def joined(*names: str) -> Linear:
-            return linear_for(join_rows([weights[f"{at}{name}_proj.weight"] for name in names]))
+            return linear_for(join_rows([weights[f"{at}{name}_proj.weight"] for name in names]), self.quantize)
 
         return _Layer(
             weights[f"{at}input_layernorm.weight"],
@@ -206,10 +213,16 @@ class McAr:
 
     @classmethod
     def random(
-        cls, config: McArConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
+        cls,
+        config: McArConfig,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        quantize: Quantize | None = None,
     ) -> Self:
         """A model with random weights of a trained model's scale, for tests and benchmarks."""
-        return cls(config, random_weights(config, seed=seed, dtype=dtype, device=device))
+        return cls(config, random_weights(config, seed=seed, dtype=dtype, device=device), quantize=quantize)
 
     def new_cache(self, batch: int, slots: int) -> McArCache:
         """A cache of zeros, [layers, B, K, slots, D] for keys and for values."""
@@ -223,9 +236,16 @@ class McAr:
         return 2 * c.num_hidden_layers * batch * c.num_key_value_heads * slots * c.head_size * self.dtype.itemsize
 
     def fingerprint(self) -> str:
-        """The configuration and a hash of some weights."""
+        """A hash of the configuration, of some weights and of how they are quantised."""
         sample = torch.cat([self.norm.flatten(), self.embedding[:4].flatten()]).float().cpu().numpy()
-        return hashlib.sha256(repr(self.config).encode() + sample.tobytes()).hexdigest()[:16]
+        about = repr(self.config) + (self.quantize or "")
+        return hashlib.sha256(about.encode() + sample.tobytes()).hexdigest()[:16]
+
+    def weight_bytes(self) -> int:
+        """Bytes of the weights."""
+        sizes = {name: math.prod(shape) for name, shape in self.config.shapes().items()}
+        small = sum(size for name, size in sizes.items() if "_proj" in name) if self.quantize == "int8" else 0
+        return small + (sum(sizes.values()) - small) * self.dtype.itemsize
 
     def forward(
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: McArCache, rows: Tensor | None = None
@@ -234,16 +254,17 @@ class McAr:
         batch, n = ids.shape
         length = mask.shape[1]
         cos, sin = self.cos[position], self.sin[position]  # [n, D]
+        bias = self._bias(mask)
         x = F.embedding(ids, self.embedding)  # [B, n, hidden]
         for i, layer in enumerate(self.layers):
             h = _rms_norm(x, layer.attention_norm, self.config.rms_norm_eps)
             qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
-            q, k, v = torch.split(qkv, self._splits, dim=1)
+            qk, v = torch.split(qkv, self._splits, dim=1)
+            q, k = torch.split(_rotate(qk, cos, sin), self._heads, dim=1)
             keys, values = cache.keys[i], cache.values[i]
-            keys.index_copy_(2, slot, _rotate(k, cos, sin))
+            keys.index_copy_(2, slot, k)
             values.index_copy_(2, slot, v)
-            attended = self._attend(_rotate(q, cos, sin), keys[:, :, :length], values[:, :, :length], mask)
-            x = x + layer.out(attended)
+            x = x + layer.out(self._attend(q, keys[:, :, :length], values[:, :, :length], bias))
             h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
             x = x + layer.down(F.silu(gate) * up)
@@ -251,15 +272,20 @@ class McAr:
             x = x.index_select(1, rows)
         return self.head(_rms_norm(x, self.norm, self.config.rms_norm_eps))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """Attention of q [B, H, n, D] over k, v [B, K, L, D] under mask [n, L], as [B, n, H D].
+    def _bias(self, mask: Tensor) -> Tensor:
+        """What mask [n, L] adds to the scores, [G n, L]: made once a pass; attention would do it in every layer."""
+        bias = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill_(~mask, -math.inf)
+        return bias.repeat(self._heads[0] // self._heads[1], 1)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """Attention of q [B, H, n, D] over k, v [B, K, L, D] plus bias [G n, L], as [B, n, H D].
 
         The G query heads of one key-value head become rows of one query, so that keys are read once.
         """
         batch, heads, n, d = q.shape
         group = heads // k.shape[1]
         folded = q.reshape(batch, k.shape[1], group * n, d)
-        out = F.scaled_dot_product_attention(folded, k, v, attn_mask=mask.repeat(group, 1), scale=self._scale)
+        out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias, scale=self._scale)
         return out.view(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
 
     def allowed_ids(self, layout: Layout, slots: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

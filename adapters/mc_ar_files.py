@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from diagplan.adapters.headers import Comparison, check_weights, compare_weights
+from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
@@ -70,6 +71,7 @@ def load_mc_ar(
     config: str | Path | McArConfig | None = None,
     dtype: DTypeName = "float32",
     device: str = "cpu",
+    quantize: Quantize | None = None,
 ) -> McAr:
     """Load a model. The tensors are checked by name and shape before the first is read, then read one at a time.
 
@@ -79,9 +81,10 @@ def load_mc_ar(
             the folder of the weights.
         dtype: of the model, whatever the file's.
         device: ``"cpu"``, ``"cuda"``, ...
+        quantize: ``"int8"``: int8 products on an x86 CPU, float32 elsewhere in the model.
 
     Raises:
-        SpecError: no such config, dtype or device.
+        SpecError: no such config, dtype or device, or one that cannot be quantised so.
         DocumentError: a file that cannot be read, a config of another model, or tensors that are not the config's.
 
     >>> load_mc_ar("700M_16f.ckpt", config="700M_16f", dtype="bfloat16")  # doctest: +SKIP
@@ -89,6 +92,7 @@ def load_mc_ar(
     if dtype not in get_args(DTypeName):
         raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
     _require_device(device)
+    require_quantize(quantize, torch.device(device), getattr(torch, dtype))
     checkpoint = open_checkpoint(weights)
     sizes, tied = _config_for(checkpoint, config)
     names = check_weights(
@@ -99,7 +103,8 @@ def load_mc_ar(
         aliases=_TIED if tied else None,
         ignored=_IGNORED,
     )
-    return McAr(sizes, LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device))
+    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
+    return McAr(sizes, lazy, quantize=quantize)
 
 
 def read_mc_ar_config(path: str | Path) -> McArConfig:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from diagplan.planner.masks import iter_masks
 from diagplan.planner.plan import Plan
 
-__all__ = ["PassColumns", "program"]
+__all__ = ["PassColumns", "program", "reaches"]
 
 Ints = NDArray[np.int64]
 
@@ -51,9 +51,7 @@ def program(plan: Plan, *, chunk: int = 512, length_step: int = 64) -> Iterator[
         chunk: feeds of the widest pass.
         length_step: cache lengths are multiples of this many slots; the cache must have room for the longest.
     """
-    reach = np.maximum.accumulate(plan.slot.astype(np.int64)) + 1
-    if plan.policies.visibility == "causal":
-        reach = np.maximum(reach, np.maximum.accumulate(plan.position.astype(np.int64)) + 1)
+    reach = reaches(plan)
     offsets = plan.step_offsets
     for first, mask in iter_masks(plan):
         step = int(np.searchsorted(offsets, first, side="right")) - 1
@@ -75,6 +73,14 @@ def program(plan: Plan, *, chunk: int = 512, length_step: int = 64) -> Iterator[
                 rows=rows,
                 target=target[rows],
             )
+
+
+def reaches(plan: Plan) -> Ints:
+    """The cache slots in use once each feed is done, int64 [feeds]."""
+    reach = np.maximum.accumulate(plan.slot.astype(np.int64)) + 1
+    if plan.policies.visibility == "causal":
+        reach = np.maximum(reach, np.maximum.accumulate(plan.position.astype(np.int64)) + 1)
+    return reach
 
 
 def _as_int64(column: NDArray[Any]) -> Ints:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diagplan.adapters.contract import Cache, Model
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
+from diagplan.backends.memory import estimate_memory
 from diagplan.backends.program import PassColumns, program
 from diagplan.backends.sampling import Greedy, Sampler, keys_for, torch_choose
 from diagplan.backends.torch_graphs import LENGTH_STEP, WIDTHS, StaticPasses
@@ -238,10 +239,9 @@ def _too_large(error: Exception, plan: Plan, model: Model, batch: int) -> Except
     text = str(error).lower()
     if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "memory" not in text:
         return error
-    cache = model.cache_bytes(batch, plan.cache_slots) / 2**20
     return CapacityError(
-        f"out of memory on {model.device}: the cache of {batch} sample(s) takes {cache:,.0f} MiB beside the weights. "
-        "Take a smaller batch, fewer frames, or dtype bfloat16."
+        f"expected room on {model.device} for at least {estimate_memory(model, plan, batch)}, for {batch} row(s) of "
+        "batch, got an out-of-memory error. Take a smaller batch, fewer frames, or dtype bfloat16."
     )
 
 
@@ -309,7 +309,7 @@ def replay(
                 _advance(prepared, state, p)
             else:
                 static.advance(state.done)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
             raise _too_large(error, plan, prepared.model, prepared.rows) from None
         if static is not None and (p.frames or p is prepared.passes[-1]):
             _require_finite(static)

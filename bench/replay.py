@@ -3,12 +3,16 @@
 Real shapes with random weights, one prompt frame. Every plan is compared with next-token prediction in the same
 process, and with transformers' ``generate`` over a static cache. *Efficiency* is the speed-up in time over the
 speed-up in passes. The roofline is the bytes that a pass must read (weights, and the cache in use) over the memory
-bandwidth measured here. Attention, sampling and bookkeeping are all inside the clock; the prompt's pass is too.
+bandwidth measured here. *Decoding* is the efficiency without step 0, the prompt's pass, which costs
+every plan the same. With ``--int8`` the same plans run on the same weights in int8 too, in turn with the others; their
+speed-up and efficiency are over int8's own next-token prediction. Attention, sampling and bookkeeping are all inside
+the clock; the prompt's pass is too.
 """
 
 import argparse
 import json
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,7 @@ from diagplan.adapters.mc_ar import CONFIGS, McAr
 from diagplan.backends.torch_eager import Prepared, new_state, prepare, replay
 from diagplan.planner.schedule import Schedule
 
-RESULTS = Path(__file__).parent / "results" / "replay.json"
+RESULTS = Path(__file__).parent / "results"
 
 
 def bandwidth(device: torch.device) -> float:
@@ -39,9 +43,9 @@ def bandwidth(device: torch.device) -> float:
 
 def floor_seconds(prepared: Prepared, model: McAr, bytes_per_second: float) -> float:
     """The roofline of all passes: weights and the cache in use, read once a pass."""
-    weights = sum(int(np.prod(shape)) for name, shape in model.config.shapes().items() if "embed" not in name)
+    weights = model.weight_bytes() - model.embedding.nbytes
     per_slot = model.cache_bytes(prepared.rows, 1)
-    read = sum(weights * model.dtype.itemsize + per_slot * p.mask.shape[1] for p in prepared.passes)
+    read = sum(weights + per_slot * p.mask.shape[1] for p in prepared.passes)
     return read / bytes_per_second
 
 
@@ -89,17 +93,59 @@ def transformers_seconds(model: McAr, prompt: torch.Tensor, new_tokens: int) -> 
     return run(new_tokens)
 
 
+def summaries(ready: dict[str, Prepared], runs: dict[str, list[tuple[float, np.ndarray]]]) -> list[dict[str, Any]]:
+    """The figures of each plan of one model; the first is next-token prediction."""
+    seconds = {name: float(np.median([whole for whole, _ in some])) for name, some in runs.items()}
+    base = next(iter(ready))
+    decoding = {
+        name: float(np.median([passes[[p.step > 0 for p in ready[name].passes]].sum() for _, passes in some]))
+        for name, some in runs.items()
+    }
+    rows: list[dict[str, Any]] = []
+    for name, prepared in ready.items():
+        plan = prepared.plan
+        by_width: dict[int, list[float]] = {}
+        for _, passes in runs[name]:
+            for p, took in zip(prepared.passes, passes.tolist(), strict=True):
+                by_width.setdefault(len(p.source), []).append(took)
+        passes_saved, time_saved = ready[base].plan.steps / plan.steps, seconds[base] / seconds[name]
+        decoding_saved = (ready[base].plan.steps - 1) / (plan.steps - 1)
+        rows.append(
+            {
+                "plan": name,
+                "passes": plan.steps,
+                "seconds": seconds[name],
+                "all_seconds": [whole for whole, _ in runs[name]],
+                "seconds_a_frame": seconds[name] / plan.layout.frames,
+                "frames_per_second": plan.layout.frames / seconds[name],
+                "tokens_per_second": plan.layout.tokens / seconds[name],
+                "speedup_passes": passes_saved,
+                "speedup_time": time_saved,
+                "efficiency": time_saved / passes_saved,
+                "decoding_seconds": decoding[name],
+                "decoding_efficiency": decoding[base] / decoding[name] / decoding_saved,
+                "ms_by_width": {str(n): 1e3 * float(np.median(took)) for n, took in sorted(by_width.items())},
+            }
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=CONFIGS, default="300M_16f")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--int8", action="store_true", help="run the weights in int8 beside float32 on the CPU")
     parser.add_argument("--frames", type=int, default=2, help="generated frames")
     parser.add_argument("--repeats", type=int, default=2, help="runs of each plan, in turn; the median is shown")
     parser.add_argument("--no-transformers", action="store_true", help="leave transformers' generate out")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, help="default: bench/results/replay-SIZE-DTYPE-DEVICE.json")
     options = parser.parse_args()
-    model = McAr.random(CONFIGS[options.size], dtype=getattr(torch, options.dtype), device=options.device)
+    where = {"dtype": getattr(torch, options.dtype), "device": options.device}
+    models = {options.dtype: McAr.random(CONFIGS[options.size], **where)}
+    if options.int8:
+        models["int8"] = McAr.random(CONFIGS[options.size], quantize="int8", **where)
+    model = models[options.dtype]
     layout = Layout(frames=options.frames, rows=14, cols=24, prompt_frames=1, between_frames=11)
     schedules: dict[str, Schedule] = {
         "next-token": NextToken(),
@@ -109,64 +155,67 @@ def main() -> None:
         "k=2 d=28": Diagonal(k=2, d=28),
     }
     plans: dict[str, Plan] = {name: compile_plan(layout, schedule) for name, schedule in schedules.items()}
-    ready = {name: prepare(plan, model) for name, plan in plans.items()}
+    ready = {kind: {name: prepare(plan, m) for name, plan in plans.items()} for kind, m in models.items()}
     given = torch.randint(
-        0, 8192, (1, len(ready["next-token"].given_slots)), generator=torch.Generator().manual_seed(0)
+        0, 8192, (1, len(ready[options.dtype]["next-token"].given_slots)), generator=torch.Generator().manual_seed(0)
     )
     speed = bandwidth(model.device)
-    runs: dict[str, list[tuple[float, np.ndarray]]] = {name: [] for name in ready}
-    timed(ready["k=2"], given)
+    runs: dict[str, dict[str, list[tuple[float, np.ndarray]]]] = {kind: {name: [] for name in plans} for kind in models}
+    for kind in models:
+        timed(ready[kind]["k=2"], given)
     for _ in range(options.repeats):
-        for name, prepared in ready.items():
-            runs[name].append(timed(prepared, given))
-    seconds = {name: float(np.median([whole for whole, _ in some])) for name, some in runs.items()}
-    rows: list[dict[str, Any]] = []
-    for name, plan in plans.items():
-        by_width: dict[int, list[float]] = {}
-        for _, passes in runs[name]:
-            for p, took in zip(ready[name].passes, passes.tolist(), strict=True):
-                by_width.setdefault(len(p.source), []).append(took)
-        rows.append(
-            {
-                "plan": name,
-                "passes": plan.steps,
-                "seconds": seconds[name],
-                "seconds_a_frame": seconds[name] / layout.frames,
-                "tokens_per_second": layout.tokens / seconds[name],
-                "speedup_passes": plans["next-token"].steps / plan.steps,
-                "speedup_time": seconds["next-token"] / seconds[name],
-                "efficiency": seconds["next-token"] / seconds[name] * plan.steps / plans["next-token"].steps,
-                "over_roofline": seconds[name] / floor_seconds(ready[name], model, speed),
-                "ms_by_width": {str(n): 1e3 * float(np.median(took)) for n, took in sorted(by_width.items())},
-            }
-        )
+        for name in plans:
+            for kind in models:
+                runs[kind][name].append(timed(ready[kind][name], given))
+    tables = {kind: summaries(ready[kind], runs[kind]) for kind in models}
+    for kind, rows in tables.items():
+        for row in rows:
+            row["over_roofline"] = row["seconds"] / floor_seconds(ready[kind][row["plan"]], models[kind], speed)
     other = None
     if not options.no_transformers:
         new_tokens = 336
         prompt = given[:, : layout.first_generated].to(model.device)
         other = {"new_tokens": new_tokens, "seconds": transformers_seconds(model, prompt, new_tokens)}
         other["ms_per_token"] = 1e3 * other["seconds"] / new_tokens
-    _print(options, rows, speed, other)
+    for kind, rows in tables.items():
+        _print(f"{options.size} {kind} on {options.device}, {options.frames} frames, 1 prompt frame", rows)
+    screen = Console(width=110)
+    screen.print(f"memory read at {speed / 1e9:.1f} GB/s")
+    if other is not None:
+        screen.print(f"transformers generate, static cache: {other['ms_per_token']:.1f} ms a token")
     about = machine() | {"torch": torch.__version__, "threads": str(torch.get_num_threads()), "device": options.device}
+    if other is not None:
+        about["transformers"] = version("transformers")
     if options.device.startswith("cuda"):
         about["gpu"] = torch.cuda.get_device_name()
     result = {
         "machine": about,
         "size": options.size,
-        "dtype": options.dtype,
         "frames": options.frames,
+        "repeats": options.repeats,
         "bandwidth_gb_s": speed / 1e9,
-        "plans": rows,
+        "plans": tables,
         "transformers_generate": other,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"wrote {options.out}")
+    out = options.out or RESULTS / f"replay-{options.size}-{options.dtype}-{options.device.partition(':')[0]}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {out}")
 
 
-def _print(options: argparse.Namespace, rows: list[dict[str, Any]], speed: float, other: dict[str, Any] | None) -> None:
-    table = Table(title=f"{options.size} {options.dtype} on {options.device}, {options.frames} frames, 1 prompt frame")
-    for name in ("plan", "passes", "s a frame", "tokens/s", "x passes", "x time", "efficiency", "x roofline"):
+def _print(title: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title)
+    for name in (
+        "plan",
+        "passes",
+        "s a frame",
+        "tokens/s",
+        "x passes",
+        "x time",
+        "efficiency",
+        "decoding",
+        "x roofline",
+    ):
         table.add_column(name, justify="left" if name == "plan" else "right")
     for row in rows:
         table.add_row(
@@ -177,15 +226,13 @@ def _print(options: argparse.Namespace, rows: list[dict[str, Any]], speed: float
             f"{row['speedup_passes']:.2f}",
             f"{row['speedup_time']:.2f}",
             f"{row['efficiency']:.2f}",
+            f"{row['decoding_efficiency']:.2f}",
             f"{row['over_roofline']:.2f}",
         )
     screen = Console(width=110)
     screen.print(table)
-    screen.print(f"memory read at {speed / 1e9:.1f} GB/s")
-    widths = {n: ms for row in rows for n, ms in row["ms_by_width"].items()}
+    widths = {n: ms for row in reversed(rows) for n, ms in row["ms_by_width"].items()}  # next-token's own come first
     screen.print("ms a pass by width: " + ", ".join(f"{n}: {widths[n]:.1f}" for n in sorted(widths, key=int)))
-    if other is not None:
-        screen.print(f"transformers generate, static cache: {other['ms_per_token']:.1f} ms a token")
 
 
 if __name__ == "__main__":

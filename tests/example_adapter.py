@@ -49,6 +49,10 @@ class ImageModel:
         shape = (batch, self.heads, slots, self.width // self.heads)
         return ImageCache(torch.zeros(shape, dtype=self.dtype), torch.zeros(shape, dtype=self.dtype))
 
+    def weight_bytes(self) -> int:
+        """Bytes of the weights."""
+        return sum(weight.nbytes for weight in self.weights.values())
+
     def cache_bytes(self, batch: int, slots: int) -> int:
         """Bytes of such a cache."""
         return 2 * batch * slots * self.width * self.dtype.itemsize

@@ -346,7 +346,7 @@ def test_every_command_and_option_is_described() -> None:
     assert list(found) == [name.strip("`") for name in described if name.strip("`") in found]
     for name, command in found.items():
         text = described[f"`{name}`"]
-        mentioned = set(re.findall(r"`(--[a-z][a-z-]*)", text))
+        mentioned = set(re.findall(r"`(--[a-z][a-z0-9-]*)", text))
         assert long_options(command) - {"--help"} <= mentioned, name
         assert mentioned <= known, name
     group: Any = typer.main.get_command(app)

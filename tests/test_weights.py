@@ -1,11 +1,9 @@
-"""Checkpoints: what is read from them, what is refused, and how much memory that takes."""
+"""Checkpoints: what is read from them, and what is refused."""
 
 import json
 import os
 import pickle
 import re
-import subprocess
-import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -13,20 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from diagplan.adapters.headers import Header, check_weights, compare_weights  # noqa: E402
-from diagplan.adapters.mc_ar import CONFIGS, McArConfig  # noqa: E402
 from diagplan.adapters.weights import LazyWeights, open_checkpoint  # noqa: E402
-from diagplan.cli import weights as weights_command  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
-from tests.checkpoints import write_folder, write_index, write_safetensors, write_sparse, write_torch  # noqa: E402
+from tests.checkpoints import write_folder, write_index, write_safetensors, write_torch  # noqa: E402
 
 WEIGHTS = {
     "model.a.weight": torch.arange(12.0).reshape(3, 4) / 7,
@@ -310,152 +304,3 @@ def test_damage_is_one_line(data: st.DataObject, tmp_path_factory: pytest.TempPa
                 checkpoint.read(name)
     except DocumentError as error:
         assert "\n" not in str(error)  # noqa: PT017
-
-
-MEMORY = """
-import re, sys
-from pathlib import Path
-import torch
-from diagplan.adapters.mc_ar_files import load_mc_ar
-from tests.test_weights import LARGE, SMALL
-
-def status(key):
-    return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
-
-small, large, dtype = sys.argv[1:]
-load_mc_ar(small, config=SMALL, dtype=dtype)  # what loads libraries
-Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-before = status("VmRSS")
-model = load_mc_ar(large, config=LARGE, dtype=dtype)
-weights = sum(torch.Size(shape).numel() for shape in LARGE.shapes().values()) * getattr(torch, dtype).itemsize
-print((status("VmHWM") - before) / weights)
-"""
-SMALL = McArConfig(
-    hidden_size=64,
-    intermediate_size=64,
-    num_hidden_layers=1,
-    num_attention_heads=8,
-    num_key_value_heads=4,
-    vocab_size=64,
-    max_position_embeddings=64,
-)
-#: 207 MB in float32.
-LARGE = McArConfig(
-    hidden_size=512,
-    intermediate_size=2048,
-    num_hidden_layers=11,
-    num_attention_heads=8,
-    num_key_value_heads=4,
-    vocab_size=8262,
-    max_position_embeddings=512,
-)
-
-
-@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")
-@pytest.mark.parametrize(
-    ("form", "stored", "dtype"),
-    [
-        ("torch", "float32", "float32"),
-        ("safetensors", "float32", "float32"),
-        pytest.param("torch", "bfloat16", "float32", marks=pytest.mark.slow),
-    ],
-)
-def test_peak_memory_is_little_more_than_the_weights(form: str, stored: str, dtype: str, tmp_path: Path) -> None:
-    paths = []
-    for name, config in (("small", SMALL), ("large", LARGE)):
-        weights = {key: torch.zeros(shape, dtype=getattr(torch, stored)) for key, shape in config.shapes().items()}
-        write = write_torch if form == "torch" else write_safetensors
-        paths.append(str(write(weights, tmp_path / name)))
-    command = [sys.executable, "-c", MEMORY, *paths, dtype]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) <= 1.15
-
-
-app = typer.Typer()
-app.callback()(lambda: None)
-weights_command.register(app)
-
-
-def inspect(path: Path, *options: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["inspect-weights", str(path), *options])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
-
-
-def inspect_json(path: Path) -> dict[str, Any]:
-    code, out = inspect(path, "--json")
-    assert code == 0, out
-    value = json.loads(out)
-    assert isinstance(value, dict)
-    return value
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_inspect_knows_the_releases(name: str, tmp_path: Path) -> None:
-    config = CONFIGS[name]
-    shapes = {f"transformer.{key}": shape for key, shape in config.shapes().items()}
-    path = write_sparse(shapes | {"tokenizer.model.quantize.embedding.weight": (8192, 64)}, tmp_path / "w.ckpt")
-    report = inspect_json(path)
-    assert (report["family"], report["tensors"], report["image_tokenizer_tensors"]) == ("mc-ar", 184, 1)
-    assert report["sizes"] == {
-        "num_hidden_layers": 20,
-        "vocab_size": 8262,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "query_width": config.hidden_size,
-        "key_value_width": 4 * 64,
-    }
-    assert report["bytes"] == 2 * report["parameters"]
-    assert report["dtypes"] == {"bfloat16": 184}
-    (closest,) = report["closest"]
-    assert name in closest["configs"]
-    assert [closest[key] for key in ("fits", "missing", "unexpected", "misshaped")] == [True, [], [], []]
-    assert f"the tensors are those of {' and '.join(closest['configs'])}" in inspect(path)[1]
-
-
-def test_inspect_names_what_does_not_fit(tmp_path: Path) -> None:
-    shapes = CONFIGS["300M_16f"].shapes()
-    del shapes["model.norm.weight"]
-    shapes |= {"lm_head.weight": (8000, 1024), "model.extra": (3,)}
-    path = write_sparse(shapes, tmp_path / "w")
-    (closest,) = inspect_json(path)["closest"]
-    assert closest["configs"] == ["300M_16f"]
-    assert (closest["missing"], closest["unexpected"]) == (["model.norm.weight"], ["model.extra"])
-    assert closest["misshaped"] == [{"name": "lm_head.weight", "shape": [8000, 1024], "expected": [8262, 1024]}]
-    assert "1 missing: model.norm.weight; 1 unexpected: model.extra; 1 of another shape" in inspect(path)[1]
-
-
-def test_inspect_compares_with_the_folders_own_config(tmp_path: Path) -> None:
-    folder = write_folder({k: torch.zeros(s) for k, s in SMALL.shapes().items()}, tmp_path / "w", shards=2)
-    keys = {key: getattr(SMALL, key) for key in SMALL.__slots__ if key not in ("head_dim", "image_vocab")}
-    (folder / "config.json").write_text(json.dumps(keys))
-    report = inspect_json(folder)
-    assert (report["kind"], report["files"]) == ("sharded safetensors", 2)
-    assert report["closest"][0]["configs"] == ["config.json"]
-    assert report["closest"][0]["fits"]
-    (folder / "config.json").write_text(json.dumps(keys | {"mlp_bias": True}))
-    report = inspect_json(folder)
-    assert "mlp_bias" in report["config_json"]
-    assert not report["closest"][0]["fits"]
-
-
-def test_inspect_tells_other_families(tmp_path: Path) -> None:
-    cosmos: dict[str, tuple[int, ...]]
-    cosmos = {f"model.layers.{i}.attention.{name}.weight": (64, 32) for i in range(3) for name in ("wq", "wk")}
-    cosmos |= {"model.layers.0.attention.q_norm.weight": (16,), "model.tok_embeddings.weight": (100, 32)}
-    report = inspect_json(write_sparse(cosmos, tmp_path / "cosmos"))
-    assert (report["family"], report["closest"]) == ("cosmos", [])
-    assert report["sizes"]["num_attention_heads"] == 4
-    wham = {f"predictor.transformer.h.{i}.attn.c_attn.weight": (96, 32) for i in range(2)}
-    assert inspect_json(write_sparse(wham, tmp_path / "wham"))["family"] == "wham"
-    report = inspect_json(write_sparse({"x": (1,)}, tmp_path / "other"))
-    assert (report["family"], report["first_names"]) == (None, ["x"])
-
-
-def test_inspect_refuses_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "w").write_bytes(b"nothing of the kind")
-    code, out = inspect(tmp_path / "w")
-    assert code == 1
-    assert out.startswith("diagplan: expected a torch zip file or a safetensors file")
-    assert out.count("\n") == 1

@@ -53,6 +53,9 @@ def run_command(
         Literal["float32", "bfloat16", "float16"], typer.Option(help="Weights and cache.", rich_help_panel=MODEL)
     ] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)] = "cpu",
+    int8: Annotated[
+        bool, _option(MODEL, "Int8 products: faster, less exact; float32 on an x86 CPU.", "--int8")
+    ] = False,
     prompt: Annotated[
         Path | None, _option(MODEL, "Prompt frames' tokens, .npy, int [F, h, w] or [B, F, h, w].")
     ] = None,
@@ -88,15 +91,19 @@ def run_command(
     sampler = Sample(temperature=warmth, top_k=top_k, top_p=top_p) if asked else Greedy()
     made = read_plan(plan)
     ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
-    model = load_model(adapter, weights, config=config, dtype=dtype, device=device)
+    model = load_model(adapter, weights, config=config, dtype=dtype, device=device, quantize="int8" if int8 else None)
 
     from diagplan.backends import checkpoint as checkpoints
     from diagplan.backends import torch_eager
+    from diagplan.backends.memory import estimate_memory
 
+    err = console(stderr=True)
+    memory = estimate_memory(model, made, len(ids))
+    if not as_json and err.is_terminal:
+        err.print(Text(f"memory, estimated: {memory}"), soft_wrap=True)
     prepared = torch_eager.prepare(made, model, sampler=sampler, seed=seed, batch=len(ids), unverified=unverified)
     state = torch_eager.new_state(prepared, ids) if resume is None else checkpoints.load_checkpoint(prepared, resume)
     begun = 0 if not state.done else prepared.passes[state.done - 1].step + 1
-    err = console(stderr=True)
     with Progress(
         TextColumn("replaying"),
         BarColumn(),
@@ -130,9 +137,10 @@ def run_command(
         "samples": len(ids),
     }
     if as_json:
-        print_json(figures | {"shape": list(done.tokens.shape), "out": str(out)})
+        print_json(figures | {"memory": memory._asdict(), "shape": list(done.tokens.shape), "out": str(out)})
     else:
-        print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
+        shown = figures | {"memory_estimate": f"{memory.total / 2**20:,.1f} MiB"}
+        print_table(["", ">"], [(name.replace("_", " "), value) for name, value in shown.items()])
         console().print(Text(f"wrote {out}, int64 {list(done.tokens.shape)}"), soft_wrap=True)
     return FINE
 
