@@ -11,6 +11,8 @@ from diagplan.planner.errors import MissingExtraError, SpecError
 
 __all__ = ["psnr", "ssim"]
 
+_WINDOW = 11  # pixels a side: 3.5 deviations of 1.5 on each side of the middle
+
 
 def psnr(truth: NDArray[np.uint8], made: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio in dB over all pixels together; infinite for equal pictures.
@@ -27,9 +29,12 @@ def ssim(truth: NDArray[np.uint8], made: NDArray[np.uint8]) -> float:
     """Structural similarity (Wang et al. 2004: Gaussian window of deviation 1.5), the mean over pictures; at most 1.
 
     Raises:
-        SpecError: shapes that differ; MissingExtraError: scikit-image is not installed.
+        SpecError: shapes that differ, or sides shorter than the window's 11 pixels.
+        MissingExtraError: scikit-image is not installed.
     """
     _same(truth, made)
+    if min(truth.shape[-3:-1]) < _WINDOW:
+        raise SpecError(f"expected pictures of at least {_WINDOW} pixels a side, got {truth.shape}.")
     try:
         metrics: Any = import_module("skimage.metrics")
     except ImportError:
@@ -42,5 +47,5 @@ def ssim(truth: NDArray[np.uint8], made: NDArray[np.uint8]) -> float:
 
 
 def _same(truth: NDArray[np.uint8], made: NDArray[np.uint8]) -> None:
-    if truth.shape != made.shape or not truth.size:
-        raise SpecError(f"expected pictures of one shape, got {truth.shape} and {made.shape}.")
+    if truth.shape != made.shape or not truth.size or truth.ndim < 3 or truth.shape[-1] != 3:
+        raise SpecError(f"expected pictures [..., height, width, 3] of one shape, got {truth.shape} and {made.shape}.")

@@ -18,9 +18,13 @@ from diagplan.planner.atomic import write_atomically
 from diagplan.planner.errors import DocumentError
 from diagplan.video.files import VideoWriter, read_video
 
-__all__ = ["Clip", "list_clips", "read_actions", "read_clip", "write_clip"]
+__all__ = ["FPS", "Clip", "list_clips", "read_actions", "read_clip", "write_clip"]
+
+#: Frames a second of recorded clips.
+FPS = 6
 
 _ACTIONS_BYTES = 64 << 20
+_CELLS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +42,8 @@ class Clip:
     moved: tuple[tuple[int, int] | None, ...]
 
 
-def write_clip(path: str | Path, clip: Clip, *, fps: int = 6) -> None:
-    """Write ``path`` (an .mp4, nearly lossless) and its actions beside it.
+def write_clip(path: str | Path, clip: Clip, *, fps: int = FPS) -> None:
+    """Write ``path`` (an .mp4, nearly lossless) and then its actions beside it: a clip with actions is whole.
 
     Raises:
         DocumentError, VideoError: a file cannot be written.
@@ -48,9 +52,14 @@ def write_clip(path: str | Path, clip: Clip, *, fps: int = 6) -> None:
         json.dumps({"action": action} | ({} if moved is None else {"moved": list(moved)}))
         for action, moved in zip(clip.actions, clip.moved, strict=True)
     ]
-    with VideoWriter(path, fps=fps, exact=True) as video:
+    video = VideoWriter(path, fps=fps, exact=True)
+    try:
         for frame in clip.frames:
             video.add(frame)
+    except BaseException:  # Ctrl-C too: half a clip is none
+        video.discard()
+        raise
+    video.close()
     write_atomically(Path(path).with_suffix(".jsonl"), "".join(f"{line}\n" for line in lines).encode())
 
 
@@ -67,11 +76,11 @@ def _lines(path: Path) -> list[str]:
     try:
         if path.stat().st_size > _ACTIONS_BYTES:
             raise DocumentError(f"expected an actions file of at most {_ACTIONS_BYTES >> 20} MiB, got {path}.")
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DocumentError(f"cannot read the actions {path}: {error.strerror}. Check the name.") from None
+        return path.read_text(encoding="utf-8").split("\n")  # JSON may hold the other ends of lines
     except UnicodeDecodeError:
         raise DocumentError(f"expected JSON lines, got {path}, which is not UTF-8 text.") from None
+    except OSError as error:
+        raise DocumentError(f"cannot read the actions {path}: {error.strerror}. Check the name.") from None
 
 
 def _checked(lines: Iterable[str], path: str | Path) -> Iterable[dict[str, Any]]:
@@ -88,9 +97,16 @@ def _checked(lines: Iterable[str], path: str | Path) -> Iterable[dict[str, Any]]
                 f"got {line[:80]!r} at {path}, line {number}."
             )
         moved = said.get("moved", [0, 0])
-        if not (isinstance(moved, list) and len(moved) == 2 and all(type(cells) is int for cells in moved)):
-            raise DocumentError(f'expected "moved": [COLUMNS, ROWS], got {line[:80]!r} at {path}, line {number}.')
+        if not (isinstance(moved, list) and len(moved) == 2 and all(map(_is_cells, moved))):
+            raise DocumentError(
+                f'expected "moved": [COLUMNS, ROWS] of at most {_CELLS} cells, got {line[:80]!r} at {path}, '
+                f"line {number}."
+            )
         yield said
+
+
+def _is_cells(value: object) -> bool:
+    return type(value) is int and abs(value) <= _CELLS
 
 
 def read_clip(path: str | Path) -> Clip:
@@ -103,7 +119,10 @@ def read_clip(path: str | Path) -> Clip:
     lines = read_actions(Path(path).with_suffix(".jsonl"))
     gaps = len(frames) - 1
     if len(lines) < gaps:
-        raise DocumentError(f"expected {gaps} actions for the {len(frames)} frames of {path}, got {len(lines)}.")
+        raise DocumentError(
+            f"expected {gaps} actions for the {len(frames)} frames of {path}, got {len(lines)}. "
+            "Line i leads to frame i + 1."
+        )
     moved = tuple((said["moved"][0], said["moved"][1]) if "moved" in said else None for said in lines[:gaps])
     return Clip(frames=frames, actions=tuple(said["action"] for said in lines[:gaps]), moved=moved)
 

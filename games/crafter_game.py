@@ -29,7 +29,7 @@ class CrafterGame:
     """
 
     name = "crafter"
-    moves = ("move_left", "move_right", "move_up", "move_down")
+    moves: tuple[str, ...] = ("move_left", "move_right", "move_up", "move_down")
 
     def __init__(self, *, rows: int = 9, cols: int = 12) -> None:
         try:
@@ -41,7 +41,10 @@ class CrafterGame:
         self.actions: tuple[str, ...] = tuple(crafter.constants.actions)
         self.inventory_rows = -(-len(crafter.constants.items) // cols) if cols > 0 else rows
         if cols < 5 or rows - self.inventory_rows < 3:
-            raise SpecError(f"expected at least 5 columns and 3 rows of map, got rows={rows}, cols={cols}.")
+            raise SpecError(
+                f"expected at least 5 columns and 3 rows of map, got rows={rows}, cols={cols}. "
+                f"The inventory takes {self.inventory_rows} of the rows."
+            )
         self.height, self.width = rows * TILE, cols * TILE
         self._env: Any = _environment(crafter)(view=(cols, rows), size=(self.width, self.height), length=None, seed=0)
 

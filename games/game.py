@@ -5,6 +5,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.errors import SpecError
+
 __all__ = ["Game", "Step", "open_game"]
 
 
@@ -58,8 +60,6 @@ def open_game(name: str, *, rows: int, cols: int) -> Game:
         SpecError: no such game, or a size that it cannot show.
         MissingExtraError: its package is not installed.
     """
-    from diagplan.planner.errors import SpecError
-
     if name == "crafter":
         from diagplan.games.crafter_game import CrafterGame
 

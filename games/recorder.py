@@ -1,10 +1,13 @@
 """Record clips of a game: worlds by seed, split into train, validation and test by disjoint seeds."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,9 @@ from diagplan.games.clips import Clip, write_clip
 from diagplan.games.explorer import Explorer
 from diagplan.games.game import open_game
 from diagplan.planner.atomic import write_atomically
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.errors import DiagplanError, DocumentError, SpecError
 
-__all__ = ["SPLITS", "Recording", "play", "record"]
+__all__ = ["SPLITS", "Recording", "play", "read_recording", "record"]
 
 #: First world seed of each split, far enough apart never to meet.
 SPLITS: Mapping[str, int] = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
@@ -84,36 +87,55 @@ def record(
 ) -> dict[str, Any]:
     """Record all splits into ``folder/train``, ``folder/validation`` and ``folder/test``; clips that are there stay.
 
+    Args:
+        what: the worlds to record.
+        folder: made if it is not there.
+        workers: processes that record, each on its share of the worlds; they end with this call, Ctrl-C included.
+        on_clip: called with the number of clips that are whole, first with those that were there before.
+
     Returns:
         What was recorded; also written as ``folder/recording.json``.
 
     Raises:
-        SpecError: see ``Recording``; DocumentError: another recording is in the folder, or it cannot be written.
+        SpecError: see ``Recording``, or no workers; DocumentError: another recording is in the folder, or it cannot be
+            written; MissingExtraError: the game or PyAV is not installed.
     """
+    if workers < 1:
+        raise SpecError(f"expected at least 1 worker, got workers={workers}.")
+    open_game(what.game, rows=what.rows, cols=what.cols).close()  # what is wrong with it is said before a file is made
     place = Path(folder)
     card = {"version": 1, **asdict(what), "first_seeds": dict(SPLITS), "daylight": "noon"}
     _claim(place, card)
     jobs = [job for job in _jobs(what, place) if not job[2].with_suffix(".jsonl").is_file()]
-    done = sum(getattr(what, name) for name in SPLITS) - len(jobs)
+    before = sum(getattr(what, name) for name in SPLITS) - len(jobs)
+    finished = map(_record_one, jobs) if workers == 1 else _record_together(jobs, workers)
     if on_clip is not None:
-        on_clip(done)
-    if workers <= 1:
-        finished: Iterator[None] = map(_record_one, jobs)
-        for _ in finished:
-            done += 1
-            if on_clip is not None:
-                on_clip(done)
-        return card
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            for _ in pool.map(_record_one, jobs, chunksize=4):
-                done += 1
-                if on_clip is not None:
-                    on_clip(done)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        on_clip(before)
+    for done, _ in enumerate(finished, start=before + 1):
+        if on_clip is not None:
+            on_clip(done)
     return card
+
+
+def read_recording(folder: str | Path) -> dict[str, Any]:
+    """What ``record`` wrote of a folder: ``game``, ``rows``, ``cols`` and the rest of ``Recording``.
+
+    Raises:
+        DocumentError: there is no such recording.
+    """
+    path = Path(folder) / "recording.json"
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DocumentError(
+            f"cannot read {path}: {error.strerror}. Is it a folder that diagplan record has written?"
+        ) from None
+    except (ValueError, RecursionError):
+        said = None
+    sizes = [said.get(key) for key in ("rows", "cols", "frames")] if isinstance(said, dict) else [None]
+    if not all(type(size) is int for size in sizes) or not isinstance(said["game"], str):
+        raise DocumentError(f"expected a recording.json of diagplan record, got {path}, which is none.")
+    return dict(said)
 
 
 def _claim(place: Path, card: dict[str, Any]) -> None:
@@ -125,7 +147,7 @@ def _claim(place: Path, card: dict[str, Any]) -> None:
         raise DocumentError(f"cannot make the folder {place}: {error.strerror}. Give another one.") from None
     written = place / "recording.json"
     if written.is_file():
-        there = json.loads(written.read_text(encoding="utf-8"))
+        there = read_recording(place)
         differing = [key for key in card if key not in SPLITS and there.get(key) != card[key]]
         if differing:
             raise DocumentError(
@@ -145,3 +167,65 @@ def _jobs(what: Recording, place: Path) -> Iterator[tuple[Recording, int, Path]]
 def _record_one(job: tuple[Recording, int, Path]) -> None:
     what, world, path = job
     write_clip(path, play(what, world))
+
+
+def _record_together(jobs: Sequence[tuple[Recording, int, Path]], workers: int) -> Iterator[None]:
+    """One ``None`` for every clip that some process has finished; leaving the iterator early ends the processes."""
+    context = get_context("spawn")
+    crew, readers = [], []
+    try:
+        for share in (jobs[i::workers] for i in range(min(workers, len(jobs)))):
+            reader, writer = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(share, writer), daemon=True)
+            with _deaf_to_interrupts():
+                process.start()
+            writer.close()  # only the worker holds this end now: if it dies, the pipe ends
+            crew.append(process)
+            readers.append(reader)
+        for _ in jobs:
+            yield _next_result(readers)
+    finally:
+        for process in crew:
+            process.terminate()
+        for process in crew:
+            process.join()
+
+
+def _next_result(readers: list[Connection]) -> None:
+    while readers:
+        for ready in wait(readers):
+            reader = next(one for one in readers if one is ready)
+            try:
+                error = reader.recv()
+            except EOFError:
+                readers.remove(reader)
+                continue
+            if error is not None:
+                raise error
+            return
+    raise DocumentError("expected the clips of every process, got an end before. Is memory enough? Try --workers 1.")
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are begun here do not hear Ctrl-C; who began them ends them."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(jobs: Sequence[tuple[Recording, int, Path]], results: Connection) -> None:
+    """The life of one process: ``None`` for every clip, or the error that ended it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exit by exception leaves no temporary files
+    try:
+        for job in jobs:
+            _record_one(job)
+            results.send(None)
+    except DiagplanError as error:
+        results.send(error)

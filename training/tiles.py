@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from diagplan.video.files import read_video
 
-__all__ = ["TileBank", "load_frames"]
+__all__ = ["TileBank", "TileCodes", "join", "load_frames"]
 
 
 def load_frames(paths: Sequence[Path], per_clip: int) -> NDArray[np.uint8]:
@@ -75,3 +75,36 @@ def join(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Tiles [N, rows, cols, side, side, 3] as pictures [N, rows side, cols side, 3]."""
     n, rows, cols, side = tiles.shape[:4]
     return tiles.transpose(0, 1, 3, 2, 4, 5).reshape(n, rows * side, cols * side, 3)
+
+
+class TileCodes:
+    """A code for every kind of tile: centres laid farthest first, then moved to the mean of what is nearest.
+
+    Args:
+        bank: whose tiles to sort.
+        limit: most codes.
+        apart: root mean square difference, of 255, below which two tiles are of one kind.
+        seed: of the tiles that are looked at.
+    """
+
+    def __init__(self, bank: TileBank, limit: int, *, apart: float = 8.0, seed: int = 0) -> None:
+        tiles = bank.tiles(np.random.default_rng((seed, 1)), 20_000).reshape(20_000, -1).astype(np.float32)
+        centres = [tiles[0]]
+        distance = ((tiles - tiles[0]) ** 2).mean(1)
+        while len(centres) < limit and distance.max() > apart**2:
+            centres.append(tiles[distance.argmax()])
+            distance = np.minimum(distance, ((tiles - centres[-1]) ** 2).mean(1))
+        self.centres = np.stack(centres)
+        for _ in range(3):
+            mine = self._nearest(tiles)
+            for code in np.unique(mine):
+                self.centres[code] = tiles[mine == code].mean(0)
+
+    def _nearest(self, flat: NDArray[np.float32]) -> NDArray[np.int64]:
+        return (((self.centres**2).sum(1) - 2 * flat @ self.centres.T).argmin(1)).astype(np.int64)
+
+    def assign(self, frames: NDArray[np.uint8], side: int) -> NDArray[np.int64]:
+        """The code of every tile, int64 [N, rows, cols], of frames [N, rows side, cols side, 3]."""
+        n, height, width, _ = frames.shape
+        grid = frames.reshape(n, height // side, side, width // side, side, 3).transpose(0, 1, 3, 2, 4, 5)
+        return self._nearest(grid.reshape(-1, side * side * 3).astype(np.float32)).reshape(n, height // side, -1)

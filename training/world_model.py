@@ -36,6 +36,7 @@ class WorldRecipe:
         learning_rate: highest; after a linear warm-up it falls along a cosine to a tenth.
         weight_decay, betas: of AdamW; norms are not decayed.
         seed: of the weights and of what is drawn.
+        bfloat16: matrix products in bfloat16 (torch's autocast), weights and sums in float32.
     """
 
     hidden: int = 256
@@ -51,6 +52,7 @@ class WorldRecipe:
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     seed: int = 0
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.layers, self.heads) < 1 or self.context < 2 or self.learning_rate <= 0:
@@ -186,7 +188,9 @@ def train_world_model(
             group["lr"] = recipe.rate(step)
         ids = torch.from_numpy(_draw(train, recipe, words, step)).to(device)
         wanted, target = _wanted(held_out, ids.device)
-        loss = F.cross_entropy(model(ids, wanted).flatten(0, 1), ids[:, target].flatten())
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=recipe.bfloat16):
+            logits = model(ids, wanted)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), ids[:, target].flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -1,14 +1,15 @@
 """Read and write video files with PyAV. Frames are uint8 [height, width, 3], RGB."""
 
+import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def _av() -> Any:
 
 
 def read_frames(path: str | Path) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a video file, one after the other.
+    """The frames of a video file, one after the other, all of one size.
 
     Raises:
         DocumentError: no such file, not a video, or a broken one: what was whole comes out first.
@@ -42,18 +43,50 @@ def read_frames(path: str | Path) -> Iterator[NDArray[np.uint8]]:
     """
     av = _av()
     try:
-        with av.open(str(path)) as container:
+        # As an open file: FFmpeg would take a name for an address, of the network too.
+        with Path(path).open("rb") as file, av.open(file) as container:
             if not container.streams.video:
                 raise DocumentError(f"expected a video, got {path} without a video stream.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            if max(stream.codec_context.width or 0, stream.codec_context.height or 0) > _MAX_SIDE:
-                raise DocumentError(f"expected a video of at most {_MAX_SIDE} pixels a side, got {path}.")
-            for frame in container.decode(stream):
-                yield frame.to_ndarray(format="rgb24")
+            _check_size(stream.codec_context, path)
+            first: tuple[int, ...] | None = None
+            for number, frame in enumerate(container.decode(stream)):
+                _check_size(frame, path)
+                if frame.is_corrupt:
+                    raise DocumentError(f"cannot read the video {path}: frame {number} is broken. Copy the file again.")
+                picture = frame.to_ndarray(format="rgb24")
+                if picture.shape != (first or picture.shape):
+                    raise DocumentError(f"expected frames of one size, got {path} with another at frame {number}.")
+                first = picture.shape
+                yield picture
+            if "mp4" in container.format.name and _is_cut_off(file):  # FFmpeg just stops where its index runs ahead
+                raise DocumentError(f"cannot read the video {path} to its end: it is cut off. Copy the file again.")
+    except DiagplanError:
+        raise
     except (OSError, av.error.FFmpegError, ValueError) as error:  # FFmpeg's errors are of several kinds
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DocumentError(f"cannot read the video {path}: {reason}. Is it whole, and a video file?") from None
+        raise DocumentError(f"cannot read the video {path}: {reason}. Is it a video file, and whole?") from None
+
+
+def _is_cut_off(file: BinaryIO) -> bool:
+    """Whether the last box of an mp4 says that it is longer than the file."""
+    size, at = file.seek(0, os.SEEK_END), 0
+    while at + 8 <= size:
+        file.seek(at)
+        length = int.from_bytes(file.read(4), "big")
+        if length == 1:  # the real length follows in 8 bytes
+            file.seek(at + 8)
+            length = int.from_bytes(file.read(8), "big")
+        elif length == 0:  # to the end of the file
+            return False
+        at += max(8, length)
+    return at > size
+
+
+def _check_size(frame: Any, path: str | Path) -> None:
+    if max(frame.width or 0, frame.height or 0) > _MAX_SIDE:
+        raise DocumentError(f"expected a video of at most {_MAX_SIDE} pixels a side, got {path}.")
 
 
 def read_video(path: str | Path, *, limit: int | None = None) -> NDArray[np.uint8]:
@@ -85,6 +118,7 @@ class VideoWriter:
 
     Raises:
         VideoError: the file cannot be written, or frames of different sizes.
+        SpecError: what is no frame, or has odd sides.
         MissingExtraError: PyAV is not installed.
     """
 
@@ -94,35 +128,43 @@ class VideoWriter:
         self._av = _av()
         self._stream: Any = None
         self._shape: tuple[int, ...] = ()
+        self._open = True
+        target = Path(os.path.realpath(self.path))  # a link stays a link
+        self._target = target
+        self._part = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(6)}.part.mp4")
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".part.mp4", dir=self.path.parent)
-            os.close(handle)
-        except OSError as error:
-            raise VideoError(f"cannot write {path}: {error.strerror}. Give another place.") from None
-        self._part = Path(name)
-        self._container = self._av.open(name, "w", format="mp4")
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            os.close(os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the umask decides who may read
+            self._container = self._av.open(str(self._part), "w", format="mp4")
+        except (OSError, ValueError) as error:
+            with suppress(OSError, ValueError):
+                self._part.unlink(missing_ok=True)
+            raise self._failed(error) from None
 
     def __enter__(self) -> Self:
         return self
 
     def add(self, frame: NDArray[np.uint8]) -> None:
         """Append one frame, uint8 [height, width, 3], the sides even."""
-        if self._stream is None:
-            self._begin(frame)
-        if frame.shape != self._shape:
-            raise VideoError(f"expected frames of shape {self._shape}, got {frame.shape} at frame {self.frames}.")
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise SpecError(f"expected a frame uint8 [height, width, 3], got {frame.dtype} {frame.shape}.")
         try:
+            if self._stream is None:
+                self._begin(frame)
+            if frame.shape != self._shape:
+                raise VideoError(f"expected frames of shape {self._shape}, got {frame.shape} at frame {self.frames}.")
             picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             for packet in self._stream.encode(picture):
                 self._container.mux(packet)
-        except OSError as error:
-            raise VideoError(f"cannot write {self.path}: {error.strerror or error}.") from None
+        except (OSError, self._av.error.FFmpegError) as error:
+            raise self._failed(error) from None
         self.frames += 1
 
     def _begin(self, frame: NDArray[np.uint8]) -> None:
         self._shape = frame.shape
         height, width = frame.shape[:2]
-        if height % 2 or width % 2:
+        if height % 2 or width % 2 or not frame.size:
             raise SpecError(f"expected frames with even sides, got {height} x {width} pixels.")
         stream = self._container.add_stream("libx264", rate=Fraction(self._fps))
         stream.width, stream.height = width, height
@@ -131,22 +173,26 @@ class VideoWriter:
         self._stream = stream
 
     def close(self) -> None:
-        """Finish the file and give it its name; a video without frames is no file."""
+        """Finish the file and give it its name; a video without frames is no file. A second call does nothing."""
+        if not self._open:
+            return
+        self._open = False
         try:
             if self._stream is not None:
                 for packet in self._stream.encode():
                     self._container.mux(packet)
             self._container.close()
             if self.frames:
-                self._part.replace(self.path)
-        except OSError as error:
-            raise VideoError(f"cannot write {self.path}: {error.strerror or error}.") from None
+                self._part.replace(self._target)
+        except (OSError, self._av.error.FFmpegError) as error:
+            raise self._failed(error) from None
         finally:
             self._part.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        with suppress(OSError, ValueError):
+        self._open = False
+        with suppress(OSError, ValueError, self._av.error.FFmpegError):
             self._container.close()
         self._part.unlink(missing_ok=True)
 
@@ -157,3 +203,7 @@ class VideoWriter:
             self.close()
         else:
             self.discard()
+
+    def _failed(self, error: Exception) -> VideoError:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return VideoError(f"cannot write {self.path}: {reason}. Give another place.")

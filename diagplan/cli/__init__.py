@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from diagplan.cli.demo import register as register_demo
+from diagplan.cli.generate import register as register_generate
 from diagplan.cli.laws import register as register_laws
 from diagplan.cli.plans import register as register_plans
 from diagplan.cli.run import register as register_run
@@ -41,6 +43,8 @@ def _options(
     """Compile, verify and picture decoding plans for autoregressive image and video transformers."""
 
 
+register_generate(app)
+register_demo(app)
 register_plans(app)
 register_run(app)
 register_weights(app)

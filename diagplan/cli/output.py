@@ -1,13 +1,16 @@
 """What the commands print: tables for people, one JSON object for machines, errors in one line."""
 
 import functools
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, ParamSpec
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +25,7 @@ __all__ = [
     "JsonOption",
     "command",
     "console",
+    "npy_bytes",
     "print_json",
     "print_table",
     "working",
@@ -37,6 +41,13 @@ P = ParamSpec("P")
 def console(*, stderr: bool = False) -> Console:
     """A console on stdout or stderr as they are now; colours and boxes only on a terminal."""
     return Console(stderr=stderr, highlight=False, emoji=False)
+
+
+def npy_bytes(array: NDArray[np.int64]) -> bytes:
+    """An array as a .npy file's bytes."""
+    data = io.BytesIO()
+    np.save(data, array)
+    return data.getvalue()
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """The command that replays a plan: tokens in, tokens out."""
 
-import io
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table
+from diagplan.cli.output import FINE, JsonOption, command, console, npy_bytes, print_json, print_table
 from diagplan.planner.errors import DocumentError, SpecError
 
 __all__ = ["register"]
@@ -124,9 +123,7 @@ def run_command(
                 checkpoints.save_checkpoint(prepared, now, checkpoint)
 
         done = torch_eager.replay(prepared, state, on_step=on_step)
-    data = io.BytesIO()
-    np.save(data, done.tokens.cpu().numpy())
-    write_atomically(out, data.getvalue())
+    write_atomically(out, npy_bytes(done.tokens.cpu().numpy()))
     tokens = int(per_step[begun:].sum()) * len(ids)
     figures = {
         "passes": made.steps - begun,

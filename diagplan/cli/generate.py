@@ -1,0 +1,161 @@
+"""The main job: a video and actions in, a video out."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from diagplan.cli.output import FINE, INTERRUPTED, JsonOption, command, console, npy_bytes, print_json, print_table
+from diagplan.cli.requests import policies_from_options, schedule_from_options
+from diagplan.planner.errors import DocumentError, SpecError
+
+__all__ = ["register"]
+
+MODEL, PLAN, SAMPLING, OUTPUT = "Model", "Plan", "Sampling", "Output"
+
+
+def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
+
+
+@command
+def generate_command(
+    video: Annotated[Path, typer.Option(help="A video; its first frames are the prompt.", show_default=False)],
+    actions: Annotated[Path, typer.Option(help="Actions between its frames, JSON lines.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The video to write, .mp4.", show_default=False)],
+    model: Annotated[
+        str, typer.Option(help="crafter-mini, mc-ar, or a world model's folder.", rich_help_panel=MODEL)
+    ] = "crafter-mini",
+    weights: Annotated[Path | None, _option(MODEL, "For mc-ar: the checkpoint.")] = None,
+    tokenizer: Annotated[Path | None, _option(MODEL, "For mc-ar: the image tokenizer's folder.")] = None,
+    config: Annotated[str | None, _option(MODEL, "For mc-ar: a released size such as 300M_16f, or a file.")] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option(help="Weights and cache.", rich_help_panel=MODEL)
+    ] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)] = "cpu",
+    int8: Annotated[bool, _option(MODEL, "Int8 products: faster, less exact.", "--int8")] = False,
+    frames: Annotated[
+        int | None, _option(PLAN, "Frames to generate; as many as the context and the actions allow.", min=1)
+    ] = None,
+    prompt_frames: Annotated[int, typer.Option(help="Frames that are given.", rich_help_panel=PLAN, min=1)] = 1,
+    k: Annotated[int | None, _option(PLAN, "Diagonal decoding with this row delay; next-token without it.")] = None,
+    d: Annotated[int | None, _option(PLAN, "Frame delay: the next frame begins after d steps.")] = None,
+    policies: Annotated[str, typer.Option(help="Bundle of policies.", rich_help_panel=PLAN)] = "default",
+    plan: Annotated[Path | None, _option(PLAN, "Replay this plan instead.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the sampling.", rich_help_panel=SAMPLING)] = 0,
+    temperature: Annotated[float | None, _option(SAMPLING, "Sample; greedy without the next three.")] = None,
+    top_k: Annotated[int | None, _option(SAMPLING, "Keep the k most probable tokens.")] = None,
+    top_p: Annotated[float | None, _option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    frames_dir: Annotated[Path | None, _option(OUTPUT, "Write each frame here as soon as it is known, .png.")] = None,
+    gif: Annotated[Path | None, _option(OUTPUT, "Write a GIF too.")] = None,
+    tokens: Annotated[Path | None, _option(OUTPUT, "Write the tokens too, .npy, int [T, h, w].")] = None,
+    fps: Annotated[int | None, _option(OUTPUT, "Frames a second of the video; the model's own.", min=1, max=240)] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Roll a world forward: a video and actions in, a video out."""
+    from diagplan.backends.sampling import Greedy, Sample
+    from diagplan.generation import compile_for, generate, require_frames
+    from diagplan.planner.atomic import write_atomically
+    from diagplan.schemas.files import read_plan
+    from diagplan.video.files import VideoWriter, read_frames
+    from diagplan.video.frames import fit, png
+    from diagplan.video.frames import gif as gif_bytes
+    from diagplan.worlds import load_world
+
+    err = console(stderr=True)
+    if plan is not None and (k is not None or d is not None or frames is not None):
+        raise SpecError("expected --plan, or --k, --d and --frames, got both. A plan says all of these itself.")
+    world = load_world(
+        model, weights=weights, tokenizer=tokenizer, config=config, dtype=dtype, device=device,
+        quantize="int8" if int8 else None,
+    )  # fmt: skip
+    blocks = world.read_actions(actions)
+    if plan is not None:
+        made = read_plan(plan)
+    else:
+        possible = min(world.context_frames, len(blocks) + 1) - prompt_frames
+        if possible < 1 and frames is None:
+            raise SpecError(
+                f"expected room for a frame after {prompt_frames} prompt frames, got {len(blocks)} actions and a context "
+                f"of {world.context_frames} frames. Give more actions or fewer prompt frames."
+            )
+        layout = world.layout(possible if frames is None else frames, prompt_frames)
+        timing = schedule_from_options(
+            layout, policies, name=None if k is not None else "next-token", k=k, d=d, window=None, order=None
+        )
+        chosen = policies_from_options(policies, proxy=None, row_end=None, proxy_kv=None, visibility=None)
+        made = compile_for(world, layout.frames, timing, prompt_frames=prompt_frames, policies=chosen)
+    layout = made.layout
+    given = list(islice(read_frames(video), layout.prompt_frames))
+    require_frames(given, layout.prompt_frames, video)
+    height, width = given[0].shape[:2]
+    if not as_json and (height, width) != (world.height, world.width):
+        err.print(
+            Text(f"frames of {width} x {height} are scaled and cut to {world.width} x {world.height}"), soft_wrap=True
+        )
+    if frames_dir is not None:
+        _make_folder(frames_dir)
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    asked = {name: value for name, value in options.items() if value is not None}
+    sampler = Sample(**({"temperature": 1.0} | asked)) if asked else Greedy()  # type: ignore[arg-type]
+    shown: list[NDArray[np.uint8]] = []
+    bar = Progress(
+        TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeElapsedColumn(),
+        console=err, disable=as_json or not err.is_terminal,
+    )  # fmt: skip
+    try:
+        with bar as progress, VideoWriter(out, fps=fps or world.fps) as writer:
+            task = progress.add_task("generating", total=layout.frames)
+
+            def show(frame: NDArray[np.uint8]) -> None:
+                writer.add(frame)
+                shown.append(frame)
+                if frames_dir is not None:
+                    write_atomically(frames_dir / f"{len(shown) - 1:04d}.png", png(frame))
+
+            def on_frame(_: int, picture: NDArray[np.uint8]) -> None:
+                show(picture)
+                progress.advance(task)
+
+            for frame in given:
+                show(fit(frame, world.height, world.width))
+            done = generate(world, np.stack(given), blocks, made, sampler=sampler, seed=seed, on_frame=on_frame)
+    except KeyboardInterrupt:
+        kept = f"{out} holds the {len(shown)} frames that were finished" if shown else "nothing was written"
+        err.print(Text(f"diagplan: interrupted; {kept}."), soft_wrap=True)
+        return INTERRUPTED
+    if gif is not None:
+        write_atomically(gif, gif_bytes(shown, fps or world.fps))
+    if tokens is not None:
+        write_atomically(tokens, npy_bytes(done.tokens))
+    figures = {
+        "frames": layout.frames,
+        "passes": made.steps,
+        "seconds": round(done.seconds, 3),
+        "frames_per_second": round(layout.frames / done.seconds, 2),
+        "tokens_per_second": round(done.tokens.size / done.seconds, 1),
+        "tokenizer_seconds": round(done.tokenizer_seconds, 3),
+    }
+    if as_json:
+        print_json(figures | {"model": world.name, "shape": list(done.frames.shape), "out": str(out)})
+    else:
+        print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
+        console().print(Text(f"wrote {out}, {len(shown)} frames of {world.width} x {world.height}"), soft_wrap=True)
+    return FINE
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DocumentError(f"cannot make the folder {folder}: {error.strerror}. Give another one.") from None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("generate")(generate_command)

@@ -1,0 +1,181 @@
+"""World models: a model, its image tokenizer and how its actions become tokens, loaded by name or from files."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.layout import Layout
+from diagplan.runtime import DTypeName, load_model, require_torch
+
+if TYPE_CHECKING:
+    from diagplan.adapters.image_tokenizer import ImageTokenizer
+    from diagplan.adapters.mc_ar import McAr
+    from diagplan.schemas.world import ActionWords
+
+__all__ = ["SHIPPED", "World", "load_world"]
+
+#: The world models that come with the package.
+SHIPPED: Mapping[str, Path] = MappingProxyType(
+    {"crafter-mini": Path(__file__).resolve().parent / "models" / "crafter-mini"}
+)
+_PUBLISHER = "Its publisher is microsoft/mineworld on Hugging Face, which has taken the files down for now"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """All that ``generate`` needs of one world model.
+
+    Attributes:
+        name: for people.
+        model: the transformer.
+        tokenizer: frames to tokens and back.
+        rows, cols: tokens of a frame.
+        block: tokens of one action.
+        context_frames: most frames of one sequence, prompt included.
+        fps: of videos.
+        read_actions: action blocks int64 [n, block] of an actions file.
+        words: ids of the actions, where an action is one word.
+    """
+
+    name: str
+    model: "McAr"
+    tokenizer: "ImageTokenizer"
+    rows: int
+    cols: int
+    block: int
+    context_frames: int
+    fps: int
+    read_actions: Callable[[Path], NDArray[np.int64]]
+    words: "ActionWords | None" = None
+
+    @property
+    def height(self) -> int:
+        """Pixels of a frame."""
+        return self.rows * self.tokenizer.factor
+
+    @property
+    def width(self) -> int:
+        """Pixels of a frame."""
+        return self.cols * self.tokenizer.factor
+
+    def layout(self, frames: int, prompt_frames: int = 1) -> Layout:
+        """The layout of ``frames`` generated frames after ``prompt_frames`` given ones.
+
+        Raises:
+            SpecError: more frames than the model's context.
+        """
+        if frames + prompt_frames > self.context_frames:
+            raise SpecError(
+                f"expected at most {self.context_frames} frames, prompt included, got {prompt_frames} + {frames}. "
+                f"{self.name} was trained on that many. Ask for fewer: --frames {self.context_frames - prompt_frames}."
+            )
+        return Layout(
+            frames=frames,
+            rows=self.rows,
+            cols=self.cols,
+            prompt_frames=prompt_frames,
+            between_frames=self.block,
+        )
+
+
+def load_world(
+    model: str,
+    *,
+    weights: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    config: Any = None,
+    dtype: DTypeName = "float32",
+    device: str = "cpu",
+    quantize: Literal["int8"] | None = None,
+) -> World:
+    """Load a world model.
+
+    Args:
+        model: ``"crafter-mini"``, the folder of a world model (one with world.json), or ``"mc-ar"`` for the release's
+            files.
+        weights, tokenizer, config: for ``"mc-ar"``: the checkpoint, the folder of the image tokenizer, and a size or
+            config file where the checkpoint has none beside it.
+        dtype, device, quantize: as for ``load_model``.
+
+    Raises:
+        SpecError: no such model, or an option that it does not take.
+        DocumentError: files that are missing or broken; the message says which, and where their publisher has them.
+        MissingExtraError: torch or diffusers is not installed.
+    """
+    require_torch()
+    from diagplan.adapters.image_tokenizer import load_image_tokenizer
+
+    options: dict[str, Any] = {"dtype": dtype, "device": device, "quantize": quantize}
+    if model == "mc-ar":
+        if weights is None or not Path(weights).exists():
+            raise DocumentError(
+                f"expected the checkpoint of a release, such as 300M_16f.ckpt, got weights={_shown(weights)}. "
+                f"{_PUBLISHER}. Give --weights FILE."
+            )
+        if tokenizer is None or not Path(tokenizer).is_dir():
+            raise DocumentError(
+                "expected the folder of the release's image tokenizer (config.json and vae.ckpt), "
+                f"got tokenizer={_shown(tokenizer)}. {_PUBLISHER}. Give --tokenizer FOLDER."
+            )
+        return _release(weights, load_image_tokenizer(tokenizer, device=device), config, options)
+    if weights is not None or tokenizer is not None or config is not None:
+        raise SpecError(f"expected weights, tokenizer and config with model='mc-ar' only, got model={model!r}.")
+    folder = SHIPPED.get(model, Path(model))
+    if not (folder / "world.json").is_file():
+        raise SpecError(
+            f"expected one of {', '.join([*SHIPPED, 'mc-ar'])}, or a folder with world.json, got model={model!r}."
+        )
+    return _from_folder(folder, load_image_tokenizer(folder / "tokenizer", device=device), options)
+
+
+def _shown(path: object) -> str:
+    return "none" if path is None else repr(str(path))
+
+
+def _from_folder(folder: Path, tokenizer: "ImageTokenizer", options: dict[str, Any]) -> World:
+    from diagplan.games.clips import read_actions
+    from diagplan.schemas.world import read_world_document
+
+    said = read_world_document(folder / "world.json")
+    loaded: Any = load_model("mc-ar", folder / "model.safetensors", config=folder / "config.json", **options)
+    words = said.actions
+    largest = max(words.begin, words.end, *words.ids.values())
+    if largest >= loaded.vocab_size or tokenizer.codes > loaded.config.image_ids:
+        raise DocumentError(
+            f"expected ids within the model's vocabulary of {loaded.vocab_size}, got {largest} in {folder}/world.json, "
+            f"or a tokenizer of more than {loaded.config.image_ids} codes. The files do not belong together."
+        )
+
+    def blocks(path: Path) -> NDArray[np.int64]:
+        names = [line["action"] for line in read_actions(path)]
+        unknown = sorted(set(names) - set(words.ids))
+        if unknown:
+            raise DocumentError(f"expected actions of {', '.join(words.ids)}, got {', '.join(unknown[:4])} in {path}.")
+        return np.array([[words.begin, words.ids[name], words.end] for name in names], np.int64).reshape(-1, 3)
+
+    return World(
+        name=said.name, model=loaded, tokenizer=tokenizer, rows=said.rows, cols=said.cols, block=3,
+        context_frames=said.context_frames, fps=said.fps, read_actions=blocks, words=words,
+    )  # fmt: skip
+
+
+def _release(weights: str | Path, tokenizer: "ImageTokenizer", config: Any, options: dict[str, Any]) -> World:
+    from diagplan.adapters.mc_ar_actions import BLOCK, encode_actions
+
+    loaded: Any = load_model("mc-ar", weights, config=config, **options)
+    rows, cols = loaded.config.rows, loaded.config.cols
+    if tokenizer.codes > loaded.config.image_ids:
+        raise DocumentError(
+            f"expected an image tokenizer of at most {loaded.config.image_ids} codes, got {tokenizer.codes}. "
+            "The files do not belong together."
+        )
+    return World(
+        name="mc-ar", model=loaded, tokenizer=tokenizer, rows=rows, cols=cols, block=BLOCK,
+        context_frames=(loaded.positions + BLOCK) // (rows * cols + BLOCK), fps=6, read_actions=encode_actions,
+    )  # fmt: skip

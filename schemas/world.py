@@ -1,0 +1,80 @@
+"""world.json: what a world model's folder says besides its weights."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from diagplan.planner.errors import DocumentError
+
+__all__ = ["ActionWords", "WorldDocument", "read_world_document"]
+
+_Count = Annotated[int, Field(ge=1, le=4096)]
+_Id = Annotated[int, Field(ge=0, le=1 << 20)]
+
+
+class ActionWords(BaseModel):
+    """The ids of an action block: begin, one action, end.
+
+    Attributes:
+        begin, end: ids around every action.
+        ids: action -> id.
+        opposites: action -> the action that moves the other way.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    begin: _Id
+    end: _Id
+    ids: dict[str, _Id] = Field(min_length=1)
+    opposites: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "ActionWords":
+        every = [self.begin, self.end, *self.ids.values()]
+        if len(set(every)) != len(every):
+            raise ValueError("ids must differ from each other")
+        if not {*self.opposites, *self.opposites.values()} <= set(self.ids):
+            raise ValueError("opposites must be actions")
+        return self
+
+
+class WorldDocument(BaseModel):
+    """The file world.json beside a world model's config.json and model.safetensors.
+
+    Attributes:
+        name: of the model. game: that it was recorded from.
+        rows, cols: tokens of a frame.
+        context_frames: frames that the model was trained on at a time.
+        fps: of the videos that are written.
+        actions: how an action becomes tokens.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    version: Literal[1]
+    name: str
+    game: str
+    rows: _Count
+    cols: _Count
+    context_frames: Annotated[int, Field(ge=2, le=4096)]
+    fps: Annotated[int, Field(ge=1, le=240)]
+    actions: ActionWords
+
+
+def read_world_document(path: Path) -> WorldDocument:
+    """Read and check a world.json.
+
+    Raises:
+        DocumentError: no such file, or another document.
+    """
+    try:
+        if path.stat().st_size > 1 << 20:
+            raise DocumentError(f"expected a world.json of at most 1 MiB, got {path}.")
+        return WorldDocument.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise DocumentError(f"cannot read {path}: {error.strerror}. Is it the folder of a world model?") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the top"
+        raise DocumentError(f"expected a world.json, got {path} with {where}: {first['msg']}.") from None
