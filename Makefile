@@ -9,6 +9,12 @@ TORCH ?= torch==2.13.0
 PROFILE ?= default
 SEARCH_EXAMPLES ?= 2000
 SEED ?= $(shell date +%Y%m%d)
+# Where `make world` works, and more options for its three commands; left out, the committed recipe. A small trial:
+# make world RECORD='--train 40' TOKENIZER='--steps 300' MODEL='--steps 300 --layers 2'; a GPU: add --device cuda.
+WORLD ?= build/world
+RECORD ?=
+TOKENIZER ?=
+MODEL ?=
 # More arguments for pytest: make test PYTEST_ARGS='-x -k layout'
 PYTEST_ARGS ?=
 
@@ -18,7 +24,7 @@ STAMP := $(VENV)/.installed
 MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test search check format coverage clean
+.PHONY: help venv demo world test search check format coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -35,11 +41,13 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --editable '.[torch,prove,pictures,video,games,train,zstd,dev]'
 	@touch $@
 
-demo: venv ## compile, check and draw a plan for Cosmos in build/
-	@mkdir -p build
-	$(BIN)/diagplan compile --model cosmos --frames 3 --prompt-frames 2 --k 2 --d 10 -o build/cosmos.json
-	$(BIN)/diagplan verify build/cosmos.json
-	$(BIN)/diagplan show build/cosmos.json --png build/cosmos.png --svg build/cosmos.svg
+demo: venv ## roll a game's world forward under five plans: video, pictures and table in demo/
+	$(BIN)/diagplan demo -o demo
+
+world: venv ## record a game, train tokenizer and world model in build/world/; goes on if stopped
+	$(BIN)/diagplan record -o $(WORLD)/clips $(RECORD)
+	$(BIN)/diagplan train tokenizer --clips $(WORLD)/clips -o $(WORLD)/tokenizer $(TOKENIZER)
+	$(BIN)/diagplan train model --clips $(WORLD)/clips --tokenizer $(WORLD)/tokenizer -o $(WORLD)/model $(MODEL)
 
 test: venv ## run the tests and doctests, without the slow ones
 	$(BIN)/python -m pytest --hypothesis-profile=$(PROFILE) $(PYTEST_ARGS)
@@ -62,5 +70,5 @@ coverage: venv ## run the tests under coverage
 	$(BIN)/coverage report
 
 clean: ## remove what the targets made, .venv included
-	rm -rf $(VENV) build dist diagplan.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build demo dist diagplan.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

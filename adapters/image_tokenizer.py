@@ -4,6 +4,7 @@ Source: the release's vae.py and its config.json; pixels in [0, 1] are normalise
 decoder's output is clamped to [-1, 1].
 """
 
+import inspect
 import json
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +19,7 @@ from diagplan.adapters.headers import check_weights
 from diagplan.adapters.weights import LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 
-__all__ = ["ImageTokenizer", "load_image_tokenizer", "vq_class"]
+__all__ = ["ImageTokenizer", "load_image_tokenizer", "tokenizer_files", "vq_class"]
 
 #: Frames that go through the network at a time.
 _CHUNK = 16
@@ -66,6 +67,8 @@ class ImageTokenizer:
         """
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
             raise SpecError(f"expected frames uint8 [T, height, width, 3], got {frames.dtype} {frames.shape}.")
+        if not frames.size:
+            raise SpecError(f"expected at least one frame, got {frames.shape}.")
         if frames.shape[1] % self.factor or frames.shape[2] % self.factor:
             raise SpecError(
                 f"expected sides that are multiples of {self.factor} pixels, got {frames.shape[1]} x {frames.shape[2]}."
@@ -86,7 +89,9 @@ class ImageTokenizer:
         """
         if tokens.ndim != 3 or not np.issubdtype(tokens.dtype, np.integer):
             raise SpecError(f"expected tokens [T, rows, cols] of integers, got {tokens.dtype} {tokens.shape}.")
-        if tokens.size and not (0 <= tokens.min() and tokens.max() < self.codes):
+        if not len(tokens):
+            raise SpecError(f"expected at least one frame of tokens, got {tokens.shape}.")
+        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.codes):
             raise SpecError(f"expected tokens from 0 to {self.codes - 1}, got {tokens.min()} to {tokens.max()}.")
         parts = []
         for at in range(0, len(tokens), _CHUNK):
@@ -113,25 +118,49 @@ def load_image_tokenizer(folder: str | Path, *, device: str = "cpu") -> ImageTok
         DocumentError: a missing or broken file, or tensors that are not the config's.
         MissingExtraError: diffusers is not installed.
     """
-    place = Path(folder)
     cls = vq_class()
-    config = _read_config(place / "config.json")
+    about, weights = tokenizer_files(folder)
+    config = _read_config(about)
+    known = {*inspect.signature(cls.__init__).parameters} - {"self"}
+    unknown = sorted(key for key in config if key not in known and not key.startswith("_"))
+    if unknown or config.get("_class_name", "VQModel") != "VQModel":
+        raise DocumentError(
+            f"expected the config of a diffusers VQModel, got {about} with "
+            f"{', '.join(unknown) or 'the class ' + repr(config['_class_name'])}."
+        )
     try:
         with torch.device("meta"):
             model = cls.from_config(config)
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise DocumentError(f"expected the config of a diffusers VQModel, got {place / 'config.json'} ({error}).") from None
-    found = next((place / name for name in _WEIGHTS if (place / name).is_file()), None)
-    if found is None:
-        raise DocumentError(f"expected the weights of an image tokenizer ({_WEIGHTS[0]} or vae.ckpt) in {place}, got none.")
-    checkpoint = open_checkpoint(found)
+    except Exception as error:  # noqa: BLE001 - sizes that do not fit raise almost anything
+        said = " ".join(str(error).split())[:200]
+        raise DocumentError(f"expected the config of a diffusers VQModel, got {about} ({said}).") from None
+    checkpoint = open_checkpoint(weights)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     names = check_weights(
-        checkpoint.headers, shapes, source=checkpoint.path, prefixes=("tokenizer.model.", "model.", ""), ignored=("loss.*",)
+        checkpoint.headers,
+        shapes,
+        source=checkpoint.path,
+        prefixes=("tokenizer.model.", "model.", ""),
+        ignored=("loss.*",),
     )
     lazy = LazyWeights(checkpoint, names, dtype=torch.float32, device=device)
     model.load_state_dict({name: lazy[name] for name in shapes}, assign=True)
     return ImageTokenizer(model)
+
+
+def tokenizer_files(folder: str | Path) -> tuple[Path, Path]:
+    """The two files of a tokenizer: its config and its weights.
+
+    Raises:
+        DocumentError: there are no weights.
+    """
+    place = Path(folder)
+    found = next((place / name for name in _WEIGHTS if (place / name).is_file()), None)
+    if found is None:
+        raise DocumentError(
+            f"expected the weights of an image tokenizer ({_WEIGHTS[0]} or vae.ckpt) in {place}, got none."
+        )
+    return place / "config.json", found
 
 
 def _read_config(path: Path) -> dict[str, Any]:

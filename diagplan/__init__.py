@@ -7,6 +7,7 @@
 """
 
 from diagplan.backends.sampling import Greedy, Sample
+from diagplan.generation import generate
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import DiagplanError
 from diagplan.planner.layout import Layout
@@ -18,6 +19,7 @@ from diagplan.runtime import load_model, replay
 from diagplan.schemas.files import read_plan, write_plan
 from diagplan.schemas.orders import read_order
 from diagplan.schemas.verify import verify
+from diagplan.worlds import load_world
 
 __all__ = [
     "BUNDLES",
@@ -35,7 +37,9 @@ __all__ = [
     "__version__",
     "bundle_schedule",
     "compile_plan",
+    "generate",
     "load_model",
+    "load_world",
     "preset_layout",
     "read_order",
     "read_plan",

@@ -118,9 +118,7 @@ def save_demonstration(
     """
     passes = {row.plan: row.passes for row in table}
     ways = {"truth": truth, **{name: run.frames for name, run in made.items()}}
-    titles = {
-        name: name if name == "truth" else f"{name}, {passes[name]} passes" for name in ways
-    }
+    titles = {name: name if name == "truth" else f"{name}, {passes[name]} passes" for name in ways}
     pages = [_page(ways, titles, None, clip.actions[0], prompt)]
     pages += [_page(ways, titles, i, clip.actions[i], prompt) for i in range(len(truth))]
     pages += [pages[-1]] * 2

@@ -1,7 +1,7 @@
 """The main job: frames and actions in, frames out. Tokens, plan, replay, tokens; each frame as soon as it is known."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from diagplan.planner.schedule import Schedule
 from diagplan.runtime import replay
 from diagplan.worlds import World
 
-__all__ = ["Generated", "compile_for", "generate", "prompt_tokens"]
+__all__ = ["Generated", "compile_for", "generate", "prompt_tokens", "require_frames"]
 
 
 class Generated(NamedTuple):
@@ -71,7 +71,8 @@ def generate(
         prompt: the F prompt frames, uint8 [F, height, width, 3], of any size.
         actions: blocks int64 [at least F - 1 + T, n]; block i leads from frame i to frame i + 1. More are left out.
         plan: for the world's layout of F and T frames.
-        sampler, seed: as for ``replay``.
+        sampler: as for ``replay``.
+        seed: as for ``replay``.
         on_frame: called with a frame's number and picture, uint8 [height, width, 3], as soon as it is known.
 
     Raises:
@@ -106,14 +107,12 @@ def generate(
         shown += time.perf_counter() - start
 
     began = time.perf_counter()
-    tokens = replay(
-        plan, world.model, given, actions[:needed], sampler=sampler, seed=seed, on_frame=decode
-    )[0]
+    tokens = replay(plan, world.model, given, actions[:needed], sampler=sampler, seed=seed, on_frame=decode)[0]
     seconds = time.perf_counter() - began - shown
     return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown)
 
 
-def require_frames(frames: NDArray[np.uint8], wanted: int, source: object) -> None:
+def require_frames(frames: Sequence[NDArray[np.uint8]], wanted: int, source: object) -> None:
     """Raise ``SpecError`` unless a video has so many frames."""
     if len(frames) < wanted:
         raise SpecError(f"expected at least {wanted} frames, got {len(frames)} in {source}. Give fewer prompt frames.")

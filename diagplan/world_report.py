@@ -158,12 +158,14 @@ def teacher_forced(world: World, windows: Windows, *, batch: int = 32) -> dict[s
         kept, right = [], []
         flat = np.concatenate([windows.tokens[:, :-1].reshape(n, t - 1, cells), actions], axis=2).reshape(n, -1)
         sequences = torch.from_numpy(np.concatenate([flat, windows.tokens[:, -1].reshape(n, cells)], axis=1))
-        for part in sequences.to(model.device).split(batch):
+        for part in torch.split(sequences.to(model.device), batch):
             with torch.inference_mode():
                 cache = model.new_cache(len(part), length)
                 logits = model.forward(part, place, place, mask, cache, target - 1).float()
             truth = part[:, target]
-            kept.append(F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view(len(part), t - 1, -1))
+            kept.append(
+                F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view(len(part), t - 1, -1)
+            )
             right.append((logits.argmax(-1) == truth).view(len(part), t - 1, -1))
         return torch.cat(kept).cpu().double().numpy(), torch.cat(right).cpu().numpy()
 
@@ -190,9 +192,10 @@ def report_world(
     """Judge a model on windows: teacher-forced, and rolled forward from one frame under each schedule, greedily.
 
     Args:
-        world, windows: the model, and what to judge it on.
+        world: the model.
+        windows: what to judge it on.
         schedules: name -> schedule.
-        map_rows: rows of tokens that show the map, from the top; those below (an inventory) do not move. All by default.
+        map_rows: rows of tokens that show the map, from the top; those below do not move; all by default.
         batch: windows at a time.
         on_plan: called with each schedule's name before it runs.
     """

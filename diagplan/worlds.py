@@ -99,9 +99,12 @@ def load_world(
     Args:
         model: ``"crafter-mini"``, the folder of a world model (one with world.json), or ``"mc-ar"`` for the release's
             files.
-        weights, tokenizer, config: for ``"mc-ar"``: the checkpoint, the folder of the image tokenizer, and a size or
-            config file where the checkpoint has none beside it.
-        dtype, device, quantize: as for ``load_model``.
+        weights: for ``"mc-ar"``: the checkpoint.
+        tokenizer: for ``"mc-ar"``: the folder of the image tokenizer.
+        config: for ``"mc-ar"``: a size or a config file, where the checkpoint has none beside it.
+        dtype: as for ``load_model``.
+        device: as for ``load_model``.
+        quantize: as for ``load_model``.
 
     Raises:
         SpecError: no such model, or an option that it does not take.

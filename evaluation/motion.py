@@ -25,8 +25,9 @@ def matches(before: Ids, after: Ids) -> NDArray[np.float64]:
     """For each of ``MOVES`` the share of cells that it explains, float64 [N, 5].
 
     Args:
-        before, after: tokens [N, rows, cols] of the map alone. Cell (r, c) of ``after`` is compared with cell
-            (r + down, c + right) of ``before``; cells that come into view and the player's own are left out.
+        before: tokens [N, rows, cols] of the map alone.
+        after: those of the next frame. Cell (r, c) is compared with cell (r + down, c + right) of ``before``; cells
+            that come into view and the player's own are left out.
     """
     rows, cols = before.shape[1:]
     middle = (rows // 2, cols // 2)
@@ -55,7 +56,8 @@ def clear_moves(before: Ids, after: Ids, moved: NDArray[np.int64]) -> NDArray[np
     Steps over one kind of ground, which look alike whatever the move, do not count.
 
     Args:
-        before, after: tokens [N, rows, cols] of the map.
+        before: tokens [N, rows, cols] of the map.
+        after: those of the next frame.
         moved: what the game says, int [N, 2], (columns right, rows down).
     """
     share = matches(before, after)

@@ -56,11 +56,12 @@ def write_clip(path: str | Path, clip: Clip, *, fps: int = FPS) -> None:
     try:
         for frame in clip.frames:
             video.add(frame)
+        video.close()
+        write_atomically(Path(path).with_suffix(".jsonl"), "".join(f"{line}\n" for line in lines).encode())
     except BaseException:  # Ctrl-C too: half a clip is none
         video.discard()
+        Path(path).unlink(missing_ok=True)
         raise
-    video.close()
-    write_atomically(Path(path).with_suffix(".jsonl"), "".join(f"{line}\n" for line in lines).encode())
 
 
 def read_actions(path: str | Path) -> list[dict[str, Any]]:

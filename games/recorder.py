@@ -42,9 +42,9 @@ class Recording:
     cols: int = 12
     frames: int = 64
     seed: int = 0
-    train: int = 600
-    validation: int = 30
-    test: int = 60
+    train: int = 450
+    validation: int = 16
+    test: int = 50
 
     def __post_init__(self) -> None:
         if self.frames < 2 or self.rows < 1 or self.cols < 1:
@@ -183,7 +183,8 @@ def _record_together(jobs: Sequence[tuple[Recording, int, Path]], workers: int) 
             crew.append(process)
             readers.append(reader)
         for _ in jobs:
-            yield _next_result(readers)
+            _wait_for_one(readers)
+            yield
     finally:
         for process in crew:
             process.terminate()
@@ -191,7 +192,8 @@ def _record_together(jobs: Sequence[tuple[Recording, int, Path]], workers: int) 
             process.join()
 
 
-def _next_result(readers: list[Connection]) -> None:
+def _wait_for_one(readers: list[Connection]) -> None:
+    """Return when some process has finished one more clip; raise the error of one that could not."""
     while readers:
         for ready in wait(readers):
             reader = next(one for one in readers if one is ready)

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from diagplan.adapters.mc_ar import McArConfig, _rotary_tables  # noqa: E402
+from diagplan.adapters.mc_ar import McArConfig, rotary_tables  # noqa: E402
 from diagplan.adapters.mc_ar_files import load_mc_ar, read_mc_ar_config  # noqa: E402
 from tests.checkpoints import write_torch  # noqa: E402
 from tests.test_mc_ar import GOLDEN, GOLDEN_JSON, causal_logits, release_weights, write_json  # noqa: E402
@@ -41,7 +41,7 @@ def test_3d_tables_follow_the_formula(head_dim: int) -> None:
     config = replace(THREE, head_dim=head_dim)
     angles = angles_by_the_formula(config)
     assert angles.shape == (85, head_dim // 2)
-    cos, sin = _rotary_tables(config, torch.device("cpu"), torch.float64)
+    cos, sin = rotary_tables(config, torch.device("cpu"), torch.float64)
     np.testing.assert_allclose(cos.numpy(), np.cos(np.tile(angles, 2)), atol=1e-12)
     np.testing.assert_allclose(sin.numpy(), np.sin(np.tile(angles, 2)), atol=1e-12)
 
@@ -63,7 +63,7 @@ def test_3d_differs_from_1d_and_tells_coordinates_apart(tmp_path: Path) -> None:
 
 def test_3d_is_relative_in_each_coordinate() -> None:
     """What a query sees of a key depends on their differences in frame, row and column alone."""
-    cos, sin = _rotary_tables(THREE, torch.device("cpu"), torch.float64)
+    cos, sin = rotary_tables(THREE, torch.device("cpu"), torch.float64)
     generator = torch.Generator().manual_seed(0)
     query, key = torch.randn(2, 16, generator=generator, dtype=torch.float64)
 

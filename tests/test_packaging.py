@@ -25,7 +25,10 @@ PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(en
 PACKAGES: list[str] = PYPROJECT["tool"]["setuptools"]["packages"]
 
 #: The modules that extras bring.
-EXTRAS = {"PIL", "onnx", "onnxruntime", "safetensors", "torch", "yaml", "z3", "zstandard"}
+EXTRAS = {
+    "PIL", "av", "crafter", "diffusers", "matplotlib", "onnx", "onnxruntime", "safetensors", "skimage", "torch",
+    "transformers", "vizdoom", "yaml", "z3", "zstandard",
+}  # fmt: skip
 #: What `import diagplan` and the planner must not load: the extras, and what only the border and the face need.
 HEAVY = EXTRAS | {"jsonschema", "pydantic", "rich", "typer"}
 
@@ -35,6 +38,10 @@ MAY_IMPORT = {
     "schemas": {"planner", "schemas"},
     "adapters": {"planner", "schemas", "adapters"},
     "backends": {"planner", "schemas", "backends"},
+    "video": {"planner", "video"},
+    "games": {"planner", "games", "video"},
+    "evaluation": {"planner", "schemas", "games", "evaluation"},
+    "training": {"planner", "schemas", "adapters", "games", "video", "evaluation", "training"},
 }
 
 
@@ -129,6 +136,18 @@ def test_sdist_and_wheel_hold_every_file(tmp_path: Path) -> None:
 
 
 PLANNER = [name for name in MODULES if name.startswith("diagplan.planner")]
+#: These load what they need where they use it: no extra; the command line is slow enough with typer and rich.
+LAZY = [name for name in MODULES if re.match(r"diagplan\.(games|video|evaluation|cli)\b", name)]
+
+
+def test_games_videos_and_commands_load_no_extra(tmp_path: Path) -> None:
+    code = f"""
+import importlib, sys
+for name in {LAZY!r}:
+    importlib.import_module(name)
+print(*sorted({EXTRAS!r} & {{name.partition(".")[0] for name in sys.modules}}))
+"""
+    assert run_python(code, cwd=tmp_path) == ""
 
 
 @pytest.mark.parametrize("names", [["diagplan"], PLANNER], ids=["diagplan", "planner"])

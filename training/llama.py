@@ -63,7 +63,8 @@ class TrainedMcAr(nn.Module):
             at = f"model.layers.{i}."
             h = F.rms_norm(x, (c.hidden_size,), w[f"{at}input_layernorm.weight"], c.rms_norm_eps)
             joined = torch.cat([w[f"{at}self_attn.{name}_proj.weight"] for name in "qkv"])
-            q, k, v = F.linear(h, joined).view(batch, length, -1, d).transpose(1, 2).split([heads, kv, kv], dim=1)
+            qkv = F.linear(h, joined).view(batch, length, -1, d).transpose(1, 2)
+            q, k, v = torch.split(qkv, [heads, kv, kv], dim=1)
             out = F.scaled_dot_product_attention(
                 _rotate(q, cos, sin), _rotate(k, cos, sin), v, is_causal=True, enable_gqa=kv != heads
             )

@@ -3,17 +3,17 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from diagplan.planner.atomic import write_atomically
-from diagplan.planner.errors import DocumentError
+from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 
-__all__ = ["Run"]
+__all__ = ["Run", "last_row", "require_device"]
 
 
 class Run:
@@ -25,9 +25,14 @@ class Run:
 
     Raises:
         DocumentError: the folder belongs to another run, or cannot be written.
+        MissingExtraError: matplotlib, which draws the curves, is not installed.
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
+        if find_spec("matplotlib") is None:  # not after the first hundred steps
+            raise MissingExtraError(
+                "expected the package matplotlib, got none. Install it: pip install 'diagplan[train]'."
+            )
         self.folder = Path(folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +41,7 @@ class Run:
         path = self.folder / "settings.json"
         said = json.loads(json.dumps(dict(settings)))
         if path.is_file():
-            there = json.loads(path.read_text(encoding="utf-8"))
+            there = _read_settings(path)
             other = sorted(key for key in {*there, *said} if there.get(key) != said.get(key))
             if other:
                 raise DocumentError(
@@ -57,9 +62,11 @@ class Run:
             return None
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # the unpickler raises almost anything
-            raise DocumentError(f"cannot read the checkpoint {path} ({type(error).__name__}). Remove it.") from None
-        self.rows = state.pop("log")
+            self.rows = state.pop("log")
+        except Exception as error:  # noqa: BLE001 - the unpickler raises almost anything
+            raise DocumentError(
+                f"cannot read the checkpoint {path} ({type(error).__name__}). Remove it to train from the start."
+            ) from None
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -67,10 +74,11 @@ class Run:
         part = self.folder / "checkpoint.pt.part"
         try:
             torch.save({**state, "log": self.rows}, part)
-            os.replace(part, self.folder / "checkpoint.pt")
-        except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
+            part.replace(self.folder / "checkpoint.pt")
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
             raise DocumentError(f"cannot write a checkpoint in {self.folder}: {error}.") from None
+        finally:
+            part.unlink(missing_ok=True)
         self.write_log()
 
     def log(self, **values: float) -> None:
@@ -88,6 +96,41 @@ class Run:
         writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in self.rows)
         write_atomically(self.folder / "log.csv", text.getvalue().encode())
         write_atomically(self.folder / "curves.png", _curves(self.rows, columns))
+
+
+def last_row(folder: str | Path) -> dict[str, float]:
+    """The last row of a run's log.csv; empty where there is none."""
+    path = Path(folder) / "log.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {key: float(value) for key, value in rows[-1].items() if value} if rows else {}
+
+
+def require_device(device: str) -> None:
+    """Say at once that a device is none of this machine's.
+
+    Raises:
+        SpecError: torch cannot use it.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        said = str(error).partition("\n")[0].rstrip(".")
+        raise SpecError(f"expected a device of this machine, got device={device!r} ({said}). Try 'cpu'.") from None
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DocumentError(f"cannot read {path}: {error.strerror}. Give another folder.") from None
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise DocumentError(f"expected the settings of a training run, got {path}. Give another folder.")
+    return said
 
 
 def _curves(rows: list[dict[str, float]], columns: list[str]) -> bytes:

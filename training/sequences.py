@@ -1,5 +1,8 @@
 """Clips as token sequences: frame 0 | begin, action, end | frame 1 | ..."""
 
+import hashlib
+import io
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +12,10 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.image_tokenizer import ImageTokenizer
 from diagplan.games.clips import read_clip
+from diagplan.planner.atomic import write_atomically
 from diagplan.planner.errors import DocumentError
 
-__all__ = ["TokenClips", "tokenize_clips"]
+__all__ = ["TokenClips", "read_tokens", "tokenize_clips", "tokens_key", "write_tokens"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +77,48 @@ def tokenize_clips(
         if on_clip is not None:
             on_clip(number)
     return TokenClips(frames=np.stack(frames), actions=np.array(actions), moved=np.array(moved))
+
+
+def tokens_key(paths: Sequence[Path], tokenizer_files: Sequence[Path], action_ids: Mapping[str, int]) -> str:
+    """A hash of what tokens come from: the tokenizer's files, the clips' names and sizes, and the ids of actions.
+
+    Raises:
+        DocumentError: a file cannot be read.
+    """
+    made = hashlib.sha256(repr(sorted(action_ids.items())).encode())
+    try:
+        for path in tokenizer_files:
+            made.update(path.read_bytes())
+        for path in paths:
+            made.update(f"{path.name} {path.stat().st_size}\n".encode())
+    except OSError as error:
+        raise DocumentError(f"cannot read {error.filename}: {error.strerror}.") from None
+    return made.hexdigest()
+
+
+def write_tokens(path: str | Path, clips: TokenClips, key: str) -> None:
+    """Write tokens with their key, compressed, as a .npz file.
+
+    Raises:
+        DocumentError: the file cannot be written.
+    """
+    data = io.BytesIO()
+    np.savez_compressed(
+        data,
+        key=np.array(key),
+        frames=clips.frames.astype(np.int32),
+        actions=clips.actions.astype(np.int32),
+        moved=clips.moved.astype(np.int16),
+    )
+    write_atomically(path, data.getvalue())
+
+
+def read_tokens(path: str | Path, key: str) -> TokenClips | None:
+    """The tokens that were written with this key; ``None`` where there are no such tokens."""
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
+            if str(held["key"]) != key:
+                return None
+            return TokenClips(**{name: held[name].astype(np.int64) for name in ("frames", "actions", "moved")})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,7 +1,7 @@
 """Pictures to train an image tokenizer on: crops of frames, and mosaics of tiles put together at random.
 
-A mosaic tells the network nothing about a tile by what lies around it, so that a tile's code comes to depend on the tile
-alone; and rare tiles are drawn more often than they occur.
+A mosaic tells the network nothing about a tile by what lies around it, so that a tile's code comes to depend on the
+tile alone; and rare tiles are drawn more often than they occur.
 """
 
 from collections.abc import Sequence
@@ -10,17 +10,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.errors import DocumentError
 from diagplan.video.files import read_video
 
 __all__ = ["TileBank", "TileCodes", "join", "load_frames"]
 
 
 def load_frames(paths: Sequence[Path], per_clip: int) -> NDArray[np.uint8]:
-    """Frames evenly spread over each clip, uint8 [N, height, width, 3]."""
-    parts = []
+    """Frames evenly spread over each clip, uint8 [N, height, width, 3].
+
+    Raises:
+        DocumentError: a clip that cannot be read, or of another size than the first.
+    """
+    parts: list[NDArray[np.uint8]] = []
     for path in paths:
         frames = read_video(path)
         parts.append(frames[np.unique(np.linspace(0, len(frames) - 1, per_clip).astype(int))])
+        if parts[-1].shape[1:] != parts[0].shape[1:]:
+            raise DocumentError(f"expected clips of one size, got {path} with another than {paths[0]}.")
     return np.concatenate(parts)
 
 
@@ -55,7 +62,8 @@ class TileBank:
         """Some tiles, [count, side, side, 3]."""
         kinds = random.choice(len(self._count), count, p=self._weight)
         picked = self._order[self._first[kinds] + (random.random(count) * self._count[kinds]).astype(np.int64)]
-        return self._tiles[picked]
+        drawn: NDArray[np.uint8] = self._tiles[picked]
+        return drawn
 
     def mosaics(self, random: np.random.Generator, count: int, rows: int, cols: int) -> NDArray[np.uint8]:
         """Pictures of tiles put together at random, [count, rows side, cols side, 3]."""
@@ -101,10 +109,12 @@ class TileCodes:
                 self.centres[code] = tiles[mine == code].mean(0)
 
     def _nearest(self, flat: NDArray[np.float32]) -> NDArray[np.int64]:
-        return (((self.centres**2).sum(1) - 2 * flat @ self.centres.T).argmin(1)).astype(np.int64)
+        nearest: NDArray[np.int64] = ((self.centres**2).sum(1) - 2 * flat @ self.centres.T).argmin(1).astype(np.int64)
+        return nearest
 
     def assign(self, frames: NDArray[np.uint8], side: int) -> NDArray[np.int64]:
         """The code of every tile, int64 [N, rows, cols], of frames [N, rows side, cols side, 3]."""
         n, height, width, _ = frames.shape
         grid = frames.reshape(n, height // side, side, width // side, side, 3).transpose(0, 1, 3, 2, 4, 5)
-        return self._nearest(grid.reshape(-1, side * side * 3).astype(np.float32)).reshape(n, height // side, -1)
+        codes = self._nearest(grid.reshape(-1, side * side * 3).astype(np.float32))
+        return codes.reshape(n, height // side, width // side)

@@ -1,8 +1,8 @@
 """Train an image tokenizer, diffusers' ``VQModel``, on recorded clips.
 
-The *guided* part of the steps: every tile of the clips is sorted by its looks (``TileCodes``); the decoder learns to draw
-code i's kind of tile, the encoder to send such a tile to code i whatever lies around it. What a code means is then a
-matter of the tile alone, which keeps tokens predictable. The rest of the steps is ordinary VQ training from there
+The *guided* part of the steps: every tile of the clips is sorted by its looks (``TileCodes``); the decoder learns to
+draw code i's kind of tile, the encoder to send such a tile to code i whatever lies around it. What a code means is then
+a matter of the tile alone, which keeps tokens predictable. The rest of the steps is ordinary VQ training from there
 (nearest code, straight-through gradient, commitment), for games whose pictures are not made of tiles.
 """
 
@@ -40,13 +40,16 @@ class TokenizerRecipe:
         steps, batch, learning_rate, seed: of the training; half of a batch is crops of frames, half mosaics.
         rows, cols: tiles of one picture of the batch.
         guided: share of the steps in which tiles are sent to the code of their looks.
+        whole_steps: steps after those, guided too if ``guided`` is 1, on whole frames (3 of 4 pictures, the fourth a
+            mosaic) at a quarter of the learning rate: group norms see other statistics there than in small crops.
         frames_per_clip: how many frames of each clip are used.
     """
 
     codes: int = 256
     channels: tuple[int, ...] = (8, 16, 32, 64, 64)
     latent: int = 16
-    steps: int = 1500
+    steps: int = 4000
+    whole_steps: int = 300
     batch: int = 16
     learning_rate: float = 2e-3
     seed: int = 0
@@ -56,10 +59,23 @@ class TokenizerRecipe:
     frames_per_clip: int = 8
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 2 or self.codes < 2 or self.learning_rate <= 0 or not 0 < self.guided <= 1:
+        fine = min(self.steps, self.whole_steps + 1, self.batch - 1, self.codes - 1) >= 1 and self.learning_rate > 0
+        if not fine or not 0 < self.guided <= 1:
             raise SpecError(
                 f"expected positive steps and rates, batch >= 2, codes >= 2 and 0 < guided <= 1, got {asdict(self)}."
             )
+
+    @property
+    def all_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.steps + self.whole_steps
+
+    def rate(self, step: int) -> float:
+        """The learning rate of one step: a short warm-up, then down to nearly nothing, in each part."""
+        if step < self.steps:
+            return self.learning_rate * min((step + 1) / 50, 1.02 - step / self.steps)
+        done = (step - self.steps) / self.whole_steps
+        return self.learning_rate / 4 * min((step - self.steps + 1) / 50, 1.02 - done)
 
     @property
     def side(self) -> int:
@@ -105,7 +121,10 @@ def train_tokenizer(
         raise SpecError(f"expected frames of whole tiles of {recipe.side} pixels, got {frames.shape[1:3]}.")
     bank = TileBank(frames, recipe.side)
     if bank.rows < recipe.rows or bank.cols < recipe.cols:
-        raise SpecError(f"expected frames of at least {recipe.rows} x {recipe.cols} tiles, got {bank.rows} x {bank.cols}.")
+        raise SpecError(
+            f"expected frames of at least {recipe.rows} x {recipe.cols} tiles, got {bank.rows} x {bank.cols}. "
+            "Record larger ones."
+        )
     looks = TileCodes(bank, recipe.codes, seed=recipe.seed)
     torch.manual_seed(recipe.seed)
     model = recipe.model().to(device, memory_format=torch.channels_last)
@@ -119,20 +138,21 @@ def train_tokenizer(
         optimizer.load_state_dict(state["optimizer"])
         start, before = state["step"], state["seconds"]
     began = time.monotonic()
-    for step in range(start, recipe.steps):
+    for step in range(start, recipe.all_steps):
         model.train().requires_grad_(True)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * min((step + 1) / 50, 1.02 - step / recipe.steps)
+            group["lr"] = recipe.rate(step)
         pictures = _batch(bank, recipe, step)
-        guide = looks.assign(pictures, recipe.side) if step < recipe.guided * recipe.steps else None
+        guided = recipe.guided == 1 or step < recipe.guided * recipe.steps
+        guide = looks.assign(pictures, recipe.side) if guided else None
         loss, said = _loss(model, pictures, guide)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if on_step is not None:
             on_step(step + 1, said)
-        if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps:
+        if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.all_steps:
             seconds = before + time.monotonic() - began
             tokenizer = ImageTokenizer(model.eval())
             tokens = tokenizer.encode(held_out)
@@ -150,6 +170,9 @@ def train_tokenizer(
 def _batch(bank: TileBank, recipe: TokenizerRecipe, step: int) -> NDArray[np.uint8]:
     """The pictures of one step, a function of the seed and the step alone: [B, height, width, 3]."""
     random = np.random.default_rng((recipe.seed, step))
+    if step >= recipe.steps:
+        whole = bank.crops(random, 3, bank.rows, bank.cols)
+        return np.concatenate([whole, bank.mosaics(random, 1, bank.rows, bank.cols)])
     half = recipe.batch // 2
     crops = bank.crops(random, recipe.batch - half, recipe.rows, recipe.cols)
     return np.concatenate([crops, bank.mosaics(random, half, recipe.rows, recipe.cols)])

@@ -45,18 +45,20 @@ class WorldRecipe:
     heads: int = 4
     rope: str = "3d"
     context: int = 8
-    steps: int = 4000
-    batch: int = 8
-    learning_rate: float = 1.5e-3
+    steps: int = 4500
+    batch: int = 4
+    learning_rate: float = 1e-3
     warm_up: int = 100
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     seed: int = 0
-    bfloat16: bool = False
+    bfloat16: bool = True
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.layers, self.heads) < 1 or self.context < 2 or self.learning_rate <= 0:
             raise SpecError(f"expected positive sizes and a context of at least 2 frames, got {asdict(self)}.")
+        if self.rope not in ("1d", "3d"):
+            raise SpecError(f"expected rope to be 1d or 3d, got rope={self.rope!r}.")
 
     def config(self, rows: int, cols: int, codes: int, vocab: int) -> McArConfig:
         """The configuration of the model for frames of ``rows`` x ``cols`` tokens and 3 tokens an action."""
@@ -122,13 +124,16 @@ def judge(model: TrainedMcAr, clips: TokenClips, words: Vocabulary, *, batch: in
         moved=clips.moved,
     )
     n, t = clips.frames.shape[:2]
-    losses, opposite, right = [], [], []
+    losses: list[Tensor] = []
+    opposite: list[Tensor] = []
+    right: list[Tensor] = []
     for at in range(0, n, batch):
         for source, kept in ((clips, losses), (swapped, opposite)):
             ids = torch.from_numpy(source.sequences(words.begin, words.end)[at : at + batch]).to(device)
             logits = model(ids, wanted)
             truth = ids[:, target]
-            kept.append(F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view(len(ids), t - 1, -1))
+            each = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none")
+            kept.append(each.view(len(ids), t - 1, -1))
             if source is clips:
                 right.append((logits.argmax(-1) == truth).view(len(ids), t - 1, -1))
     loss, other, fine = (torch.cat(parts).cpu().double() for parts in (losses, opposite, right))
@@ -168,8 +173,12 @@ def train_world_model(
     Raises:
         SpecError: clips shorter than the context; DocumentError: the folder belongs to another run.
     """
-    if train.frames.shape[1] < recipe.context:
-        raise SpecError(f"expected clips of at least {recipe.context} frames, got {train.frames.shape[1]}.")
+    for clips in (train, validation):
+        if clips.frames.shape[1] < recipe.context:
+            raise SpecError(
+                f"expected clips of at least {recipe.context} frames, got {clips.frames.shape[1]}. "
+                "Record longer ones, or train on a shorter context."
+            )
     run = Run(folder, asdict(recipe) | {"clips": len(train.frames)})
     state = run.resume()
     model = TrainedMcAr(config, seed=recipe.seed).to(device)
@@ -192,7 +201,7 @@ def train_world_model(
             logits = model(ids, wanted)
         loss = F.cross_entropy(logits.float().flatten(0, 1), ids[:, target].flatten())
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if on_step is not None:

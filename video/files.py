@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -129,17 +130,16 @@ class VideoWriter:
         self._stream: Any = None
         self._shape: tuple[int, ...] = ()
         self._open = True
-        target = Path(os.path.realpath(self.path))  # a link stays a link
-        self._target = target
-        self._part = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(6)}.part.mp4")
         try:
+            self._target = target = Path(os.path.realpath(self.path))  # a link stays a link
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            self._part = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(6)}.part.mp4")
             os.close(os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the umask decides who may read
+            if target.is_file():
+                self._part.chmod(stat.S_IMODE(target.stat().st_mode))
             self._container = self._av.open(str(self._part), "w", format="mp4")
         except (OSError, ValueError) as error:
-            with suppress(OSError, ValueError):
-                self._part.unlink(missing_ok=True)
             raise self._failed(error) from None
 
     def __enter__(self) -> Self:
@@ -169,7 +169,13 @@ class VideoWriter:
         stream = self._container.add_stream("libx264", rate=Fraction(self._fps))
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv444p" if self._exact else "yuv420p"
-        stream.options = {"crf": "6" if self._exact else "14", "preset": "veryfast", "threads": "1"}
+        # Without x264's macroblock tree: with it, the same frames gave other bytes from run to run.
+        stream.options = {
+            "crf": "6" if self._exact else "14",
+            "preset": "veryfast",
+            "threads": "1",
+            "x264-params": "no-mbtree=1",
+        }
         self._stream = stream
 
     def close(self) -> None:

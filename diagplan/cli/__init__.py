@@ -12,6 +12,7 @@ from diagplan.cli.laws import register as register_laws
 from diagplan.cli.plans import register as register_plans
 from diagplan.cli.run import register as register_run
 from diagplan.cli.weights import register as register_weights
+from diagplan.cli.worlds import register as register_worlds
 
 __all__ = ["app", "main"]
 
@@ -48,6 +49,7 @@ register_demo(app)
 register_plans(app)
 register_run(app)
 register_weights(app)
+register_worlds(app)
 register_laws(app)
 
 

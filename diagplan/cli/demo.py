@@ -79,7 +79,10 @@ def evaluate_world_command(
     map_rows: Annotated[
         int | None, typer.Option(help="Rows of tokens that show the map; all.", min=3, show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the report, .json.", show_default=False)] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Int8 products, on an x86 CPU.", show_default=False)] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write the report, .json.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Judge a world model on held-out clips: teacher-forced, rolled forward, and against repeating the last frame."""
@@ -89,7 +92,7 @@ def evaluate_world_command(
     from diagplan.world_report import read_windows, report_world
     from diagplan.worlds import load_world
 
-    world = load_world(model)
+    world = load_world(model, quantize="int8" if int8 else None)
     pieces = read_windows(world, list_clips(clips), windows)
     with _progress("judging", quiet=as_json) as progress:
         task = progress.add_task("", total=len(SCHEDULES))
@@ -106,12 +109,22 @@ def evaluate_world_command(
         return FINE
     single = ("windows", "tokenizer_psnr", "loss", "accuracy", "moved_loss", "action_gap", "clear_moves")
     print_table(["", ">"], [(name.replace("_", " "), _shown(said[name])) for name in single])
-    rows = [("repeat", "", "", *_ends(report.repeat))]
+    rows: list[tuple[object, ...]] = [("repeat", "", "", *_ends(report.repeat))]
     rows += [
         (name, report.passes[name], _percent(report.following[name]), *_ends(found))
         for name, found in report.rollouts.items()
     ]
-    columns = ["rollout", ">passes", ">moves followed", ">tokens 1st", ">last", ">PSNR 1st", ">last", ">SSIM 1st", ">last"]
+    columns = [
+        "rollout",
+        ">passes",
+        ">moves followed",
+        ">tokens 1st",
+        ">last",
+        ">PSNR 1st",
+        ">last",
+        ">SSIM 1st",
+        ">last",
+    ]
     print_table(columns, rows)
     return FINE
 
@@ -136,6 +149,8 @@ def _ends(found: Any) -> tuple[str, ...]:
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("demo")(demo_command)
-    judging = typer.Typer(no_args_is_help=True, help="Judge models.", context_settings={"help_option_names": ["-h", "--help"]})
+    judging = typer.Typer(
+        no_args_is_help=True, help="Judge models.", context_settings={"help_option_names": ["-h", "--help"]}
+    )
     judging.command("world")(evaluate_world_command)
     app.add_typer(judging, name="evaluate")

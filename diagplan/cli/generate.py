@@ -54,7 +54,9 @@ def generate_command(
     frames_dir: Annotated[Path | None, _option(OUTPUT, "Write each frame here as soon as it is known, .png.")] = None,
     gif: Annotated[Path | None, _option(OUTPUT, "Write a GIF too.")] = None,
     tokens: Annotated[Path | None, _option(OUTPUT, "Write the tokens too, .npy, int [T, h, w].")] = None,
-    fps: Annotated[int | None, _option(OUTPUT, "Frames a second of the video; the model's own.", min=1, max=240)] = None,
+    fps: Annotated[
+        int | None, _option(OUTPUT, "Frames a second of the video; the model's own.", min=1, max=240)
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
@@ -81,8 +83,8 @@ def generate_command(
         possible = min(world.context_frames, len(blocks) + 1) - prompt_frames
         if possible < 1 and frames is None:
             raise SpecError(
-                f"expected room for a frame after {prompt_frames} prompt frames, got {len(blocks)} actions and a context "
-                f"of {world.context_frames} frames. Give more actions or fewer prompt frames."
+                f"expected room for a frame after {prompt_frames} prompt frames, got {len(blocks)} actions and a "
+                f"context of {world.context_frames} frames. Give more actions or fewer prompt frames."
             )
         layout = world.layout(possible if frames is None else frames, prompt_frames)
         timing = schedule_from_options(
