@@ -101,14 +101,23 @@ def test_sampling_is_keyed_by_the_seed(tmp_path: Path) -> None:
 def test_the_world_moves_as_the_player_moved(world: World) -> None:
     clip = read_clip(CLIP)
     blocks = world.read_actions(ACTIONS)
+    assert world.words is not None
+    ids = world.words.ids
+    swapped = blocks.copy()
+    swapped[:, 1] = [ids[world.words.opposites[name]] for name in clip.actions]
+    truth = prompt_tokens(world, clip.frames)[:, :7]
+    moved = np.array(clip.moved)
+    counts = clear_moves(truth[:-1], truth[1:], moved)
+    assert counts.sum() >= 4
     for schedule in (NextToken(), Diagonal(k=2)):
-        made = generate(world, clip.frames[:1], blocks, compile_for(world, 7, schedule))
-        tokens = np.concatenate([prompt_tokens(world, clip.frames[:1]), made.tokens])[:, :7]
-        truth = prompt_tokens(world, clip.frames)[:, :7]
-        counts = clear_moves(truth[:-1], truth[1:], np.array(clip.moved))
-        assert counts.sum() >= 4
-        best = np.array(list(MOVES.values()))[best_move(tokens[:-1], tokens[1:])]
-        assert (best[counts] == np.array(clip.moved)[counts]).all()
+        shares = []
+        for played in (blocks, swapped):
+            made = generate(world, clip.frames[:1], played, compile_for(world, 7, schedule))
+            tokens = np.concatenate([prompt_tokens(world, clip.frames[:1]), made.tokens])[:, :7]
+            best = np.array(list(MOVES.values()))[best_move(tokens[:-1], tokens[1:])]
+            shares.append((best[counts] == moved[counts]).all(1).mean())
+        assert shares[0] >= 0.8
+        assert shares[1] <= 0.2  # with the opposite actions it moves the other way
 
 
 def test_frames_come_out_as_they_are_finished(world: World) -> None:
