@@ -145,6 +145,11 @@ def load_image_tokenizer(folder: str | Path, *, device: str = "cpu") -> ImageTok
     )
     lazy = LazyWeights(checkpoint, names, dtype=torch.float32, device=device)
     model.load_state_dict({name: lazy[name] for name in shapes}, assign=True)
+    broken = [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise DocumentError(
+            f"expected finite weights, got NaN or infinite ones in {broken[0]} of {weights}. Get another copy."
+        )
     return ImageTokenizer(model)
 
 

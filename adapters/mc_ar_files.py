@@ -20,7 +20,7 @@ from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS
 
-__all__ = ["DTypeName", "compare_mc_ar", "config_beside", "load_mc_ar", "read_mc_ar_config"]
+__all__ = ["DTypeName", "compare_mc_ar", "config_beside", "load_mc_ar", "read_mc_ar_config", "require_device"]
 
 DTypeName = Literal["float32", "bfloat16", "float16"]
 
@@ -91,7 +91,7 @@ def load_mc_ar(
     """
     if dtype not in get_args(DTypeName):
         raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
-    _require_device(device)
+    require_device(device)
     require_quantize(quantize, torch.device(device), getattr(torch, dtype))
     checkpoint = open_checkpoint(weights)
     sizes, tied = _config_for(checkpoint, config)
@@ -143,7 +143,12 @@ def config_beside(checkpoint: Checkpoint) -> Path | None:
     return path if path.is_file() else None
 
 
-def _require_device(device: str) -> None:
+def require_device(device: str) -> None:
+    """Say at once that a device is none of this machine's.
+
+    Raises:
+        SpecError: torch cannot use it.
+    """
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

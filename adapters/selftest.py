@@ -28,6 +28,11 @@ def require_masks_obeyed(model: Model) -> None:
     hidden = mask.clone()
     hidden[-1, 1] = False
     whole, without = last_logits(ids, mask), last_logits(ids, hidden)
+    if not bool(torch.isfinite(whole).all()):
+        raise DiagplanError(
+            f"expected finite logits, got NaN or infinite ones from this {model.family} model in {model.dtype}. "
+            "Its weights are broken, or too large for the dtype. Try float32, or another file."
+        )
     # The middle token is hidden from everyone after it: another token there must not tell.
     alone = mask.clone()
     alone[2:, 1] = False

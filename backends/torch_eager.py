@@ -17,7 +17,7 @@ from diagplan.backends.program import PassColumns, program
 from diagplan.backends.sampling import Greedy, Sampler, keys_for, torch_choose
 from diagplan.backends.torch_graphs import LENGTH_STEP, WIDTHS, StaticPasses
 from diagplan.planner.checker import verify_plan
-from diagplan.planner.errors import InvalidPlanError
+from diagplan.planner.errors import InvalidPlanError, SpecError
 from diagplan.planner.lowering import pad_steps
 from diagplan.planner.plan import Plan
 
@@ -166,6 +166,8 @@ def prepare(
             f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
             f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
         )
+    if not 0 <= seed < 1 << 63:
+        raise SpecError(f"expected 0 <= seed < 2**63, got seed={seed}. Give another seed.")
     static = model.device.type == "cuda" if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):
         plan = pad_steps(plan, WIDTHS)

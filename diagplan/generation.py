@@ -17,7 +17,7 @@ from diagplan.planner.schedule import Schedule
 from diagplan.runtime import replay
 from diagplan.worlds import World
 
-__all__ = ["Generated", "compile_for", "generate", "prompt_tokens", "require_frames"]
+__all__ = ["Generated", "compile_for", "generate", "prompt_tokens", "require_frames", "require_layout"]
 
 
 class Generated(NamedTuple):
@@ -80,9 +80,7 @@ def generate(
         SpecError, InvalidPlanError, NumericError, CapacityError: as ``replay``.
     """
     layout = plan.layout
-    wanted = world.layout(layout.frames, layout.prompt_frames)
-    if layout != wanted:
-        raise MismatchError(f"expected a plan for {world.name}'s layout, {wanted}, got {layout}. Compile one for it.")
+    require_layout(world, plan)
     if len(prompt) != layout.prompt_frames:
         raise MismatchError(f"expected {layout.prompt_frames} prompt frames, got {len(prompt)}.")
     needed = layout.prompt_frames - 1 + layout.frames
@@ -110,6 +108,16 @@ def generate(
     tokens = replay(plan, world.model, given, actions[:needed], sampler=sampler, seed=seed, on_frame=decode)[0]
     seconds = time.perf_counter() - began - shown
     return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown)
+
+
+def require_layout(world: World, plan: Plan) -> None:
+    """Raise ``MismatchError`` unless a plan is for a world's layout, with a prompt frame at least."""
+    layout = plan.layout
+    if layout.prompt_frames < 1 or layout != world.layout(layout.frames, layout.prompt_frames):
+        raise MismatchError(
+            f"expected a plan for {world.name}'s layout, {world.layout(1, 1)} or with more frames, got {layout}. "
+            "Compile one for it."
+        )
 
 
 def require_frames(frames: Sequence[NDArray[np.uint8]], wanted: int, source: object) -> None:

@@ -1,5 +1,6 @@
 """What a world model is worth on held-out clips: teacher-forced figures, and rollouts under several plans."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -175,8 +176,8 @@ def teacher_forced(world: World, windows: Windows, *, batch: int = 32) -> dict[s
     return {
         "loss": float(loss.mean()),
         "accuracy": float(fine.mean()),
-        "moved_loss": float(loss[moves].mean()),
-        "action_gap": float(other[moves].mean() - loss[moves].mean()),
+        "moved_loss": float(loss[moves].mean()) if moves.any() else math.nan,
+        "action_gap": float(other[moves].mean() - loss[moves].mean()) if moves.any() else math.nan,
     }
 
 
@@ -200,6 +201,8 @@ def report_world(
         on_plan: called with each schedule's name before it runs.
     """
     n, t = windows.tokens.shape[:2]
+    if min(map_rows or world.rows, world.cols) < 3:
+        raise SpecError(f"expected a map of at least 3 x 3 tokens, got {map_rows or world.rows} x {world.cols}.")
     maps = windows.tokens[:, :, :map_rows]
     before, after = (part.reshape(-1, *maps.shape[2:]) for part in (maps[:, :-1], maps[:, 1:]))
     moved = windows.moved.reshape(-1, 2)

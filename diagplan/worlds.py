@@ -41,6 +41,7 @@ class World:
         fps: of videos.
         read_actions: action blocks int64 [n, block] of an actions file.
         words: ids of the actions, where an action is one word.
+        map_rows: rows of tokens, from the top, that move with the player.
     """
 
     name: str
@@ -53,6 +54,7 @@ class World:
     fps: int
     read_actions: Callable[[Path], NDArray[np.int64]]
     words: "ActionWords | None" = None
+    map_rows: int | None = None
 
     @property
     def height(self) -> int:
@@ -113,7 +115,9 @@ def load_world(
     """
     require_torch()
     from diagplan.adapters.image_tokenizer import load_image_tokenizer
+    from diagplan.adapters.mc_ar_files import require_device
 
+    require_device(device)
     options: dict[str, Any] = {"dtype": dtype, "device": device, "quantize": quantize}
     if model == "mc-ar":
         if weights is None or not Path(weights).exists():
@@ -130,9 +134,9 @@ def load_world(
     if weights is not None or tokenizer is not None or config is not None:
         raise SpecError(f"expected weights, tokenizer and config with model='mc-ar' only, got model={model!r}.")
     folder = SHIPPED.get(model, Path(model))
-    if not (folder / "world.json").is_file():
+    if len(model) > 4000 or not (folder / "world.json").is_file():
         raise SpecError(
-            f"expected one of {', '.join([*SHIPPED, 'mc-ar'])}, or a folder with world.json, got model={model!r}."
+            f"expected one of {', '.join([*SHIPPED, 'mc-ar'])}, or a folder with world.json, got model={model[:200]!r}."
         )
     return _from_folder(folder, load_image_tokenizer(folder / "tokenizer", device=device), options)
 
@@ -148,11 +152,20 @@ def _from_folder(folder: Path, tokenizer: "ImageTokenizer", options: dict[str, A
     said = read_world_document(folder / "world.json")
     loaded: Any = load_model("mc-ar", folder / "model.safetensors", config=folder / "config.json", **options)
     words = said.actions
-    largest = max(words.begin, words.end, *words.ids.values())
-    if largest >= loaded.vocab_size or tokenizer.codes > loaded.config.image_ids:
+    sizes = loaded.config
+    every = (words.begin, words.end, *words.ids.values())
+    fits = {
+        "rows and cols": (said.rows, said.cols) == (sizes.rows, sizes.cols),
+        "tokens of an action": sizes.action_tokens == 3,
+        "codes of the tokenizer": tokenizer.codes == sizes.image_ids,
+        "ids of actions": sizes.image_ids <= min(every) and max(every) < loaded.vocab_size,
+        "frames of context": said.context_frames * (said.rows * said.cols + 3) - 3 <= loaded.positions,
+    }
+    wrong = [name for name, fine in fits.items() if not fine]
+    if wrong:
         raise DocumentError(
-            f"expected ids within the model's vocabulary of {loaded.vocab_size}, got {largest} in {folder}/world.json, "
-            f"or a tokenizer of more than {loaded.config.image_ids} codes. The files do not belong together."
+            f"expected world.json, config.json and tokenizer of one model, got {folder} whose {wrong[0]} differ. "
+            "The files do not belong together."
         )
 
     def blocks(path: Path) -> NDArray[np.int64]:
@@ -164,7 +177,7 @@ def _from_folder(folder: Path, tokenizer: "ImageTokenizer", options: dict[str, A
 
     return World(
         name=said.name, model=loaded, tokenizer=tokenizer, rows=said.rows, cols=said.cols, block=3,
-        context_frames=said.context_frames, fps=said.fps, read_actions=blocks, words=words,
+        context_frames=said.context_frames, fps=said.fps, read_actions=blocks, words=words, map_rows=said.map_rows,
     )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ class CrafterGame:
                 f"The inventory takes {self.inventory_rows} of the rows."
             )
         self.height, self.width = rows * TILE, cols * TILE
+        self.map_rows: int | None = rows - self.inventory_rows
         self._env: Any = _environment(crafter)(view=(cols, rows), size=(self.width, self.height), length=None, seed=0)
 
     def reset(self, seed: int) -> NDArray[np.uint8]:

@@ -32,6 +32,7 @@ class Game(Protocol):
         actions: every action that ``step`` takes.
         moves: of those, the ones that move the player.
         height, width: of a frame in pixels.
+        map_rows: rows of squares of 16 pixels, from the top, that move with the player; ``None`` where nothing does.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Game(Protocol):
     moves: tuple[str, ...]
     height: int
     width: int
+    map_rows: int | None
 
     def reset(self, seed: int) -> NDArray[np.uint8]:
         """Begin the world of this seed and return its first frame, uint8 [height, width, 3]."""

@@ -133,7 +133,7 @@ def read_recording(folder: str | Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         said = None
     sizes = [said.get(key) for key in ("rows", "cols", "frames")] if isinstance(said, dict) else [None]
-    if not all(type(size) is int for size in sizes) or not isinstance(said["game"], str):
+    if not all(type(size) is int for size in sizes) or not isinstance(said.get("game"), str):
         raise DocumentError(f"expected a recording.json of diagplan record, got {path}, which is none.")
     return dict(said)
 

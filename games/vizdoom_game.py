@@ -44,6 +44,7 @@ class VizdoomGame:
             raise MissingExtraError(
                 f"expected the package {error.name}, got none. Install it: pip install 'diagplan[games]'."
             ) from None
+        self.map_rows: int | None = None
         self.height, self.width = 16 * rows, 16 * cols
         self._game: Any = None
         self._scratch = ""

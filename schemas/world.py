@@ -47,6 +47,7 @@ class WorldDocument(BaseModel):
         rows, cols: tokens of a frame.
         context_frames: frames that the model was trained on at a time.
         fps: of the videos that are written.
+        map_rows: rows of tokens, from the top, that show the map; those below (an inventory) do not move.
         actions: how an action becomes tokens.
     """
 
@@ -59,7 +60,14 @@ class WorldDocument(BaseModel):
     cols: _Count
     context_frames: Annotated[int, Field(ge=2, le=4096)]
     fps: Annotated[int, Field(ge=1, le=240)]
+    map_rows: Annotated[int, Field(ge=3, le=4096)] | None = None
     actions: ActionWords
+
+    @model_validator(mode="after")
+    def _within(self) -> "WorldDocument":
+        if self.map_rows is not None and self.map_rows > self.rows:
+            raise ValueError("map_rows must be at most rows")
+        return self
 
 
 def read_world_document(path: Path) -> WorldDocument:

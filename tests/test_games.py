@@ -42,6 +42,7 @@ class Corridor:
     actions: tuple[str, ...] = ("noop", "do", "move_left", "move_right", "move_up")
     moves: tuple[str, ...] = actions[2:]
     height = width = 16
+    map_rows: int | None = None
 
     def reset(self, seed: int) -> Any: ...
     def step(self, action: str) -> Any: ...

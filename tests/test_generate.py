@@ -21,6 +21,7 @@ from diagplan.evaluation.motion import MOVES, best_move, clear_moves, matches  #
 from diagplan.evaluation.pictures import psnr  # noqa: E402
 from diagplan.games.clips import Clip, read_clip, write_clip  # noqa: E402
 from diagplan.generation import compile_for, generate, prompt_tokens  # noqa: E402
+from diagplan.planner.errors import DiagplanError, DocumentError  # noqa: E402
 from diagplan.video.files import VideoWriter, read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
 from diagplan.world_report import read_windows, report_world  # noqa: E402
@@ -158,6 +159,12 @@ def test_any_size_is_scaled_and_cut(tmp_path: Path) -> None:
         (None, None, ("--model", "nothing"), 2, "expected one of crafter-mini, mc-ar"),
         (None, None, ("--model", "mc-ar"), 1, "microsoft/mineworld"),
         (None, None, ("--weights", "x"), 2, "with model='mc-ar' only"),
+        (None, None, ("--device", "zork"), 2, "expected a device of this machine"),
+        (None, None, ("--seed", 2**80), 2, "expected 0 <= seed"),
+        (None, None, ("--gif", CLIP), 2, "got --video and --gif both"),
+        (None, None, ("--plan", "x", "--prompt-frames", 1), 2, "got both"),
+        (None, None, ("-o", "out.gif"), 2, "ends in .mp4"),
+        (None, None, ("--model", "x" * 5000), 2, "expected one of crafter-mini"),
     ],
 )
 def test_one_clear_line(
@@ -220,10 +227,11 @@ def test_interrupted_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(read_video(tmp_path / "out.mp4")) == 3
 
 
-def test_a_plan_of_another_grid(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [{"prompt_frames": 1}, {"lead": 1}])
+def test_a_plan_of_another_grid(tmp_path: Path, given: dict[str, int]) -> None:
     from diagplan import Layout, compile_plan
 
-    write_plan(compile_plan(Layout(frames=1, rows=4, cols=4, prompt_frames=1), Diagonal(k=1)), tmp_path / "plan.json")
+    write_plan(compile_plan(Layout(frames=1, rows=4, cols=4, **given), Diagonal(k=1)), tmp_path / "plan.json")
     code, _, err = run(*command(tmp_path, "--plan", tmp_path / "plan.json"))
     assert code == 1
     assert "expected a plan for crafter-mini's layout" in err
@@ -323,14 +331,52 @@ def test_a_clip_that_lacks_motion_is_refused(tmp_path: Path, world: World) -> No
         read_windows(world, [tmp_path / "still.mp4"], 4)
 
 
-def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("world.json", {"rows": 8}),
+        ("world.json", {"context_frames": 9}),
+        ("config.json", {"image_vocab": 275}),
+        ("config.json", {"action_tokens": 11}),
+    ],
+)
+def test_files_that_do_not_belong_together(tmp_path: Path, file: str, change: dict[str, int]) -> None:
+    shutil.copytree(SHIPPED["crafter-mini"], tmp_path / "world")
+    path = tmp_path / "world" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DocumentError, match="do not belong together"):
+        load_world(str(tmp_path / "world"))
+
+
+def test_ids_and_keys_of_a_world(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED["crafter-mini"], tmp_path / "world")
     path = tmp_path / "world" / "world.json"
     said = json.loads(path.read_text())
-    said["actions"]["ids"]["noop"] = 9999
-    path.write_text(json.dumps(said))
-    with pytest.raises(ValueError, match="do not belong together"):
+    path.write_text(json.dumps(said | {"actions": said["actions"] | {"begin": 0}}))
+    with pytest.raises(DocumentError, match="ids of actions"):
         load_world(str(tmp_path / "world"))
     path.write_text(json.dumps(said | {"wings": 2}))
-    with pytest.raises(ValueError, match="wings: Extra inputs"):
+    with pytest.raises(DocumentError, match="wings: Extra inputs"):
         load_world(str(tmp_path / "world"))
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("model.safetensors", "finite logits"), ("tokenizer/diffusion_pytorch_model.safetensors", "finite weights")],
+)
+def test_weights_that_are_no_numbers(tmp_path: Path, file: str, said: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(SHIPPED["crafter-mini"], tmp_path / "world")
+    path = tmp_path / "world" / file
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.endswith(("lm_head.weight", "decoder.conv_out.weight")))
+    save_file(tensors | {name: tensors[name] * float("nan")}, path)
+    with pytest.raises(DiagplanError, match=said):
+        load_world(str(tmp_path / "world"))
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(DiagplanError, match="a video needs a file of its own"):
+        VideoWriter("/dev/null")
+    assert not Path("/dev/null").is_file()

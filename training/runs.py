@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from diagplan.planner.atomic import write_atomically
-from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+from diagplan.planner.errors import DocumentError, MissingExtraError
 
-__all__ = ["Run", "last_row", "require_device"]
+__all__ = ["Run", "last_row"]
 
 
 class Run:
@@ -106,19 +106,6 @@ def last_row(folder: str | Path) -> dict[str, float]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {key: float(value) for key, value in rows[-1].items() if value} if rows else {}
-
-
-def require_device(device: str) -> None:
-    """Say at once that a device is none of this machine's.
-
-    Raises:
-        SpecError: torch cannot use it.
-    """
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        said = str(error).partition("\n")[0].rstrip(".")
-        raise SpecError(f"expected a device of this machine, got device={device!r} ({said}). Try 'cpu'.") from None
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

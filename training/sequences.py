@@ -80,7 +80,7 @@ def tokenize_clips(
 
 
 def tokens_key(paths: Sequence[Path], tokenizer_files: Sequence[Path], action_ids: Mapping[str, int]) -> str:
-    """A hash of what tokens come from: the tokenizer's files, the clips' names and sizes, and the ids of actions.
+    """A hash of what tokens come from: the tokenizer's files, clips' names, sizes and actions, ids of actions.
 
     Raises:
         DocumentError: a file cannot be read.
@@ -91,6 +91,7 @@ def tokens_key(paths: Sequence[Path], tokenizer_files: Sequence[Path], action_id
             made.update(path.read_bytes())
         for path in paths:
             made.update(f"{path.name} {path.stat().st_size}\n".encode())
+            made.update(path.with_suffix(".jsonl").read_bytes())
     except OSError as error:
         raise DocumentError(f"cannot read {error.filename}: {error.strerror}.") from None
     return made.hexdigest()

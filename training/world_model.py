@@ -55,7 +55,8 @@ class WorldRecipe:
     bfloat16: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.layers, self.heads) < 1 or self.context < 2 or self.learning_rate <= 0:
+        fine = 0 < self.learning_rate < math.inf and self.seed >= 0
+        if min(self.steps, self.batch, self.layers, self.heads) < 1 or self.context < 2 or not fine:
             raise SpecError(f"expected positive sizes and a context of at least 2 frames, got {asdict(self)}.")
         if self.rope not in ("1d", "3d"):
             raise SpecError(f"expected rope to be 1d or 3d, got rope={self.rope!r}.")

@@ -134,6 +134,8 @@ class VideoWriter:
             self._target = target = Path(os.path.realpath(self.path))  # a link stays a link
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if target.exists() and not target.is_file():
+                raise FileExistsError(errno.EEXIST, "it is a device or a pipe, and a video needs a file of its own")
             self._part = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(6)}.part.mp4")
             os.close(os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the umask decides who may read
             if target.is_file():

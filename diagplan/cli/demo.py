@@ -1,6 +1,7 @@
 """The demonstration, and the judging of a world model."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table
-from diagplan.planner.errors import DocumentError
+from diagplan.planner.errors import DocumentError, SpecError
 
 __all__ = ["register"]
 
@@ -77,7 +78,8 @@ def evaluate_world_command(
     model: Annotated[str, typer.Option(help="crafter-mini, or a world model's folder.")] = "crafter-mini",
     windows: Annotated[int, typer.Option(help="Pieces to roll forward, those with motion.", min=1)] = 128,
     map_rows: Annotated[
-        int | None, typer.Option(help="Rows of tokens that show the map; all.", min=3, show_default=False)
+        int | None,
+        typer.Option(help="Rows of tokens that show the map; what the model says.", min=3, show_default=False),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Int8 products, on an x86 CPU.", show_default=False)] = False,
     out: Annotated[
@@ -93,6 +95,8 @@ def evaluate_world_command(
     from diagplan.worlds import load_world
 
     world = load_world(model, quantize="int8" if int8 else None)
+    if map_rows is not None and map_rows > world.rows:
+        raise SpecError(f"expected --map-rows of at most {world.rows}, got {map_rows}. Leave it out.")
     pieces = read_windows(world, list_clips(clips), windows)
     with _progress("judging", quiet=as_json) as progress:
         task = progress.add_task("", total=len(SCHEDULES))
@@ -100,8 +104,8 @@ def evaluate_world_command(
         def on_plan(name: str) -> None:
             progress.update(task, advance=1, description=name)
 
-        report = report_world(world, pieces, SCHEDULES, map_rows=map_rows, on_plan=on_plan)
-    said = report.as_dict()
+        report = report_world(world, pieces, SCHEDULES, map_rows=map_rows or world.map_rows, on_plan=on_plan)
+    said = finite(report.as_dict())
     if out is not None:
         write_atomically(out, (json.dumps(said, indent=1) + "\n").encode())
     if as_json:
@@ -129,8 +133,17 @@ def evaluate_world_command(
     return FINE
 
 
+def finite(value: Any) -> Any:
+    """The same with ``None`` for every number that JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _shown(value: Any) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.4f}"
+    return "unknown" if value is None else str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 def _percent(share: float) -> str:

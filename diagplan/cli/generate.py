@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from diagplan.cli.output import FINE, INTERRUPTED, JsonOption, command, console, npy_bytes, print_json, print_table
+from diagplan.cli.output import (
+    FINE,
+    INTERRUPTED,
+    JsonOption,
+    command,
+    console,
+    npy_bytes,
+    print_json,
+    print_table,
+    require_distinct,
+)
 from diagplan.cli.requests import policies_from_options, schedule_from_options
 from diagplan.planner.errors import DocumentError, SpecError
 
@@ -42,7 +52,7 @@ def generate_command(
     frames: Annotated[
         int | None, _option(PLAN, "Frames to generate; as many as the context and the actions allow.", min=1)
     ] = None,
-    prompt_frames: Annotated[int, typer.Option(help="Frames that are given.", rich_help_panel=PLAN, min=1)] = 1,
+    prompt_frames: Annotated[int | None, _option(PLAN, "Frames that are given; 1.", min=1)] = None,
     k: Annotated[int | None, _option(PLAN, "Diagonal decoding with this row delay; next-token without it.")] = None,
     d: Annotated[int | None, _option(PLAN, "Frame delay: the next frame begins after d steps.")] = None,
     policies: Annotated[str, typer.Option(help="Bundle of policies.", rich_help_panel=PLAN)] = "default",
@@ -61,7 +71,7 @@ def generate_command(
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
     from diagplan.backends.sampling import Greedy, Sample
-    from diagplan.generation import compile_for, generate, require_frames
+    from diagplan.generation import compile_for, generate, require_frames, require_layout
     from diagplan.planner.atomic import write_atomically
     from diagplan.schemas.files import read_plan
     from diagplan.video.files import VideoWriter, read_frames
@@ -70,8 +80,15 @@ def generate_command(
     from diagplan.worlds import load_world
 
     err = console(stderr=True)
-    if plan is not None and (k is not None or d is not None or frames is not None):
-        raise SpecError("expected --plan, or --k, --d and --frames, got both. A plan says all of these itself.")
+    if plan is not None and any(option is not None for option in (k, d, frames, prompt_frames)):
+        raise SpecError(
+            "expected --plan, or --k, --d, --frames and --prompt-frames, got both. A plan says all of these itself."
+        )
+    if out.suffix.lower() != ".mp4":
+        raise SpecError(f"expected a name that ends in .mp4, got {out}. Change its ending.")
+    require_distinct(
+        {"-o": out, "--gif": gif, "--tokens": tokens}, {"--video": video, "--actions": actions, "--plan": plan}
+    )
     world = load_world(
         model, weights=weights, tokenizer=tokenizer, config=config, dtype=dtype, device=device,
         quantize="int8" if int8 else None,
@@ -79,7 +96,9 @@ def generate_command(
     blocks = world.read_actions(actions)
     if plan is not None:
         made = read_plan(plan)
+        require_layout(world, made)
     else:
+        prompt_frames = prompt_frames or 1
         possible = min(world.context_frames, len(blocks) + 1) - prompt_frames
         if possible < 1 and frames is None:
             raise SpecError(
@@ -129,7 +148,10 @@ def generate_command(
             done = generate(world, np.stack(given), blocks, made, sampler=sampler, seed=seed, on_frame=on_frame)
     except KeyboardInterrupt:
         kept = f"{out} holds the {len(shown)} frames that were finished" if shown else "nothing was written"
-        err.print(Text(f"diagplan: interrupted; {kept}."), soft_wrap=True)
+        if as_json:
+            print_json({"ok": False, "error": f"interrupted; {kept}."})
+        else:
+            err.print(Text(f"diagplan: interrupted; {kept}."), soft_wrap=True)
         return INTERRUPTED
     if gif is not None:
         write_atomically(gif, gif_bytes(shown, fps or world.fps))

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "npy_bytes",
     "print_json",
     "print_table",
+    "require_distinct",
     "working",
 ]
 
@@ -65,7 +67,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     right = [name.startswith(">") for name in columns]
     names = [name.removeprefix(">") for name in columns]
     if out.is_terminal:
-        table = Table(title=title, title_justify="left", show_header=any(names))
+        table = Table(title=None if title is None else Text(title), title_justify="left", show_header=any(names))
         for name, is_right in zip(names, right, strict=True):
             table.add_column(name, justify="right" if is_right else "left", overflow="fold")
         for row in cells:
@@ -78,6 +80,25 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     for row in (names, *cells) if any(names) else cells:
         padded = (c.rjust(n) if r else c.ljust(n) for c, n, r in zip(row, widths, right, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def require_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+    """Refuse to write over an input, or two outputs to one place.
+
+    Args:
+        outputs: option -> path that is written.
+        inputs: option -> path that is read.
+
+    Raises:
+        SpecError: two of them are one file.
+    """
+    seen = {path.resolve(): option for option, path in inputs.items() if path is not None}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        other = seen.setdefault(path.resolve(), option)
+        if other != option:
+            raise SpecError(f"expected different files, got {other} and {option} both {path}. Write to another one.")
 
 
 def working(what: str, *, quiet: bool) -> Any:

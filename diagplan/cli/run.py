@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.output import FINE, JsonOption, command, console, npy_bytes, print_json, print_table
+from diagplan.cli.output import FINE, JsonOption, command, console, npy_bytes, print_json, print_table, require_distinct
 from diagplan.planner.errors import DocumentError, SpecError
 
 __all__ = ["register"]
@@ -88,6 +88,10 @@ def run_command(
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
     warmth = 1.0 if temperature is None else temperature
     sampler = Sample(temperature=warmth, top_k=top_k, top_p=top_p) if asked else Greedy()
+    require_distinct(
+        {"-o": out, "--checkpoint": checkpoint},
+        {"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given},
+    )
     made = read_plan(plan)
     ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
     model = load_model(adapter, weights, config=config, dtype=dtype, device=device, quantize="int8" if int8 else None)

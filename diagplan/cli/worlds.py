@@ -107,8 +107,9 @@ def tokenizer_command(
     from diagplan.runtime import require_torch
 
     require_torch()
+    from diagplan.adapters.mc_ar_files import require_device
     from diagplan.games.clips import list_clips
-    from diagplan.training.runs import last_row, require_device
+    from diagplan.training.runs import last_row
     from diagplan.training.tokenizer import TokenizerRecipe, train_tokenizer
 
     given = {
@@ -144,7 +145,9 @@ def model_command(
     rope: Annotated[Literal["1d", "3d"] | None, _option(RECIPE, "Rotary positions: by slot, or by t, h, w.")] = None,
     learning_rate: Rate = None,
     seed: Seed = None,
-    bfloat16: Annotated[bool, _option(RECIPE, "Matrix products in bfloat16.", "--bfloat16")] = False,
+    bfloat16: Annotated[
+        bool | None, _option(RECIPE, "Matrix products in bfloat16, or in float32.", "--bfloat16/--no-bfloat16")
+    ] = None,
     name: Annotated[str | None, _option(RUN, "Of the world model; by default the folder's.")] = None,
     device: Device = "cpu",
     checkpoint_every: Every = 200,
@@ -159,17 +162,18 @@ def model_command(
 
     require_torch()
     from diagplan.adapters.image_tokenizer import load_image_tokenizer
+    from diagplan.adapters.mc_ar_files import require_device
     from diagplan.games.clips import FPS
     from diagplan.games.game import open_game
     from diagplan.games.recorder import read_recording
     from diagplan.schemas.world import WorldDocument
-    from diagplan.training.runs import last_row, require_device
+    from diagplan.training.runs import last_row
     from diagplan.training.world_folder import action_words, write_world
     from diagplan.training.world_model import Vocabulary, WorldRecipe, train_world_model
 
     given = {
         "steps": steps, "batch": batch, "context": context, "hidden": hidden, "mlp": mlp, "layers": layers,
-        "heads": heads, "rope": rope, "learning_rate": learning_rate, "seed": seed, "bfloat16": bfloat16 or None,
+        "heads": heads, "rope": rope, "learning_rate": learning_rate, "seed": seed, "bfloat16": bfloat16,
     }  # fmt: skip
     recipe = WorldRecipe(**_given(given))
     require_device(device)
@@ -199,6 +203,7 @@ def model_command(
         cols=cols,
         context_frames=recipe.context,
         fps=FPS,
+        map_rows=game.map_rows,
         actions=words,
     )
     write_world(
