@@ -553,4 +553,6 @@ def test_every_option_of_train_is_described() -> None:
     for name, command in group.commands["train"].commands.items():
         (text,) = re.findall(rf"^## `train {name}`\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
         mentioned = set(re.findall(r"`(--[a-z][a-z0-9-]*)", text))
-        assert {option for one in command.params for option in one.opts if option.startswith("--")} == mentioned
+        assert {
+            option for one in command.params for option in (*one.opts, *one.secondary_opts) if option.startswith("--")
+        } == mentioned
