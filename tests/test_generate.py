@@ -223,8 +223,23 @@ def test_interrupted_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(diagplan.generation, "generate", stopped)
     code, _, err = run(*command(tmp_path, "--k", 2))
     assert code == 130
-    assert "holds the 3 frames that were finished" in err
+    assert "holds the prompt and the 2 frames that were finished" in err
     assert len(read_video(tmp_path / "out.mp4")) == 3
+
+
+def test_interrupted_before_a_frame_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import diagplan.generation
+
+    def stopped(*args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(diagplan.generation, "generate", stopped)
+    (tmp_path / "out.mp4").write_bytes(b"an earlier result")
+    code, out, err = run(*command(tmp_path, "--k", 2, "--json"))
+    assert (code, err) == (130, "")
+    assert json.loads(out) == {"ok": False, "error": "interrupted; no file was changed."}
+    assert (tmp_path / "out.mp4").read_bytes() == b"an earlier result"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
 @pytest.mark.parametrize("given", [{"prompt_frames": 1}, {"lead": 1}])

@@ -6,6 +6,7 @@ a matter of the tile alone, which keeps tokens predictable. The rest of the step
 (nearest code, straight-through gradient, commitment), for games whose pictures are not made of tiles.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -114,7 +115,7 @@ def train_tokenizer(
     Raises:
         SpecError: frames too small for the recipe; DocumentError: clips or folder that cannot be used.
     """
-    run = Run(folder, asdict(recipe) | {"clips": len(clips)})
+    run = Run(folder, asdict(recipe) | {"clips": _contents(clips)})
     state = run.resume()
     frames, held_out = load_frames(clips, recipe.frames_per_clip), load_frames(validation, 4)[:48]
     if frames.shape[1] % recipe.side or frames.shape[2] % recipe.side:
@@ -165,6 +166,12 @@ def train_tokenizer(
             })  # fmt: skip
     save_image_tokenizer(model.eval(), folder)
     return ImageTokenizer(model)
+
+
+def _contents(clips: Sequence[Path]) -> str:
+    """A hash of the clips' names and sizes."""
+    listed = "".join(f"{path.name} {path.stat().st_size}\n" for path in clips)
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def _batch(bank: TileBank, recipe: TokenizerRecipe, step: int) -> NDArray[np.uint8]:

@@ -145,9 +145,19 @@ def generate_command(
 
             for frame in given:
                 show(fit(frame, world.height, world.width))
-            done = generate(world, np.stack(given), blocks, made, sampler=sampler, seed=seed, on_frame=on_frame)
+            try:
+                done = generate(world, np.stack(given), blocks, made, sampler=sampler, seed=seed, on_frame=on_frame)
+            except KeyboardInterrupt:
+                if len(shown) == len(given):  # the prompt alone is no result, and may lie over an earlier one
+                    writer.discard()
+                raise
     except KeyboardInterrupt:
-        kept = f"{out} holds the {len(shown)} frames that were finished" if shown else "nothing was written"
+        finished = len(shown) - len(given)
+        kept = (
+            f"{out} holds the prompt and the {finished} frames that were finished"
+            if finished > 0
+            else "no file was changed"
+        )
         if as_json:
             print_json({"ok": False, "error": f"interrupted; {kept}."})
         else:
