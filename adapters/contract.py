@@ -2,23 +2,62 @@
 
 Shapes: B samples, n feeds of one pass, L cache slots that a pass attends over, V vocabulary entries. Everything a
 pass needs is an input of fixed shape, so nothing about a plan is known to a model, and nothing about a model to a
-backend.
+backend. Arrays are torch tensors for the adapters, NumPy arrays where a runtime without torch stands behind a model.
 """
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.layout import Layout
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["AllowedIds", "Array", "Cache", "Model", "allowed_ids"]
 
-__all__ = ["Cache", "Model"]
+#: A torch tensor or a NumPy array, as the model takes them.
+Array = Any
 
-#: A model's key-value cache: a NamedTuple of tensors [..., slots, width]. Only the model that made it knows more.
-Cache = Any
+
+class Cache(Protocol):
+    """Keys and values: arrays [B, heads, slots, width], as many and as wide as ``Model.cache_shapes`` says."""
+
+    def read(self, slots: int) -> list[NDArray[Any]]:
+        """A copy of the first ``slots`` slots, [B, heads, slots, width] each; bfloat16 as its bits, uint16."""
+        ...
+
+    def write(self, arrays: Sequence[NDArray[Any]]) -> None:
+        """Put back what ``read`` gave."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedIds:
+    """The ids that cells of some rows and columns may take.
+
+    Args:
+        low, high: ids low to high, less one.
+        rows, cols: half-open ranges of a frame's rows and columns; an end of ``None`` is the last.
+    """
+
+    low: int
+    high: int
+    rows: tuple[int, int | None] = (0, None)
+    cols: tuple[int, int | None] = (0, None)
+
+
+def allowed_ids(rules: Sequence[AllowedIds], layout: Layout) -> NDArray[np.int64]:
+    """The ids that may be chosen for every slot, as half-open ranges, int64 [positions, 2]; of several rules the last.
+
+    Slots that are no cells, which are never chosen, have the empty range.
+    """
+    table = np.zeros((layout.rows, layout.cols, 2), dtype=np.int64)
+    for rule in rules:
+        table[slice(*rule.rows), slice(*rule.cols)] = rule.low, rule.high
+    ranges = np.zeros((layout.positions, 2), dtype=np.int64)
+    ranges[layout.cell_slots(prompt=True)] = table
+    return ranges
 
 
 class Model(Protocol):
@@ -28,40 +67,32 @@ class Model(Protocol):
         family: name of the adapter, e.g. ``"mc-ar"``.
         vocab_size: V, rows of logits.
         positions: longest sequence the model has position embeddings for, in slots.
-        device, dtype: where the weights are, and as what.
+        device, dtype: where the weights are, and as what; of torch, or of NumPy.
+        cache_shapes: (heads, width) of each array of the cache.
+        vocabulary: which ids may be chosen where.
     """
 
     family: str
     vocab_size: int
     positions: int
-    device: "torch.device"
-    dtype: "torch.dtype"
+    device: Any
+    dtype: Any
+    cache_shapes: tuple[tuple[int, int], ...]
+    vocabulary: tuple[AllowedIds, ...]
 
-    def new_cache(self, batch: int, slots: int) -> Cache:
-        """A cache of zeros for ``batch`` samples and ``slots`` cache slots."""
+    def new_cache(self, batch: int, slots: int) -> Any:
+        """A ``Cache`` of zeros for ``batch`` samples and ``slots`` cache slots."""
         ...
 
     def weight_bytes(self) -> int:
         """Bytes of the weights."""
         ...
 
-    def cache_bytes(self, batch: int, slots: int) -> int:
-        """Bytes of such a cache."""
-        ...
-
     def fingerprint(self) -> str:
         """A short text that differs between models of other configurations or weights."""
         ...
 
-    def forward(
-        self,
-        ids: "torch.Tensor",
-        position: "torch.Tensor",
-        slot: "torch.Tensor",
-        mask: "torch.Tensor",
-        cache: Cache,
-        rows: "torch.Tensor | None" = None,
-    ) -> "torch.Tensor":
+    def forward(self, ids: Array, position: Array, slot: Array, mask: Array, cache: Any, rows: Array = None) -> Array:
         """One pass: write keys and values at ``slot``, attend under ``mask``, return logits.
 
         Args:
@@ -75,10 +106,6 @@ class Model(Protocol):
             rows: feeds whose logits are wanted, int64 [m]; ``None``: all.
 
         Returns:
-            logits, [B, m, V] in the model's dtype.
+            logits, [B, m, V] in the model's dtype. An ONNX Runtime model may overwrite them in its next pass.
         """
-        ...
-
-    def allowed_ids(self, layout: Layout, slots: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-        """The ids that may be chosen for each target slot, as half-open ranges, int64 [n, 2]."""
         ...

@@ -108,8 +108,13 @@ def require_quantize(quantize: Quantize | None, device: torch.device, dtype: tor
         )
 
 
-def linear_for(weight: Tensor, quantize: Quantize | None = None) -> Linear:
-    """The fastest layer for this weight's device and dtype; ``require_quantize`` comes first."""
+def linear_for(weight: Tensor, quantize: Quantize | None = None, *, portable: bool = False) -> Linear:
+    """The fastest layer for this weight's device and dtype; plain tensors if ``portable``.
+
+    ``require_quantize`` comes first.
+    """
+    if portable:
+        return PlainLinear(weight)
     if quantize is not None:
         return Int8Linear(weight)
     if (

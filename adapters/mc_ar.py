@@ -8,21 +8,22 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor
 
+from diagplan.adapters.cache import TensorCache
+from diagplan.adapters.contract import AllowedIds
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout, require_int
+from diagplan.planner.layout import require_int
 
-__all__ = ["CONFIGS", "McAr", "McArCache", "McArConfig", "random_weights", "rotary_tables"]
+__all__ = ["CONFIGS", "McAr", "McArConfig", "random_weights", "rotary_tables"]
 
 # Shapes: B samples, n feeds, L cache slots, H heads, K key-value heads, G = H / K, D head_dim, V vocabulary.
 
@@ -152,13 +153,6 @@ def random_weights(
     return weights
 
 
-class McArCache(NamedTuple):
-    """Keys and values of every layer, [layers, B, K, slots, D] each, rotation already applied to the keys."""
-
-    keys: Tensor
-    values: Tensor
-
-
 class _Layer(NamedTuple):
     attention_norm: Tensor
     qkv: Linear
@@ -173,12 +167,20 @@ class McAr:
 
     family = "mc-ar"
 
-    def __init__(self, config: McArConfig, weights: Mapping[str, Tensor], *, quantize: Quantize | None = None) -> None:
+    def __init__(
+        self,
+        config: McArConfig,
+        weights: Mapping[str, Tensor],
+        *,
+        quantize: Quantize | None = None,
+        portable: bool = False,
+    ) -> None:
         """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
 
         Each is taken once and let go when packed, the largest first: a mapping that reads them from a file as they
         are taken keeps the peak of memory near the size of the model. ``quantize="int8"`` is for float32 weights on
-        the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32.
+        the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32. ``portable`` leaves
+        weights in no machine's own order, as ONNX export needs them; slower on a CPU.
 
         Raises:
             SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
@@ -186,11 +188,16 @@ class McAr:
         self.config = config
         self.vocab_size = config.vocab_size
         self.positions = config.max_position_embeddings
+        self.cache_shapes: tuple[tuple[int, int], ...] = ((config.num_key_value_heads, config.head_size),) * (
+            2 * config.num_hidden_layers
+        )
+        self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=config.image_ids),)
         self.embedding = weights["model.embed_tokens.weight"]
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
-        self.head = linear_for(weights["lm_head.weight"])
+        self._linear = partial(linear_for, portable=portable)
+        self.head = self._linear(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
@@ -200,7 +207,7 @@ class McAr:
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
         def joined(*names: str) -> Linear:
-            return linear_for(join_rows([weights[f"{at}{name}_proj.weight"] for name in names]), self.quantize)
+            return self._linear(join_rows([weights[f"{at}{name}_proj.weight"] for name in names]), self.quantize)
 
         return _Layer(
             weights[f"{at}input_layernorm.weight"],
@@ -220,20 +227,15 @@ class McAr:
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         quantize: Quantize | None = None,
+        portable: bool = False,
     ) -> Self:
         """A model with random weights of a trained model's scale, for tests and benchmarks."""
-        return cls(config, random_weights(config, seed=seed, dtype=dtype, device=device), quantize=quantize)
+        weights = random_weights(config, seed=seed, dtype=dtype, device=device)
+        return cls(config, weights, quantize=quantize, portable=portable)
 
-    def new_cache(self, batch: int, slots: int) -> McArCache:
-        """A cache of zeros, [layers, B, K, slots, D] for keys and for values."""
-        c = self.config
-        shape = (c.num_hidden_layers, batch, c.num_key_value_heads, slots, c.head_size)
-        return McArCache(*(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2)))
-
-    def cache_bytes(self, batch: int, slots: int) -> int:
-        """Bytes of such a cache."""
-        c = self.config
-        return 2 * c.num_hidden_layers * batch * c.num_key_value_heads * slots * c.head_size * self.dtype.itemsize
+    def new_cache(self, batch: int, slots: int) -> TensorCache:
+        """A cache of zeros; keys are kept rotated."""
+        return TensorCache.zeros(self.cache_shapes, batch, slots, dtype=self.dtype, device=self.device)
 
     def fingerprint(self) -> str:
         """A hash of the configuration, of some weights and of how they are quantised."""
@@ -248,7 +250,7 @@ class McAr:
         return small + (sum(sizes.values()) - small) * self.dtype.itemsize
 
     def forward(
-        self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: McArCache, rows: Tensor | None = None
+        self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
         batch, n = ids.shape
@@ -261,7 +263,7 @@ class McAr:
             qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
             qk, v = torch.split(qkv, self._splits, dim=1)
             q, k = torch.split(_rotate(qk, cos, sin), self._heads, dim=1)
-            keys, values = cache.keys[i], cache.values[i]
+            keys, values = cache.layer(i)
             keys.index_copy_(2, slot, k)
             values.index_copy_(2, slot, v)
             x = x + layer.out(self._attend(q, keys[:, :, :length], values[:, :, :length], bias))
@@ -287,11 +289,6 @@ class McAr:
         folded = q.reshape(batch, k.shape[1], group * n, d)
         out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias, scale=self._scale)
         return out.view(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
-
-    def allowed_ids(self, layout: Layout, slots: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-        """Image ids for every generated slot: generated slots are cells."""
-        del layout
-        return np.tile(np.array([0, self.config.image_ids]), (len(slots), 1))
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

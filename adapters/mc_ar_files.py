@@ -72,6 +72,7 @@ def load_mc_ar(
     dtype: DTypeName = "float32",
     device: str = "cpu",
     quantize: Quantize | None = None,
+    portable: bool = False,
 ) -> McAr:
     """Load a model. The tensors are checked by name and shape before the first is read, then read one at a time.
 
@@ -82,6 +83,7 @@ def load_mc_ar(
         dtype: of the model, whatever the file's.
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products on an x86 CPU, float32 elsewhere in the model.
+        portable: leave the weights in no machine's own order, as ONNX export needs them.
 
     Raises:
         SpecError: no such config, dtype or device, or one that cannot be quantised so.
@@ -104,7 +106,7 @@ def load_mc_ar(
         ignored=_IGNORED,
     )
     lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
-    return McAr(sizes, lazy, quantize=quantize)
+    return McAr(sizes, lazy, quantize=quantize, portable=portable)
 
 
 def read_mc_ar_config(path: str | Path) -> McArConfig:

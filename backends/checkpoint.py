@@ -5,17 +5,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from diagplan.backends.errors import MismatchError
-from diagplan.backends.torch_eager import Prepared, State
+from diagplan.backends.replay import Prepared, State
 from diagplan.planner.atomic import write_atomically
 from diagplan.planner.errors import DocumentError
 from diagplan.schemas.convert import plan_digest
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
-_FORMAT = "diagplan-checkpoint-1"
+_FORMAT = "diagplan-checkpoint-2"
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "format": _FORMAT,
         "plan": plan_digest(prepared.plan),
         "model": prepared.model.fingerprint(),
-        "dtype": str(prepared.model.dtype),
+        "dtype": str(prepared.model.dtype).removeprefix("torch."),
         "sampler": {"name": type(sampler).__name__, **asdict(sampler)},
         "seed": prepared.seed,
         "batch": prepared.batch,
@@ -40,15 +40,14 @@ def save_checkpoint(prepared: Prepared, state: State, path: str | Path) -> None:
     Raises:
         DocumentError: the file cannot be written.
     """
-    from safetensors.torch import save
+    from safetensors.numpy import save
 
     done = prepared.passes[state.done - 1]
     assert done.last
-    used = done.mask.shape[1]
-    tensors = {f"cache.{name}": cache[..., :used, :] for name, cache in state.cache._asdict().items()}
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in {"tokens": state.tokens, **tensors}.items()}
+    cache = {f"cache.{i}": array for i, array in enumerate(state.cache.read(done.mask.shape[1]))}
     about = {**_identity(prepared), "step": done.step}
-    write_atomically(path, save(tensors, metadata={"diagplan": json.dumps(about)}))
+    whole = save({"tokens": prepared.runtime.numpy(state.tokens), **cache}, metadata={"diagplan": json.dumps(about)})
+    write_atomically(path, whole)
 
 
 def load_checkpoint(prepared: Prepared, path: str | Path) -> State:
@@ -61,7 +60,7 @@ def load_checkpoint(prepared: Prepared, path: str | Path) -> State:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
+        with safe_open(str(path), framework="np") as file:
             about = json.loads((file.metadata() or {}).get("diagplan", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError, ValueError) as error:
@@ -76,17 +75,13 @@ def load_checkpoint(prepared: Prepared, path: str | Path) -> State:
             )
     step = about.get("step")
     done = sum(p.step <= step for p in prepared.passes) if isinstance(step, int) else 0
-    model, plan = prepared.model, prepared.plan
-    cache = model.new_cache(prepared.rows, prepared.cache_slots)
-    used_slots = prepared.passes[done - 1].mask.shape[1]
-    shapes = {name: (*whole.shape[:-2], used_slots, whole.shape[-1]) for name, whole in cache._asdict().items()}
-    tokens = tensors.get("tokens", torch.zeros(0))
-    good = done and tuple(tokens.shape) == (prepared.rows, plan.positions + 1) and tokens.dtype == torch.int64
-    if not good or any(
-        f"cache.{n}" not in tensors or tuple(tensors[f"cache.{n}"].shape) != s for n, s in shapes.items()
-    ):
+    tokens = tensors.pop("tokens", np.zeros(0))
+    cache = prepared.model.new_cache(prepared.rows, prepared.cache_slots)
+    good = done and tokens.shape == (prepared.rows, prepared.plan.positions + 1) and tokens.dtype == np.int64
+    empty = cache.read(prepared.passes[done - 1].mask.shape[1])
+    if not good or {name: (a.shape, a.dtype) for name, a in tensors.items()} != {
+        f"cache.{i}": (a.shape, a.dtype) for i, a in enumerate(empty)
+    }:
         raise DocumentError(f"expected tokens and a cache of this plan's shape in {path}, got others. Start anew.")
-    for name, whole in cache._asdict().items():
-        used = tensors[f"cache.{name}"]
-        whole[..., : used.shape[-2], :] = used.to(model.device)
-    return State(tokens=tokens.to(model.device), cache=cache, done=done)
+    cache.write([tensors[f"cache.{i}"] for i in range(len(empty))])
+    return State(tokens=prepared.runtime.put(tokens), cache=cache, done=done)

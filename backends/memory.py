@@ -8,7 +8,7 @@ from diagplan.adapters.contract import Model
 from diagplan.backends.program import reaches
 from diagplan.planner.plan import Plan
 
-__all__ = ["Memory", "estimate_memory"]
+__all__ = ["Memory", "cache_bytes", "estimate_memory"]
 
 
 class Memory(NamedTuple):
@@ -39,4 +39,9 @@ def estimate_memory(model: Model, plan: Plan, batch: int = 1, *, length_step: in
     """
     lengths = -(-reaches(plan)[plan.step_offsets[1:] - 1] // length_step) * length_step
     masks = int((np.diff(plan.step_offsets).astype(np.int64) * lengths).sum())
-    return Memory(model.weight_bytes(), model.cache_bytes(batch, int(lengths.max())), masks)
+    return Memory(model.weight_bytes(), cache_bytes(model, batch, int(lengths.max())), masks)
+
+
+def cache_bytes(model: Model, batch: int, slots: int) -> int:
+    """Bytes of a model's cache for so many rows and slots."""
+    return batch * slots * sum(heads * width for heads, width in model.cache_shapes) * int(model.dtype.itemsize)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diagplan.adapters.contract import Model
+from diagplan.adapters.contract import Model, allowed_ids
 from diagplan.backends.sampling import Sampler, keys_for, torch_choose
 from diagplan.planner.masks import iter_masks
 from diagplan.planner.plan import Plan
@@ -48,7 +48,9 @@ def teacher_forced_logits(plan: Plan, model: Model, tokens: Tensor, feeds: int |
     source = torch.from_numpy(np.maximum(plan.source[:count], 0).astype(np.int64)).to(model.device)
     position = torch.from_numpy(plan.position[:count].astype(np.int64)).to(model.device)
     cache = model.new_cache(tokens.shape[0], mask.shape[1])
-    return model.forward(tokens[:, source], position, torch.arange(count, device=model.device), mask, cache)
+    slot = torch.arange(count, device=model.device)
+    logits: Tensor = model.forward(tokens[:, source], position, slot, mask, cache)
+    return logits
 
 
 def reference_replay(
@@ -70,6 +72,7 @@ def reference_replay(
     """
     batch = given.shape[0]
     tokens = torch.full((batch, plan.positions), -1, dtype=torch.int64, device=model.device)
+    ranges = allowed_ids(model.vocabulary, plan.layout)
     given_slots = np.concatenate([np.arange(start, end) for start, end in plan.given.tolist()])
     tokens[:, torch.from_numpy(given_slots)] = given.to(model.device)
     chosen_by = torch.zeros((batch, plan.positions, model.vocab_size), dtype=model.dtype, device=model.device)
@@ -79,7 +82,7 @@ def reference_replay(
             slot = int(plan.target[feed])
             if slot < 0:
                 continue
-            low, high = model.allowed_ids(plan.layout, np.array([slot]))[0].tolist()
+            low, high = ranges[slot].tolist()
             keys = keys_for(np.array(seeds), np.array(samples), np.array([slot]))
             row = logits[:, feed : feed + 1]
             tokens[:, slot] = torch_choose(row, sampler, torch.from_numpy(keys).to(model.device), (low, high))[:, 0]

@@ -75,34 +75,25 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def _keys(seeds: Ints, samples: Ints, slots: Ints) -> NDArray[np.uint64]:
-    """One 64-bit key for every (sample, slot), uint64 [B, n]."""
-    with np.errstate(over="ignore"):
-        key = _mixed(seeds.astype(np.uint64) + np.uint64(_GOLDEN))
-        key = _mixed(key ^ (samples.astype(np.uint64) + np.uint64(_GOLDEN)))
-        return _mixed(key[:, None] ^ (slots.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(1)))
-
-
-def numpy_gumbel(seeds: Ints, samples: Ints, slots: Ints, vocab: int) -> Floats:
-    """Standard Gumbel noise for ids 0 to ``vocab``, float64 [B, n, V], keyed by (seed, sample, slot, id).
+def numpy_gumbel(keys: Ints, low: int, high: int) -> Floats:
+    """Standard Gumbel noise for ids ``low`` to ``high``, float64 [B, n, high - low], keyed by (seed, sample, slot, id).
 
     Args:
-        seeds: of each sample, int64 [B].
-        samples: number of each sample, int64 [B].
-        slots: target slots, int64 [n].
-        vocab: V.
+        keys: from ``keys_for``, int64 [B, n].
+        low: the first id.
+        high: the last id, plus one.
     """
     with np.errstate(over="ignore"):
-        ids = np.arange(1, vocab + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
-        bits = _mixed(_keys(seeds, samples, slots)[..., None] + ids) >> np.uint64(11)
+        ids = np.arange(low + 1, high + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+        bits = _mixed(keys.view(np.uint64)[..., None] + ids) >> np.uint64(11)
     return -np.log(-np.log((bits.astype(np.float64) + 0.5) * _TO_UNIT))
 
 
-def torch_gumbel(keys: "torch.Tensor", vocab: int) -> "torch.Tensor":
-    """``numpy_gumbel`` for keys made by ``keys_for``, int64 [B, n], on the keys' device."""
+def torch_gumbel(keys: "torch.Tensor", low: int, high: int) -> "torch.Tensor":
+    """``numpy_gumbel`` on the keys' device."""
     import torch
 
-    ids = torch.arange(1, vocab + 1, device=keys.device) * _signed(_GOLDEN)
+    ids = torch.arange(low + 1, high + 1, device=keys.device) * _signed(_GOLDEN)
     x = keys[..., None] + ids
     x = (x ^ _shifted(x, 30)) * _signed(_MIX_1)
     x = (x ^ _shifted(x, 27)) * _signed(_MIX_2)
@@ -111,8 +102,17 @@ def torch_gumbel(keys: "torch.Tensor", vocab: int) -> "torch.Tensor":
 
 
 def keys_for(seeds: Ints, samples: Ints, slots: Ints) -> Ints:
-    """The noise keys of every (sample, slot) as int64 [B, n], for ``torch_gumbel``."""
-    return _keys(seeds, samples, slots).view(np.int64)
+    """The noise key of every (sample, slot), 64 bits in an int64, [B, n].
+
+    Args:
+        seeds: of each sample, int64 [B].
+        samples: number of each sample, int64 [B].
+        slots: target slots, int64 [n].
+    """
+    with np.errstate(over="ignore"):
+        key = _mixed(seeds.astype(np.uint64) + np.uint64(_GOLDEN))
+        key = _mixed(key ^ (samples.astype(np.uint64) + np.uint64(_GOLDEN)))
+        return _mixed(key[:, None] ^ (slots.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(1))).view(np.int64)
 
 
 def _signed(value: int) -> int:
@@ -155,18 +155,25 @@ def torch_choose(
         cut = before > sampler.top_p
         cut[..., 0] = False
         x = x.masked_fill(torch.zeros_like(cut).scatter(-1, index, cut), float("-inf"))
-    noise = torch_gumbel(keys, logits.shape[-1])[..., low:high]
-    return (x + noise).argmax(dim=-1) + low
+    return (x + torch_gumbel(keys, low, high)).argmax(dim=-1) + low
 
 
-def numpy_choose(logits: NDArray[Any], sampler: Sampler, keys: tuple[Ints, Ints, Ints], low: int, high: int) -> Ints:
-    """``torch_choose`` in NumPy; ``keys`` are (seeds [B], samples [B], slots [n])."""
+def numpy_choose(
+    logits: NDArray[Any], sampler: Sampler, keys: Ints, allowed: tuple[int, int] | NDArray[np.integer[Any]]
+) -> Ints:
+    """``torch_choose`` in NumPy."""
+    if isinstance(allowed, np.ndarray):
+        ids = np.arange(logits.shape[-1])
+        outside = (ids < allowed[:, :1]) | (ids >= allowed[:, 1:])
+        logits, allowed = np.where(outside, -np.inf, logits), (0, logits.shape[-1])
+    low, high = allowed
     part = logits[..., low:high]
     if isinstance(sampler, Greedy):
         return np.asarray(part.argmax(axis=-1) + low)
     x = part.astype(np.float64) / sampler.temperature
     if sampler.top_k is not None and sampler.top_k < high - low:
-        x = np.where(x < np.sort(x, axis=-1)[..., -sampler.top_k, None], -np.inf, x)
+        kth = np.partition(x, -sampler.top_k, axis=-1)[..., -sampler.top_k, None]
+        x[x < kth] = -np.inf
     if sampler.top_p is not None:
         index = np.argsort(-x, axis=-1, kind="stable")
         ordered = np.take_along_axis(x, index, axis=-1)
@@ -178,4 +185,4 @@ def numpy_choose(logits: NDArray[Any], sampler: Sampler, keys: tuple[Ints, Ints,
         back = np.zeros_like(cut)
         np.put_along_axis(back, index, cut, axis=-1)
         x = np.where(back, -np.inf, x)
-    return np.asarray((x + numpy_gumbel(*keys, logits.shape[-1])[..., low:high]).argmax(axis=-1) + low)
+    return np.asarray((x + numpy_gumbel(keys, low, high)).argmax(axis=-1) + low)

@@ -16,13 +16,9 @@ from torch import Tensor
 from diagplan.backends.sampling import torch_choose
 
 if TYPE_CHECKING:
-    from diagplan.backends.torch_eager import Pass, Prepared, State
+    from diagplan.backends.replay import Pass, Prepared, State
 
-__all__ = ["LENGTH_STEP", "WIDTHS", "StaticPasses"]
-
-#: Steps are padded to these widths, and cache lengths rounded up to multiples of this many slots.
-WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-LENGTH_STEP = 1024
+__all__ = ["StaticPasses"]
 
 _SOURCE, _POSITION, _SLOT, _TARGET, _LOW, _HIGH, _STEP, _KEYS = range(8)
 _NO_STEP = 1 << 40
@@ -114,4 +110,4 @@ class StaticPasses:
         bad = (~torch.isfinite(logits).all(dim=-1).all(dim=0) & chosen_for).any()
         self.first_bad.copy_(torch.where(bad, torch.minimum(self.first_bad, columns[_STEP, 0]), self.first_bad))
         chosen = torch_choose(logits, prepared.sampler, columns[_KEYS:], columns[_LOW : _HIGH + 1].T)
-        tokens.index_copy_(1, columns[_TARGET], prepared.doubled(chosen))
+        tokens.index_copy_(1, columns[_TARGET], chosen if prepared.guidance is None else chosen.repeat(2, 1))

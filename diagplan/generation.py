@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,10 +95,10 @@ def generate(
     pictures: list[NDArray[np.uint8]] = []
     shown = 0.0
 
-    def decode(number: int, tokens: Any) -> None:
+    def decode(number: int, tokens: NDArray[np.int64]) -> None:
         nonlocal shown
         start = time.perf_counter()
-        picture = world.tokenizer.decode(np.asarray(tokens.cpu())[:1])[0]
+        picture = world.tokenizer.decode(tokens[:1])[0]
         pictures.append(picture)
         if on_frame is not None:
             on_frame(number, picture)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.backends import replay as executor
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt, given_slots
 from diagplan.backends.sampling import Sampler
@@ -63,7 +64,7 @@ def load_model(
     if adapter != "mc-ar":
         raise SpecError(f"expected the adapter mc-ar, got {adapter!r}.")
     from diagplan.adapters.mc_ar_files import load_mc_ar
-    from diagplan.adapters.selftest import require_masks_obeyed
+    from diagplan.backends.selftest import require_masks_obeyed
 
     model = load_mc_ar(weights, config=config, dtype=dtype, device=device, quantize=quantize)
     require_masks_obeyed(model)
@@ -120,10 +121,6 @@ def replay(
     (1, 15, 14, 24)
     """
     require_torch()
-    from diagplan.backends import torch_eager
-
     ids = given_ids(plan, prompt, actions, given)
-    prepared = torch_eager.prepare(plan, model, sampler=sampler, seed=seed, batch=len(ids))
-    done = torch_eager.replay(prepared, torch_eager.new_state(prepared, ids), on_frame=on_frame)
-    tokens: NDArray[np.int64] = done.tokens.cpu().numpy()
-    return tokens
+    prepared = executor.prepare(plan, model, sampler=sampler, seed=seed, batch=len(ids))
+    return executor.replay(prepared, executor.new_state(prepared, ids), on_frame=on_frame).tokens

@@ -1,24 +1,16 @@
 """The worked example of docs/adapters.md: a small image model with learned positions and end-of-line tokens."""
 
 import hashlib
-from typing import Any, NamedTuple, Self
+from typing import Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
-from numpy.typing import NDArray
 from torch import Tensor
 
-from diagplan.planner.layout import Layout
+from diagplan.adapters.cache import TensorCache
+from diagplan.adapters.contract import AllowedIds
 
 IMAGE_IDS, END_OF_LINE, PROMPT_IDS = 48, 48, 7
-
-
-class ImageCache(NamedTuple):
-    """Keys and values of the one layer, [B, heads, slots, head_dim]."""
-
-    keys: Tensor
-    values: Tensor
 
 
 class ImageModel:
@@ -26,11 +18,17 @@ class ImageModel:
 
     family = "example"
     vocab_size = IMAGE_IDS + 1 + PROMPT_IDS
+    #: A cell takes an image id; the first column never the last one, to show ranges that differ by cell.
+    vocabulary: tuple[AllowedIds, ...] = (
+        AllowedIds(low=0, high=IMAGE_IDS),
+        AllowedIds(low=0, high=IMAGE_IDS - 1, cols=(0, 1)),
+    )
 
     def __init__(self, weights: dict[str, Tensor], heads: int = 2) -> None:
         self.weights, self.heads = weights, heads
         self.positions, self.width = weights["position"].shape
         self.device, self.dtype = weights["position"].device, weights["position"].dtype
+        self.cache_shapes: tuple[tuple[int, int], ...] = ((heads, self.width // heads),) * 2
 
     @classmethod
     def random(cls, positions: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Self:
@@ -44,38 +42,29 @@ class ImageModel:
         }
         return cls({name: (0.5 * torch.randn(shape, generator=generator)).to(dtype) for name, shape in shapes.items()})
 
-    def new_cache(self, batch: int, slots: int) -> ImageCache:
+    def new_cache(self, batch: int, slots: int) -> TensorCache:
         """A cache of zeros."""
-        shape = (batch, self.heads, slots, self.width // self.heads)
-        return ImageCache(torch.zeros(shape, dtype=self.dtype), torch.zeros(shape, dtype=self.dtype))
+        return TensorCache.zeros(self.cache_shapes, batch, slots, dtype=self.dtype, device=self.device)
 
     def weight_bytes(self) -> int:
         """Bytes of the weights."""
         return sum(weight.nbytes for weight in self.weights.values())
-
-    def cache_bytes(self, batch: int, slots: int) -> int:
-        """Bytes of such a cache."""
-        return 2 * batch * slots * self.width * self.dtype.itemsize
 
     def fingerprint(self) -> str:
         """A hash of all weights."""
         return hashlib.sha256(b"".join(w.float().numpy().tobytes() for w in self.weights.values())).hexdigest()[:16]
 
     def forward(
-        self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: ImageCache, rows: Tensor | None = None
+        self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
         batch, n = ids.shape
         x = F.embedding(ids, self.weights["token"]) + self.weights["position"][position]
         q, k, v = (x @ self.weights["qkv"].T).view(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        cache.keys.index_copy_(2, slot, k)
-        cache.values.index_copy_(2, slot, v)
+        keys, values = cache.layer(0)
+        keys.index_copy_(2, slot, k)
+        values.index_copy_(2, slot, v)
         length = mask.shape[1]
-        seen = F.scaled_dot_product_attention(q, cache.keys[:, :, :length], cache.values[:, :, :length], attn_mask=mask)
+        seen = F.scaled_dot_product_attention(q, keys[:, :, :length], values[:, :, :length], attn_mask=mask)
         x = x + seen.transpose(1, 2).reshape(batch, n, self.width)
         return (x if rows is None else x[:, rows]) @ self.weights["out"].T
-
-    def allowed_ids(self, layout: Layout, slots: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-        """A cell takes an image id; its first column never the last one, to show ranges that differ by slot."""
-        first_column = np.isin(slots, layout.cell_slots()[:, :, 0])
-        return np.stack([np.zeros(len(slots), np.int64), np.where(first_column, IMAGE_IDS - 1, IMAGE_IDS)], axis=1)

@@ -15,7 +15,8 @@ torch = pytest.importorskip("torch")
 from diagplan import Diagonal, Greedy, compile_plan, replay  # noqa: E402
 from diagplan.adapters.linear import Int8Linear, require_quantize  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
-from diagplan.backends import checkpoint, torch_eager  # noqa: E402
+from diagplan.backends import checkpoint  # noqa: E402
+from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
 from tests.test_replay import DATA, GIVEN, LAYOUT, META, WEIGHTS  # noqa: E402
@@ -96,9 +97,9 @@ def test_tokens_are_reproducible_and_logits_near() -> None:
 
 @needs_int8
 def test_states_are_not_resumed_across(tmp_path: Path) -> None:
-    exact, small = (torch_eager.prepare(PLAN, golden(q)) for q in (None, "int8"))
-    state = torch_eager.new_state(exact, GIVEN[None])
-    torch_eager.replay(exact, state, cancelled=lambda: state.done > 3)
+    exact, small = (executor.prepare(PLAN, golden(q)) for q in (None, "int8"))
+    state = executor.new_state(exact, GIVEN[None])
+    executor.replay(exact, state, cancelled=lambda: state.done > 3)
     checkpoint.save_checkpoint(exact, state, tmp_path / "state")
     with pytest.raises(MismatchError, match="expected a checkpoint with model="):
         checkpoint.load_checkpoint(small, tmp_path / "state")

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, Layout, NextToken, compile_plan  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig, random_weights  # noqa: E402
-from diagplan.backends import torch_eager  # noqa: E402
+from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.errors import CapacityError  # noqa: E402
 from diagplan.backends.memory import Memory, estimate_memory  # noqa: E402
 from diagplan.planner.plan import Plan  # noqa: E402
@@ -24,11 +24,11 @@ PLAN = compile_plan(Layout(frames=1, rows=4, cols=4, lead=3), Diagonal(k=2))
 @given(plans().map(lambda made: made[1]))
 def test_it_is_what_is_allocated(plan: Plan) -> None:
     model = ImageModel.random(plan.positions)
-    prepared = torch_eager.prepare(plan, model, batch=3, chunk=10**6, unverified=True, static=False)
+    prepared = executor.prepare(plan, model, batch=3, chunk=10**6, unverified=True, static=False)
     cache = model.new_cache(3, prepared.cache_slots)
     assert estimate_memory(model, plan, 3) == Memory(
         weights=sum(weight.nbytes for weight in model.weights.values()),
-        cache=sum(part.nbytes for part in cache),
+        cache=sum(part.nbytes for part in cache.tensors),
         masks=sum(p.mask.nbytes for p in prepared.passes),
     )
 
@@ -36,7 +36,7 @@ def test_it_is_what_is_allocated(plan: Plan) -> None:
 def test_shorter_chunks_take_no_more() -> None:
     plan = compile_plan(Layout(frames=1, rows=16, cols=16, prompt_frames=1), NextToken())
     model = ImageModel.random(plan.positions)
-    prepared = torch_eager.prepare(plan, model, chunk=7)
+    prepared = executor.prepare(plan, model, chunk=7)
     assert sum(p.mask.nbytes for p in prepared.passes) <= estimate_memory(model, plan).masks
 
 
@@ -70,13 +70,13 @@ def test_the_error_holds_the_estimate_and_what_to_change(
 
     def attempt() -> None:
         if where == "prepare":
-            monkeypatch.setattr(torch_eager, "program", fail)
-        prepared = torch_eager.prepare(PLAN, model, batch=2)
+            monkeypatch.setattr(executor, "program", fail)
+        prepared = executor.prepare(PLAN, model, batch=2)
         if where == "new_state":
             monkeypatch.setattr(model, "new_cache", fail)
-        state = torch_eager.new_state(prepared, [[0, 1, 2]] * 2)  # type: ignore[arg-type]
+        state = executor.new_state(prepared, [[0, 1, 2]] * 2)
         monkeypatch.setattr(model, "forward", fail)
-        torch_eager.replay(prepared, state)
+        executor.replay(prepared, state)
 
     said = (
         "expected room on cpu for at least 0.0 MiB (weights 0.0 MiB, cache 0.0 MiB, masks 0.0 MiB), for 2 row(s) of "
@@ -88,15 +88,15 @@ def test_the_error_holds_the_estimate_and_what_to_change(
 
 def test_other_errors_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     model = ImageModel.random(PLAN.positions)
-    prepared = torch_eager.prepare(PLAN, model)
-    state = torch_eager.new_state(prepared, [[0, 1, 2]])  # type: ignore[arg-type]
+    prepared = executor.prepare(PLAN, model)
+    state = executor.new_state(prepared, [[0, 1, 2]])
 
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setattr(model, "forward", fail)
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        torch_eager.replay(prepared, state)
+        executor.replay(prepared, state)
 
 
 def test_it_reads_as_text() -> None:

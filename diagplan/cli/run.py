@@ -97,15 +97,15 @@ def run_command(
     model = load_model(adapter, weights, config=config, dtype=dtype, device=device, quantize="int8" if int8 else None)
 
     from diagplan.backends import checkpoint as checkpoints
-    from diagplan.backends import torch_eager
+    from diagplan.backends import replay as executor
     from diagplan.backends.memory import estimate_memory
 
     err = console(stderr=True)
     memory = estimate_memory(model, made, len(ids))
     if not as_json and err.is_terminal:
         err.print(Text(f"memory, estimated: {memory}"), soft_wrap=True)
-    prepared = torch_eager.prepare(made, model, sampler=sampler, seed=seed, batch=len(ids), unverified=unverified)
-    state = torch_eager.new_state(prepared, ids) if resume is None else checkpoints.load_checkpoint(prepared, resume)
+    prepared = executor.prepare(made, model, sampler=sampler, seed=seed, batch=len(ids), unverified=unverified)
+    state = executor.new_state(prepared, ids) if resume is None else checkpoints.load_checkpoint(prepared, resume)
     begun = 0 if not state.done else prepared.passes[state.done - 1].step + 1
     with Progress(
         TextColumn("replaying"),
@@ -119,15 +119,15 @@ def run_command(
         task = progress.add_task("replaying", total=made.steps, completed=begun, rate="")
         per_step = np.bincount(made.feed_steps()[made.target >= 0], minlength=made.steps)
 
-        def on_step(step: int, now: torch_eager.State) -> None:
+        def on_step(step: int, now: executor.State) -> None:
             elapsed = progress.tasks[0].elapsed or 1e-9
             rate = f"{per_step[begun : step + 1].sum() * len(ids) / elapsed:,.1f} tokens/s"
             progress.update(task, completed=step + 1, rate=rate)
             if checkpoint is not None and checkpoint_every is not None and (step + 1) % checkpoint_every == 0:
                 checkpoints.save_checkpoint(prepared, now, checkpoint)
 
-        done = torch_eager.replay(prepared, state, on_step=on_step)
-    write_atomically(out, npy_bytes(done.tokens.cpu().numpy()))
+        done = executor.replay(prepared, state, on_step=on_step)
+    write_atomically(out, npy_bytes(done.tokens))
     tokens = int(per_step[begun:].sum()) * len(ids)
     figures = {
         "passes": made.steps - begun,
