@@ -1,0 +1,388 @@
+"""Cosmos, NVIDIA's autoregressive world models: 3D rotary positions, QK norm, and for Video2World a text context.
+
+Sequence: the cells of the latent video in raster order, behind a begin-of-video token where the model has one. Source:
+nvidia-cosmos/cosmos-predict1, cosmos_predict1/autoregressive. docs/cosmos.md says what was and was not verified.
+"""
+
+import copy
+import hashlib
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diagplan.adapters.cache import TensorCache
+from diagplan.adapters.contract import AllowedIds
+from diagplan.adapters.cosmos_config import CONFIGS, CosmosConfig
+from diagplan.adapters.cosmos_positions import absolute_table, rotary_tables
+from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
+from diagplan.adapters.memory import join_rows
+from diagplan.planner.errors import SpecError
+
+__all__ = ["CONFIGS", "Cosmos", "CosmosConfig", "TextContext", "given_tokens", "random_weights"]
+
+# Shapes: B samples, n feeds, L cache slots, H heads, K key-value heads, G = H / K, D head_dim, V vocabulary, M text
+# tokens.
+
+#: The logit of an id that can be fed and never predicted (begin-of-video and its padding): finite in every dtype, and
+#: of no probability beside any other.
+_NEVER = -1e4
+
+
+def random_weights(
+    config: CosmosConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> dict[str, Tensor]:
+    """Random weights of a trained model's scale by the names of ``CosmosConfig.shapes``, for tests and benchmarks."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, shape in config.shapes().items():
+        made = torch.ones(shape) if len(shape) == 1 else torch.randn(shape, generator=generator) * shape[-1] ** -0.5
+        weights[name] = made.to(device=device, dtype=dtype)
+    return weights
+
+
+def given_tokens(config: CosmosConfig, prompt: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """The given ids of a sequence in slot order, int64 [B, G]: the prompt's tokens, behind begin-of-video if there is.
+
+    Args:
+        config: of the model.
+        prompt: tokens of the prompt frames, int [F, h, w] or [B, F, h, w].
+
+    Raises:
+        SpecError: tokens of another grid.
+    """
+    tokens = np.asarray(prompt)
+    if tokens.ndim not in (3, 4) or tokens.shape[-2:] != config.video_latent_shape[1:] or tokens.dtype.kind not in "iu":
+        raise SpecError(
+            f"expected prompt tokens int [F, {config.video_latent_shape[1]}, {config.video_latent_shape[2]}], or with "
+            f"a batch axis in front, got {tokens.dtype} {list(tokens.shape)}."
+        )
+    flat = tokens.reshape(tokens.shape[0] if tokens.ndim == 4 else 1, -1).astype(np.int64)
+    return np.pad(flat, ((0, 0), (config.lead, 0)), constant_values=config.vocab_size)
+
+
+class TextContext(NamedTuple):
+    """What the cross-attention of a Video2World model sees: it depends on the text alone, so it is computed once.
+
+    Attributes:
+        keys, values: of every layer, [B or 1, K, M, D].
+        bias: what is added to the scores, [B or 1, 1, 1, M]; ``None``: every text token is seen.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    bias: Tensor | None = None
+
+
+class _Cross(NamedTuple):
+    norm: Tensor
+    q: Linear
+    q_norm: Tensor
+    k: Linear
+    k_norm: Tensor
+    v: Linear
+    out: Linear
+
+
+class _Layer(NamedTuple):
+    attention_norm: Tensor
+    qkv: Linear
+    qk_norm: Tensor  # [H + K, D]
+    out: Linear
+    cross: _Cross | None
+    ffn_norm: Tensor
+    gate_up: Linear
+    down: Linear
+
+
+class Cosmos:
+    """The model; see ``diagplan.adapters.contract.Model`` for what its members mean.
+
+    ``vocab_size`` counts the ids that can be fed, begin-of-video among them; of those that are never predicted the
+    logits are -10,000. A Video2World model computes only with a text context: ``with_context``.
+    """
+
+    family = "cosmos"
+
+    def __init__(
+        self,
+        config: CosmosConfig,
+        weights: Mapping[str, Tensor],
+        *,
+        quantize: Quantize | None = None,
+        portable: bool = False,
+    ) -> None:
+        """Take the weights by the names of ``CosmosConfig.shapes``; all of one dtype and on one device.
+
+        Each is taken once and let go when packed, so that a mapping that reads them from a file keeps the peak of
+        memory near the size of the model. ``quantize`` and ``portable`` as for MC-AR: int8 layers on an x86 CPU; weights
+        in no machine's own order, as export needs them.
+
+        Raises:
+            SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
+        """
+        self.config = config
+        self.vocab_size = config.embedding_rows
+        self.positions = config.positions
+        self.cache_shapes: tuple[tuple[int, int], ...] = ((config.n_kv_heads, config.head_size),) * (
+            2 * config.n_layers
+        )
+        self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=config.vocab_size),)
+        self.embedding = weights["tok_embeddings.weight"]
+        self.device, self.dtype = self.embedding.device, self.embedding.dtype
+        require_quantize(quantize, self.device, self.dtype)
+        self.quantize = quantize
+        self._linear = partial(linear_for, portable=portable)
+        self._heads = [config.n_heads, config.n_kv_heads]
+        self.head = self._linear(weights["output.weight"])
+        self.layers = [self._layer(weights, f"layers.{i}.") for i in range(config.n_layers)]
+        self.norm = weights["norm.weight"]
+        grid = config.video_latent_shape
+        cos, sin = rotary_tables(grid, config.head_size, config.rope_theta, rescale=config.rescale, lead=config.lead)
+        self.cos, self.sin = cos.to(self.device, self.dtype), sin.to(self.device, self.dtype)
+        self.absolute = absolute_table(grid, config.dim, lead=config.lead).to(self.device) if config.absolute else None
+        self.context: TextContext | None = None
+
+    def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
+        norm = partial(self._norm, weights, at)
+        q_norm, k_norm = norm("attention.q_norm"), norm("attention.k_norm")
+        return _Layer(
+            norm("attention_norm"),
+            self._joined(weights, at, "attention.wq", "attention.wk", "attention.wv"),
+            torch.cat([norm.expand(n, -1) for norm, n in zip((q_norm, k_norm), self._heads, strict=True)]),
+            self._joined(weights, at, "attention.wo"),
+            None if self.config.context_dim is None else self._cross(weights, at),
+            norm("ffn_norm"),
+            self._joined(weights, at, "feed_forward.w1", "feed_forward.w3"),
+            self._joined(weights, at, "feed_forward.w2"),
+        )
+
+    def _cross(self, weights: Mapping[str, Tensor], at: str) -> _Cross:
+        return _Cross(
+            self._norm(weights, at, "cross_attention_norm"),
+            self._joined(weights, at, "cross_attention.wq"),
+            self._norm(weights, at, "cross_attention.q_norm"),
+            self._joined(weights, at, "cross_attention.wk"),
+            self._norm(weights, at, "cross_attention.k_norm"),
+            self._joined(weights, at, "cross_attention.wv"),
+            self._joined(weights, at, "cross_attention.wo"),
+        )
+
+    @staticmethod
+    def _norm(weights: Mapping[str, Tensor], at: str, name: str) -> Tensor:
+        return weights[f"{at}{name}.weight"]
+
+    def _joined(self, weights: Mapping[str, Tensor], at: str, *names: str) -> Linear:
+        return self._linear(join_rows([weights[f"{at}{name}.weight"] for name in names]), self.quantize)
+
+    @classmethod
+    def random(
+        cls,
+        config: CosmosConfig,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        quantize: Quantize | None = None,
+        portable: bool = False,
+    ) -> Self:
+        """A model with random weights of a trained model's scale, for tests and benchmarks."""
+        weights = random_weights(config, seed=seed, dtype=dtype, device=device)
+        return cls(config, weights, quantize=quantize, portable=portable)
+
+    def new_cache(self, batch: int, slots: int) -> TensorCache:
+        """A cache of zeros; keys are kept normed and rotated."""
+        return TensorCache.zeros(self.cache_shapes, batch, slots, dtype=self.dtype, device=self.device)
+
+    def fingerprint(self) -> str:
+        """A hash of the configuration, of some weights, of how they are quantised, and of the text context."""
+        parts = [self.norm.flatten(), self.embedding[:4].flatten()]
+        if self.context is not None:
+            seen = [self.context.keys[0], self.context.values[0], self.context.bias]
+            parts += [tensor.flatten() for tensor in seen if tensor is not None]
+        sample = torch.cat(parts).float().cpu().numpy()
+        about = repr(self.config) + (self.quantize or "")
+        return hashlib.sha256(about.encode() + sample.tobytes()).hexdigest()[:16]
+
+    def weight_bytes(self) -> int:
+        """Bytes of the weights, of the position tables and of the text context's keys and values."""
+        sizes = {name: math.prod(shape) for name, shape in self.config.shapes().items()}
+        linear = sum(size for name, size in sizes.items() if ".w" in name.removesuffix(".weight"))
+        small = linear if self.quantize == "int8" else 0
+        held = [self.cos, self.sin, self.absolute]
+        if self.context is not None:
+            held += [*self.context.keys, *self.context.values, self.context.bias]
+        tables = sum(tensor.nbytes for tensor in held if tensor is not None)
+        return small + (sum(sizes.values()) - small) * self.dtype.itemsize + tables
+
+    # The text context
+
+    def with_context(
+        self, context: Tensor | NDArray[np.floating[Any]], mask: Tensor | NDArray[np.bool_] | None = None
+    ) -> Self:
+        """This model, reading one text; the weights are shared.
+
+        Args:
+            context: text features, float [M, context_dim] or [B, M, context_dim]. With B = 1 any batch reads it, else
+                sample i reads text i.
+            mask: bool [M] or [B, M], true where a text token is seen. ``None``: all of them, the zero vectors of
+                padding included, which is what the released pipeline does.
+
+        Raises:
+            SpecError: a model that reads no text, or a context or mask that does not fit.
+        """
+        return self.bound(self.text_context(context, mask))
+
+    def text_context(
+        self, context: Tensor | NDArray[np.floating[Any]], mask: Tensor | NDArray[np.bool_] | None = None
+    ) -> TextContext:
+        """Keys and values of a text for every layer; arguments and errors as for ``with_context``."""
+        features, seen = self._checked(torch.as_tensor(context), None if mask is None else torch.as_tensor(mask))
+        features = features.to(self.device, self.dtype)
+        keys, values = [], []
+        with torch.no_grad():
+            for layer in self.layers:
+                assert layer.cross is not None
+                k = self._split(layer.cross.k(features))
+                keys.append(_rms_norm(k, layer.cross.k_norm, self.config.norm_eps).transpose(1, 2).contiguous())
+                values.append(self._split(layer.cross.v(features)).transpose(1, 2).contiguous())
+        bias = None if seen is None else self._bias(seen.to(self.device))[:, None, None]
+        return TextContext(tuple(keys), tuple(values), bias)
+
+    def bound(self, context: TextContext) -> Self:
+        """This model with a context of its own ``text_context``; the weights are shared."""
+        model = copy.copy(self)
+        model.context = context
+        return model
+
+    def _checked(self, context: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Context [B, M, context_dim] and mask [B, M]."""
+        width = self.config.context_dim
+        if width is None:
+            raise SpecError(
+                "expected a Video2World model for a text context, got a Cosmos model without cross-attention. "
+                "Leave the context out."
+            )
+        features = context[None] if context.ndim == 2 else context
+        if features.ndim != 3 or features.shape[-1] != width or 0 in features.shape or not features.is_floating_point():
+            raise SpecError(
+                f"expected text features, float [tokens, {width}] or [batch, tokens, {width}], got {context.dtype} "
+                f"{list(context.shape)}. The releases take the last hidden state of T5-11B."
+            )
+        if not bool(torch.isfinite(features).all()):
+            raise SpecError("expected finite text features, got NaN or infinite ones. Compute them again in float32.")
+        if mask is None:
+            return features, None
+        seen = mask[None] if mask.ndim == 1 else mask
+        if seen.dtype != torch.bool or seen.shape != features.shape[:2] or not bool(seen.any(dim=1).all()):
+            raise SpecError(
+                f"expected a mask, bool {list(features.shape[:2])}, with a text token to see in every row, got "
+                f"{mask.dtype} {list(mask.shape)}. Leave it out for the released behaviour."
+            )
+        return features, seen
+
+    # The pass
+
+    def forward(
+        self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
+    ) -> Tensor:
+        """One pass, see ``diagplan.adapters.contract.Model.forward``.
+
+        Raises:
+            SpecError: a Video2World model without a text context, or with one for another batch.
+        """
+        batch, n = ids.shape
+        length = mask.shape[1]
+        self._require_context(batch)
+        cos, sin = self.cos[position], self.sin[position]  # [n, D]
+        absolute = None if self.absolute is None else self.absolute[position].to(self.dtype)  # [n, dim]
+        bias = self._bias(mask).repeat(self._heads[0] // self._heads[1], 1)  # [G n, L], made once a pass
+        x = F.embedding(ids, self.embedding)  # [B, n, dim]
+        for i, layer in enumerate(self.layers):
+            if absolute is not None:
+                x = x + absolute
+            q, k, v = self._projected(layer, x, cos, sin)
+            keys, values = cache.layer(i)
+            keys.index_copy_(2, slot, k)
+            values.index_copy_(2, slot, v)
+            x = x + layer.out(_attend(q, keys[:, :, :length], values[:, :, :length], bias))
+            if layer.cross is not None:
+                x = x + self._read_text(i, layer.cross, x)
+            h = _rms_norm(x, layer.ffn_norm, self.config.norm_eps)
+            gate, up = layer.gate_up(h).chunk(2, dim=-1)
+            x = x + layer.down(F.silu(gate) * up)
+        if rows is not None:
+            x = x.index_select(1, rows)
+        logits = self.head(_rms_norm(x, self.norm, self.config.norm_eps))
+        unpredicted = self.vocab_size - self.config.vocab_size
+        return F.pad(logits, (0, unpredicted), value=_NEVER) if unpredicted else logits
+
+    def _projected(self, layer: _Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [B, H, n, D], keys and values [B, K, n, D]; norms come before the rotation."""
+        eps, (heads, kv_heads) = self.config.norm_eps, self._heads
+        qkv = self._split(layer.qkv(_rms_norm(x, layer.attention_norm, eps)))  # [B, n, H + 2 K, D]
+        qk, v = torch.split(qkv, [heads + kv_heads, kv_heads], dim=2)
+        turned = _rotate(_rms_norm(qk, layer.qk_norm, eps).transpose(1, 2), cos, sin)
+        q, k = torch.split(turned, [heads, kv_heads], dim=1)
+        return q, k, v.transpose(1, 2)
+
+    def _read_text(self, number: int, cross: _Cross, x: Tensor) -> Tensor:
+        """Cross-attention of x [B, n, dim] over the text: no rotation, no causal mask."""
+        assert self.context is not None
+        eps, batch = self.config.norm_eps, x.shape[0]
+        q = self._split(cross.q(_rms_norm(x, cross.norm, eps)))
+        q = _rms_norm(q, cross.q_norm, eps).transpose(1, 2)
+        k, v = (held[number].expand(batch, -1, -1, -1) for held in (self.context.keys, self.context.values))
+        return cross.out(_attend(q, k, v, self.context.bias))
+
+    def _split(self, x: Tensor) -> Tensor:
+        """Heads apart: [..., heads D] -> [..., heads, D]."""
+        return x.unflatten(-1, (-1, self.config.head_size))
+
+    def _require_context(self, batch: int) -> None:
+        if self.config.context_dim is None:
+            return
+        if self.context is None:
+            raise SpecError(
+                "expected a text context for a Video2World model, got none. Bind one: model.with_context(features), "
+                "features from adapters.cosmos_text."
+            )
+        texts = self.context.keys[0].shape[0]
+        if texts not in (1, batch):
+            raise SpecError(f"expected one text, or one for each of {batch} samples, got {texts} texts.")
+
+    def _bias(self, mask: Tensor) -> Tensor:
+        """What a mask adds to the scores, in its shape."""
+        return torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill_(~mask, -math.inf)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention of q [B, H, n, D] over k, v [B, K, L, D] plus bias [..., G n or 1, L], as [B, n, H D].
+
+    The G query heads of one key-value head become rows of one query, so that keys are read once.
+    """
+    batch, heads, n, d = q.shape
+    kv_heads = k.shape[1]
+    folded = q.reshape(batch, kv_heads, heads // kv_heads * n, d)
+    out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias)
+    return out.view(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
+
+
+def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Statistics in float32 (float64 stays); the weight multiplies the value cast back."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
+    return weight * (wide * scale).to(x.dtype)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [n, D]."""
+    half = x.shape[-1] // 2
+    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
+    return x * cos + turned * sin
