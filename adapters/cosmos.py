@@ -25,7 +25,7 @@ from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quant
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 
-__all__ = ["CONFIGS", "Cosmos", "CosmosConfig", "TextContext", "given_tokens", "random_weights"]
+__all__ = ["CONFIGS", "Cosmos", "CosmosConfig", "TextContext", "random_weights"]
 
 # Shapes: B samples, n feeds, L cache slots, H heads, K key-value heads, G = H / K, D head_dim, V vocabulary, M text
 # tokens.
@@ -45,26 +45,6 @@ def random_weights(
         made = torch.ones(shape) if len(shape) == 1 else torch.randn(shape, generator=generator) * shape[-1] ** -0.5
         weights[name] = made.to(device=device, dtype=dtype)
     return weights
-
-
-def given_tokens(config: CosmosConfig, prompt: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """The given ids of a sequence in slot order, int64 [B, G]: the prompt's tokens, behind begin-of-video if there is.
-
-    Args:
-        config: of the model.
-        prompt: tokens of the prompt frames, int [F, h, w] or [B, F, h, w].
-
-    Raises:
-        SpecError: tokens of another grid.
-    """
-    tokens = np.asarray(prompt)
-    if tokens.ndim not in (3, 4) or tokens.shape[-2:] != config.video_latent_shape[1:] or tokens.dtype.kind not in "iu":
-        raise SpecError(
-            f"expected prompt tokens int [F, {config.video_latent_shape[1]}, {config.video_latent_shape[2]}], or with "
-            f"a batch axis in front, got {tokens.dtype} {list(tokens.shape)}."
-        )
-    flat = tokens.reshape(tokens.shape[0] if tokens.ndim == 4 else 1, -1).astype(np.int64)
-    return np.pad(flat, ((0, 0), (config.lead, 0)), constant_values=config.vocab_size)
 
 
 class TextContext(NamedTuple):
@@ -121,8 +101,8 @@ class Cosmos:
         """Take the weights by the names of ``CosmosConfig.shapes``; all of one dtype and on one device.
 
         Each is taken once and let go when packed, so that a mapping that reads them from a file keeps the peak of
-        memory near the size of the model. ``quantize`` and ``portable`` as for MC-AR: int8 layers on an x86 CPU; weights
-        in no machine's own order, as export needs them.
+        memory near the size of the model. ``quantize="int8"`` is for float32 weights on the CPU; embedding, norms and
+        head stay in float32. ``portable`` leaves weights in no machine's own order, as export needs them.
 
         Raises:
             SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
@@ -297,9 +277,8 @@ class Cosmos:
         Raises:
             SpecError: a Video2World model without a text context, or with one for another batch.
         """
-        batch, n = ids.shape
         length = mask.shape[1]
-        self._require_context(batch)
+        self._require_context(ids.shape[0])
         cos, sin = self.cos[position], self.sin[position]  # [n, D]
         absolute = None if self.absolute is None else self.absolute[position].to(self.dtype)  # [n, dim]
         bias = self._bias(mask).repeat(self._heads[0] // self._heads[1], 1)  # [G n, L], made once a pass
@@ -343,7 +322,7 @@ class Cosmos:
 
     def _split(self, x: Tensor) -> Tensor:
         """Heads apart: [..., heads D] -> [..., heads, D]."""
-        return x.unflatten(-1, (-1, self.config.head_size))
+        return x.view(*x.shape[:-1], -1, self.config.head_size)
 
     def _require_context(self, batch: int) -> None:
         if self.config.context_dim is None:

@@ -4,6 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from diagplan.adapters.cosmos_positions import FrequencyRescale
 from diagplan.planner.errors import SpecError
@@ -55,7 +59,8 @@ class CosmosConfig:
         for name in ("head_dim", "context_dim"):
             if getattr(self, name) is not None:
                 require_int(name, getattr(self, name), 1)
-        if not isinstance(self.video_latent_shape, tuple) or len(self.video_latent_shape) != 3:
+        grid: object = self.video_latent_shape
+        if not isinstance(grid, tuple) or len(grid) != 3:
             raise SpecError(f"expected video_latent_shape as (frames, rows, columns), got {self.video_latent_shape!r}.")
         for size in self.video_latent_shape:
             require_int("video_latent_shape", size, 1)
@@ -114,6 +119,25 @@ class CosmosConfig:
         frames, rows, cols = self.video_latent_shape
         return Layout(frames=frames - prompt_frames, rows=rows, cols=cols, prompt_frames=prompt_frames, lead=self.lead)
 
+    def given(self, prompt: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """The given ids of ``layout`` in slot order, int64 [B, G]: the prompt's, behind begin-of-video if there is.
+
+        Args:
+            prompt: tokens of the prompt frames, int [F, h, w] or [B, F, h, w].
+
+        Raises:
+            SpecError: tokens of another grid.
+        """
+        tokens = np.asarray(prompt)
+        rows, cols = self.video_latent_shape[1:]
+        if tokens.ndim not in (3, 4) or tokens.shape[-2:] != (rows, cols) or tokens.dtype.kind not in "iu":
+            raise SpecError(
+                f"expected prompt tokens int [F, {rows}, {cols}], or with a batch axis in front, got {tokens.dtype} "
+                f"{list(tokens.shape)}."
+            )
+        flat = tokens.reshape(len(tokens) if tokens.ndim == 4 else 1, -1).astype(np.int64)
+        return np.pad(flat, ((0, 0), (self.lead, 0)), constant_values=self.vocab_size)
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The name and shape of every weight, as in the release."""
         dim, ffn, d = self.dim, self.ffn_hidden_size, self.head_size
@@ -163,9 +187,9 @@ CONFIGS: Mapping[str, CosmosConfig] = MappingProxyType(
 #: Where NVIDIA publishes them on Hugging Face.
 REPOSITORIES: Mapping[str, str] = MappingProxyType(
     {
-        "cosmos-4b": "nvidia/Cosmos-1.0-Autoregressive-4B",
-        "cosmos-12b": "nvidia/Cosmos-1.0-Autoregressive-12B",
-        "cosmos-5b-v2w": "nvidia/Cosmos-1.0-Autoregressive-5B-Video2World",
-        "cosmos-13b-v2w": "nvidia/Cosmos-1.0-Autoregressive-13B-Video2World",
+        "cosmos-4b": "nvidia/Cosmos-Predict1-4B",
+        "cosmos-12b": "nvidia/Cosmos-Predict1-12B",
+        "cosmos-5b-v2w": "nvidia/Cosmos-Predict1-5B-Video2World",
+        "cosmos-13b-v2w": "nvidia/Cosmos-Predict1-13B-Video2World",
     }
 )

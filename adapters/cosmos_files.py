@@ -1,0 +1,353 @@
+"""Cosmos' files: the released ``model.pt``, safetensors, tensor-parallel shards, and configurations as JSON.
+
+Facts: a release is one flat dict of tensors, their names behind ``model.`` or bare; ``_extra_state`` entries are no
+weights. The files do not tell the configuration: not the grid, not the frequency rescale. Source: cosmos-predict1,
+autoregressive/model.py, autoregressive/utils/checkpoint.py, scripts/merge_autoregressive_tp_checkpoints.py.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from diagplan.adapters.cosmos import Cosmos
+from diagplan.adapters.cosmos_config import CONFIGS, REPOSITORIES, CosmosConfig
+from diagplan.adapters.cosmos_positions import FrequencyRescale
+from diagplan.adapters.headers import Comparison, Header, check_weights, compare_weights
+from diagplan.adapters.linear import Quantize, require_quantize
+from diagplan.adapters.mc_ar_files import DTypeName, require_device
+from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
+from diagplan.planner.errors import DocumentError, SpecError
+
+__all__ = ["compare_cosmos", "load_cosmos", "open_cosmos", "read_cosmos_config"]
+
+_PREFIXES = ("model.", "")
+_IGNORED = ("*_extra_state*",)
+_MODEL_FILE, _RANK = "model.pt", "{rank}"
+_CONFIG_BYTES = 1 << 20
+_MOST_RANKS = 64
+
+#: The axis along which tensor parallelism cuts a weight; norms are whole in every shard.
+_CUT = (
+    (re.compile(r"(?:tok_embeddings|output)\.weight|.*attention\.w[qkv]\.weight|.*feed_forward\.w[13]\.weight"), 0),
+    (re.compile(r".*attention\.wo\.weight|.*feed_forward\.w2\.weight"), 1),
+)
+#: TransformerEngine's names of the same tensors; fc1 holds w1 above w3.
+_ENGINE = {
+    "self_attention.layernorm_qkv.layer_norm_weight": "attention_norm.weight",
+    "self_attention.layernorm_qkv.query_weight": "attention.wq.weight",
+    "self_attention.layernorm_qkv.key_weight": "attention.wk.weight",
+    "self_attention.layernorm_qkv.value_weight": "attention.wv.weight",
+    "self_attention.proj.weight": "attention.wo.weight",
+    "self_attention.q_norm.weight": "attention.q_norm.weight",
+    "self_attention.k_norm.weight": "attention.k_norm.weight",
+    "inter_attention.layernorm_query.layer_norm_weight": "cross_attention_norm.weight",
+    "inter_attention.layernorm_query.query_weight": "cross_attention.wq.weight",
+    "inter_attention.key_value.key_weight": "cross_attention.wk.weight",
+    "inter_attention.key_value.value_weight": "cross_attention.wv.weight",
+    "inter_attention.proj.weight": "cross_attention.wo.weight",
+    "inter_attention.q_norm.weight": "cross_attention.q_norm.weight",
+    "inter_attention.k_norm.weight": "cross_attention.k_norm.weight",
+    "layernorm_mlp.layer_norm_weight": "ffn_norm.weight",
+    "layernorm_mlp.fc2_weight": "feed_forward.w2.weight",
+}
+_ENGINE_FC1 = "layernorm_mlp.fc1_weight"
+
+_NEEDED = ("dim", "n_layers", "n_heads", "n_kv_heads", "ffn_hidden_size", "video_latent_shape", "training_type")
+_SAME = ("head_dim", "vocab_size", "norm_eps", "rope_theta")
+#: Keys that change the mathematics, and the values that mean what this adapter computes.
+_FIXED: Mapping[str, tuple[Any, ...]] = {
+    "causal_mask": (None, True),
+    "insert_cross_attn_every_k_layers": (None, 1),
+    "norm_type": (None, "rmsnorm"),
+    "pytorch_rope_version": (None, "v2"),
+    "rope_dim": (None, "3D"),
+    "tensor_model_parallel_size": (None, 1),
+    "use_qk_normalization": (None, True),
+}
+#: Keys that change nothing in a forward pass.
+_HARMLESS = {
+    "backend", "ckpt_dir", "ckpt_path", "fuse_qkv", "max_batch_size", "max_seq_len", "num_video_frames",
+    "original_seq_len", "pad_to_multiple_of", "precision",
+}  # fmt: skip
+_SWITCHES = ("apply_abs_pos_emb", "apply_yarn", "insert_cross_attn")
+_YARN = ("original_latent_shape", "yarn_scale", "yarn_beta_fast", "yarn_beta_slow")
+_TRAINING = {"video_to_video": False, "text_to_video": True}
+
+
+def load_cosmos(
+    weights: str | Path,
+    *,
+    config: str | Path | CosmosConfig | None = None,
+    dtype: DTypeName = "float32",
+    device: str = "cpu",
+    quantize: Quantize | None = None,
+    portable: bool = False,
+) -> Cosmos:
+    """Load a model. The tensors are checked by name and shape before the first is read, then read one at a time.
+
+    Args:
+        weights: what ``open_cosmos`` opens.
+        config: a name of ``CONFIGS``, a JSON file (``read_cosmos_config``), or a ``CosmosConfig``.
+        dtype: of the model, whatever the file's; the release's own is bfloat16.
+        device: ``"cpu"``, ``"cuda"``, ...
+        quantize: ``"int8"``: int8 products on an x86 CPU, float32 elsewhere in the model.
+        portable: leave the weights in no machine's own order, as export needs them.
+
+    Raises:
+        SpecError: no such config, dtype or device, or one that cannot be quantised so.
+        DocumentError: a file that is not there or cannot be read, or tensors that are not the config's.
+
+    >>> load_cosmos("Cosmos-Predict1-4B/model.pt", config="cosmos-4b", dtype="bfloat16")  # doctest: +SKIP
+    """
+    if dtype not in get_args(DTypeName):
+        raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
+    require_device(device)
+    require_quantize(quantize, torch.device(device), getattr(torch, dtype))
+    checkpoint = open_cosmos(weights)
+    sizes = _config_for(checkpoint, config)
+    names = check_weights(
+        checkpoint.headers, _shapes(sizes, checkpoint), source=checkpoint.path, prefixes=_PREFIXES, ignored=_IGNORED
+    )
+    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
+    return Cosmos(sizes, lazy, quantize=quantize, portable=portable)
+
+
+def open_cosmos(path: str | Path) -> Checkpoint:
+    """Open a checkpoint, its tensors under the released names.
+
+    Args:
+        path: a ``model.pt`` or ``.safetensors`` file; a folder with ``model.pt``, or with ``model.safetensors`` or its
+            index; or the shards of tensor parallelism, as a file name with ``{rank}`` in it.
+
+    Raises:
+        DocumentError: nothing is there, or what is there cannot be read, or shards do not fit together.
+        MissingExtraError: a safetensors file without the extra ``torch``.
+    """
+    path = Path(path)
+    if _RANK in path.name:
+        return _merged(path)
+    if not path.exists():
+        raise _absent(path)
+    inside = path / _MODEL_FILE
+    return _renamed(open_checkpoint(inside if inside.is_file() else path))
+
+
+def compare_cosmos(checkpoint: Checkpoint, config: str | Path | CosmosConfig) -> Comparison:
+    """How the tensors of a checkpoint compare with a configuration's; ``config`` as for ``load_cosmos``.
+
+    Raises:
+        SpecError: no such config.
+        DocumentError: a config that is refused.
+    """
+    checkpoint = _renamed(checkpoint)
+    sizes = _config_for(checkpoint, config)
+    return compare_weights(checkpoint.headers, _shapes(sizes, checkpoint), prefixes=_PREFIXES, ignored=_IGNORED)
+
+
+def read_cosmos_config(path: str | Path) -> CosmosConfig:
+    """Read a configuration: a JSON object with the keys of the release's model config, ``training_type`` among them.
+
+    A key that would change the mathematics is refused, and so is one that nobody knows.
+
+    Raises:
+        DocumentError: the file cannot be read, or is the config of another model.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _CONFIG_BYTES:
+            raise DocumentError(f"expected a config of at most {_CONFIG_BYTES} bytes, got {path} with more.")
+        keys = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DocumentError(f"cannot read {path}: {error.strerror}. Check the name and the permissions.") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DocumentError):
+            raise
+        raise DocumentError(f"expected a JSON object, got {path}, which is not JSON.") from None
+    if not isinstance(keys, dict):
+        raise DocumentError(f"expected a JSON object, got {path} with a {type(keys).__name__}.")
+    try:
+        return _from_release(keys)
+    except SpecError as error:
+        raise DocumentError(f"{path}: {error}") from None
+
+
+def _absent(path: Path) -> DocumentError:
+    return DocumentError(
+        f"expected the weights of a Cosmos model, got no file {path}. NVIDIA publishes them on Hugging Face, a "
+        f"{_MODEL_FILE} in each of {', '.join(REPOSITORIES.values())} (by their 1.0 names "
+        "nvidia/Cosmos-1.0-Autoregressive-*). Fetch one, or check the name."
+    )
+
+
+def _shapes(config: CosmosConfig, checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """The expected shapes; not for a config of far more layers than the file has tensors."""
+    if config.n_layers > max(len(checkpoint.headers), 1000):
+        raise DocumentError(
+            f"expected n_layers={config.n_layers} layers, got {checkpoint.path} with {len(checkpoint.headers)} "
+            "tensors. Weights and config must belong together."
+        )
+    return config.shapes()
+
+
+def _config_for(checkpoint: Checkpoint, config: str | Path | CosmosConfig | None) -> CosmosConfig:
+    if isinstance(config, CosmosConfig):
+        return config
+    if config is not None:
+        if str(config) in CONFIGS:
+            return CONFIGS[str(config)]
+        if not Path(config).is_file():
+            raise SpecError(
+                f"expected config to be one of {', '.join(CONFIGS)}, or a file, got config={str(config)!r}."
+            )
+        return read_cosmos_config(config)
+    fitting = [name for name in CONFIGS if not compare_cosmos(checkpoint, name).problems]
+    remedy = f"Its shapes are those of {fitting[0]}." if fitting else f"The releases: {', '.join(CONFIGS)}."
+    raise SpecError(
+        f"expected a config for {checkpoint.path}, got none. {remedy} A file does not tell its latent grid and its "
+        "frequency rescale. Give a name or a file as config."
+    )
+
+
+# Other forms of the same tensors
+
+
+def _renamed(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint under the released names, where its own are TransformerEngine's."""
+    headers: dict[str, Header] = {}
+    reads: dict[str, Callable[[], Tensor]] = {}
+
+    def put(name: str, header: Header, read: Callable[[], Tensor]) -> None:
+        if name in headers:
+            raise DocumentError(
+                f"expected each tensor once, got {checkpoint.path} with two of {name}, one by TransformerEngine's name. "
+                "Save one of them."
+            )
+        headers[name], reads[name] = header, read
+
+    for name, header in checkpoint.headers.items():
+        found = re.fullmatch(r"((?:model\.)?layers\.\d+\.)(.+)", name)
+        at, inner = (found[1], found[2]) if found else ("", name)
+        if inner == _ENGINE_FC1 and len(header.shape) == 2 and header.shape[0] % 2 == 0:
+            half = header.shape[0] // 2
+            for part, number in (("w1", 0), ("w3", 1)):
+                rows = slice(number * half, (number + 1) * half)
+                put(
+                    f"{at}feed_forward.{part}.weight",
+                    Header((half, header.shape[1]), header.dtype),
+                    lambda name=name, rows=rows: checkpoint.read(name)[rows],  # type: ignore[misc]
+                )
+        else:
+            put(at + _ENGINE.get(inner, inner), header, lambda name=name: checkpoint.read(name))  # type: ignore[misc]
+    if headers.keys() == checkpoint.headers.keys():
+        return checkpoint
+    return Checkpoint(checkpoint.path, checkpoint.kind, checkpoint.files, headers, lambda name: reads[name]())
+
+
+def _merged(pattern: Path) -> Checkpoint:
+    """The shards of tensor parallelism as one checkpoint."""
+    files: list[Path] = []
+    for rank in range(_MOST_RANKS):
+        file = pattern.with_name(pattern.name.replace(_RANK, str(rank)))
+        if not file.is_file():
+            break
+        files.append(file)
+    if not files:
+        raise _absent(pattern.with_name(pattern.name.replace(_RANK, "0")))
+    shards = [open_checkpoint(file) for file in files]
+    first = shards[0].headers
+    for shard in shards[1:]:
+        if shard.headers.keys() != first.keys():
+            other = next(iter(shard.headers.keys() ^ first.keys()))
+            raise DocumentError(
+                f"expected the same tensors in every shard, got {other} in one of {files[0]} and {shard.path} only. "
+                "Fetch all shards again, from one place."
+            )
+    headers = {name: _joined_header(name, [shard.headers[name] for shard in shards], pattern) for name in first}
+
+    def read(name: str) -> Tensor:
+        parts = [shard.read(name) for shard in shards]
+        axis = _cut_axis(name)
+        if axis is not None:
+            return torch.cat(parts, dim=axis)
+        if not all(torch.equal(part, parts[0]) for part in parts):
+            raise ValueError(f"{name} differs between the shards")
+        return parts[0]
+
+    return Checkpoint(pattern, f"{len(files)} tensor-parallel shards", files, headers, read)
+
+
+def _joined_header(name: str, parts: list[Header], pattern: Path) -> Header:
+    axis, first = _cut_axis(name), parts[0]
+    sizes = list(first.shape)
+    if axis is not None and len(sizes) > axis:
+        sizes[axis] = sum(part.shape[axis] if len(part.shape) > axis else 0 for part in parts)
+    alike = [[n for i, n in enumerate(part.shape) if i != axis] for part in parts]
+    if any(rest != alike[0] for rest in alike) or any(part.dtype != first.dtype for part in parts):
+        said = ", ".join(f"{list(part.shape)} {part.dtype}" for part in parts)
+        raise DocumentError(
+            f"expected {name} alike in every shard of {pattern}, got {said}. Fetch all shards again, from one place."
+        )
+    return Header(tuple(sizes), first.dtype)
+
+
+def _cut_axis(name: str) -> int | None:
+    inner = name.removeprefix(_PREFIXES[0])
+    return next((axis for names, axis in _CUT if names.fullmatch(inner)), None)
+
+
+# A configuration
+
+
+def _from_release(keys: dict[str, Any]) -> CosmosConfig:
+    """From the release's keys, each of them accounted for."""
+    known = {*_NEEDED, *_SAME, *_FIXED, *_HARMLESS, *_SWITCHES, *_YARN, "context_dim"}
+    unknown = sorted(key for key in keys if key not in known)
+    if unknown:
+        raise SpecError(
+            f"expected the keys of a Cosmos model config, got {', '.join(unknown)}. An unknown key may change the "
+            "model. Take it out if it does not."
+        )
+    missing = [key for key in _NEEDED if keys.get(key) is None]
+    if missing:
+        raise SpecError(f"expected all sizes of the model, got no {', '.join(missing)}. Add the key.")
+    for key, fine in _FIXED.items():
+        if keys.get(key) not in fine:
+            raise SpecError(f"expected {key}={fine[-1]!r}, got {key}={keys[key]!r}. Nothing else is computed here.")
+    for key in _SWITCHES:
+        if not isinstance(keys.get(key) or False, bool):
+            raise SpecError(f"expected {key} to be true or false, got {keys[key]!r}.")
+    training = keys["training_type"]
+    if not isinstance(training, str) or training not in _TRAINING:
+        raise SpecError(f"expected training_type to be one of {', '.join(_TRAINING)}, got {training!r}.")
+    if keys.get("insert_cross_attn") and keys.get("context_dim") is None:
+        raise SpecError("expected context_dim beside insert_cross_attn, got none. Add the key.")
+    sizes = {key: keys[key] for key in (*_NEEDED[:5], *_SAME) if keys.get(key) is not None}
+    return CosmosConfig(
+        **sizes,
+        video_latent_shape=_grid("video_latent_shape", keys["video_latent_shape"]),
+        rescale=_rescale(keys) if keys.get("apply_yarn") else None,
+        absolute=keys.get("apply_abs_pos_emb") or False,
+        begin_of_video=_TRAINING[training],
+        context_dim=keys["context_dim"] if keys.get("insert_cross_attn") else None,
+    )
+
+
+def _rescale(keys: dict[str, Any]) -> FrequencyRescale:
+    missing = [key for key in _YARN if keys.get(key) is None]
+    if missing:
+        raise SpecError(f"expected what apply_yarn needs, got no {', '.join(missing)}. Add the key.")
+    frames, rows, _ = _grid("original_latent_shape", keys["original_latent_shape"])
+    scale, fast, slow = (keys[key] for key in _YARN[1:])
+    return FrequencyRescale(frames=frames, rows=rows, scale=scale, beta_fast=fast, beta_slow=slow)
+
+
+def _grid(name: str, value: Any) -> tuple[int, int, int]:
+    if not isinstance(value, list) or len(value) != 3 or any(type(size) is not int or size < 1 for size in value):
+        raise SpecError(f"expected {name} as [frames, rows, columns], got {name}={value!r}.")
+    frames, rows, cols = value
+    return frames, rows, cols
