@@ -224,8 +224,8 @@ def _renamed(checkpoint: Checkpoint) -> Checkpoint:
     def put(name: str, header: Header, read: Callable[[], Tensor]) -> None:
         if name in headers:
             raise DocumentError(
-                f"expected each tensor once, got {checkpoint.path} with two of {name}, one by TransformerEngine's name. "
-                "Save one of them."
+                f"expected each tensor once, got {checkpoint.path} with two of {name}, one "
+                "by TransformerEngine's name. Save one of them."
             )
         headers[name], reads[name] = header, read
 

@@ -41,34 +41,59 @@ def load_model(
     dtype: DTypeName = "float32",
     device: str = "cpu",
     quantize: Literal["int8"] | None = None,
+    context: Any = None,
 ) -> "Model":
     """Load a model, and test that it obeys its attention mask.
 
     Args:
-        adapter: ``"mc-ar"``.
-        weights: a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM.
-        config: a released configuration by name (``"300M_16f"``), a YAML or ``config.json`` file, or ``None`` where a
-            ``config.json`` lies beside the weights.
+        adapter: ``"mc-ar"`` or ``"cosmos"``.
+        weights: for MC-AR a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM;
+            for Cosmos a ``model.pt``, a ``.safetensors`` file, a folder with one, or shards, a name with ``{rank}``.
+        config: a released configuration by name (``"300M_16f"``, ``"cosmos-4b"``), a YAML (MC-AR) or JSON file, or
+            ``None`` where a ``config.json`` lies beside the weights (MC-AR).
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products, faster and less exact; float32 on an x86 CPU only.
+        context: what a Cosmos Video2World model reads: a file of text features (``.npy``, ``.safetensors``), or an
+            array or tensor, float [tokens, width] or [batch, tokens, width]. ``None``: bind one later, with
+            ``model.with_context``.
 
     Raises:
-        SpecError: no such adapter, a configuration that does not fit together, or one that cannot be quantised.
+        SpecError: no such adapter, a configuration that does not fit together, one that cannot be quantised, or a
+            context for a model that reads none.
         DocumentError: weights that cannot be read, or that lack tensors or have others.
         MissingExtraError: torch is not installed.
 
     >>> load_model("mc-ar", "300M_16f.ckpt", config="300M_16f")  # doctest: +SKIP
     """
     require_torch()
+    if adapter == "cosmos":
+        return _load_cosmos(weights, context, config=config, dtype=dtype, device=device, quantize=quantize)
     if adapter != "mc-ar":
-        raise SpecError(f"expected the adapter mc-ar, got {adapter!r}.")
+        raise SpecError(f"expected the adapter mc-ar or cosmos, got {adapter!r}.")
+    if context is not None:
+        raise SpecError("expected no context: a mc-ar model reads no text, got one. Leave it out.")
     from diagplan.adapters.mc_ar_files import load_mc_ar
     from diagplan.backends.selftest import require_masks_obeyed
 
     model = load_mc_ar(weights, config=config, dtype=dtype, device=device, quantize=quantize)
     require_masks_obeyed(model)
     return model
+
+
+def _load_cosmos(weights: str | Path, context: Any, **options: Any) -> "Model":
+    import torch
+
+    from diagplan.adapters.cosmos_files import load_cosmos
+    from diagplan.adapters.cosmos_text import read_text_features
+    from diagplan.backends.selftest import require_masks_obeyed
+
+    features = read_text_features(context) if isinstance(context, str | Path) else context
+    model = load_cosmos(weights, **options)
+    width = model.config.context_dim
+    # Any text will do for the test: one vector of zeros adds nothing.
+    require_masks_obeyed(model if width is None else model.with_context(torch.zeros(1, width)))
+    return model if features is None else model.with_context(features)
 
 
 def given_ids(plan: Plan, prompt: Ids | None, actions: Ids | None, given: Ids | None) -> NDArray[np.int64]:

@@ -20,6 +20,8 @@ torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, Layout, NextToken, Policies, compile_plan, verify  # noqa: E402
 from diagplan.adapters.contract import allowed_ids  # noqa: E402
+from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
+from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
@@ -56,9 +58,23 @@ def mc_ar(rope: str, dtype: Any) -> McAr:
     return McAr.random(config, dtype=dtype, seed=3)
 
 
+def cosmos(dtype: Any, *, world: bool) -> Cosmos:
+    """4B's kind, or 13B Video2World's: a text, absolute positions, rescaled rotation, heads wider than the model."""
+    grid = (1, 53, 3) if world else (2, 8, 10)  # 160 positions, with and without begin-of-video
+    sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "ffn_hidden_size": 40, "vocab_size": 40}
+    config = CosmosConfig(**sizes, video_latent_shape=grid)
+    if not world:
+        return Cosmos.random(config, dtype=dtype, seed=3)
+    more = {"absolute": True, "begin_of_video": True, "context_dim": 12, "rescale": FrequencyRescale()}
+    model = Cosmos.random(replace(config, head_dim=16, **more), dtype=dtype, seed=3)
+    return model.with_context(torch.randn(5, 12, generator=torch.Generator().manual_seed(4)))
+
+
 MODELS: dict[str, Callable[[Any], Any]] = {
     "mc-ar-1d": lambda dtype: mc_ar("1d", dtype),
     "mc-ar-3d": lambda dtype: mc_ar("3d", dtype),
+    "cosmos": lambda dtype: cosmos(dtype, world=False),
+    "cosmos-v2w": lambda dtype: cosmos(dtype, world=True),
     "example": lambda dtype: ImageModel.random(POSITIONS, dtype=dtype),
 }
 BACKENDS: dict[str, Any] = {"torch": executor, "torch-static": SimpleNamespace(**vars(executor))}
