@@ -135,8 +135,9 @@ class CosmosTokenizer:
                 raise DocumentError(_expected("decoder.jit", f"pixels {list(want)}", f"{got}"))
             if not bool(torch.isfinite(pixels).all()):
                 raise DocumentError(_expected("decoder.jit", "finite pixels", "NaN or infinite ones"))
-            scaled = ((pixels[0].float() * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-        return np.asarray(scaled.permute(1, 2, 3, 0).cpu().numpy())
+            shown = pixels[0].to(torch.float32, copy=True).mul_(0.5).add_(0.5).clamp_(0, 1)
+            scaled = shown.mul_(255).round_().to(torch.uint8).permute(1, 2, 3, 0)
+        return np.ascontiguousarray(scaled.cpu().numpy())
 
     def _pixels(self, frames: NDArray[np.uint8]) -> Tensor:
         """What the encoder takes: [1, 3, frames, height, width] in [-1, 1]."""
