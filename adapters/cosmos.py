@@ -348,9 +348,10 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     """
     batch, heads, n, d = q.shape
     kv_heads = k.shape[1]
-    folded = q.reshape(batch, kv_heads, heads // kv_heads * n, d)
-    out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias)
-    return out.view(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
+    # Views that split and join whole axes: torch.export cannot follow the strides of one reshape through both.
+    apart = (batch, kv_heads, heads // kv_heads, n, d)
+    out = F.scaled_dot_product_attention(q.view(apart).flatten(2, 3), k, v, attn_mask=bias)
+    return out.view(apart).permute(0, 3, 1, 2, 4).flatten(2)
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -197,7 +197,8 @@ def _safetensors() -> Any:
 def _safetensors_headers(path: Path) -> dict[str, Header]:
     library = _safetensors()
     try:
-        with library.safe_open(path, framework="pt") as file:
+        # As NumPy: for torch the file is mapped in a way that Linux refuses where it is larger than the memory.
+        with library.safe_open(path, framework="np") as file:
             names = file.keys()
             slices = {name: file.get_slice(name) for name in names}
             return {

@@ -34,7 +34,7 @@ class Golden:
     def model(self, **options: Any) -> Cosmos:
         return self.bound(Cosmos(self.config, self.weights(), **options))
 
-    def bound(self, model: Any) -> Any:
+    def bound(self, model: Cosmos) -> Cosmos:
         """The model with the golden context, where there is one."""
         return model.with_context(self.data["context"], self.data["context_mask"]) if "context" in self.data else model
 

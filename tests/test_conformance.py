@@ -61,12 +61,23 @@ def mc_ar(rope: str, dtype: Any) -> McAr:
 def cosmos(dtype: Any, *, world: bool) -> Cosmos:
     """4B's kind, or 13B Video2World's: a text, absolute positions, rescaled rotation, heads wider than the model."""
     grid = (1, 53, 3) if world else (2, 8, 10)  # 160 positions, with and without begin-of-video
-    sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "ffn_hidden_size": 40, "vocab_size": 40}
-    config = CosmosConfig(**sizes, video_latent_shape=grid)
+    config = CosmosConfig(
+        dim=32,
+        n_layers=2,
+        n_heads=4,
+        n_kv_heads=2,
+        ffn_hidden_size=40,
+        head_dim=16 if world else None,
+        vocab_size=40,
+        video_latent_shape=grid,
+        absolute=world,
+        begin_of_video=world,
+        context_dim=12 if world else None,
+        rescale=FrequencyRescale() if world else None,
+    )
+    model = Cosmos.random(config, dtype=dtype, seed=3)
     if not world:
-        return Cosmos.random(config, dtype=dtype, seed=3)
-    more = {"absolute": True, "begin_of_video": True, "context_dim": 12, "rescale": FrequencyRescale()}
-    model = Cosmos.random(replace(config, head_dim=16, **more), dtype=dtype, seed=3)
+        return model
     return model.with_context(torch.randn(5, 12, generator=torch.Generator().manual_seed(4)))
 
 

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from diagplan import Diagonal, compile_plan, load_model  # noqa: E402
+from diagplan import Diagonal, NextToken, compile_plan, load_model, write_plan  # noqa: E402
 from diagplan.adapters.cosmos import CONFIGS, Cosmos  # noqa: E402
 from diagplan.adapters.cosmos_config import REPOSITORIES  # noqa: E402
 from diagplan.adapters.cosmos_files import load_cosmos, open_cosmos, read_cosmos_config  # noqa: E402
 from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
+from diagplan.cli import app  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
 from diagplan.runtime import replay  # noqa: E402
 from tests.checkpoints import write_folder, write_safetensors, write_sparse, write_torch  # noqa: E402
@@ -158,6 +160,25 @@ def test_the_face_loads_and_replays(tmp_path: Path) -> None:
     array = load_model("cosmos", path, config=case.config, context=case.data["context"])
     assert array.fingerprint() == model.fingerprint()
     assert load_model("cosmos", path, config=case.config, dtype="bfloat16").dtype == torch.bfloat16
+
+
+def test_the_command_replays_a_video2world(tmp_path: Path) -> None:
+    case = golden("b")
+    (tmp_path / "config.json").write_text(json.dumps(case.release))
+    layout = case.config.layout(1)
+    given = case.data["tokens"][:, : layout.first_generated]
+    np.save(tmp_path / "given.npy", given)
+    np.save(tmp_path / "text.npy", case.data["context"])
+    write_plan(compile_plan(layout, NextToken()), tmp_path / "plan.json")
+    write_form("model.pt", case, tmp_path)
+    files = {"weights": "model.pt", "config": "config.json", "given": "given.npy"}
+    files |= {"context": "text.npy", "out": "tokens.npy"}
+    options = [part for name, file in files.items() for part in (f"--{name}", str(tmp_path / file))]
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "plan.json"), "--adapter", "cosmos", *options])
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(np.load(tmp_path / "tokens.npy").reshape(2, -1), case.data["greedy_continuation"])
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "plan.json"), *options])
+    assert "expected no context: a mc-ar model reads no text" in done.output
 
 
 def test_what_the_face_refuses(tmp_path: Path) -> None:

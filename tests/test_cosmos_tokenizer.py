@@ -81,10 +81,12 @@ class Decoder(nn.Module):
         codes = (((digits - half_width) / half_width).to(torch.bfloat16) * self.gain).view(b, t, h, w, 2, 3)
         colours = codes.permute(0, 5, 1, 2, 3, 4)[:, :, :, None, :, None, :, :, None]  # [b, 3, t, 1, h, 1, w, 2, 1]
         squares = colours.expand(b, 3, t, 8, h, 16, w, 2, 8).reshape(b, 3, 8 * t, 16 * h, 16 * w)
-        pixels = squares[:, :, 7:]  # the first latent frame is one frame, the others are eight
+        pixels: Tensor = squares[:, :, 7:]  # the first latent frame is one frame, the others are eight
         if self.wrong == "nan":
             pixels = pixels * float("nan")
-        return pixels[:, :, 1:] if self.wrong == "shape" else pixels
+        if self.wrong == "shape":
+            pixels = pixels[:, :, 1:]
+        return pixels
 
 
 def save(module: Any, path: Path) -> None:
@@ -144,7 +146,8 @@ def test_the_releases_clip_there_and_back(folder: Path) -> None:
     assert tokenizer.clip == (33, 640, 1024)
     tokens = np.arange(math.prod(RELEASE)).reshape(RELEASE)
     frames = tokenizer.decode(tokens)
-    assert (frames.dtype, frames.shape) == (np.uint8, (33, 640, 1024, 3))
+    assert frames.dtype == np.uint8
+    assert frames.shape == (33, 640, 1024, 3)
     again = tokenizer.encode(frames)
     assert again.dtype == np.int64
     np.testing.assert_array_equal(again, tokens)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from diagplan.adapters.cosmos import CONFIGS as COSMOS  # noqa: E402
 from diagplan.adapters.mc_ar import CONFIGS  # noqa: E402
 from diagplan.cli import weights as weights_command  # noqa: E402
 from tests.checkpoints import write_folder, write_sparse  # noqa: E402
@@ -89,12 +90,40 @@ def test_inspect_tells_other_families(tmp_path: Path) -> None:
     cosmos = {f"model.layers.{i}.attention.{name}.weight": (64, 32) for i in range(3) for name in ("wq", "wk")}
     cosmos |= {"model.layers.0.attention.q_norm.weight": (16,), "model.tok_embeddings.weight": (100, 32)}
     report = inspect_json(write_sparse(cosmos, tmp_path / "cosmos"))
-    assert (report["family"], report["closest"]) == ("cosmos", [])
+    assert (report["family"], report["closest"][0]["fits"]) == ("cosmos", False)
     assert report["sizes"]["num_attention_heads"] == 4
     wham = {f"predictor.transformer.h.{i}.attn.c_attn.weight": (96, 32) for i in range(2)}
     assert inspect_json(write_sparse(wham, tmp_path / "wham"))["family"] == "wham"
     report = inspect_json(write_sparse({"x": (1,)}, tmp_path / "other"))
     assert (report["family"], report["first_names"]) == (None, ["x"])
+
+
+@pytest.mark.parametrize("name", COSMOS)
+def test_inspect_knows_the_releases_of_cosmos(name: str, tmp_path: Path) -> None:
+    shapes = {f"model.{key}": shape for key, shape in COSMOS[name].shapes().items()}
+    path = write_sparse(shapes | {"model.layers.0.attention._extra_state": (1,)}, tmp_path / "model.pt")
+    report = inspect_json(path)
+    assert (report["family"], report["tensors"]) == ("cosmos", len(shapes) + 1)
+    sizes = report["sizes"]
+    assert (sizes["num_hidden_layers"], sizes["hidden_size"]) == (COSMOS[name].n_layers, COSMOS[name].dim)
+    assert [sizes[f"num_{kind}_heads"] for kind in ("attention", "key_value")] == [32, 8]
+    assert sizes["vocab_size"] == COSMOS[name].embedding_rows
+    (closest,) = report["closest"]
+    assert (closest["configs"], closest["fits"], closest["prefix"], closest["ignored"]) == ([name], True, "model.", 1)
+    assert f"the tensors are those of {name}" in inspect(path)[1]
+    del shapes["model.norm.weight"]
+    (closest,) = inspect_json(write_sparse(shapes, path))["closest"]
+    assert (closest["configs"], closest["missing"]) == ([name], ["model.norm.weight"])
+
+
+def test_inspect_merges_the_shards_of_cosmos(tmp_path: Path) -> None:
+    whole = {"layers.0.attention.wq.weight": (8, 4), "layers.0.attention.wo.weight": (4, 8), "norm.weight": (4,)}
+    half = whole | {"layers.0.attention.wq.weight": (4, 4), "layers.0.attention.wo.weight": (4, 4)}
+    for rank in range(2):
+        write_sparse(half, tmp_path / f"model_mp_{rank}.pt")
+    report = inspect_json(tmp_path / "model_mp_{rank}.pt")
+    assert (report["family"], report["files"], report["kind"]) == ("cosmos", 2, "2 tensor-parallel shards")
+    assert report["parameters"] == 8 * 4 + 4 * 8 + 4
 
 
 def test_inspect_refuses_in_one_line(tmp_path: Path) -> None:

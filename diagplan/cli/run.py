@@ -39,13 +39,16 @@ def read_ids(path: Path) -> NDArray[np.integer[Any]]:
 @command
 def run_command(
     plan: Annotated[Path, typer.Argument(help="A plan file.", show_default=False)],
-    weights: Annotated[Path, _option(MODEL, "Checkpoint: .ckpt, .safetensors, or a folder.")],
+    weights: Annotated[Path, _option(MODEL, "Checkpoint: .ckpt, .pt, .safetensors, or a folder.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Tokens to write, .npy, int [B, T, h, w].", show_default=False)
     ],
-    adapter: Annotated[Literal["mc-ar"], typer.Option(help="Model family.", rich_help_panel=MODEL)] = "mc-ar",
+    adapter: Annotated[Literal["mc-ar", "cosmos"], typer.Option(help="Model family.", rich_help_panel=MODEL)] = "mc-ar",
     config: Annotated[
-        str | None, _option(MODEL, "A released size such as 300M_16f, a YAML file or a config.json.")
+        str | None, _option(MODEL, "A released size such as 300M_16f or cosmos-4b, a YAML file or a config.json.")
+    ] = None,
+    context: Annotated[
+        Path | None, _option(MODEL, "Text features that a Cosmos Video2World model reads, .npy or .safetensors.")
     ] = None,
     backend: Annotated[Literal["torch"], typer.Option(help="Runtime.", rich_help_panel=MODEL)] = "torch",
     dtype: Annotated[
@@ -90,11 +93,13 @@ def run_command(
     sampler = Sample(temperature=warmth, top_k=top_k, top_p=top_p) if asked else Greedy()
     require_distinct(
         {"-o": out, "--checkpoint": checkpoint},
-        {"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given},
+        {"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given}
+        | {"--context": context},
     )
     made = read_plan(plan)
     ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
-    model = load_model(adapter, weights, config=config, dtype=dtype, device=device, quantize="int8" if int8 else None)
+    quantize: Literal["int8"] | None = "int8" if int8 else None
+    model = load_model(adapter, weights, config=config, dtype=dtype, device=device, quantize=quantize, context=context)
 
     from diagplan.backends import checkpoint as checkpoints
     from diagplan.backends import replay as executor
