@@ -145,6 +145,28 @@ def test_rescaled_frequencies_are_those_of_12b_and_13b() -> None:
     torch.testing.assert_close(space[:5], torch.tensor([1.0, 0.4825, 0.1827, 0.0767, 0.0411]), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["cosmos-4b", "cosmos-13b-v2w"])
+def test_rotary_tables_by_the_formula(name: str) -> None:
+    """Cell by cell in plain Python; width takes the height's length."""
+    config = CONFIGS[name]
+    cos, sin = rotary_tables((3, 2, 4), 128, 500_000.0, rescale=config.rescale, lead=config.lead)
+
+    def frequency(j: int, width: int, length: int) -> float:
+        plain = 500_000.0 ** (-2 * j / width)
+        if config.rescale is None:
+            return plain
+        low, high = 2 * math.pi / length, 8 * math.pi / length
+        kept = min(1.0, max(0.0, (plain - low) / (high - low)))
+        return plain * ((1 - kept) / 2 + kept)
+
+    for t, h, w in np.ndindex(3, 2, 4):
+        angles = [t * frequency(j, 44, 3) for j in range(22)]
+        angles += [at * frequency(j, 42, 40) for at in (h, w) for j in range(21)]
+        row = config.lead + (t * 2 + h) * 4 + w
+        np.testing.assert_allclose(cos[row], np.cos(angles * 2), atol=1e-6)
+        np.testing.assert_allclose(sin[row], np.sin(angles * 2), atol=1e-6)
+
+
 def test_tables_follow_the_grid() -> None:
     cos, sin = rotary_tables((2, 3, 4), 16, 500_000.0, lead=1)
     assert cos.shape == (25, 16)
