@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.cosmos_positions import FrequencyRescale
+from diagplan.adapters.cosmos_positions import LARGEST, FrequencyRescale
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import MAX_POSITIONS, Layout, require_int
 
@@ -66,8 +66,8 @@ class CosmosConfig:
             require_int("video_latent_shape", size, 1)
         for name in ("norm_eps", "rope_theta"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise SpecError(f"expected {name} to be a number above 0, got {name}={value!r}.")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LARGEST:
+                raise SpecError(f"expected {name} to be a number above 0, below {LARGEST:g}, got {name}={value!r:.40}.")
         self._require_heads()
         if self.positions > MAX_POSITIONS:
             raise SpecError(f"expected at most {MAX_POSITIONS} positions, got {self.video_latent_shape}.")

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from diagplan.planner.errors import SpecError
 
-__all__ = ["FrequencyRescale", "absolute_table", "rotary_tables"]
+__all__ = ["LARGEST", "FrequencyRescale", "absolute_table", "rotary_tables"]
 
+#: Numbers of a configuration are smaller: a JSON file may hold integers that no float can.
+LARGEST = 1e30
 #: Frames, rows and columns of the latent grid.
 Grid = tuple[int, int, int]
 
@@ -42,8 +44,8 @@ class FrequencyRescale:
 
     def __post_init__(self) -> None:
         numbers = astuple(self)
-        if any(isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < math.inf for n in numbers):
-            raise SpecError(f"expected positive numbers for the frequency rescale, got {self}.")
+        if any(isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < LARGEST for n in numbers):
+            raise SpecError(f"expected positive numbers for the frequency rescale, got {self!r:.200}.")
         if self.beta_fast <= self.beta_slow:
             raise SpecError(
                 f"expected beta_fast > beta_slow, got beta_fast={self.beta_fast} and beta_slow={self.beta_slow}."
