@@ -1,32 +1,28 @@
-"""Export a model's forward contract as ONNX: one step graph that replays any plan.
+"""Export a model's forward contract as ONNX: one step graph that replays any plan; and image tokenizers.
 
-Inputs: ids [B, n], position [n], slot [n], mask [n, L], rows [m], and each array of the cache, ``past_i`` [B, heads, L,
-width]; outputs: logits [B, m, V] and ``present_i``, the written caches. B, n, L and m are free. The graph is traced from
-the adapter's own forward (torch.onnx, through torch.export); caches are written by ScatterND, in place where ``past_i``
-and ``present_i`` share memory.
+Inputs: ids [B, n], position [n], slot [n], mask [n, L], rows [m], and each array of the cache, ``past_i`` [B, heads,
+L, width]; outputs: logits [B, m, V] and ``present_i``, the written caches. B, n, L and m are free. The graph is traced
+from the adapter's own forward (torch.onnx, through torch.export); caches are written by ScatterND, in place where
+``past_i`` and ``present_i`` share memory.
 """
 
-import hashlib
-import os
-import tempfile
+import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import Model
-from diagplan.backends.onnx_files import DATA, GRAPH, OPSETS
-from diagplan.backends.onnx_graph import quantize_products, write_in_place
-from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
-from diagplan.schemas.files import producer_version
-from diagplan.schemas.onnx_model import KEY, AllowedIdsDocument, LayoutFamily, OnnxModelDocument
+from diagplan.backends.onnx_files import OPSETS, save_exported
+from diagplan.planner.errors import MissingExtraError, SpecError
+from diagplan.schemas.onnx_model import AllowedIdsDocument, LayoutFamily, OnnxModelDocument, OnnxTokenizerDocument
 
-__all__ = ["export_model"]
+__all__ = ["TorchTokenizer", "export_model", "export_tokenizer"]
 
 
 class _Step(torch.nn.Module):
@@ -43,47 +39,71 @@ class _Step(torch.nn.Module):
         return logits, past
 
 
+class TorchTokenizer(Protocol):
+    """An image tokenizer whose network is torch's."""
+
+    codes: int
+    factor: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    def encoded(self, frames: Tensor) -> Tensor:
+        """Tokens int64 [T, rows, cols] of frames uint8 [T, height, width, 3]."""
+        ...
+
+    def decoded(self, tokens: Tensor) -> Tensor:
+        """The other way round."""
+        ...
+
+
+class _Function(torch.nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
 def export_model(
     model: Model,
-    folder: str | Path,
+    path: Path,
     *,
     config: Mapping[str, Any],
     layout: LayoutFamily | None = None,
     quantize: Literal["int8"] | None = None,
     opset: int = 23,
 ) -> OnnxModelDocument:
-    """Write ``model.onnx`` and ``model.onnx.data``.
+    """Write a step graph, and its weights beside it (``.data``).
 
     Args:
         model: a torch model whose weights are plain tensors (``load_model(..., portable=True)``).
-        folder: made if it is not there.
+        path: of the graph.
         config: the model's sizes, for the metadata.
-        layout: the grid that its positions are made for, if they are.
+        layout: the grid that it was made for, if it is known.
         quantize: ``"int8"``: products of the layers in int8, the arithmetic of ``load_model(quantize="int8")``.
         opset: 23 or 24.
 
     Raises:
         SpecError: a model that cannot be exported so.
-        DocumentError: the files cannot be written.
+        OSError: the files cannot be written.
         MissingExtraError: onnx or onnxscript is not installed.
     """
-    if opset not in OPSETS:
-        raise SpecError(f"expected opset to be one of {', '.join(map(str, OPSETS))}, got opset={opset}.")
-    if quantize is not None and (quantize != "int8" or model.dtype != torch.float32):
+    if quantize not in (None, "int8") or (quantize is not None and model.dtype != torch.float32):
         raise SpecError(
             f"expected quantize to be None, or 'int8' for a float32 model, got quantize={quantize!r} and {model.dtype}."
         )
-    program = _traced(model, opset)
-    graph = program.model
+    program = _traced_step(model, opset)
+    from diagplan.backends.onnx_graph import quantize_products, write_in_place
+
     pasts = [f"past_{i}" for i in range(len(model.cache_shapes))]
-    write_in_place(graph, pasts, [heads for heads, _ in model.cache_shapes])
+    write_in_place(program, pasts, [heads for heads, _ in model.cache_shapes])
     if quantize == "int8":
-        quantize_products(graph)
-    _forget_the_tracer(graph)
-    graph.graph.name = f"diagplan {model.family}"
+        quantize_products(program)
     about = {
-        "version": 1,
-        "producer": f"diagplan {producer_version()}",
         "family": model.family,
         "config": dict(config),
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -98,27 +118,38 @@ def export_model(
         "layout": layout,
         "source": model.fingerprint(),
     }
-    with _whole(Path(folder)) as temporary:
-        return _save(graph, about, temporary)
+    return save_exported(program, path, OnnxModelDocument, about)
 
 
-def _traced(model: Model, opset: int) -> Any:
-    """torch's ONNX program of one pass."""
-    try:
-        import onnxscript
-    except ImportError:
-        raise MissingExtraError(
-            "expected the packages onnx and onnxscript for export, got none. Install them: pip install 'diagplan[onnx]'."
-        ) from None
-    op = getattr(onnxscript, f"opset{opset}")
+def export_tokenizer(tokenizer: TorchTokenizer, encoder: Path, decoder: Path, *, rows: int, cols: int) -> None:
+    """Write the two halves of an image tokenizer for frames of one size.
 
-    def index_copy(self: Any, dim: int, index: Any, source: Any) -> Any:
-        """aten::index_copy along the slots; torch's own way transposes the whole cache twice."""
-        if dim != 2:
-            raise SpecError(f"expected index_copy_ along dimension 2, the slots, got dimension {dim}.")
-        across = op.Expand(op.Reshape(index, op.Constant(value_ints=[1, 1, -1, 1])), op.Shape(source))
-        return op.ScatterElements(self, across, source, axis=2)
+    Args:
+        tokenizer: the tokenizer.
+        encoder: where to write the graph of frames -> tokens.
+        decoder: where to write the graph of tokens -> frames.
+        rows: of a frame's tokens.
+        cols: of a frame's tokens.
 
+    Raises:
+        OSError: the files cannot be written.
+        MissingExtraError: onnx or onnxscript is not installed.
+    """
+    pixels = (2, rows * tokenizer.factor, cols * tokenizer.factor, 3)
+    about = {"codes": tokenizer.codes, "factor": tokenizer.factor, "rows": rows, "cols": cols}
+    frames = torch.zeros(pixels, dtype=torch.uint8, device=tokenizer.device)
+    tokens = torch.zeros((2, rows, cols), dtype=torch.int64, device=tokenizer.device)
+    count = {0: torch.export.Dim("frame_count")}
+    for path, kind, function, example, names in (
+        (encoder, "encoder", tokenizer.encoded, frames, ("frames", "tokens")),
+        (decoder, "decoder", tokenizer.decoded, tokens, ("tokens", "frames")),
+    ):
+        program = _traced(_Function(function), (example,), (count,), [names[0]], [names[1]], OPSETS[0])
+        save_exported(program, path, OnnxTokenizerDocument, about | {"kind": kind})
+
+
+def _traced_step(model: Model, opset: int) -> Any:
+    """The ONNX graph of one pass."""
     batch, feeds, slots, rows = 2, 3, 64, 2  # none of them 0 or 1, which tracing would take for constants
     device = model.device
     inputs = (
@@ -132,36 +163,56 @@ def _traced(model: Model, opset: int) -> Any:
     dim = torch.export.Dim
     b, n, length, m = dim("batch"), dim("feeds"), dim("slots"), dim("rows")
     count = len(model.cache_shapes)
+    shapes = ({0: b, 1: n}, {0: n}, {0: n}, {0: n, 1: length}, {0: m}, ({0: b, 2: length},) * count)
+    names = ["ids", "position", "slot", "mask", "rows", *(f"past_{i}" for i in range(count))]
+    return _traced(_Step(model), inputs, shapes, names, ["logits", *(f"present_{i}" for i in range(count))], opset)
+
+
+def _traced(
+    module: torch.nn.Module,
+    inputs: tuple[Any, ...],
+    shapes: tuple[Any, ...],
+    input_names: list[str],
+    output_names: list[str],
+    opset: int,
+) -> Any:
+    """torch's ONNX program of a module, an ``onnx_ir.Model``."""
+    if opset not in OPSETS:
+        raise SpecError(f"expected opset to be one of {', '.join(map(str, OPSETS))}, got opset={opset}.")
+    try:
+        import onnxscript
+    except ImportError:
+        raise MissingExtraError(
+            "expected the packages onnx and onnxscript for export, got none. Install: pip install 'diagplan[onnx]'."
+        ) from None
+    op = getattr(onnxscript, f"opset{opset}")
+
+    def index_copy(self: Any, dim: int, index: Any, source: Any) -> Any:
+        """aten::index_copy along the slots; torch's own way transposes the whole cache twice."""
+        if dim != 2:
+            raise SpecError(f"expected index_copy_ along dimension 2, the slots, got dimension {dim}.")
+        across = op.Expand(op.Reshape(index, op.Constant(value_ints=[1, 1, -1, 1])), op.Shape(source))
+        return op.ScatterElements(self, across, source, axis=2)
+
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
-        return torch.onnx.export(
-            _Step(model).eval(),
+        traced: Any = torch.onnx.export(
+            module.eval(),
             inputs,
             dynamo=True,
             opset_version=opset,
-            dynamic_shapes=({0: b, 1: n}, {0: n}, {0: n}, {0: n, 1: length}, {0: m}, ({0: b, 2: length},) * count),
-            input_names=["ids", "position", "slot", "mask", "rows", *(f"past_{i}" for i in range(count))],
-            output_names=["logits", *(f"present_{i}" for i in range(count))],
+            dynamic_shapes=shapes,
+            input_names=input_names,
+            output_names=output_names,
             custom_translation_table={torch.ops.aten.index_copy.default: index_copy},
             verbose=False,
         )
-
-
-def _forget_the_tracer(graph: Any) -> None:
-    """Drop the tracer's notes on every node, which hold paths of this machine."""
-    for holder in (graph, graph.graph, *graph.graph, *graph.graph.inputs, *graph.graph.outputs):
-        holder.metadata_props.clear()
-        holder.doc_string = None
-    for node in graph.graph:
-        for value in node.outputs:
-            value.metadata_props.clear()
+    return traced.model
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """torch logs what it does not find, such as torchvision, which nothing here needs."""
-    import logging
-
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -169,34 +220,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` whose files are moved there at the end, or removed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".diagplan-", dir=folder) as made:
-            yield Path(made)
-            for path in sorted(Path(made).iterdir(), reverse=True):  # the data first: the graph says what it must be
-                os.replace(path, folder / path.name)  # noqa: PTH105
-    except OSError as error:
-        raise DocumentError(
-            f"expected to write an exported model to {folder}, got: {error.strerror or error}. Give another folder."
-        ) from None
-
-
-def _save(graph: Any, about: Mapping[str, Any], folder: Path) -> OnnxModelDocument:
-    import onnx
-    import onnx_ir as ir
-
-    ir.save(graph, folder / GRAPH, external_data=DATA)
-    data = folder / DATA
-    with data.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    said = OnnxModelDocument.model_validate({**about, "weights_bytes": data.stat().st_size, "weights_sha256": digest})
-    written = onnx.load(folder / GRAPH, load_external_data=False)
-    onnx.helper.set_model_props(written, {KEY: said.model_dump_json()})
-    onnx.save(written, folder / GRAPH)
-    onnx.checker.check_model(folder / GRAPH)
-    return said

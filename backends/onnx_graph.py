@@ -30,7 +30,9 @@ class _Builder:
         found = self.graph.initializers.get(name)
         if found is None:
             tensor = ir.tensor(array, name=name)
-            found = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+            found = ir.Value(
+                name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
+            )
             self.graph.register_initializer(found)
         return found
 
@@ -72,7 +74,7 @@ def write_in_place(model: ir.Model, pasts: Sequence[str], heads: Sequence[int]) 
     common.RemoveUnusedNodesPass()(model)
 
 
-def _write_indices(build: _Builder, inputs: dict[str, ir.Value], heads: int) -> ir.Value:
+def _write_indices(build: _Builder, inputs: dict[str | None, ir.Value], heads: int) -> ir.Value:
     """(sample, head, slot) of every row that is written, int64 [B, heads, n, 3]; once a pass, for all layers."""
 
     def constant(values: list[int]) -> ir.Value:
@@ -108,7 +110,9 @@ def quantize_products(model: ir.Model) -> int:
     for node in products:
         build = _Builder(graph, node)
         weight, x = node.inputs[1], node.inputs[0]
-        assert weight is not None and x is not None and weight.name is not None
+        assert weight is not None
+        assert weight.name is not None
+        assert x is not None
         if weight.name not in packed:
             matrix = _matrix(node)
             assert matrix is not None
@@ -136,10 +140,10 @@ def _row_codes(build: _Builder, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     last = build.constant(np.array([-1], dtype=np.int64), "int8_last")
     size = build.op("Abs", x)
     # ReduceMax loses NaN, the sum does not: a row with NaN or infinity comes out as NaN, as it must.
-    bad = build.op("Mul", build.op("ReduceSum", size, last), build.constant(np.float32([0]), "int8_zero"))
+    bad = build.op("Mul", build.op("ReduceSum", size, last), build.constant(np.zeros(1, np.float32), "int8_zero"))
     peak = build.op("Add", build.op("ReduceMax", size, last), bad)
-    scaled = build.op("Mul", build.op("Div", x, peak), build.constant(np.float32([127]), "int8_range"))
-    shifted = build.op("Add", scaled, build.constant(np.float32([128.5]), "int8_round"))
+    scaled = build.op("Mul", build.op("Div", x, peak), build.constant(np.full(1, 127, np.float32), "int8_range"))
+    shifted = build.op("Add", scaled, build.constant(np.full(1, 128.5, np.float32), "int8_round"))
     return build.op("Cast", shifted, to=ir.DataType.UINT8), peak
 
 

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from diagplan.backends.selftest import require_masks_obeyed
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 from diagplan.schemas.onnx_model import OnnxModelDocument
 
-__all__ = ["OnnxCache", "OnnxModel", "load_onnx_model", "open_session"]
+__all__ = ["GRAPH", "OnnxCache", "OnnxModel", "load_onnx_model", "open_session"]
+
+#: The step graph's file.
+GRAPH = "model.onnx"
 
 _BFLOAT16 = 16  # onnx's number of a type that NumPy does not have
 
@@ -209,7 +213,7 @@ def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: int | N
         MissingExtraError: onnx or onnxruntime is not installed.
         DiagplanError: a model that does not obey its mask.
     """
-    exported = read_exported(Path(folder))
+    exported = read_exported(Path(folder) / GRAPH, OnnxModelDocument)
     session = open_session(exported.path, device=device, threads=threads)
     model = OnnxModel(session, exported.said, exported.fingerprint, device=device, tensors=device != "cpu")
     names = {value.name for value in (*session.get_inputs(), *session.get_outputs())}
@@ -236,7 +240,7 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
         MissingExtraError: onnxruntime is not installed.
     """
     try:
-        import onnxruntime
+        onnxruntime = import_module("onnxruntime")
     except ImportError:
         raise MissingExtraError(
             "expected the package onnxruntime, got none. Install it: pip install 'diagplan[onnx]'."
@@ -275,5 +279,3 @@ def _torch_stream(device: str) -> dict[str, str]:
     if not torch.cuda.is_available():
         raise SpecError(f"expected a CUDA device of this machine, got device={device!r}. Give device='cpu'.")
     return {"user_compute_stream": str(torch.cuda.current_stream(device).cuda_stream)}
-
-

@@ -1,13 +1,20 @@
-"""What an exported model says of itself, in the metadata of its ONNX file."""
+"""What exported models say of themselves, in the metadata of their ONNX files."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diagplan.planner.errors import DocumentError
-from diagplan.schemas.convert import VERSION
 
-__all__ = ["KEY", "AllowedIdsDocument", "LayoutFamily", "OnnxModelDocument", "read_onnx_metadata"]
+__all__ = [
+    "KEY",
+    "AllowedIdsDocument",
+    "ExportedDocument",
+    "LayoutFamily",
+    "OnnxModelDocument",
+    "OnnxTokenizerDocument",
+    "read_onnx_metadata",
+]
 
 #: The metadata property that holds the document.
 KEY = "diagplan"
@@ -20,6 +27,23 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ExportedDocument(_Part):
+    """What every exported file says.
+
+    Attributes:
+        version: of this format.
+        producer: what wrote it.
+        opset: of the graph.
+        weights_bytes, weights_sha256: of the file of external data.
+    """
+
+    version: Literal[1]
+    producer: Annotated[str, Field(max_length=200)]
+    opset: _Count
+    weights_bytes: _From
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class AllowedIdsDocument(_Part):
     """``diagplan.adapters.contract.AllowedIds``."""
 
@@ -30,30 +54,27 @@ class AllowedIdsDocument(_Part):
 
 
 class LayoutFamily(_Part):
-    """The grid that a model's positions are made for."""
+    """The grid of a frame, and the tokens between frames."""
 
     rows: _Count
     cols: _Count
     between_frames: _From
 
 
-class OnnxModelDocument(_Part):
-    """The document.
+class OnnxModelDocument(ExportedDocument):
+    """A step graph's.
 
     Attributes:
-        version: of this format. plan_version: of the plan documents that it replays.
-        producer: what wrote it.
+        plan_version: of the plan documents that it replays.
         family: the adapter. config: its sizes.
         dtype: of weights, cache and logits. quantize: how the products are taken.
         vocab_size, positions, cache_shapes, vocabulary: as in ``diagplan.adapters.contract.Model``.
-        layout: the grid, where positions depend on it.
-        weights: bytes and SHA-256 of the file of external data.
+        layout: the grid that the model was made for, where the adapter knows it.
         source: fingerprint of the model that was exported.
     """
 
-    version: Literal[1]
-    plan_version: Literal[1] = VERSION
-    producer: Annotated[str, Field(max_length=200)]
+    kind: Literal["step"] = "step"
+    plan_version: Literal[1] = 1
     family: Annotated[str, Field(min_length=1, max_length=100)]
     config: dict[str, Any]
     dtype: Literal["float64", "float32", "float16", "bfloat16"]
@@ -63,19 +84,37 @@ class OnnxModelDocument(_Part):
     cache_shapes: Annotated[tuple[tuple[_Count, _Count], ...], Field(min_length=1, max_length=4096)]
     vocabulary: Annotated[tuple[AllowedIdsDocument, ...], Field(min_length=1, max_length=1000)]
     layout: LayoutFamily | None = None
-    weights_bytes: Annotated[int, Field(ge=1)]
-    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     source: Annotated[str, Field(max_length=200)]
 
 
-def read_onnx_metadata(text: str, where: object) -> OnnxModelDocument:
-    """Check the document of an exported model.
+class OnnxTokenizerDocument(ExportedDocument):
+    """One half of an image tokenizer's.
+
+    Attributes:
+        kind: ``"encoder"``: frames uint8 [T, height, width, 3] to tokens int64 [T, rows, cols]; ``"decoder"``: back.
+        codes: entries of the codebook.
+        factor: pixels of a token's side.
+        rows, cols: of a frame's tokens.
+    """
+
+    kind: Literal["encoder", "decoder"]
+    codes: _Count
+    factor: _Count
+    rows: _Count
+    cols: _Count
+
+
+_Document = TypeVar("_Document", bound=ExportedDocument)
+
+
+def read_onnx_metadata(kind: type[_Document], text: str, where: object) -> _Document:
+    """Check the document of an exported file.
 
     Raises:
         DocumentError: another document.
     """
     try:
-        return OnnxModelDocument.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"])) or "the top"
