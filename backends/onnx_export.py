@@ -20,7 +20,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import Model
 from diagplan.backends.onnx_files import OPSETS, save_exported
 from diagplan.planner.errors import MissingExtraError, SpecError
-from diagplan.schemas.onnx_model import AllowedIdsDocument, LayoutFamily, OnnxModelDocument, OnnxTokenizerDocument
+from diagplan.schemas.onnx_model import AllowedIdsDocument, GridDocument, OnnxModelDocument, OnnxTokenizerDocument
 
 __all__ = ["TorchTokenizer", "export_model", "export_tokenizer"]
 
@@ -73,7 +73,6 @@ def export_model(
     path: Path,
     *,
     config: Mapping[str, Any],
-    layout: LayoutFamily | None = None,
     quantize: Literal["int8"] | None = None,
     opset: int = 23,
 ) -> OnnxModelDocument:
@@ -83,7 +82,6 @@ def export_model(
         model: a torch model whose weights are plain tensors (``load_model(..., portable=True)``).
         path: of the graph.
         config: the model's sizes, for the metadata.
-        layout: the grid that it was made for, if it is known.
         quantize: ``"int8"``: products of the layers in int8, the arithmetic of ``load_model(quantize="int8")``.
         opset: 23 or 24.
 
@@ -115,7 +113,7 @@ def export_model(
             AllowedIdsDocument(low=rule.low, high=rule.high, rows=rule.rows, cols=rule.cols)
             for rule in model.vocabulary
         ],
-        "layout": layout,
+        "grid": None if model.grid is None else GridDocument(**model.grid._asdict()),
         "source": model.fingerprint(),
     }
     return save_exported(program, path, OnnxModelDocument, about)

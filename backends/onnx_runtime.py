@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import AllowedIds, Array
+from diagplan.adapters.contract import AllowedIds, Array, Grid
 from diagplan.backends.onnx_files import read_exported
 from diagplan.backends.runtime import NumpyRuntime, Runtime
 from diagplan.backends.selftest import require_masks_obeyed
@@ -118,6 +118,7 @@ class OnnxModel:
         self.vocabulary: tuple[AllowedIds, ...] = tuple(
             AllowedIds(low=rule.low, high=rule.high, rows=rule.rows, cols=rule.cols) for rule in said.vocabulary
         )
+        self.grid = None if said.grid is None else Grid(said.grid.rows, said.grid.cols, said.grid.between_frames)
         # A cache of bfloat16 is held by its bits.
         self.cache_dtype = np.dtype(np.uint16 if said.dtype == "bfloat16" else said.dtype)
         self.dtype = said.dtype if said.dtype == "bfloat16" else self.cache_dtype

@@ -1,4 +1,4 @@
-"""From a checkpoint to tokens in two calls. torch is loaded when one of them is made."""
+"""From a checkpoint to tokens in two calls. torch or ONNX Runtime is loaded when one of them is made."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +17,10 @@ from diagplan.planner.plan import Plan
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
 
-__all__ = ["DTypeName", "load_model", "replay"]
+__all__ = ["Backend", "DTypeName", "load_model", "replay"]
 
+#: What runs a model.
+Backend = Literal["torch", "onnx"]
 DTypeName = Literal["float32", "bfloat16", "float16"]
 Ids = NDArray[np.integer[Any]]
 
@@ -37,38 +39,78 @@ def load_model(
     adapter: str,
     weights: str | Path,
     *,
+    backend: Backend = "torch",
     config: Any = None,
     dtype: DTypeName = "float32",
     device: str = "cpu",
     quantize: Literal["int8"] | None = None,
+    portable: bool = False,
+    threads: int | None = None,
 ) -> "Model":
     """Load a model, and test that it obeys its attention mask.
 
     Args:
         adapter: ``"mc-ar"``.
-        weights: a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM.
+        weights: a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM; for the
+            backend ``"onnx"`` a folder of ``diagplan export-onnx``.
+        backend: ``"torch"`` or ``"onnx"``, which needs no torch on the CPU; an exported model has its dtype already.
         config: a released configuration by name (``"300M_16f"``), a YAML or ``config.json`` file, or ``None`` where a
             ``config.json`` lies beside the weights.
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products, faster and less exact; float32 on an x86 CPU only.
+        portable: leave the weights in no machine's own order, as ONNX export needs them; slower.
+        threads: of one pass on the CPU, for the backend ``"onnx"``; as many as this process may use.
 
     Raises:
         SpecError: no such adapter, a configuration that does not fit together, or one that cannot be quantised.
         DocumentError: weights that cannot be read, or that lack tensors or have others.
-        MissingExtraError: torch is not installed.
+        MismatchError: an exported model of another adapter.
+        MissingExtraError: torch or onnxruntime is not installed.
 
     >>> load_model("mc-ar", "300M_16f.ckpt", config="300M_16f")  # doctest: +SKIP
     """
-    require_torch()
     if adapter != "mc-ar":
         raise SpecError(f"expected the adapter mc-ar, got {adapter!r}.")
+    if backend == "onnx":
+        return _load_exported(adapter, weights, device, threads, fixed=(config, dtype, quantize, portable))
+    require_torch()
     from diagplan.adapters.mc_ar_files import load_mc_ar
     from diagplan.backends.selftest import require_masks_obeyed
 
-    model = load_mc_ar(weights, config=config, dtype=dtype, device=device, quantize=quantize)
+    model = load_mc_ar(weights, config=config, dtype=dtype, device=device, quantize=quantize, portable=portable)
     require_masks_obeyed(model)
     return model
+
+
+def _load_exported(
+    adapter: str, folder: str | Path, device: str, threads: int | None, fixed: tuple[Any, str, str | None, bool]
+) -> "Model":
+    if fixed != (None, "float32", None, False):
+        raise SpecError(
+            "expected no config, dtype, quantize or portable with backend='onnx', got some. They were chosen when the "
+            "model was exported. Leave them out, or export it anew."
+        )
+    from diagplan.backends.onnx_runtime import load_onnx_model
+
+    model = load_onnx_model(folder, device=device, threads=threads)
+    if model.family != adapter:
+        raise MismatchError(
+            f"expected an exported model of the adapter {adapter}, got one of {model.family} in {folder}. "
+            "Name its adapter, or give another folder."
+        )
+    return model
+
+
+def require_grid(plan: Plan, model: "Model") -> None:
+    """Raise ``MismatchError`` where a model's position embeddings are made for another grid than a plan's."""
+    layout, grid = plan.layout, model.grid
+    if grid is not None and tuple(grid) != (layout.rows, layout.cols, layout.between_frames):
+        raise MismatchError(
+            f"expected a plan of {grid.rows} x {grid.cols} tokens a frame and {grid.between_frames} between frames, "
+            f"for which this {model.family} model's positions are made, got {layout.rows} x {layout.cols} and "
+            f"{layout.between_frames}. Compile a plan for the model's layout."
+        )
 
 
 def given_ids(plan: Plan, prompt: Ids | None, actions: Ids | None, given: Ids | None) -> NDArray[np.int64]:
@@ -96,7 +138,7 @@ def replay(
     seed: int = 0,
     on_frame: Callable[[int, Any], None] | None = None,
 ) -> NDArray[np.int64]:
-    """Replay a plan on a PyTorch model.
+    """Replay a plan on a model.
 
     Args:
         plan: a plan that verifies.
@@ -120,7 +162,7 @@ def replay(
     >>> replay(plan, model, prompt, actions, sampler=Greedy()).shape  # doctest: +SKIP
     (1, 15, 14, 24)
     """
-    require_torch()
+    require_grid(plan, model)
     ids = given_ids(plan, prompt, actions, given)
     prepared = executor.prepare(plan, model, sampler=sampler, seed=seed, batch=len(ids))
     return executor.replay(prepared, executor.new_state(prepared, ids), on_frame=on_frame).tokens

@@ -10,7 +10,7 @@ __all__ = [
     "KEY",
     "AllowedIdsDocument",
     "ExportedDocument",
-    "LayoutFamily",
+    "GridDocument",
     "OnnxModelDocument",
     "OnnxTokenizerDocument",
     "read_onnx_metadata",
@@ -53,8 +53,8 @@ class AllowedIdsDocument(_Part):
     cols: tuple[_From, _Count | None] = (0, None)
 
 
-class LayoutFamily(_Part):
-    """The grid of a frame, and the tokens between frames."""
+class GridDocument(_Part):
+    """``diagplan.adapters.contract.Grid``."""
 
     rows: _Count
     cols: _Count
@@ -68,8 +68,7 @@ class OnnxModelDocument(ExportedDocument):
         plan_version: of the plan documents that it replays.
         family: the adapter. config: its sizes.
         dtype: of weights, cache and logits. quantize: how the products are taken.
-        vocab_size, positions, cache_shapes, vocabulary: as in ``diagplan.adapters.contract.Model``.
-        layout: the grid that the model was made for, where the adapter knows it.
+        vocab_size, positions, cache_shapes, vocabulary, grid: as in ``diagplan.adapters.contract.Model``.
         source: fingerprint of the model that was exported.
     """
 
@@ -83,7 +82,7 @@ class OnnxModelDocument(ExportedDocument):
     positions: _Count
     cache_shapes: Annotated[tuple[tuple[_Count, _Count], ...], Field(min_length=1, max_length=4096)]
     vocabulary: Annotated[tuple[AllowedIdsDocument, ...], Field(min_length=1, max_length=1000)]
-    layout: LayoutFamily | None = None
+    grid: GridDocument | None = None
     source: Annotated[str, Field(max_length=200)]
 
 

@@ -1,7 +1,7 @@
 """The command that replays a plan: tokens in, tokens out."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -9,16 +9,24 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from diagplan.cli.models import (
+    MODEL,
+    AdapterOption,
+    BackendOption,
+    ConfigOption,
+    DeviceOption,
+    DtypeOption,
+    Int8Option,
+    ThreadsOption,
+    load_from_options,
+    option,
+)
 from diagplan.cli.output import FINE, JsonOption, command, console, npy_bytes, print_json, print_table, require_distinct
 from diagplan.planner.errors import DocumentError, SpecError
 
 __all__ = ["register"]
 
-MODEL, SAMPLING, STATE = "Model", "Sampling", "Checkpoints"
-
-
-def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
+SAMPLING, STATE = "Sampling", "Checkpoints"
 
 
 def read_ids(path: Path) -> NDArray[np.integer[Any]]:
@@ -39,47 +47,41 @@ def read_ids(path: Path) -> NDArray[np.integer[Any]]:
 @command
 def run_command(
     plan: Annotated[Path, typer.Argument(help="A plan file.", show_default=False)],
-    weights: Annotated[Path, _option(MODEL, "Checkpoint: .ckpt, .safetensors, or a folder.")],
+    weights: Annotated[
+        Path, option(MODEL, "Checkpoint: .ckpt, .safetensors, or a folder; with --backend onnx what export-onnx wrote.")
+    ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Tokens to write, .npy, int [B, T, h, w].", show_default=False)
     ],
-    adapter: Annotated[Literal["mc-ar"], typer.Option(help="Model family.", rich_help_panel=MODEL)] = "mc-ar",
-    config: Annotated[
-        str | None, _option(MODEL, "A released size such as 300M_16f, a YAML file or a config.json.")
-    ] = None,
-    backend: Annotated[Literal["torch"], typer.Option(help="Runtime.", rich_help_panel=MODEL)] = "torch",
-    dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="Weights and cache.", rich_help_panel=MODEL)
-    ] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)] = "cpu",
-    int8: Annotated[
-        bool, _option(MODEL, "Int8 products: faster, less exact; float32 on an x86 CPU.", "--int8")
-    ] = False,
-    prompt: Annotated[
-        Path | None, _option(MODEL, "Prompt frames' tokens, .npy, int [F, h, w] or [B, F, h, w].")
-    ] = None,
-    actions: Annotated[Path | None, _option(MODEL, "Tokens between frames, .npy, int [F-1+T, n] or batched.")] = None,
-    given: Annotated[Path | None, _option(MODEL, "Instead of both: every given slot's id in slot order, .npy.")] = None,
+    adapter: AdapterOption = "mc-ar",
+    config: ConfigOption = None,
+    backend: BackendOption = "torch",
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = "cpu",
+    int8: Int8Option = False,
+    threads: ThreadsOption = None,
+    prompt: Annotated[Path | None, option(MODEL, "Prompt frames' tokens, .npy, int [F, h, w] or [B, F, h, w].")] = None,
+    actions: Annotated[Path | None, option(MODEL, "Tokens between frames, .npy, int [F-1+T, n] or batched.")] = None,
+    given: Annotated[Path | None, option(MODEL, "Instead of both: every given slot's id in slot order, .npy.")] = None,
     seed: Annotated[int, typer.Option(help="Sample i of a batch is keyed by (seed, i).", rich_help_panel=SAMPLING)] = 0,
     greedy: Annotated[
-        bool, _option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
+        bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
     ] = False,
-    temperature: Annotated[float | None, _option(SAMPLING, "Divides the logits.")] = None,
-    top_k: Annotated[int | None, _option(SAMPLING, "Keep the k most probable tokens.")] = None,
-    top_p: Annotated[float | None, _option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
-    unverified: Annotated[bool, _option(STATE, "Replay a plan that does not verify.", "--unverified")] = False,
-    checkpoint: Annotated[Path | None, _option(STATE, "Write the state here while replaying (.safetensors).")] = None,
-    checkpoint_every: Annotated[int | None, _option(STATE, "Steps between two checkpoints.", min=1)] = None,
-    resume: Annotated[Path | None, _option(STATE, "Go on from this checkpoint.")] = None,
+    temperature: Annotated[float | None, option(SAMPLING, "Divides the logits.")] = None,
+    top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
+    top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    unverified: Annotated[bool, option(STATE, "Replay a plan that does not verify.", "--unverified")] = False,
+    checkpoint: Annotated[Path | None, option(STATE, "Write the state here while replaying (.safetensors).")] = None,
+    checkpoint_every: Annotated[int | None, option(STATE, "Steps between two checkpoints.", min=1)] = None,
+    resume: Annotated[Path | None, option(STATE, "Go on from this checkpoint.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
     from diagplan.backends.sampling import Greedy, Sample
     from diagplan.planner.atomic import write_atomically
-    from diagplan.runtime import given_ids, load_model
+    from diagplan.runtime import given_ids, require_grid
     from diagplan.schemas.files import read_plan
 
-    assert backend == "torch"
     options = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p}
     asked = [name for name, value in options.items() if value is not None]
     if greedy and asked:
@@ -94,7 +96,10 @@ def run_command(
     )
     made = read_plan(plan)
     ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
-    model = load_model(adapter, weights, config=config, dtype=dtype, device=device, quantize="int8" if int8 else None)
+    model = load_from_options(
+        adapter, weights, config=config, backend=backend, dtype=dtype, device=device, int8=int8, threads=threads
+    )
+    require_grid(made, model)
 
     from diagplan.backends import checkpoint as checkpoints
     from diagplan.backends import replay as executor
