@@ -183,7 +183,7 @@ def _traced(
         raise MissingExtraError(
             "expected the packages onnx and onnxscript for export, got none. Install: pip install 'diagplan[onnx]'."
         ) from None
-    op = getattr(onnxscript, f"opset{opset}")
+    op = onnxscript.opset23  # these operators are the same in 24
 
     def index_copy(self: Any, dim: int, index: Any, source: Any) -> Any:
         """aten::index_copy along the slots; torch's own way transposes the whole cache twice."""
@@ -194,17 +194,27 @@ def _traced(
 
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
-        traced: Any = torch.onnx.export(
-            module.eval(),
-            inputs,
-            dynamo=True,
-            opset_version=opset,
-            dynamic_shapes=shapes,
-            input_names=input_names,
-            output_names=output_names,
-            custom_translation_table={torch.ops.aten.index_copy.default: index_copy},
-            verbose=False,
-        )
+        try:
+            traced: Any = torch.onnx.export(
+                module.eval(),
+                inputs,
+                dynamo=True,
+                opset_version=opset,
+                dynamic_shapes=shapes,
+                input_names=input_names,
+                output_names=output_names,
+                custom_translation_table={torch.ops.aten.index_copy.default: index_copy},
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            said = " ".join(str(cause).split())[:300]
+            raise SpecError(
+                f"expected a model that torch can trace, got {type(cause).__name__}: {said}. Load it with "
+                "portable=True; docs/adapters.md says what an adapter's forward may do."
+            ) from None
     return traced.model
 
 

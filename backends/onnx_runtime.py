@@ -129,7 +129,7 @@ class OnnxModel:
 
             from diagplan.backends.torch_eager import TorchRuntime
 
-            self.runtime = TorchRuntime(torch.device(device))
+            self.runtime = TorchRuntime(torch.device(device), length_step=NumpyRuntime.length_step, graphs=False)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Zeros on the model's device."""
