@@ -183,7 +183,7 @@ def _traced(
         raise MissingExtraError(
             "expected the packages onnx and onnxscript for export, got none. Install: pip install 'diagplan[onnx]'."
         ) from None
-    op = onnxscript.opset23  # these operators are the same in 24
+    op: Any = onnxscript.opset23  # these operators are the same in 24
 
     def index_copy(self: Any, dim: int, index: Any, source: Any) -> Any:
         """aten::index_copy along the slots; torch's own way transposes the whole cache twice."""

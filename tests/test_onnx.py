@@ -63,9 +63,8 @@ def test_both_runtimes_in_lockstep(sampler: Any) -> None:
 def test_compare_sees_another_model() -> None:
     other = golden_model()
     other.norm = other.norm * 1.5
-    found = compare(
-        *(prepare(PLAN, m, sampler=Sample(temperature=2.0)) for m in (other, exported_model())), GIVEN[None]
-    )
+    one, two = (prepare(PLAN, m, sampler=Sample(temperature=2.0)) for m in (other, exported_model()))
+    found = compare(one, two, GIVEN[None])
     assert found.logits > 0.1
     assert found.different > 0
     assert found.earliest is not None

@@ -23,6 +23,7 @@ from diagplan.backends.replay import prepare  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from diagplan.cli import app  # noqa: E402
 from diagplan.generation import prompt_tokens  # noqa: E402
+from diagplan.planner.schedule import Schedule  # noqa: E402
 from diagplan.schemas.files import write_plan  # noqa: E402
 from diagplan.video.files import read_frames  # noqa: E402
 from diagplan.worlds import SHIPPED  # noqa: E402
@@ -56,7 +57,7 @@ def worlds(exported: Path) -> dict[str, Any]:
     return {"torch": load_world("crafter-mini"), "onnx": load_world(str(exported), backend="onnx", threads=1)}
 
 
-SCHEDULES = {
+SCHEDULES: dict[str, Schedule] = {
     "next-token": NextToken(), "k=4": Diagonal(k=4), "k=2": Diagonal(k=2), "k=1": Diagonal(k=1),
     "k=2 d=14": Diagonal(k=2, d=14),
 }  # fmt: skip
@@ -74,7 +75,8 @@ def test_every_plan_of_the_demonstration(name: str, worlds: dict[str, Any]) -> N
     ids = given_from_prompt(layout, prompt, one.read_actions(MINI / "clip.jsonl")[:7])
     plan = compile_plan(layout, SCHEDULES[name])
     for sampler in (Greedy(), Sample(top_p=0.9)):
-        found = compare(*(prepare(plan, world.model, sampler=sampler, seed=4) for world in (one, two)), ids)
+        ready = [prepare(plan, world.model, sampler=sampler, seed=4) for world in (one, two)]
+        found = compare(ready[0], ready[1], ids)
         assert found.tokens == layout.tokens
         assert found.logits < 1e-3
         if isinstance(sampler, Greedy) and found.earliest is not None:
