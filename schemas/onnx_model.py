@@ -40,7 +40,7 @@ class ExportedDocument(_Part):
     version: Literal[1]
     producer: Annotated[str, Field(max_length=200)]
     opset: _Count
-    weights_bytes: _From
+    weights_bytes: Annotated[int, Field(ge=0)]
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
