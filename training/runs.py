@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from diagplan.planner.atomic import write_atomically
+from diagplan.planner.atomic import make_folder, write_atomically
 from diagplan.planner.errors import DocumentError, MissingExtraError
 
 __all__ = ["Run", "last_row"]
@@ -34,10 +34,7 @@ class Run:
                 "expected the package matplotlib, got none. Install it: pip install 'diagplan[train]'."
             )
         self.folder = Path(folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DocumentError(f"cannot make the folder {folder}: {error.strerror}. Give another one.") from None
+        make_folder(self.folder)
         path = self.folder / "settings.json"
         said = json.loads(json.dumps(dict(settings)))
         if path.is_file():

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.errors import SpecError
 
 __all__ = ["register"]
 
@@ -39,14 +39,12 @@ def demo_command(
     from diagplan.drawing.pictures import save_picture
     from diagplan.games.clips import read_clip
     from diagplan.generation import compile_for
+    from diagplan.planner.atomic import make_folder
     from diagplan.schemas.files import write_plan
     from diagplan.video.frames import fit
     from diagplan.worlds import SHIPPED, load_world
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DocumentError(f"cannot make the folder {out}: {error.strerror}. Give another one.") from None
+    make_folder(out)
     world = load_world(model)
     path = SHIPPED["crafter-mini"] / "clip.mp4" if clip is None else clip
     truth_clip = read_clip(path)

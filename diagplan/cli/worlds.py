@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from diagplan.cli.output import FINE, INTERRUPTED, JsonOption, command, console, print_json, print_table
-from diagplan.planner.errors import SpecError
+from diagplan.planner.errors import DocumentError, SpecError
 
 if TYPE_CHECKING:
     from diagplan.training.sequences import TokenClips
@@ -237,7 +237,7 @@ def _tokens(clips: Path, tokenizer: Path, codec: Any, ids: Mapping[str, int], ou
     """
     from diagplan.adapters.image_tokenizer import tokenizer_files
     from diagplan.games.clips import list_clips
-    from diagplan.planner.errors import DocumentError
+    from diagplan.planner.atomic import make_folder
     from diagplan.training.sequences import read_tokens, tokenize_clips, tokens_key, write_tokens
 
     paths = list_clips(clips)
@@ -253,10 +253,7 @@ def _tokens(clips: Path, tokenizer: Path, codec: Any, ids: Mapping[str, int], ou
         )
     with _progress(f"tokenizing {clips.name}", "clips", len(paths), as_json) as show:
         made = tokenize_clips(paths, codec, ids, on_clip=show)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DocumentError(f"cannot make the folder {out}: {error.strerror}. Give another one.") from None
+    make_folder(out)
     write_tokens(store, made, key)
     return made
 
