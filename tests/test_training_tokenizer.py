@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 for needed in ("av", "diffusers", "matplotlib"):
@@ -15,7 +17,7 @@ from diagplan.adapters.image_tokenizer import load_image_tokenizer  # noqa: E402
 from diagplan.games.clips import Clip, list_clips, write_clip  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
 from diagplan.training.runs import last_row  # noqa: E402
-from diagplan.training.tiles import TileBank, TileCodes, load_frames  # noqa: E402
+from diagplan.training.tiles import TileBank, TileCodes, cut, join, load_frames  # noqa: E402
 from diagplan.training.tokenizer import train_tokenizer  # noqa: E402
 from tests.scrolling import CODES, COLS, ROWS, TOKENIZER, StopError, scrolls, stop_at, write_scrolls  # noqa: E402
 
@@ -23,6 +25,17 @@ from tests.scrolling import CODES, COLS, ROWS, TOKENIZER, StopError, scrolls, st
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scrolls(tmp_path_factory.mktemp("clips"))
+
+
+@given(*[st.integers(1, 3)] * 3, st.integers(1, 5))
+def test_tiles_are_cut_and_joined_to_what_was(n: int, rows: int, cols: int, side: int) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (n, rows * side, cols * side, 3), dtype=np.uint8)
+    tiles = cut(frames, side)
+    assert tiles.shape == (n, rows, cols, side, side, 3)
+    for row, col in np.ndindex(rows, cols):
+        tile = frames[:, row * side : (row + 1) * side, col * side : (col + 1) * side]
+        np.testing.assert_array_equal(tiles[:, row, col], tile)
+    np.testing.assert_array_equal(join(tiles), frames)
 
 
 def test_tiles_of_one_look_have_one_code(clips: Path) -> None:
