@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.evaluation.motion import best_move, clear_moves
+from diagplan.evaluation.motion import MOVES, best_move, clear_moves
 from diagplan.evaluation.pictures import psnr, ssim
 from diagplan.games.clips import Clip, read_clip
 from diagplan.generation import compile_for
@@ -238,8 +238,6 @@ def report_world(
 
 
 def _moves(best: Ids) -> Ids:
-    from diagplan.evaluation.motion import MOVES
-
     return np.array(list(MOVES.values()))[best]
 
 

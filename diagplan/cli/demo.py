@@ -103,7 +103,7 @@ def evaluate_world_command(
             progress.update(task, advance=1, description=name)
 
         report = report_world(world, pieces, SCHEDULES, map_rows=map_rows or world.map_rows, on_plan=on_plan)
-    said = finite(report.as_dict())
+    said = _finite(report.as_dict())
     if out is not None:
         write_atomically(out, (json.dumps(said, indent=1) + "\n").encode())
     if as_json:
@@ -131,12 +131,12 @@ def evaluate_world_command(
     return FINE
 
 
-def finite(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     """The same with ``None`` for every number that JSON has no word for."""
     if isinstance(value, dict):
-        return {key: finite(part) for key, part in value.items()}
+        return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(part) for part in value]
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
