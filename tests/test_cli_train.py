@@ -101,6 +101,8 @@ def test_from_clips_to_a_world(recorded: Path, tmp_path: Path, monkeypatch: pyte
         (["--steps", 0], 2, "expected positive"),
         (["--batch", 0], 2, "batch"),
         (["--learning-rate", 0], 2, "learning_rate"),
+        (["--learning-rate", "inf"], 2, "'learning_rate': inf"),
+        (["--seed", -1], 2, "'seed': -1"),
         (["--device", "nonsense"], 2, "device='nonsense'"),
         (["--checkpoint-every", 0], 2, "--checkpoint-every to be at least 1"),
         (["--clips", "nowhere"], 1, "nowhere"),

@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +58,19 @@ def test_clips_of_different_sizes(clips: Path, tmp_path: Path) -> None:
         load_frames([*paths, tmp_path / "odd.mp4"], 2)
     with pytest.raises(SpecError, match="at least 4 x 5 tiles, got 2 x 2"):
         train_tokenizer(TOKENIZER, [tmp_path / "odd.mp4"], paths, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"steps": 0}, {"whole_steps": -1}, {"batch": 1}, {"codes": 1}, {"guided": 0.0}, {"guided": 1.1}, {"seed": -1},
+        {"learning_rate": 0.0}, {"learning_rate": float("inf")}, {"learning_rate": float("nan")},
+    ],
+)  # fmt: skip
+def test_recipes_that_are_none(keys: dict[str, Any]) -> None:
+    ((name, value),) = keys.items()
+    with pytest.raises(SpecError, match=rf"^expected positive steps, .* seed >= 0 .*'{name}': {value}[,}}]"):
+        replace(TOKENIZER, **keys)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ a matter of the tile alone, which keeps tokens predictable. The rest of the step
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -60,10 +61,11 @@ class TokenizerRecipe:
     frames_per_clip: int = 8
 
     def __post_init__(self) -> None:
-        fine = min(self.steps, self.whole_steps + 1, self.batch - 1, self.codes - 1) >= 1 and self.learning_rate > 0
-        if not fine or not 0 < self.guided <= 1:
+        fine = 0 < self.learning_rate < math.inf and self.seed >= 0 and 0 < self.guided <= 1
+        if min(self.steps, self.whole_steps + 1, self.batch - 1, self.codes - 1) < 1 or not fine:
             raise SpecError(
-                f"expected positive steps and rates, batch >= 2, codes >= 2 and 0 < guided <= 1, got {asdict(self)}."
+                "expected positive steps, a positive and finite learning rate, batch >= 2, codes >= 2, seed >= 0 "
+                f"and 0 < guided <= 1, got {asdict(self)}."
             )
 
     @property
