@@ -7,21 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
-from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table
+from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
 from diagplan.planner.errors import SpecError
 
 __all__ = ["register"]
-
-
-def _progress(what: str, *, quiet: bool) -> Progress:
-    err = console(stderr=True)
-    return Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-        console=err, disable=quiet or not err.is_terminal,
-    )  # fmt: skip
 
 
 @command
@@ -49,7 +41,7 @@ def demo_command(
     path = SHIPPED["crafter-mini"] / "clip.mp4" if clip is None else clip
     truth_clip = read_clip(path)
     blocks = world.read_actions(path.with_suffix(".jsonl"))
-    with _progress("replaying", quiet=as_json) as progress:
+    with progress_bar("replaying", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress:
         task = progress.add_task("", total=repeats * len(SCHEDULES))
         table, made, truth = demonstrate(
             world, truth_clip, blocks, repeats=repeats, on_run=lambda: progress.advance(task)
@@ -96,7 +88,7 @@ def evaluate_world_command(
     if map_rows is not None and map_rows > world.rows:
         raise SpecError(f"expected --map-rows of at most {world.rows}, got {map_rows}. Leave it out.")
     pieces = read_windows(world, list_clips(clips), windows)
-    with _progress("judging", quiet=as_json) as progress:
+    with progress_bar("judging", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress:
         task = progress.add_task("", total=len(SCHEDULES))
 
         def on_plan(name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
 from diagplan.cli.output import (
@@ -19,9 +19,10 @@ from diagplan.cli.output import (
     npy_bytes,
     print_json,
     print_table,
+    progress_bar,
     require_distinct,
 )
-from diagplan.cli.requests import policies_from_options, schedule_from_options
+from diagplan.cli.requests import policies_from_options, sampler_from_options, schedule_from_options
 from diagplan.planner.errors import SpecError
 
 __all__ = ["register"]
@@ -70,7 +71,6 @@ def generate_command(
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
-    from diagplan.backends.sampling import Greedy, Sample
     from diagplan.generation import compile_for, generate, require_frames, require_layout
     from diagplan.planner.atomic import make_folder, write_atomically
     from diagplan.schemas.files import read_plan
@@ -121,14 +121,9 @@ def generate_command(
         )
     if frames_dir is not None:
         make_folder(frames_dir)
-    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    asked = {name: value for name, value in options.items() if value is not None}
-    sampler = Sample(**({"temperature": 1.0} | asked)) if asked else Greedy()  # type: ignore[arg-type]
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p)
     shown: list[NDArray[np.uint8]] = []
-    bar = Progress(
-        TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeElapsedColumn(),
-        console=err, disable=as_json or not err.is_terminal,
-    )  # fmt: skip
+    bar = progress_bar("generating", "frames", TimeElapsedColumn(), quiet=as_json)
     try:
         with bar as progress, VideoWriter(out, fps=fps or world.fps) as writer:
             task = progress.add_task("generating", total=layout.frames)
