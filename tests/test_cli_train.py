@@ -136,10 +136,10 @@ def test_ctrl_c_keeps_the_last_checkpoint(
 ) -> None:
     real = Run.save
 
-    def save(run: Run, state: Any) -> None:
-        if state["step"] == 2:
+    def save(run: Run, model: Any, optimizer: Any, step: int) -> None:
+        if step == 2:
             raise KeyboardInterrupt
-        real(run, state)
+        real(run, model, optimizer, step)
 
     monkeypatch.setattr(Run, "save", save)
     arguments = ("--clips", recorded / "clips", "-o", tmp_path / "run", *SMALL, "--codes", 4, "--checkpoint-every", 1)

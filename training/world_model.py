@@ -5,7 +5,6 @@ move is replaced by its opposite. A model that ignores the actions has a gap of 
 """
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -181,18 +180,12 @@ def train_world_model(
                 "Record longer ones, or train on a shorter context."
             )
     run = Run(folder, asdict(recipe) | {"clips": len(train.frames)})
-    state = run.resume()
     model = TrainedMcAr(config, seed=recipe.seed).to(device)
     matrices, norms = model.decayed()
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": norms, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
-    start, before = 0, 0.0
-    if state is not None:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        start, before = state["step"], state["seconds"]
+    start = run.resume(model, optimizer)
     held_out = _held_out(validation, recipe.context)
-    began = time.monotonic()
     for step in range(start, recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
@@ -208,15 +201,12 @@ def train_world_model(
         if on_step is not None:
             on_step(step + 1, {"loss": float(loss.detach())})
         if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps or step + 1 == 20:
-            seconds = before + time.monotonic() - began
             said = judge(model, held_out, words)
             run.log(
-                step=step + 1, seconds=seconds, train_loss=float(loss.detach()), validation_loss=said.loss,
+                step + 1, train_loss=float(loss.detach()), validation_loss=said.loss,
                 accuracy=said.accuracy, moved_accuracy=said.moved_accuracy, action_gap=said.gap,
             )  # fmt: skip
-            run.save({
-                "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1, "seconds": seconds,
-            })  # fmt: skip
+            run.save(model, optimizer, step + 1)
     return model.eval()
 
 
