@@ -114,10 +114,24 @@ class Judgement:
 
 
 @torch.no_grad()
-def judge(model: TrainedMcAr, clips: TokenClips, words: Vocabulary, *, batch: int = 16) -> Judgement:
-    """Judge a model on whole clips of the length of its context."""
-    device = next(model.parameters()).device
-    wanted, target = _wanted(clips, device)
+def judge(
+    forward: Callable[[Tensor, Tensor], Tensor],
+    clips: TokenClips,
+    words: Vocabulary,
+    *,
+    device: str | torch.device = "cpu",
+    batch: int = 16,
+) -> Judgement:
+    """Judge a model on whole clips of the length of its context.
+
+    Args:
+        forward: ids [B, N], places [n] -> the logits of those places in one causal pass, float32 [B, n, V].
+        clips: what to judge it on.
+        words: which ids are actions, and whose opposites.
+        device: where the model is.
+        batch: clips at a time.
+    """
+    wanted, target = _wanted(clips, torch.device(device))
     swapped = TokenClips(
         frames=clips.frames,
         actions=np.vectorize(lambda action: words.opposites.get(action, action))(clips.actions),
@@ -130,7 +144,7 @@ def judge(model: TrainedMcAr, clips: TokenClips, words: Vocabulary, *, batch: in
     for at in range(0, n, batch):
         for source, kept in ((clips, losses), (swapped, opposite)):
             ids = torch.from_numpy(source.sequences(words.begin, words.end)[at : at + batch]).to(device)
-            logits = model(ids, wanted)
+            logits = forward(ids, wanted)
             truth = ids[:, target]
             each = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none")
             kept.append(each.view(len(ids), t - 1, -1))
@@ -201,7 +215,7 @@ def train_world_model(
         if on_step is not None:
             on_step(step + 1, {"loss": float(loss.detach())})
         if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps or step + 1 == 20:
-            said = judge(model, held_out, words)
+            said = judge(model, held_out, words, device=device)
             run.log(
                 step + 1, train_loss=float(loss.detach()), validation_loss=said.loss,
                 accuracy=said.accuracy, moved_accuracy=said.moved_accuracy, action_gap=said.gap,
