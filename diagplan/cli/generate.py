@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
 from diagplan.cli.models import (
@@ -30,10 +30,11 @@ from diagplan.cli.output import (
     npy_bytes,
     print_json,
     print_table,
+    progress_bar,
     require_distinct,
 )
-from diagplan.cli.requests import policies_from_options, schedule_from_options
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.cli.requests import policies_from_options, sampler_from_options, schedule_from_options
+from diagplan.planner.errors import SpecError
 
 __all__ = ["register"]
 
@@ -79,9 +80,8 @@ def generate_command(
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
-    from diagplan.backends.sampling import Greedy, Sample
     from diagplan.generation import compile_for, generate, require_frames, require_layout
-    from diagplan.planner.atomic import write_atomically
+    from diagplan.planner.atomic import make_folder, write_atomically
     from diagplan.schemas.files import read_plan
     from diagplan.video.files import VideoWriter, read_frames
     from diagplan.video.frames import fit, png
@@ -131,15 +131,10 @@ def generate_command(
             Text(f"frames of {width} x {height} are scaled and cut to {world.width} x {world.height}"), soft_wrap=True
         )
     if frames_dir is not None:
-        _make_folder(frames_dir)
-    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    asked = {name: value for name, value in options.items() if value is not None}
-    sampler = Sample(**({"temperature": 1.0} | asked)) if asked else Greedy()  # type: ignore[arg-type]
+        make_folder(frames_dir)
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p)
     shown: list[NDArray[np.uint8]] = []
-    bar = Progress(
-        TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeElapsedColumn(),
-        console=err, disable=as_json or not err.is_terminal,
-    )  # fmt: skip
+    bar = progress_bar("generating", "frames", TimeElapsedColumn(), quiet=as_json)
     try:
         with bar as progress, VideoWriter(out, fps=fps or world.fps) as writer:
             task = progress.add_task("generating", total=layout.frames)
@@ -192,13 +187,6 @@ def generate_command(
         print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
         console().print(Text(f"wrote {out}, {len(shown)} frames of {world.width} x {world.height}"), soft_wrap=True)
     return FINE
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DocumentError(f"cannot make the folder {folder}: {error.strerror}. Give another one.") from None
 
 
 def register(app: typer.Typer) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
 from diagplan.cli.models import (
@@ -18,7 +19,18 @@ from diagplan.cli.models import (
     load_from_options,
     option,
 )
-from diagplan.cli.output import FINE, PROBLEM, JsonOption, command, console, print_json, print_table, working
+from diagplan.cli.output import (
+    FINE,
+    PROBLEM,
+    JsonOption,
+    command,
+    console,
+    print_json,
+    print_table,
+    progress_bar,
+    working,
+)
+from diagplan.cli.requests import sampler_from_options
 from diagplan.cli.run import read_ids
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.plan import Plan
@@ -114,14 +126,11 @@ def compare_command(
     """Replay a plan on PyTorch and on ONNX Runtime side by side: tokens, logits, time."""
     from diagplan.backends.compare import compare
     from diagplan.backends.replay import new_state, prepare, replay
-    from diagplan.backends.sampling import Greedy, Sample
     from diagplan.runtime import given_ids, require_grid
     from diagplan.schemas.files import read_plan
 
     made = read_plan(plan)
-    asked = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    chosen: Any = {name: value for name, value in asked.items() if value is not None}
-    sampler = Sample(**({"temperature": 1.0} | chosen)) if chosen else Greedy()
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p)
     with working("loading", quiet=as_json):
         models = {
             "torch": load_from_options(
@@ -145,12 +154,18 @@ def compare_command(
         name: prepare(made, model, sampler=sampler, seed=seed, batch=len(ids), static=False)
         for name, model in models.items()
     }
-    with working("replaying on both", quiet=as_json):
-        found = compare(ready["torch"], ready["onnx"], ids)
+    first_run, second_run = ready.values()
+    with progress_bar("comparing", "passes", TimeRemainingColumn(), quiet=as_json) as progress:
+        task = progress.add_task("comparing", total=3 * made.steps)
+
+        def on_step(*_: object) -> None:
+            progress.advance(task)
+
+        found = compare(first_run, second_run, ids, on_step=on_step)
         seconds = {}
         for name, prepared in ready.items():
             replay(prepared, new_state(prepared, ids), cancelled=lambda: True)  # the first pass warms up
-            seconds[name] = replay(prepared, new_state(prepared, ids)).seconds
+            seconds[name] = replay(prepared, new_state(prepared, ids), on_step=on_step).seconds
     earliest = found.earliest
     if as_json:
         print_json(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
 from diagplan.cli.models import (
@@ -21,7 +21,18 @@ from diagplan.cli.models import (
     load_from_options,
     option,
 )
-from diagplan.cli.output import FINE, JsonOption, command, console, npy_bytes, print_json, print_table, require_distinct
+from diagplan.cli.output import (
+    FINE,
+    JsonOption,
+    command,
+    console,
+    npy_bytes,
+    print_json,
+    print_table,
+    progress_bar,
+    require_distinct,
+)
+from diagplan.cli.requests import sampler_from_options
 from diagplan.planner.errors import DocumentError, SpecError
 
 __all__ = ["register"]
@@ -77,19 +88,13 @@ def run_command(
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
-    from diagplan.backends.sampling import Greedy, Sample
     from diagplan.planner.atomic import write_atomically
     from diagplan.runtime import given_ids, require_grid
     from diagplan.schemas.files import read_plan
 
-    options = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p}
-    asked = [name for name, value in options.items() if value is not None]
-    if greedy and asked:
-        raise SpecError(f"expected --greedy or {asked[0]}, got both. Give one of them.")
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy)
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
-    warmth = 1.0 if temperature is None else temperature
-    sampler = Sample(temperature=warmth, top_k=top_k, top_p=top_p) if asked else Greedy()
     require_distinct(
         {"-o": out, "--checkpoint": checkpoint},
         {"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given},
@@ -112,15 +117,7 @@ def run_command(
     prepared = executor.prepare(made, model, sampler=sampler, seed=seed, batch=len(ids), unverified=unverified)
     state = executor.new_state(prepared, ids) if resume is None else checkpoints.load_checkpoint(prepared, resume)
     begun = 0 if not state.done else prepared.passes[state.done - 1].step + 1
-    with Progress(
-        TextColumn("replaying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("passes, {task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=err,
-        disable=as_json or not err.is_terminal,
-    ) as progress:
+    with progress_bar("replaying", "passes, {task.fields[rate]}", TimeRemainingColumn(), quiet=as_json) as progress:
         task = progress.add_task("replaying", total=made.steps, completed=begun, rate="")
         per_step = np.bincount(made.feed_steps()[made.target >= 0], minlength=made.steps)
 
