@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.backends.runtime import runtime_of
 from diagplan.evaluation.motion import MOVES, best_move, clear_moves
 from diagplan.evaluation.pictures import psnr, ssim
 from diagplan.games.clips import Clip, read_clip
@@ -151,13 +152,21 @@ def teacher_forced(world: World, windows: Windows, *, batch: int = 32) -> dict[s
     words = Vocabulary(begin=world.words.begin, end=world.words.end, opposites=opposites)
     clips = TokenClips(frames=windows.tokens, actions=windows.actions[..., 1], moved=windows.moved)
 
-    def forward(sequences: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
-        place = torch.arange(sequences.shape[1], device=model.device)
-        cache = model.new_cache(*sequences.shape)
-        logits: torch.Tensor = model.forward(sequences, place, place, place[:, None] >= place, cache, wanted)
-        return logits.float()
+    runtime = runtime_of(model)
 
-    said = judge(forward, clips, words, device=model.device, batch=batch)
+    def forward(sequences: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
+        places = np.arange(sequences.shape[1])
+        at, mask = runtime.put(places), runtime.put(places <= places[:, None])
+        ids, rows, cache = (
+            runtime.put(sequences.numpy()),
+            runtime.put(wanted.numpy()),
+            model.new_cache(*sequences.shape),
+        )
+        with runtime.inference():
+            logits = model.forward(ids, at, at, mask, cache, rows)
+            return torch.from_numpy(np.array(runtime.numpy(runtime.float32(logits))))
+
+    said = judge(forward, clips, words, batch=batch)
     return {
         "loss": said.loss,
         "accuracy": said.accuracy,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +173,22 @@ def test_compare(exported: Path, plan: Path) -> None:
     assert (code, said["same"], said["tokens"], said["different"]) == (0, True, 216, 0)
     assert said["largest_logit_difference"] < 1e-3
     assert set(said["seconds"]) == {"torch", "onnx"}
+
+
+def test_a_world_is_judged_alike(exported: Path, tmp_path: Path) -> None:
+    shutil.copyfile(MINI / "clip.mp4", tmp_path / "a.mp4")
+    shutil.copyfile(MINI / "clip.jsonl", tmp_path / "a.jsonl")
+    said = []
+    for options in (["--model", "crafter-mini"], ["--backend", "onnx", "--model", exported]):
+        code, out, err = run("evaluate", "world", "--clips", tmp_path, "--windows", 1, *options, "--json")
+        assert code == 0, out + err
+        said.append(json.loads(out))
+    one, two = said
+    assert two["loss"] == pytest.approx(one["loss"], abs=1e-5)
+    assert two["action_gap"] == pytest.approx(one["action_gap"], abs=1e-3)
+    assert {name: rows["tokens"] for name, rows in two["rollouts"].items()} == {
+        name: rows["tokens"] for name, rows in one["rollouts"].items()
+    }
 
 
 def test_int8_of_a_trained_model(exported: Path, plan: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
+from diagplan.cli.models import BackendOption, require_exported_options
 from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
 from diagplan.planner.errors import SpecError
 
@@ -65,7 +66,10 @@ def demo_command(
 @command
 def evaluate_world_command(
     clips: Annotated[Path, typer.Option(help="Folder of held-out clips, as `record` writes them.", show_default=False)],
-    model: Annotated[str, typer.Option(help="crafter-mini, or a world model's folder.")] = "crafter-mini",
+    model: Annotated[
+        str, typer.Option(help="crafter-mini, or a world model's folder; with --backend onnx what export-onnx wrote.")
+    ] = "crafter-mini",
+    backend: BackendOption = "torch",
     windows: Annotated[int, typer.Option(help="Pieces to roll forward, those with motion.", min=1)] = 128,
     map_rows: Annotated[
         int | None,
@@ -84,7 +88,8 @@ def evaluate_world_command(
     from diagplan.world_report import read_windows, report_world
     from diagplan.worlds import load_world
 
-    world = load_world(model, quantize="int8" if int8 else None)
+    require_exported_options(backend, config=None, dtype="float32", int8=int8)
+    world = load_world(model, backend=backend, quantize="int8" if int8 else None)
     if map_rows is not None and map_rows > world.rows:
         raise SpecError(f"expected --map-rows of at most {world.rows}, got {map_rows}. Leave it out.")
     pieces = read_windows(world, list_clips(clips), windows)
