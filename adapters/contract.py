@@ -7,14 +7,14 @@ backend. Arrays are torch tensors for the adapters, NumPy arrays where a runtime
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.layout import Layout
 
-__all__ = ["AllowedIds", "Array", "Cache", "Model", "allowed_ids"]
+__all__ = ["AllowedIds", "Array", "Cache", "Grid", "Model", "allowed_ids"]
 
 #: A torch tensor or a NumPy array, as the model takes them.
 Array = Any
@@ -60,6 +60,14 @@ def allowed_ids(rules: Sequence[AllowedIds], layout: Layout) -> NDArray[np.int64
     return ranges
 
 
+class Grid(NamedTuple):
+    """Rows and columns of a frame, and tokens between frames."""
+
+    rows: int
+    cols: int
+    between_frames: int
+
+
 class Model(Protocol):
     """One model, loaded on one device in one dtype.
 
@@ -70,6 +78,7 @@ class Model(Protocol):
         device, dtype: where the weights are, and as what; of torch, or of NumPy.
         cache_shapes: (heads, width) of each array of the cache.
         vocabulary: which ids may be chosen where.
+        grid: what the position embeddings are made for; ``None``: any.
     """
 
     family: str
@@ -79,6 +88,7 @@ class Model(Protocol):
     dtype: Any
     cache_shapes: tuple[tuple[int, int], ...]
     vocabulary: tuple[AllowedIds, ...]
+    grid: Grid | None
 
     def new_cache(self, batch: int, slots: int) -> Any:
         """A ``Cache`` of zeros for ``batch`` samples and ``slots`` cache slots."""

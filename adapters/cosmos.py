@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import AllowedIds
+from diagplan.adapters.contract import AllowedIds, Grid
 from diagplan.adapters.cosmos_config import CONFIGS, CosmosConfig
 from diagplan.adapters.cosmos_positions import absolute_table, rotary_tables
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
@@ -124,6 +124,7 @@ class Cosmos:
         self.layers = [self._layer(weights, f"layers.{i}.") for i in range(config.n_layers)]
         self.norm = weights["norm.weight"]
         grid = config.video_latent_shape
+        self.grid: Grid | None = Grid(rows=grid[1], cols=grid[2], between_frames=0)
         cos, sin = rotary_tables(grid, config.head_size, config.rope_theta, rescale=config.rescale, lead=config.lead)
         self.cos, self.sin = cos.to(self.device, self.dtype), sin.to(self.device, self.dtype)
         self.absolute = absolute_table(grid, config.dim, lead=config.lead).to(self.device) if config.absolute else None

@@ -15,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diagplan.adapters.frame_tokenizer import FrameTokenizer
 from diagplan.adapters.headers import check_weights
 from diagplan.adapters.weights import LazyWeights, open_checkpoint
-from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+from diagplan.planner.errors import DocumentError, MissingExtraError
 
 __all__ = ["ImageTokenizer", "load_image_tokenizer", "tokenizer_files", "vq_class"]
 
-#: Frames that go through the network at a time.
-_CHUNK = 16
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "vae.safetensors", "vae.ckpt", "diffusion_pytorch_model.bin")
 
 
@@ -40,17 +39,16 @@ def vq_class() -> Any:
         ) from None
 
 
-class ImageTokenizer:
-    """Frames to tokens and back; a token stands for a square of ``factor`` pixels.
+class ImageTokenizer(FrameTokenizer):
+    """A diffusers ``VQModel``.
 
     Args:
-        model: a diffusers ``VQModel``; it is put in evaluation mode.
+        model: it is put in evaluation mode.
     """
 
     def __init__(self, model: Any) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.codes: int = model.config.num_vq_embeddings
-        self.factor: int = 2 ** (len(model.config.block_out_channels) - 1)
+        super().__init__(model.config.num_vq_embeddings, 2 ** (len(model.config.block_out_channels) - 1))
         self._channels: int = model.config.vq_embed_dim or model.config.latent_channels
 
     @property
@@ -59,54 +57,35 @@ class ImageTokenizer:
         where: torch.device = self.model.quantize.embedding.weight.device
         return where
 
-    def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Tokens int64 [T, height / factor, width / factor] of frames uint8 [T, height, width, 3].
+    @torch.inference_mode()
+    def codes_of(self, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Tokens of a few frames."""
+        tokens: NDArray[np.int64] = self.encoded(torch.from_numpy(frames).to(self.device)).cpu().numpy()
+        return tokens
 
-        Raises:
-            SpecError: frames of another shape or dtype, or sides that ``factor`` does not divide.
-        """
-        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
-            raise SpecError(f"expected frames uint8 [T, height, width, 3], got {frames.dtype} {frames.shape}.")
-        if not frames.size:
-            raise SpecError(f"expected at least one frame, got {frames.shape}.")
-        if frames.shape[1] % self.factor or frames.shape[2] % self.factor:
-            raise SpecError(
-                f"expected sides that are multiples of {self.factor} pixels, got {frames.shape[1]} x {frames.shape[2]}."
-            )
-        parts = []
-        for at in range(0, len(frames), _CHUNK):
-            with torch.inference_mode():
-                latents = self.model.encode(self.pixels(frames[at : at + _CHUNK])).latents
-                _, _, (_, _, ids) = self.model.quantize(latents)
-            parts.append(ids.view(len(latents), *latents.shape[2:]).cpu().numpy())
-        return np.concatenate(parts).astype(np.int64)
+    @torch.inference_mode()
+    def pictures_of(self, tokens: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pictures of a few frames of tokens."""
+        pictures: NDArray[np.uint8] = self.decoded(torch.from_numpy(tokens).to(self.device)).cpu().numpy()
+        return pictures
 
-    def decode(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """Frames uint8 [T, height, width, 3] of tokens [T, rows, cols].
+    def encoded(self, frames: Tensor) -> Tensor:
+        """Tokens int64 [T, rows, cols] of frames uint8 [T, height, width, 3]."""
+        latents = self.model.encode(self.pixels(frames)).latents
+        _, _, (_, _, ids) = self.model.quantize(latents)
+        tokens: Tensor = ids.view(latents.shape[0], *latents.shape[2:])
+        return tokens
 
-        Raises:
-            SpecError: tokens of another shape, or outside the codebook.
-        """
-        if tokens.ndim != 3 or not np.issubdtype(tokens.dtype, np.integer):
-            raise SpecError(f"expected tokens [T, rows, cols] of integers, got {tokens.dtype} {tokens.shape}.")
-        if not len(tokens):
-            raise SpecError(f"expected at least one frame of tokens, got {tokens.shape}.")
-        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.codes):
-            raise SpecError(f"expected tokens from 0 to {self.codes - 1}, got {tokens.min()} to {tokens.max()}.")
-        parts = []
-        for at in range(0, len(tokens), _CHUNK):
-            ids = torch.from_numpy(np.ascontiguousarray(tokens[at : at + _CHUNK], dtype=np.int64)).to(self.device)
-            with torch.inference_mode():
-                codes = self.model.quantize.get_codebook_entry(ids.flatten(), (*ids.shape, self._channels))
-                pixels = self.model.decode(codes, force_not_quantize=True).sample
-            scaled = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-            parts.append(scaled.permute(0, 2, 3, 1).cpu().numpy())
-        return np.concatenate(parts)
+    def decoded(self, tokens: Tensor) -> Tensor:
+        """Frames uint8 [T, height, width, 3] of tokens int64 [T, rows, cols]."""
+        codes = self.model.quantize.get_codebook_entry(tokens.flatten(), (*tokens.shape, self._channels))
+        pixels = self.model.decode(codes, force_not_quantize=True).sample
+        scaled: Tensor = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return scaled.permute(0, 2, 3, 1)
 
-    def pixels(self, frames: NDArray[np.uint8]) -> Tensor:
+    def pixels(self, frames: Tensor) -> Tensor:
         """What the network takes: [T, 3, height, width] in [-1, 1]."""
-        moved = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).to(self.device)
-        return moved.to(self.model.dtype) / 127.5 - 1
+        return frames.permute(0, 3, 1, 2).to(self.model.dtype) / 127.5 - 1
 
 
 def load_image_tokenizer(folder: str | Path, *, device: str = "cpu") -> ImageTokenizer:

@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import AllowedIds
+from diagplan.adapters.contract import AllowedIds, Grid
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
@@ -191,6 +191,7 @@ class McAr:
         self.cache_shapes: tuple[tuple[int, int], ...] = ((config.num_key_value_heads, config.head_size),) * (
             2 * config.num_hidden_layers
         )
+        self.grid = Grid(config.rows, config.cols, config.action_tokens) if config.rope == "3d" else None
         self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=config.image_ids),)
         self.embedding = weights["model.embed_tokens.weight"]
         self.device, self.dtype = self.embedding.device, self.embedding.dtype

@@ -24,7 +24,6 @@ __all__ = ["Pass", "Prepared", "Replayed", "State", "choose", "forward", "know",
 #: Passes of few shapes: steps are padded to these widths, cache lengths are multiples of this many slots.
 _WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _STATIC_STEP = 1024
-_ALIGNED = 64  # attention kernels like aligned lengths
 
 # Shapes: B samples, n feeds, m of them with a target, L cache slots in use, G given slots, V vocabulary.
 
@@ -171,7 +170,7 @@ def prepare(
     static = runtime.on_gpu if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):
         plan = pad_steps(plan, _WIDTHS)
-    length_step = _STATIC_STEP if static else _ALIGNED
+    length_step = _STATIC_STEP if static else runtime.length_step
     try:
         laid_out = list(program(plan, chunk=chunk, length_step=length_step))
         frames = _complete_after(plan, laid_out)

@@ -32,9 +32,11 @@ class Runtime(Protocol):
 
     Attributes:
         on_gpu: whether launching a pass costs more than padding it.
+        length_step: cache lengths are multiples of this many slots; a new length costs, and so do masked slots.
     """
 
     on_gpu: bool
+    length_step: int
 
     def put(self, array: NDArray[Any]) -> Array:
         """A NumPy array as this runtime's, on its device."""
@@ -69,6 +71,7 @@ class NumpyRuntime:
     """NumPy arrays on the CPU."""
 
     on_gpu = False
+    length_step = 256  # a new length moves the cache and binds it anew
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         """As it is, contiguous."""

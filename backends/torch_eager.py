@@ -18,11 +18,17 @@ __all__ = ["TorchRuntime"]
 
 
 class TorchRuntime:
-    """Tensors on one device; see ``diagplan.backends.runtime.Runtime``."""
+    """Tensors on one device; see ``diagplan.backends.runtime.Runtime``.
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.on_gpu = device.type == "cuda"
+    Args:
+        device: of all tensors.
+        length_step: attention kernels like aligned lengths.
+        graphs: whether a model's passes can be captured as CUDA graphs.
+    """
+
+    def __init__(self, device: torch.device, *, length_step: int = 64, graphs: bool = True) -> None:
+        self.device, self.length_step, self.graphs = device, length_step, graphs
+        self.on_gpu = device.type == "cuda" and graphs
 
     def put(self, array: NDArray[Any]) -> Tensor:
         """A NumPy array as a tensor."""
@@ -49,6 +55,6 @@ class TorchRuntime:
         """No gradients."""
         return torch.inference_mode()
 
-    def static_passes(self, prepared: "Prepared", state: "State") -> StaticPasses:
+    def static_passes(self, prepared: "Prepared", state: "State") -> StaticPasses | None:
         """CUDA graphs, or the same passes directly."""
-        return StaticPasses(prepared, state, capture=self.on_gpu)
+        return StaticPasses(prepared, state, capture=self.on_gpu) if self.graphs else None

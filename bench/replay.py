@@ -4,17 +4,19 @@ Real shapes with random weights, one prompt frame. Every plan is compared with n
 process, and with transformers' ``generate`` over a static cache. *Efficiency* is the speed-up in time over the
 speed-up in passes. The roofline is the bytes that a pass must read (weights, and the cache in use) over the memory
 bandwidth measured here. *Decoding* is the efficiency without step 0, the prompt's pass, which costs
-every plan the same. With ``--int8`` the same plans run on the same weights in int8 too, in turn with the others; their
-speed-up and efficiency are over int8's own next-token prediction. Attention, sampling and bookkeeping are all inside
-the clock; the prompt's pass is too.
+every plan the same. With ``--int8`` the same plans run on the same weights in int8 too, in turn with the others, and
+with ``--onnx`` on ONNX Runtime; speed-up and efficiency are over each one's own next-token prediction. Attention,
+sampling and bookkeeping are all inside the clock; the prompt's pass is too.
 """
 
 import argparse
 import json
+import tempfile
 import time
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,9 +25,12 @@ from rich.table import Table
 
 from bench.plan import machine
 from diagplan import Diagonal, Layout, NextToken, Plan, compile_plan
+from diagplan.adapters.contract import Model
 from diagplan.adapters.mc_ar import CONFIGS, McAr
 from diagplan.backends.memory import cache_bytes
+from diagplan.backends.onnx_runtime import OnnxModel, load_onnx_model
 from diagplan.backends.replay import Prepared, new_state, prepare, replay
+from diagplan.exporting import export_onnx
 from diagplan.planner.schedule import Schedule
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,18 +47,25 @@ def bandwidth(device: torch.device) -> float:
     return block.numel() * 4 / best
 
 
-def floor_seconds(prepared: Prepared, model: McAr, bytes_per_second: float) -> float:
-    """The roofline of all passes: weights and the cache in use, read once a pass."""
-    weights = model.weight_bytes() - model.embedding.nbytes
-    per_slot = cache_bytes(model, prepared.rows, 1)
+def floor_seconds(prepared: Prepared, embedding: int, bytes_per_second: float) -> float:
+    """The roofline of all passes: weights but the embedding, and the cache in use, read once a pass."""
+    weights = prepared.model.weight_bytes() - embedding
+    per_slot = cache_bytes(prepared.model, prepared.rows, 1)
     read = sum(weights + per_slot * int(p.mask.shape[1]) for p in prepared.passes)
     return read / bytes_per_second
+
+
+def exported(model: McAr, quantize: Literal["int8"] | None) -> OnnxModel:
+    """A portable model on ONNX Runtime, with as many threads as torch has."""
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(model, folder, quantize=quantize)
+        return load_onnx_model(folder, device=str(model.device), threads=torch.get_num_threads())
 
 
 def timed(prepared: Prepared, given: torch.Tensor) -> tuple[float, np.ndarray]:
     """Seconds of one replay, and of each pass."""
     state = new_state(prepared, given)
-    if prepared.model.device.type == "cuda":
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
     start = time.perf_counter()
     done = replay(prepared, state)
@@ -136,16 +148,23 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--int8", action="store_true", help="run the weights in int8 beside float32 on the CPU")
+    parser.add_argument("--onnx", action="store_true", help="run everything on ONNX Runtime too")
     parser.add_argument("--frames", type=int, default=2, help="generated frames")
     parser.add_argument("--repeats", type=int, default=2, help="runs of each plan, in turn; the median is shown")
     parser.add_argument("--no-transformers", action="store_true", help="leave transformers' generate out")
     parser.add_argument("--out", type=Path, help="default: bench/results/replay-SIZE-DTYPE-DEVICE.json")
     options = parser.parse_args()
     where = {"dtype": getattr(torch, options.dtype), "device": options.device}
-    models = {options.dtype: McAr.random(CONFIGS[options.size], **where)}
+    model = McAr.random(CONFIGS[options.size], **where)
+    models: dict[str, Model] = {options.dtype: model}
     if options.int8:
         models["int8"] = McAr.random(CONFIGS[options.size], quantize="int8", **where)
-    model = models[options.dtype]
+    if options.onnx:
+        portable = McAr.random(CONFIGS[options.size], portable=True, **where)
+        models[f"{options.dtype} onnx"] = exported(portable, None)
+        if options.int8:
+            models["int8 onnx"] = exported(portable, "int8")
+        del portable
     layout = Layout(frames=options.frames, rows=14, cols=24, prompt_frames=1, between_frames=11)
     schedules: dict[str, Schedule] = {
         "next-token": NextToken(),
@@ -170,7 +189,9 @@ def main() -> None:
     tables = {kind: summaries(ready[kind], runs[kind]) for kind in models}
     for kind, rows in tables.items():
         for row in rows:
-            row["over_roofline"] = row["seconds"] / floor_seconds(ready[kind][row["plan"]], models[kind], speed)
+            row["over_roofline"] = row["seconds"] / floor_seconds(
+                ready[kind][row["plan"]], model.embedding.nbytes, speed
+            )
     other = None
     if not options.no_transformers:
         new_tokens = 336
@@ -186,6 +207,8 @@ def main() -> None:
     about = machine() | {"torch": torch.__version__, "threads": str(torch.get_num_threads()), "device": options.device}
     if other is not None:
         about["transformers"] = version("transformers")
+    if options.onnx:
+        about["onnxruntime"] = import_module("onnxruntime").__version__
     if options.device.startswith("cuda"):
         about["gpu"] = torch.cuda.get_device_name()
     result = {

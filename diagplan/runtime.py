@@ -1,4 +1,4 @@
-"""From a checkpoint to tokens in two calls. torch is loaded when one of them is made."""
+"""From a checkpoint to tokens in two calls. torch or ONNX Runtime is loaded when one of them is made."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +17,13 @@ from diagplan.planner.plan import Plan
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
 
-__all__ = ["DTypeName", "load_model", "replay"]
+__all__ = ["ADAPTERS", "Backend", "DTypeName", "load_model", "replay"]
 
+#: What runs a model.
+Backend = Literal["torch", "onnx"]
 DTypeName = Literal["float32", "bfloat16", "float16"]
+#: The model families.
+ADAPTERS = ("mc-ar", "cosmos")
 Ids = NDArray[np.integer[Any]]
 
 
@@ -37,10 +41,13 @@ def load_model(
     adapter: str,
     weights: str | Path,
     *,
+    backend: Backend = "torch",
     config: Any = None,
     dtype: DTypeName = "float32",
     device: str = "cpu",
     quantize: Literal["int8"] | None = None,
+    portable: bool = False,
+    threads: int | None = None,
     context: Any = None,
 ) -> "Model":
     """Load a model, and test that it obeys its attention mask.
@@ -48,12 +55,16 @@ def load_model(
     Args:
         adapter: ``"mc-ar"`` or ``"cosmos"``.
         weights: for MC-AR a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM;
-            for Cosmos a ``model.pt``, a ``.safetensors`` file, a folder with one, or shards, a name with ``{rank}``.
+            for Cosmos a ``model.pt``, a ``.safetensors`` file, a folder with one, or shards, a name with ``{rank}``;
+            for the backend ``"onnx"`` a folder of ``diagplan export-onnx``.
+        backend: ``"torch"`` or ``"onnx"``, which needs no torch on the CPU; an exported model has its dtype already.
         config: a released configuration by name (``"300M_16f"``, ``"cosmos-4b"``), a YAML (MC-AR) or JSON file, or
             ``None`` where a ``config.json`` lies beside the weights (MC-AR).
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products, faster and less exact; float32 on an x86 CPU only.
+        portable: leave the weights in no machine's own order, as ONNX export needs them; slower.
+        threads: of one pass on the CPU, for the backend ``"onnx"``; as many as this process may use.
         context: what a Cosmos Video2World model reads: a file of text features (``.npy``, ``.safetensors``), or an
             array or tensor, float [tokens, width] or [batch, tokens, width]. ``None``: bind one later, with
             ``model.with_context``.
@@ -62,21 +73,27 @@ def load_model(
         SpecError: no such adapter, a configuration that does not fit together, one that cannot be quantised, or a
             context for a model that reads none.
         DocumentError: weights that cannot be read, or that lack tensors or have others.
-        MissingExtraError: torch is not installed.
+        MismatchError: an exported model of another adapter.
+        MissingExtraError: torch or onnxruntime is not installed.
 
     >>> load_model("mc-ar", "300M_16f.ckpt", config="300M_16f")  # doctest: +SKIP
     """
+    if adapter not in ADAPTERS:
+        raise SpecError(f"expected the adapter {' or '.join(ADAPTERS)}, got {adapter!r}.")
+    if backend == "onnx":
+        fixed = (config, dtype, quantize, portable, context)
+        return _load_exported(adapter, weights, device, threads, fixed=fixed)
     require_torch()
+    options: dict[str, Any] = {"config": config, "dtype": dtype, "device": device, "quantize": quantize}
+    options["portable"] = portable
     if adapter == "cosmos":
-        return _load_cosmos(weights, context, config=config, dtype=dtype, device=device, quantize=quantize)
-    if adapter != "mc-ar":
-        raise SpecError(f"expected the adapter mc-ar or cosmos, got {adapter!r}.")
+        return _load_cosmos(weights, context, **options)
     if context is not None:
         raise SpecError("expected no context: a mc-ar model reads no text, got one. Leave it out.")
     from diagplan.adapters.mc_ar_files import load_mc_ar
     from diagplan.backends.selftest import require_masks_obeyed
 
-    model = load_mc_ar(weights, config=config, dtype=dtype, device=device, quantize=quantize)
+    model = load_mc_ar(weights, **options)
     require_masks_obeyed(model)
     return model
 
@@ -94,6 +111,36 @@ def _load_cosmos(weights: str | Path, context: Any, **options: Any) -> "Model":
     # Any text will do for the test: one vector of zeros adds nothing.
     require_masks_obeyed(model if width is None else model.with_context(torch.zeros(1, width)))
     return model if features is None else model.with_context(features)
+
+
+def _load_exported(
+    adapter: str, folder: str | Path, device: str, threads: int | None, fixed: tuple[Any, ...]
+) -> "Model":
+    if fixed != (None, "float32", None, False, None):
+        raise SpecError(
+            "expected no config, dtype, quantize, portable or context with backend='onnx', got some. They were "
+            "chosen when the model was exported. Leave them out, or export it anew."
+        )
+    from diagplan.backends.onnx_runtime import load_onnx_model
+
+    model = load_onnx_model(folder, device=device, threads=threads)
+    if model.family != adapter:
+        raise MismatchError(
+            f"expected an exported model of the adapter {adapter}, got one of {model.family} in {folder}. "
+            "Name its adapter, or give another folder."
+        )
+    return model
+
+
+def require_grid(plan: Plan, model: "Model") -> None:
+    """Raise ``MismatchError`` where a model's position embeddings are made for another grid than a plan's."""
+    layout, grid = plan.layout, model.grid
+    if grid is not None and tuple(grid) != (layout.rows, layout.cols, layout.between_frames):
+        raise MismatchError(
+            f"expected a plan of {grid.rows} x {grid.cols} tokens a frame and {grid.between_frames} between frames, "
+            f"for which this {model.family} model's positions are made, got {layout.rows} x {layout.cols} and "
+            f"{layout.between_frames}. Compile a plan for the model's layout."
+        )
 
 
 def given_ids(plan: Plan, prompt: Ids | None, actions: Ids | None, given: Ids | None) -> NDArray[np.int64]:
@@ -121,7 +168,7 @@ def replay(
     seed: int = 0,
     on_frame: Callable[[int, Any], None] | None = None,
 ) -> NDArray[np.int64]:
-    """Replay a plan on a PyTorch model.
+    """Replay a plan on a model.
 
     Args:
         plan: a plan that verifies.
@@ -145,7 +192,7 @@ def replay(
     >>> replay(plan, model, prompt, actions, sampler=Greedy()).shape  # doctest: +SKIP
     (1, 15, 14, 24)
     """
-    require_torch()
+    require_grid(plan, model)
     ids = given_ids(plan, prompt, actions, given)
     prepared = executor.prepare(plan, model, sampler=sampler, seed=seed, batch=len(ids))
     return executor.replay(prepared, executor.new_state(prepared, ids), on_frame=on_frame).tokens

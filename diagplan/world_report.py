@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.evaluation.motion import best_move, clear_moves
+from diagplan.backends.runtime import runtime_of
+from diagplan.evaluation.motion import MOVES, best_move, clear_moves
 from diagplan.evaluation.pictures import psnr, ssim
 from diagplan.games.clips import Clip, read_clip
 from diagplan.generation import compile_for
@@ -140,44 +141,37 @@ def teacher_forced(world: World, windows: Windows, *, batch: int = 32) -> dict[s
         SpecError: a world whose actions are not words, or have no opposites.
     """
     import torch
-    import torch.nn.functional as F  # noqa: N812
+
+    from diagplan.training.sequences import TokenClips
+    from diagplan.training.world_model import Vocabulary, judge
 
     if world.words is None or not world.words.opposites:
         raise SpecError(f"expected actions with opposites, got none in {world.name}.")
-    ids = world.words.ids
-    opposite = {ids[name]: ids[other] for name, other in world.words.opposites.items()}
-    swapped = windows.actions.copy()
-    swapped[..., 1] = np.vectorize(lambda action: opposite.get(action, action))(windows.actions[..., 1])
-    n, t = windows.tokens.shape[:2]
-    cells = world.rows * world.cols
-    model, length = world.model, t * cells + (t - 1) * world.block
-    place = torch.arange(length, device=model.device)
-    mask = place[:, None] >= place
-    target = torch.cat([frame * (cells + world.block) + place[:cells] for frame in range(1, t)])
+    ids, model = world.words.ids, world.model
+    opposites = {ids[name]: ids[other] for name, other in world.words.opposites.items()}
+    words = Vocabulary(begin=world.words.begin, end=world.words.end, opposites=opposites)
+    clips = TokenClips(frames=windows.tokens, actions=windows.actions[..., 1], moved=windows.moved)
 
-    def losses(actions: Ids) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        kept, right = [], []
-        flat = np.concatenate([windows.tokens[:, :-1].reshape(n, t - 1, cells), actions], axis=2).reshape(n, -1)
-        sequences = torch.from_numpy(np.concatenate([flat, windows.tokens[:, -1].reshape(n, cells)], axis=1))
-        for part in torch.split(sequences.to(model.device), batch):
-            with torch.inference_mode():
-                cache = model.new_cache(len(part), length)
-                logits = model.forward(part, place, place, mask, cache, target - 1).float()
-            truth = part[:, target]
-            kept.append(
-                F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view(len(part), t - 1, -1)
-            )
-            right.append((logits.argmax(-1) == truth).view(len(part), t - 1, -1))
-        return torch.cat(kept).cpu().double().numpy(), torch.cat(right).cpu().numpy()
+    runtime = runtime_of(model)
 
-    loss, fine = losses(windows.actions)
-    other, _ = losses(swapped)
-    moves = (swapped != windows.actions).any(-1)
+    def forward(sequences: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
+        places = np.arange(sequences.shape[1])
+        at, mask = runtime.put(places), runtime.put(places <= places[:, None])
+        ids, rows, cache = (
+            runtime.put(sequences.numpy()),
+            runtime.put(wanted.numpy()),
+            model.new_cache(*sequences.shape),
+        )
+        with runtime.inference():
+            logits = model.forward(ids, at, at, mask, cache, rows)
+            return torch.from_numpy(np.array(runtime.numpy(runtime.float32(logits))))
+
+    said = judge(forward, clips, words, batch=batch)
     return {
-        "loss": float(loss.mean()),
-        "accuracy": float(fine.mean()),
-        "moved_loss": float(loss[moves].mean()) if moves.any() else math.nan,
-        "action_gap": float(other[moves].mean() - loss[moves].mean()) if moves.any() else math.nan,
+        "loss": said.loss,
+        "accuracy": said.accuracy,
+        "moved_loss": said.moved_loss,
+        "action_gap": math.nan if math.isnan(said.moved_loss) else said.gap,
     }
 
 
@@ -238,8 +232,6 @@ def report_world(
 
 
 def _moves(best: Ids) -> Ids:
-    from diagplan.evaluation.motion import MOVES
-
     return np.array(list(MOVES.values()))[best]
 
 

@@ -1,7 +1,7 @@
 """World models: a model, its image tokenizer and how its actions become tokens, loaded by name or from files."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import Layout
-from diagplan.runtime import DTypeName, load_model, require_torch
+from diagplan.runtime import Backend, DTypeName, load_model, require_torch
 
 if TYPE_CHECKING:
-    from diagplan.adapters.image_tokenizer import ImageTokenizer
-    from diagplan.adapters.mc_ar import McAr
-    from diagplan.schemas.world import ActionWords
+    from diagplan.adapters.contract import Model
+    from diagplan.adapters.frame_tokenizer import FrameTokenizer
+    from diagplan.schemas.world import ActionWords, WorldDocument
 
 __all__ = ["SHIPPED", "World", "load_world"]
 
@@ -45,8 +45,8 @@ class World:
     """
 
     name: str
-    model: "McAr"
-    tokenizer: "ImageTokenizer"
+    model: "Model"
+    tokenizer: "FrameTokenizer"
     rows: int
     cols: int
     block: int
@@ -92,33 +92,42 @@ def load_world(
     weights: str | Path | None = None,
     tokenizer: str | Path | None = None,
     config: Any = None,
+    backend: Backend = "torch",
     dtype: DTypeName = "float32",
     device: str = "cpu",
     quantize: Literal["int8"] | None = None,
+    portable: bool = False,
+    threads: int | None = None,
 ) -> World:
     """Load a world model.
 
     Args:
         model: ``"crafter-mini"``, the folder of a world model (one with world.json), or ``"mc-ar"`` for the release's
-            files.
+            files; for the backend ``"onnx"`` the folder of an exported world model.
         weights: for ``"mc-ar"``: the checkpoint.
         tokenizer: for ``"mc-ar"``: the folder of the image tokenizer.
         config: for ``"mc-ar"``: a size or a config file, where the checkpoint has none beside it.
+        backend: as for ``load_model``.
         dtype: as for ``load_model``.
         device: as for ``load_model``.
         quantize: as for ``load_model``.
+        portable: as for ``load_model``.
+        threads: as for ``load_model``.
 
     Raises:
         SpecError: no such model, or an option that it does not take.
         DocumentError: files that are missing or broken; the message says which, and where their publisher has them.
         MissingExtraError: torch or diffusers is not installed.
     """
+    options: dict[str, Any] = {"dtype": dtype, "device": device, "quantize": quantize}
+    if backend == "onnx":
+        return _exported(model, options | {"backend": backend, "threads": threads}, (weights, tokenizer, config))
     require_torch()
     from diagplan.adapters.image_tokenizer import load_image_tokenizer
     from diagplan.adapters.mc_ar_files import require_device
 
     require_device(device)
-    options: dict[str, Any] = {"dtype": dtype, "device": device, "quantize": quantize}
+    options["portable"] = portable
     if model == "mc-ar":
         if weights is None or not Path(weights).exists():
             raise DocumentError(
@@ -145,20 +154,28 @@ def _shown(path: object) -> str:
     return "none" if path is None else repr(str(path))
 
 
-def _from_folder(folder: Path, tokenizer: "ImageTokenizer", options: dict[str, Any]) -> World:
-    from diagplan.games.clips import read_actions
+def _from_folder(folder: Path, tokenizer: "FrameTokenizer", options: dict[str, Any]) -> World:
     from diagplan.schemas.world import read_world_document
 
     said = read_world_document(folder / "world.json")
     loaded: Any = load_model("mc-ar", folder / "model.safetensors", config=folder / "config.json", **options)
+    return _of_document(said, folder, loaded, asdict(loaded.config), tokenizer)
+
+
+def _of_document(
+    said: "WorldDocument", folder: Path, loaded: "Model", sizes: Mapping[str, Any], tokenizer: "FrameTokenizer"
+) -> World:
+    """A world whose world.json says how actions become tokens."""
+    from diagplan.games.clips import read_actions
+
     words = said.actions
-    sizes = loaded.config
+    image_ids = sizes["image_vocab"] or loaded.vocab_size
     every = (words.begin, words.end, *words.ids.values())
     fits = {
-        "rows and cols": (said.rows, said.cols) == (sizes.rows, sizes.cols),
-        "tokens of an action": sizes.action_tokens == 3,
-        "codes of the tokenizer": tokenizer.codes == sizes.image_ids,
-        "ids of actions": sizes.image_ids <= min(every) and max(every) < loaded.vocab_size,
+        "rows and cols": (said.rows, said.cols) == (sizes["rows"], sizes["cols"]),
+        "tokens of an action": sizes["action_tokens"] == 3,
+        "codes of the tokenizer": tokenizer.codes == image_ids,
+        "ids of actions": image_ids <= min(every) and max(every) < loaded.vocab_size,
         "frames of context": said.context_frames * (said.rows * said.cols + 3) - 3 <= loaded.positions,
     }
     wrong = [name for name, fine in fits.items() if not fine]
@@ -181,17 +198,44 @@ def _from_folder(folder: Path, tokenizer: "ImageTokenizer", options: dict[str, A
     )  # fmt: skip
 
 
-def _release(weights: str | Path, tokenizer: "ImageTokenizer", config: Any, options: dict[str, Any]) -> World:
+def _release(weights: str | Path, tokenizer: "FrameTokenizer", config: Any, options: dict[str, Any]) -> World:
+    loaded: Any = load_model("mc-ar", weights, config=config, **options)
+    return _of_release(loaded, asdict(loaded.config), tokenizer)
+
+
+def _of_release(loaded: "Model", sizes: Mapping[str, Any], tokenizer: "FrameTokenizer") -> World:
+    """A world with MineWorld's actions."""
     from diagplan.adapters.mc_ar_actions import BLOCK, encode_actions
 
-    loaded: Any = load_model("mc-ar", weights, config=config, **options)
-    rows, cols = loaded.config.rows, loaded.config.cols
-    if tokenizer.codes > loaded.config.image_ids:
+    rows, cols = sizes["rows"], sizes["cols"]
+    image_ids = sizes["image_vocab"] or loaded.vocab_size
+    if tokenizer.codes > image_ids:
         raise DocumentError(
-            f"expected an image tokenizer of at most {loaded.config.image_ids} codes, got {tokenizer.codes}. "
+            f"expected an image tokenizer of at most {image_ids} codes, got {tokenizer.codes}. "
             "The files do not belong together."
         )
     return World(
         name="mc-ar", model=loaded, tokenizer=tokenizer, rows=rows, cols=cols, block=BLOCK,
         context_frames=(loaded.positions + BLOCK) // (rows * cols + BLOCK), fps=6, read_actions=encode_actions,
     )  # fmt: skip
+
+
+def _exported(model: str, options: dict[str, Any], files: tuple[Any, ...]) -> World:
+    """A world of ``diagplan export-onnx``; its step graph says the sizes."""
+    from diagplan.backends.onnx_tokenizer import load_onnx_tokenizer
+    from diagplan.schemas.world import read_world_document
+
+    folder = Path(model)
+    if files != (None, None, None) or len(model) > 4000 or not folder.is_dir():
+        raise SpecError(
+            "expected the folder of an exported world model, and no weights, tokenizer or config beside it, with "
+            f"backend='onnx', got model={model[:200]!r}. Export one: diagplan export-onnx --model crafter-mini -o DIR."
+        )
+    loaded: Any = load_model("mc-ar", folder, **options)
+    sizes = loaded.document.config
+    tokenizer = load_onnx_tokenizer(folder / "tokenizer", device=options["device"], threads=options["threads"])
+    if not {"rows", "cols", "action_tokens", "image_vocab"} <= set(sizes):
+        raise DocumentError(f"expected the sizes of an mc-ar model in {folder}, got others. Export it again.")
+    if (folder / "world.json").is_file():
+        return _of_document(read_world_document(folder / "world.json"), folder, loaded, sizes, tokenizer)
+    return _of_release(loaded, sizes, tokenizer)

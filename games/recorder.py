@@ -16,7 +16,7 @@ import numpy as np
 from diagplan.games.clips import Clip, write_clip
 from diagplan.games.explorer import Explorer
 from diagplan.games.game import open_game
-from diagplan.planner.atomic import write_atomically
+from diagplan.planner.atomic import make_folder, write_atomically
 from diagplan.planner.errors import DiagplanError, DocumentError, SpecError
 
 __all__ = ["SPLITS", "Recording", "play", "read_recording", "record"]
@@ -139,12 +139,8 @@ def read_recording(folder: str | Path) -> dict[str, Any]:
 
 
 def _claim(place: Path, card: dict[str, Any]) -> None:
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        for name in SPLITS:
-            (place / name).mkdir(exist_ok=True)
-    except OSError as error:
-        raise DocumentError(f"cannot make the folder {place}: {error.strerror}. Give another one.") from None
+    for folder in (place, *(place / name for name in SPLITS)):
+        make_folder(folder)
     written = place / "recording.json"
     if written.is_file():
         there = read_recording(place)

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all: a temporary file in the same folder, then one rename."""
+"""Write a file whole or not at all (a temporary file in the same folder, then one rename), and make folders."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ import stat
 
 from diagplan.planner.errors import DocumentError
 
-__all__ = ["write_atomically"]
+__all__ = ["make_folder", "write_atomically"]
 
 _REMEDIES = {
     errno.ENOENT: "The folder does not exist. Create it, or give another path.",
@@ -37,10 +37,25 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         _write(shown if _is_special(shown) else os.path.realpath(shown), data)
     except (OSError, ValueError) as error:
         remedy = _REMEDIES.get(error.errno or 0) if isinstance(error, OSError) else None
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DocumentError(
-            f"expected to write a file, got path={shown!r}: {reason}. {remedy or 'Give another path.'}"
+            f"expected to write a file, got path={shown!r}: {_reason(error)}. {remedy or 'Give another path.'}"
         ) from error
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it; one that is there stays as it is.
+
+    Raises:
+        DocumentError: the folder cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)  # noqa: PTH103
+    except (OSError, ValueError) as error:
+        raise DocumentError(f"cannot make the folder {os.fspath(path)}: {_reason(error)}. Give another one.") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _is_special(path: str) -> bool:

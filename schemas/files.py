@@ -27,6 +27,7 @@ __all__ = [
     "plan_document",
     "plan_from_json",
     "plan_to_json",
+    "producer_version",
     "read_bytes",
     "read_document",
     "read_plan",
@@ -41,7 +42,8 @@ _SMALL = 1 << 23  # ... or to this many bytes, whichever is more
 
 
 @cache
-def _producer_version() -> str:
+def producer_version() -> str:
+    """The version of diagplan that writes a file."""
     try:
         return version("diagplan")
     except PackageNotFoundError:
@@ -58,7 +60,7 @@ def plan_to_json(plan: Plan, *, masks: MaskForm = "explicit") -> str:
     Raises:
         DocumentError: explicit rows of a plan too long for them.
     """
-    head, steps = document_parts(plan, masks, {"name": "diagplan", "version": _producer_version()})
+    head, steps = document_parts(plan, masks, {"name": "diagplan", "version": producer_version()})
     lines = [f'"{key}":{_compact(value)}' for key, value in head.items()]
     body = ",\n".join(_compact(step) for step in steps)
     return "{" + ",\n".join(lines) + ',\n"steps":[\n' + body + "\n]}\n"

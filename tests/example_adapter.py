@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import AllowedIds
+from diagplan.adapters.contract import AllowedIds, Grid
 
 IMAGE_IDS, END_OF_LINE, PROMPT_IDS = 48, 48, 7
 
@@ -18,6 +18,7 @@ class ImageModel:
 
     family = "example"
     vocab_size = IMAGE_IDS + 1 + PROMPT_IDS
+    grid: Grid | None = None
     #: A cell takes an image id; the first column never the last one, to show ranges that differ by cell.
     vocabulary: tuple[AllowedIds, ...] = (
         AllowedIds(low=0, high=IMAGE_IDS),

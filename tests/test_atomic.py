@@ -1,13 +1,14 @@
-"""A file is written whole or not at all."""
+"""A file is written whole or not at all; a folder is made or the reason said."""
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
-from diagplan.planner.atomic import write_atomically
+from diagplan.planner.atomic import make_folder, write_atomically
 from diagplan.planner.errors import DocumentError
 
 
@@ -94,4 +95,28 @@ def test_the_message_says_what_to_do(tmp_path: Path, place: str, words: str) -> 
     (tmp_path / "file").touch()
     with pytest.raises(DocumentError, match=words):
         write_atomically(f"{tmp_path}/{place}", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    (tmp_path / "a" / "b" / "kept").touch()
+    make_folder(str(tmp_path / "a" / "b"))
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("file", "File exists"),
+        ("file/inside", "Not a directory"),
+        ("n" * 300, "File name too long"),
+        ("nul\0byte", "embedded null byte"),
+    ],
+)
+def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str, reason: str) -> None:
+    (tmp_path / "file").touch()
+    message = f"cannot make the folder {tmp_path}/{place}: {reason}. Give another one."
+    with pytest.raises(DocumentError, match=f"^{re.escape(message)}$"):
+        make_folder(f"{tmp_path}/{place}")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -5,8 +5,9 @@ A new adapter adds a branch to ``MODELS``, a new backend one to ``BACKENDS``; th
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,7 +41,7 @@ LAYOUT = Layout(frames=3, rows=3, cols=4, prompt_frames=1, between_frames=2)
 EOL = Layout(frames=1, rows=4, cols=4, lead=3, between_rows=1)
 
 
-def mc_ar(rope: str, dtype: Any) -> McAr:
+def mc_ar(rope: str, dtype: Any, *, portable: bool = False) -> McAr:
     config = McArConfig(
         hidden_size=32,
         intermediate_size=48,
@@ -55,10 +56,10 @@ def mc_ar(rope: str, dtype: Any) -> McAr:
         cols=4,
         action_tokens=2,
     )
-    return McAr.random(config, dtype=dtype, seed=3)
+    return McAr.random(config, dtype=dtype, seed=3, portable=portable)
 
 
-def cosmos(dtype: Any, *, world: bool) -> Cosmos:
+def cosmos(dtype: Any, *, world: bool, portable: bool = False) -> Cosmos:
     """4B's kind, or 13B Video2World's: a text, absolute positions, rescaled rotation, heads wider than the model."""
     grid = (1, 53, 3) if world else (2, 8, 10)  # 160 positions, with and without begin-of-video
     config = CosmosConfig(
@@ -75,22 +76,44 @@ def cosmos(dtype: Any, *, world: bool) -> Cosmos:
         context_dim=12 if world else None,
         rescale=FrequencyRescale() if world else None,
     )
-    model = Cosmos.random(config, dtype=dtype, seed=3)
+    model = Cosmos.random(config, dtype=dtype, seed=3, portable=portable)
     if not world:
         return model
     return model.with_context(torch.randn(5, 12, generator=torch.Generator().manual_seed(4)))
 
 
-MODELS: dict[str, Callable[[Any], Any]] = {
-    "mc-ar-1d": lambda dtype: mc_ar("1d", dtype),
-    "mc-ar-3d": lambda dtype: mc_ar("3d", dtype),
-    "cosmos": lambda dtype: cosmos(dtype, world=False),
-    "cosmos-v2w": lambda dtype: cosmos(dtype, world=True),
-    "example": lambda dtype: ImageModel.random(POSITIONS, dtype=dtype),
+#: Name -> the model in a dtype; with ``portable=True`` as ONNX export needs it.
+MODELS: dict[str, Callable[..., Any]] = {
+    "mc-ar-1d": partial(mc_ar, "1d"),
+    "mc-ar-3d": partial(mc_ar, "3d"),
+    "cosmos": partial(cosmos, world=False),
+    "cosmos-v2w": partial(cosmos, world=True),
+    "example": lambda dtype, **_: ImageModel.random(POSITIONS, dtype=dtype),
 }
 BACKENDS: dict[str, Any] = {"torch": executor, "torch-static": SimpleNamespace(**vars(executor))}
 # The passes of fixed shape that become CUDA graphs on a GPU, run directly.
 BACKENDS["torch-static"].prepare = partial(executor.prepare, static=True)
+
+
+@cache
+def exported(name: str, dtype: Any) -> Any:
+    """A model of the suite on ONNX Runtime."""
+    pytest.importorskip("onnxruntime")
+    from diagplan.backends.onnx_export import export_model
+    from diagplan.backends.onnx_runtime import GRAPH, load_onnx_model
+
+    with TemporaryDirectory() as folder:
+        export_model(MODELS[name](dtype, portable=True), Path(folder, GRAPH), config={})
+        return load_onnx_model(folder, threads=1)
+
+
+def prepare_onnx(plan: Plan, model: Any, **options: Any) -> executor.Prepared:
+    names = [name for name, make in MODELS.items() if make(model.dtype).fingerprint() == model.fingerprint()]
+    return executor.prepare(plan, exported(names[0], model.dtype), **options)
+
+
+BACKENDS["onnx"] = SimpleNamespace(**vars(executor))
+BACKENDS["onnx"].prepare = prepare_onnx
 
 pytestmark = [pytest.mark.parametrize("model_name", MODELS), pytest.mark.parametrize("backend", BACKENDS)]
 

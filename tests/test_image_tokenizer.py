@@ -47,7 +47,7 @@ def test_shapes_and_ranges(tokenizer: ImageTokenizer) -> None:
 
 def test_tokens_are_the_nearest_codes(tokenizer: ImageTokenizer) -> None:
     with torch.no_grad():
-        latents = tokenizer.model.encode(tokenizer.pixels(FRAMES)).latents.permute(0, 2, 3, 1)
+        latents = tokenizer.model.encode(tokenizer.pixels(torch.from_numpy(FRAMES))).latents.permute(0, 2, 3, 1)
         book = tokenizer.model.quantize.embedding.weight
         nearest = (latents[..., None, :] - book).pow(2).sum(-1).argmin(-1)
     np.testing.assert_array_equal(tokenizer.encode(FRAMES), nearest.numpy())
@@ -55,7 +55,7 @@ def test_tokens_are_the_nearest_codes(tokenizer: ImageTokenizer) -> None:
 
 def test_pixels_are_between_minus_one_and_one(tokenizer: ImageTokenizer) -> None:
     ends = np.stack([np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)])
-    pixels = tokenizer.pixels(ends)
+    pixels = tokenizer.pixels(torch.from_numpy(ends))
     assert pixels.shape == (2, 3, 4, 4)
     assert (pixels[0] == -1).all()
     assert (pixels[1] == 1).all()

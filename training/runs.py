@@ -3,14 +3,16 @@
 import csv
 import io
 import json
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from diagplan.planner.atomic import write_atomically
+from diagplan.planner.atomic import make_folder, write_atomically
 from diagplan.planner.errors import DocumentError, MissingExtraError
 
 __all__ = ["Run", "last_row"]
@@ -34,10 +36,7 @@ class Run:
                 "expected the package matplotlib, got none. Install it: pip install 'diagplan[train]'."
             )
         self.folder = Path(folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DocumentError(f"cannot make the folder {folder}: {error.strerror}. Give another one.") from None
+        make_folder(self.folder)
         path = self.folder / "settings.json"
         said = json.loads(json.dumps(dict(settings)))
         if path.is_file():
@@ -50,30 +49,41 @@ class Run:
                 )
         write_atomically(path, (json.dumps(said, indent=1) + "\n").encode())
         self.rows: list[dict[str, float]] = []
+        self._began = time.monotonic()
 
-    def resume(self) -> dict[str, Any] | None:
-        """The last checkpoint, or ``None``; the log is cut back to it.
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Load the last checkpoint and cut the log back to it; the steps that are done, 0 where there is none.
+
+        The clock of the log's seconds goes on from here.
 
         Raises:
-            DocumentError: a checkpoint that cannot be read.
+            DocumentError: a checkpoint that cannot be read, or that is not of this model and optimizer.
         """
         path = self.folder / "checkpoint.pt"
+        self._began = time.monotonic()
         if not path.is_file():
-            return None
+            return 0
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            self.rows = state.pop("log")
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            self.rows = state["log"]
+            self._began -= state["seconds"]
+            return int(state["step"])
         except Exception as error:  # noqa: BLE001 - the unpickler raises almost anything
             raise DocumentError(
                 f"cannot read the checkpoint {path} ({type(error).__name__}). Remove it to train from the start."
             ) from None
-        return state
 
-    def save(self, state: Mapping[str, Any]) -> None:
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Write the checkpoint, the log as CSV and the curves as PNG."""
         part = self.folder / "checkpoint.pt.part"
+        state = {
+            "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": self._seconds(),
+            "log": self.rows,
+        }  # fmt: skip
         try:
-            torch.save({**state, "log": self.rows}, part)
+            torch.save(state, part)
             part.replace(self.folder / "checkpoint.pt")
         except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
             raise DocumentError(f"cannot write a checkpoint in {self.folder}: {error}.") from None
@@ -81,9 +91,10 @@ class Run:
             part.unlink(missing_ok=True)
         self.write_log()
 
-    def log(self, **values: float) -> None:
-        """Append one row."""
-        self.rows.append({key: float(value) for key, value in values.items()})
+    def log(self, step: int, **values: float) -> None:
+        """Append one row, with the seconds of training before it."""
+        row = {"step": step, "seconds": self._seconds(), **values}
+        self.rows.append({key: float(value) for key, value in row.items()})
 
     def write_log(self) -> None:
         """Write log.csv and curves.png."""
@@ -96,6 +107,9 @@ class Run:
         writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in self.rows)
         write_atomically(self.folder / "log.csv", text.getvalue().encode())
         write_atomically(self.folder / "curves.png", _curves(self.rows, columns))
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
 
 
 def last_row(folder: str | Path) -> dict[str, float]:

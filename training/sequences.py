@@ -3,8 +3,9 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from diagplan.games.clips import read_clip
 from diagplan.planner.atomic import write_atomically
 from diagplan.planner.errors import DocumentError
 
-__all__ = ["TokenClips", "read_tokens", "tokenize_clips", "tokens_key", "write_tokens"]
+__all__ = ["TokenClips", "clips_key", "read_tokens", "tokenize_clips", "tokens_key", "write_tokens"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,19 +80,36 @@ def tokenize_clips(
     return TokenClips(frames=np.stack(frames), actions=np.array(actions), moved=np.array(moved))
 
 
+def clips_key(paths: Sequence[Path]) -> str:
+    """A hash of clips' names and sizes.
+
+    Raises:
+        DocumentError: a file cannot be read.
+    """
+    return _key(map(_name_and_size, paths))
+
+
 def tokens_key(paths: Sequence[Path], tokenizer_files: Sequence[Path], action_ids: Mapping[str, int]) -> str:
     """A hash of what tokens come from: the tokenizer's files, clips' names, sizes and actions, ids of actions.
 
     Raises:
         DocumentError: a file cannot be read.
     """
-    made = hashlib.sha256(repr(sorted(action_ids.items())).encode())
+    ids = [repr(sorted(action_ids.items())).encode()]
+    files = (path.read_bytes() for path in tokenizer_files)
+    clips = (part for path in paths for part in (_name_and_size(path), path.with_suffix(".jsonl").read_bytes()))
+    return _key(chain(ids, files, clips))
+
+
+def _name_and_size(path: Path) -> bytes:
+    return f"{path.name} {path.stat().st_size}\n".encode()
+
+
+def _key(parts: Iterable[bytes]) -> str:
+    made = hashlib.sha256()
     try:
-        for path in tokenizer_files:
-            made.update(path.read_bytes())
-        for path in paths:
-            made.update(f"{path.name} {path.stat().st_size}\n".encode())
-            made.update(path.with_suffix(".jsonl").read_bytes())
+        for part in parts:
+            made.update(part)
     except OSError as error:
         raise DocumentError(f"cannot read {error.filename}: {error.strerror}.") from None
     return made.hexdigest()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from diagplan.planner.errors import DocumentError
 from diagplan.video.files import read_video
 
-__all__ = ["TileBank", "TileCodes", "join", "load_frames"]
+__all__ = ["TileBank", "TileCodes", "cut", "join", "load_frames"]
 
 
 def load_frames(paths: Sequence[Path], per_clip: int) -> NDArray[np.uint8]:
@@ -42,10 +42,9 @@ class TileBank:
 
     def __init__(self, frames: NDArray[np.uint8], side: int, *, evenness: float = 0.75) -> None:
         self.side, self.frames = side, frames
-        n, height, width, _ = frames.shape
-        grid = frames.reshape(n, height // side, side, width // side, side, 3)
-        self.rows, self.cols = height // side, width // side
-        self._tiles = grid.transpose(0, 1, 3, 2, 4, 5).reshape(-1, side, side, 3)
+        grid = cut(frames, side)
+        self.rows, self.cols = grid.shape[1:3]
+        self._tiles = grid.reshape(-1, side, side, 3)
         quarter = side // 4
         looks = self._tiles[:, ::quarter, ::quarter].reshape(len(self._tiles), -1) >> 5  # coarse, yet kinds differ
         keys = looks.astype(np.uint64) @ np.random.default_rng(0).integers(1, 2**63, looks.shape[1], dtype=np.uint64)
@@ -79,8 +78,14 @@ class TileBank:
         return np.stack(made)
 
 
+def cut(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Pictures [N, rows side, cols side, 3] as tiles [N, rows, cols, side, side, 3]."""
+    n, height, width, _ = frames.shape
+    return frames.reshape(n, height // side, side, width // side, side, 3).transpose(0, 1, 3, 2, 4, 5)
+
+
 def join(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Tiles [N, rows, cols, side, side, 3] as pictures [N, rows side, cols side, 3]."""
+    """Tiles [N, rows, cols, side, side, 3] as pictures [N, rows side, cols side, 3]: the inverse of ``cut``."""
     n, rows, cols, side = tiles.shape[:4]
     return tiles.transpose(0, 1, 3, 2, 4, 5).reshape(n, rows * side, cols * side, 3)
 
@@ -114,7 +119,5 @@ class TileCodes:
 
     def assign(self, frames: NDArray[np.uint8], side: int) -> NDArray[np.int64]:
         """The code of every tile, int64 [N, rows, cols], of frames [N, rows side, cols side, 3]."""
-        n, height, width, _ = frames.shape
-        grid = frames.reshape(n, height // side, side, width // side, side, 3).transpose(0, 1, 3, 2, 4, 5)
-        codes = self._nearest(grid.reshape(-1, side * side * 3).astype(np.float32))
-        return codes.reshape(n, height // side, width // side)
+        grid = cut(frames, side)
+        return self._nearest(grid.reshape(-1, side * side * 3).astype(np.float32)).reshape(grid.shape[:3])

@@ -6,9 +6,8 @@ a matter of the tile alone, which keeps tokens predictable. The rest of the step
 (nearest code, straight-through gradient, commitment), for games whose pictures are not made of tiles.
 """
 
-import hashlib
 import json
-import time
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from diagplan.evaluation.pictures import psnr
 from diagplan.planner.atomic import write_atomically
 from diagplan.planner.errors import SpecError
 from diagplan.training.runs import Run
+from diagplan.training.sequences import clips_key
 from diagplan.training.tiles import TileBank, TileCodes, load_frames
 
 __all__ = ["TokenizerRecipe", "save_image_tokenizer", "train_tokenizer"]
@@ -60,10 +60,11 @@ class TokenizerRecipe:
     frames_per_clip: int = 8
 
     def __post_init__(self) -> None:
-        fine = min(self.steps, self.whole_steps + 1, self.batch - 1, self.codes - 1) >= 1 and self.learning_rate > 0
-        if not fine or not 0 < self.guided <= 1:
+        fine = 0 < self.learning_rate < math.inf and self.seed >= 0 and 0 < self.guided <= 1
+        if min(self.steps, self.whole_steps + 1, self.batch - 1, self.codes - 1) < 1 or not fine:
             raise SpecError(
-                f"expected positive steps and rates, batch >= 2, codes >= 2 and 0 < guided <= 1, got {asdict(self)}."
+                "expected positive steps, a positive and finite learning rate, batch >= 2, codes >= 2, seed >= 0 "
+                f"and 0 < guided <= 1, got {asdict(self)}."
             )
 
     @property
@@ -115,8 +116,7 @@ def train_tokenizer(
     Raises:
         SpecError: frames too small for the recipe; DocumentError: clips or folder that cannot be used.
     """
-    run = Run(folder, asdict(recipe) | {"clips": _contents(clips)})
-    state = run.resume()
+    run = Run(folder, asdict(recipe) | {"clips": clips_key(clips)})
     frames, held_out = load_frames(clips, recipe.frames_per_clip), load_frames(validation, 4)[:48]
     if frames.shape[1] % recipe.side or frames.shape[2] % recipe.side:
         raise SpecError(f"expected frames of whole tiles of {recipe.side} pixels, got {frames.shape[1:3]}.")
@@ -133,12 +133,7 @@ def train_tokenizer(
         model.quantize.embedding.weight.normal_()
         model.quantize.embedding.weight[len(looks.centres) :] *= 100  # unused codes out of reach
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
-    start, before = 0, 0.0
-    if state is not None:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        start, before = state["step"], state["seconds"]
-    began = time.monotonic()
+    start = run.resume(model, optimizer)
     for step in range(start, recipe.all_steps):
         model.train().requires_grad_(True)
         for group in optimizer.param_groups:
@@ -154,24 +149,15 @@ def train_tokenizer(
         if on_step is not None:
             on_step(step + 1, said)
         if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.all_steps:
-            seconds = before + time.monotonic() - began
             tokenizer = ImageTokenizer(model.eval())
             tokens = tokenizer.encode(held_out)
             run.log(
-                step=step + 1, seconds=seconds, **said, validation_psnr=psnr(held_out, tokenizer.decode(tokens)),
+                step + 1, **said, validation_psnr=psnr(held_out, tokenizer.decode(tokens)),
                 validation_same_code=float(np.mean(tokens == looks.assign(held_out, recipe.side))),
             )  # fmt: skip
-            run.save({
-                "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1, "seconds": seconds,
-            })  # fmt: skip
+            run.save(model, optimizer, step + 1)
     save_image_tokenizer(model.eval(), folder)
     return ImageTokenizer(model)
-
-
-def _contents(clips: Sequence[Path]) -> str:
-    """A hash of the clips' names and sizes."""
-    listed = "".join(f"{path.name} {path.stat().st_size}\n" for path in clips)
-    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def _batch(bank: TileBank, recipe: TokenizerRecipe, step: int) -> NDArray[np.uint8]:

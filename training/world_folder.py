@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diagplan.adapters.image_tokenizer import tokenizer_files
 from diagplan.adapters.mc_ar import McArConfig
-from diagplan.planner.atomic import write_atomically
+from diagplan.planner.atomic import make_folder, write_atomically
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.schemas.world import ActionWords, WorldDocument
 
@@ -89,11 +89,12 @@ def write_world(
             f"expected weights that float16 can hold, got infinite or undefined ones in {broken[0]}. "
             "Train with a lower learning rate."
         )
+    for path in (place, place / "tokenizer"):
+        make_folder(path)
     try:
-        (place / "tokenizer").mkdir(parents=True, exist_ok=True)
         (place / "world.json").unlink(missing_ok=True)
     except OSError as error:
-        raise DocumentError(f"cannot make the folder {place}: {error.strerror}. Give another one.") from None
+        raise DocumentError(f"cannot replace {place / 'world.json'}: {error.strerror}. Give another folder.") from None
     for path in tokenizer_files(tokenizer):
         _copy(path, place / "tokenizer" / path.name)
     for path in records:

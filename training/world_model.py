@@ -5,7 +5,6 @@ move is replaced by its opposite. A model that ignores the actions has a gap of 
 """
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -115,10 +114,24 @@ class Judgement:
 
 
 @torch.no_grad()
-def judge(model: TrainedMcAr, clips: TokenClips, words: Vocabulary, *, batch: int = 16) -> Judgement:
-    """Judge a model on whole clips of the length of its context."""
-    device = next(model.parameters()).device
-    wanted, target = _wanted(clips, device)
+def judge(
+    forward: Callable[[Tensor, Tensor], Tensor],
+    clips: TokenClips,
+    words: Vocabulary,
+    *,
+    device: str | torch.device = "cpu",
+    batch: int = 16,
+) -> Judgement:
+    """Judge a model on whole clips of the length of its context.
+
+    Args:
+        forward: ids [B, N], places [n] -> the logits of those places in one causal pass, float32 [B, n, V].
+        clips: what to judge it on.
+        words: which ids are actions, and whose opposites.
+        device: where the model is.
+        batch: clips at a time.
+    """
+    wanted, target = _wanted(clips, torch.device(device))
     swapped = TokenClips(
         frames=clips.frames,
         actions=np.vectorize(lambda action: words.opposites.get(action, action))(clips.actions),
@@ -131,7 +144,7 @@ def judge(model: TrainedMcAr, clips: TokenClips, words: Vocabulary, *, batch: in
     for at in range(0, n, batch):
         for source, kept in ((clips, losses), (swapped, opposite)):
             ids = torch.from_numpy(source.sequences(words.begin, words.end)[at : at + batch]).to(device)
-            logits = model(ids, wanted)
+            logits = forward(ids, wanted)
             truth = ids[:, target]
             each = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none")
             kept.append(each.view(len(ids), t - 1, -1))
@@ -181,18 +194,12 @@ def train_world_model(
                 "Record longer ones, or train on a shorter context."
             )
     run = Run(folder, asdict(recipe) | {"clips": len(train.frames)})
-    state = run.resume()
     model = TrainedMcAr(config, seed=recipe.seed).to(device)
     matrices, norms = model.decayed()
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": norms, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
-    start, before = 0, 0.0
-    if state is not None:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        start, before = state["step"], state["seconds"]
+    start = run.resume(model, optimizer)
     held_out = _held_out(validation, recipe.context)
-    began = time.monotonic()
     for step in range(start, recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
@@ -208,15 +215,12 @@ def train_world_model(
         if on_step is not None:
             on_step(step + 1, {"loss": float(loss.detach())})
         if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps or step + 1 == 20:
-            seconds = before + time.monotonic() - began
-            said = judge(model, held_out, words)
+            said = judge(model, held_out, words, device=device)
             run.log(
-                step=step + 1, seconds=seconds, train_loss=float(loss.detach()), validation_loss=said.loss,
+                step + 1, train_loss=float(loss.detach()), validation_loss=said.loss,
                 accuracy=said.accuracy, moved_accuracy=said.moved_accuracy, action_gap=said.gap,
             )  # fmt: skip
-            run.save({
-                "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1, "seconds": seconds,
-            })  # fmt: skip
+            run.save(model, optimizer, step + 1)
     return model.eval()
 
 

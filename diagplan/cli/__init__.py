@@ -9,6 +9,7 @@ import typer
 from diagplan.cli.demo import register as register_demo
 from diagplan.cli.generate import register as register_generate
 from diagplan.cli.laws import register as register_laws
+from diagplan.cli.onnx import register as register_onnx
 from diagplan.cli.plans import register as register_plans
 from diagplan.cli.run import register as register_run
 from diagplan.cli.weights import register as register_weights
@@ -48,6 +49,7 @@ register_generate(app)
 register_demo(app)
 register_plans(app)
 register_run(app)
+register_onnx(app)
 register_weights(app)
 register_worlds(app)
 register_laws(app)

@@ -7,21 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
-from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.cli.models import BackendOption, require_exported_options
+from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
+from diagplan.planner.errors import SpecError
 
 __all__ = ["register"]
-
-
-def _progress(what: str, *, quiet: bool) -> Progress:
-    err = console(stderr=True)
-    return Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-        console=err, disable=quiet or not err.is_terminal,
-    )  # fmt: skip
 
 
 @command
@@ -39,19 +32,17 @@ def demo_command(
     from diagplan.drawing.pictures import save_picture
     from diagplan.games.clips import read_clip
     from diagplan.generation import compile_for
+    from diagplan.planner.atomic import make_folder
     from diagplan.schemas.files import write_plan
     from diagplan.video.frames import fit
     from diagplan.worlds import SHIPPED, load_world
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DocumentError(f"cannot make the folder {out}: {error.strerror}. Give another one.") from None
+    make_folder(out)
     world = load_world(model)
     path = SHIPPED["crafter-mini"] / "clip.mp4" if clip is None else clip
     truth_clip = read_clip(path)
     blocks = world.read_actions(path.with_suffix(".jsonl"))
-    with _progress("replaying", quiet=as_json) as progress:
+    with progress_bar("replaying", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress:
         task = progress.add_task("", total=repeats * len(SCHEDULES))
         table, made, truth = demonstrate(
             world, truth_clip, blocks, repeats=repeats, on_run=lambda: progress.advance(task)
@@ -75,7 +66,10 @@ def demo_command(
 @command
 def evaluate_world_command(
     clips: Annotated[Path, typer.Option(help="Folder of held-out clips, as `record` writes them.", show_default=False)],
-    model: Annotated[str, typer.Option(help="crafter-mini, or a world model's folder.")] = "crafter-mini",
+    model: Annotated[
+        str, typer.Option(help="crafter-mini, or a world model's folder; with --backend onnx what export-onnx wrote.")
+    ] = "crafter-mini",
+    backend: BackendOption = "torch",
     windows: Annotated[int, typer.Option(help="Pieces to roll forward, those with motion.", min=1)] = 128,
     map_rows: Annotated[
         int | None,
@@ -94,18 +88,19 @@ def evaluate_world_command(
     from diagplan.world_report import read_windows, report_world
     from diagplan.worlds import load_world
 
-    world = load_world(model, quantize="int8" if int8 else None)
+    require_exported_options(backend, config=None, dtype="float32", int8=int8)
+    world = load_world(model, backend=backend, quantize="int8" if int8 else None)
     if map_rows is not None and map_rows > world.rows:
         raise SpecError(f"expected --map-rows of at most {world.rows}, got {map_rows}. Leave it out.")
     pieces = read_windows(world, list_clips(clips), windows)
-    with _progress("judging", quiet=as_json) as progress:
+    with progress_bar("judging", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress:
         task = progress.add_task("", total=len(SCHEDULES))
 
         def on_plan(name: str) -> None:
             progress.update(task, advance=1, description=name)
 
         report = report_world(world, pieces, SCHEDULES, map_rows=map_rows or world.map_rows, on_plan=on_plan)
-    said = finite(report.as_dict())
+    said = _finite(report.as_dict())
     if out is not None:
         write_atomically(out, (json.dumps(said, indent=1) + "\n").encode())
     if as_json:
@@ -133,12 +128,12 @@ def evaluate_world_command(
     return FINE
 
 
-def finite(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     """The same with ``None`` for every number that JSON has no word for."""
     if isinstance(value, dict):
-        return {key: finite(part) for key, part in value.items()}
+        return {key: _finite(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(part) for part in value]
+        return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

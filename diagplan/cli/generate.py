@@ -2,14 +2,25 @@
 
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
+from diagplan.cli.models import (
+    MODEL,
+    BackendOption,
+    DeviceOption,
+    DtypeOption,
+    Int8Option,
+    ThreadsOption,
+    option,
+    require_exported_options,
+    set_threads,
+)
 from diagplan.cli.output import (
     FINE,
     INTERRUPTED,
@@ -19,18 +30,15 @@ from diagplan.cli.output import (
     npy_bytes,
     print_json,
     print_table,
+    progress_bar,
     require_distinct,
 )
-from diagplan.cli.requests import policies_from_options, schedule_from_options
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.cli.requests import policies_from_options, sampler_from_options, schedule_from_options
+from diagplan.planner.errors import SpecError
 
 __all__ = ["register"]
 
-MODEL, PLAN, SAMPLING, OUTPUT = "Model", "Plan", "Sampling", "Output"
-
-
-def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
+PLAN, SAMPLING, OUTPUT = "Plan", "Sampling", "Output"
 
 
 @command
@@ -39,40 +47,41 @@ def generate_command(
     actions: Annotated[Path, typer.Option(help="Actions between its frames, JSON lines.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The video to write, .mp4.", show_default=False)],
     model: Annotated[
-        str, typer.Option(help="crafter-mini, mc-ar, or a world model's folder.", rich_help_panel=MODEL)
+        str,
+        typer.Option(
+            help="crafter-mini, mc-ar, or a world model's folder; with --backend onnx what export-onnx wrote.",
+            rich_help_panel=MODEL,
+        ),
     ] = "crafter-mini",
-    weights: Annotated[Path | None, _option(MODEL, "For mc-ar: the checkpoint.")] = None,
-    tokenizer: Annotated[Path | None, _option(MODEL, "For mc-ar: the image tokenizer's folder.")] = None,
-    config: Annotated[str | None, _option(MODEL, "For mc-ar: a released size such as 300M_16f, or a file.")] = None,
-    dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="Weights and cache.", rich_help_panel=MODEL)
-    ] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)] = "cpu",
-    int8: Annotated[bool, _option(MODEL, "Int8 products: faster, less exact.", "--int8")] = False,
+    weights: Annotated[Path | None, option(MODEL, "For mc-ar: the checkpoint.")] = None,
+    tokenizer: Annotated[Path | None, option(MODEL, "For mc-ar: the image tokenizer's folder.")] = None,
+    config: Annotated[str | None, option(MODEL, "For mc-ar: a released size such as 300M_16f, or a file.")] = None,
+    backend: BackendOption = "torch",
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = "cpu",
+    int8: Int8Option = False,
+    threads: ThreadsOption = None,
     frames: Annotated[
-        int | None, _option(PLAN, "Frames to generate; as many as the context and the actions allow.", min=1)
+        int | None, option(PLAN, "Frames to generate; as many as the context and the actions allow.", min=1)
     ] = None,
-    prompt_frames: Annotated[int | None, _option(PLAN, "Frames that are given; 1.", min=1)] = None,
-    k: Annotated[int | None, _option(PLAN, "Diagonal decoding with this row delay; next-token without it.")] = None,
-    d: Annotated[int | None, _option(PLAN, "Frame delay: the next frame begins after d steps.")] = None,
+    prompt_frames: Annotated[int | None, option(PLAN, "Frames that are given; 1.", min=1)] = None,
+    k: Annotated[int | None, option(PLAN, "Diagonal decoding with this row delay; next-token without it.")] = None,
+    d: Annotated[int | None, option(PLAN, "Frame delay: the next frame begins after d steps.")] = None,
     policies: Annotated[str, typer.Option(help="Bundle of policies.", rich_help_panel=PLAN)] = "default",
-    plan: Annotated[Path | None, _option(PLAN, "Replay this plan instead.")] = None,
+    plan: Annotated[Path | None, option(PLAN, "Replay this plan instead.")] = None,
     seed: Annotated[int, typer.Option(help="Of the sampling.", rich_help_panel=SAMPLING)] = 0,
-    temperature: Annotated[float | None, _option(SAMPLING, "Sample; greedy without the next three.")] = None,
-    top_k: Annotated[int | None, _option(SAMPLING, "Keep the k most probable tokens.")] = None,
-    top_p: Annotated[float | None, _option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
-    frames_dir: Annotated[Path | None, _option(OUTPUT, "Write each frame here as soon as it is known, .png.")] = None,
-    gif: Annotated[Path | None, _option(OUTPUT, "Write a GIF too.")] = None,
-    tokens: Annotated[Path | None, _option(OUTPUT, "Write the tokens too, .npy, int [T, h, w].")] = None,
-    fps: Annotated[
-        int | None, _option(OUTPUT, "Frames a second of the video; the model's own.", min=1, max=240)
-    ] = None,
+    temperature: Annotated[float | None, option(SAMPLING, "Sample; greedy without the next three.")] = None,
+    top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
+    top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    frames_dir: Annotated[Path | None, option(OUTPUT, "Write each frame here as soon as it is known, .png.")] = None,
+    gif: Annotated[Path | None, option(OUTPUT, "Write a GIF too.")] = None,
+    tokens: Annotated[Path | None, option(OUTPUT, "Write the tokens too, .npy, int [T, h, w].")] = None,
+    fps: Annotated[int | None, option(OUTPUT, "Frames a second of the video; the model's own.", min=1, max=240)] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
-    from diagplan.backends.sampling import Greedy, Sample
     from diagplan.generation import compile_for, generate, require_frames, require_layout
-    from diagplan.planner.atomic import write_atomically
+    from diagplan.planner.atomic import make_folder, write_atomically
     from diagplan.schemas.files import read_plan
     from diagplan.video.files import VideoWriter, read_frames
     from diagplan.video.frames import fit, png
@@ -89,9 +98,11 @@ def generate_command(
     require_distinct(
         {"-o": out, "--gif": gif, "--tokens": tokens}, {"--video": video, "--actions": actions, "--plan": plan}
     )
+    require_exported_options(backend, config=config, dtype=dtype, int8=int8)
+    set_threads(backend, threads)
     world = load_world(
-        model, weights=weights, tokenizer=tokenizer, config=config, dtype=dtype, device=device,
-        quantize="int8" if int8 else None,
+        model, weights=weights, tokenizer=tokenizer, config=config, backend=backend, dtype=dtype, device=device,
+        quantize="int8" if int8 else None, threads=threads,
     )  # fmt: skip
     blocks = world.read_actions(actions)
     if plan is not None:
@@ -120,15 +131,10 @@ def generate_command(
             Text(f"frames of {width} x {height} are scaled and cut to {world.width} x {world.height}"), soft_wrap=True
         )
     if frames_dir is not None:
-        _make_folder(frames_dir)
-    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    asked = {name: value for name, value in options.items() if value is not None}
-    sampler = Sample(**({"temperature": 1.0} | asked)) if asked else Greedy()  # type: ignore[arg-type]
+        make_folder(frames_dir)
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p)
     shown: list[NDArray[np.uint8]] = []
-    bar = Progress(
-        TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeElapsedColumn(),
-        console=err, disable=as_json or not err.is_terminal,
-    )  # fmt: skip
+    bar = progress_bar("generating", "frames", TimeElapsedColumn(), quiet=as_json)
     try:
         with bar as progress, VideoWriter(out, fps=fps or world.fps) as writer:
             task = progress.add_task("generating", total=layout.frames)
@@ -181,13 +187,6 @@ def generate_command(
         print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
         console().print(Text(f"wrote {out}, {len(shown)} frames of {world.width} x {world.height}"), soft_wrap=True)
     return FINE
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DocumentError(f"cannot make the folder {folder}: {error.strerror}. Give another one.") from None
 
 
 def register(app: typer.Typer) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -29,6 +30,7 @@ __all__ = [
     "npy_bytes",
     "print_json",
     "print_table",
+    "progress_bar",
     "require_distinct",
     "working",
 ]
@@ -99,6 +101,20 @@ def require_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Pa
         other = seen.setdefault(path.resolve(), option)
         if other != option:
             raise SpecError(f"expected different files, got {other} and {option} both {path}. Write to another one.")
+
+
+def progress_bar(what: str, unit: str, *times: ProgressColumn, quiet: bool) -> Progress:
+    """A bar on a terminal's stderr, then how many of how many; nothing where ``quiet`` or not a terminal.
+
+    Args:
+        what: stands before the bar.
+        unit: stands behind the number; may name fields of the task.
+        times: the columns at the end.
+        quiet: show nothing.
+    """
+    err = console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), *times)
+    return Progress(*columns, console=err, disable=quiet or not err.is_terminal)
 
 
 def working(what: str, *, quiet: bool) -> Any:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
@@ -10,11 +10,15 @@ from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
 from diagplan.planner.presets import preset_layout
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule, ZipAR
 
+if TYPE_CHECKING:
+    from diagplan.backends.sampling import Sampler
+
 __all__ = [
     "ScheduleOption",
     "layout_from_options",
     "numbers_from_option",
     "policies_from_options",
+    "sampler_from_options",
     "schedule_from_options",
 ]
 
@@ -60,6 +64,24 @@ def policies_from_options(bundle: str, **changes: Any) -> Policies:
     if bundle not in BUNDLES:
         raise SpecError(f"expected --policies to be one of {', '.join(BUNDLES)}, got {bundle!r}.")
     return replace(BUNDLES[bundle], **{name: value for name, value in changes.items() if value is not None})
+
+
+def sampler_from_options(
+    *, temperature: float | None, top_k: int | None, top_p: float | None, greedy: bool = False
+) -> "Sampler":
+    """Sampling as the options say; greedy without any of them.
+
+    Raises:
+        SpecError: options that contradict each other, or that no sampler takes.
+    """
+    from diagplan.backends.sampling import Greedy, Sample
+
+    options = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p}
+    asked = [name for name, value in options.items() if value is not None]
+    if greedy and asked:
+        raise SpecError(f"expected --greedy or {asked[0]}, got both. Give one of them.")
+    warmth = 1.0 if temperature is None else temperature
+    return Sample(temperature=warmth, top_k=top_k, top_p=top_p) if asked else Greedy()
 
 
 def schedule_from_options(

@@ -1,24 +1,44 @@
 """The command that replays a plan: tokens in, tokens out."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.output import FINE, JsonOption, command, console, npy_bytes, print_json, print_table, require_distinct
+from diagplan.cli.models import (
+    MODEL,
+    AdapterOption,
+    BackendOption,
+    ConfigOption,
+    ContextOption,
+    DeviceOption,
+    DtypeOption,
+    Int8Option,
+    ThreadsOption,
+    load_from_options,
+    option,
+)
+from diagplan.cli.output import (
+    FINE,
+    JsonOption,
+    command,
+    console,
+    npy_bytes,
+    print_json,
+    print_table,
+    progress_bar,
+    require_distinct,
+)
+from diagplan.cli.requests import sampler_from_options
 from diagplan.planner.errors import DocumentError, SpecError
 
 __all__ = ["register"]
 
-MODEL, SAMPLING, STATE = "Model", "Sampling", "Checkpoints"
-
-
-def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
+SAMPLING, STATE = "Sampling", "Checkpoints"
 
 
 def read_ids(path: Path) -> NDArray[np.integer[Any]]:
@@ -39,58 +59,45 @@ def read_ids(path: Path) -> NDArray[np.integer[Any]]:
 @command
 def run_command(
     plan: Annotated[Path, typer.Argument(help="A plan file.", show_default=False)],
-    weights: Annotated[Path, _option(MODEL, "Checkpoint: .ckpt, .pt, .safetensors, or a folder.")],
+    weights: Annotated[
+        Path,
+        option(MODEL, "Checkpoint: .ckpt, .pt, .safetensors, or a folder; with --backend onnx what export-onnx wrote."),
+    ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Tokens to write, .npy, int [B, T, h, w].", show_default=False)
     ],
-    adapter: Annotated[Literal["mc-ar", "cosmos"], typer.Option(help="Model family.", rich_help_panel=MODEL)] = "mc-ar",
-    config: Annotated[
-        str | None, _option(MODEL, "A released size such as 300M_16f or cosmos-4b, a YAML file or a config.json.")
-    ] = None,
-    context: Annotated[
-        Path | None, _option(MODEL, "Text features that a Cosmos Video2World model reads, .npy or .safetensors.")
-    ] = None,
-    backend: Annotated[Literal["torch"], typer.Option(help="Runtime.", rich_help_panel=MODEL)] = "torch",
-    dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="Weights and cache.", rich_help_panel=MODEL)
-    ] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)] = "cpu",
-    int8: Annotated[
-        bool, _option(MODEL, "Int8 products: faster, less exact; float32 on an x86 CPU.", "--int8")
-    ] = False,
-    prompt: Annotated[
-        Path | None, _option(MODEL, "Prompt frames' tokens, .npy, int [F, h, w] or [B, F, h, w].")
-    ] = None,
-    actions: Annotated[Path | None, _option(MODEL, "Tokens between frames, .npy, int [F-1+T, n] or batched.")] = None,
-    given: Annotated[Path | None, _option(MODEL, "Instead of both: every given slot's id in slot order, .npy.")] = None,
+    adapter: AdapterOption = "mc-ar",
+    config: ConfigOption = None,
+    context: ContextOption = None,
+    backend: BackendOption = "torch",
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = "cpu",
+    int8: Int8Option = False,
+    threads: ThreadsOption = None,
+    prompt: Annotated[Path | None, option(MODEL, "Prompt frames' tokens, .npy, int [F, h, w] or [B, F, h, w].")] = None,
+    actions: Annotated[Path | None, option(MODEL, "Tokens between frames, .npy, int [F-1+T, n] or batched.")] = None,
+    given: Annotated[Path | None, option(MODEL, "Instead of both: every given slot's id in slot order, .npy.")] = None,
     seed: Annotated[int, typer.Option(help="Sample i of a batch is keyed by (seed, i).", rich_help_panel=SAMPLING)] = 0,
     greedy: Annotated[
-        bool, _option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
+        bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
     ] = False,
-    temperature: Annotated[float | None, _option(SAMPLING, "Divides the logits.")] = None,
-    top_k: Annotated[int | None, _option(SAMPLING, "Keep the k most probable tokens.")] = None,
-    top_p: Annotated[float | None, _option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
-    unverified: Annotated[bool, _option(STATE, "Replay a plan that does not verify.", "--unverified")] = False,
-    checkpoint: Annotated[Path | None, _option(STATE, "Write the state here while replaying (.safetensors).")] = None,
-    checkpoint_every: Annotated[int | None, _option(STATE, "Steps between two checkpoints.", min=1)] = None,
-    resume: Annotated[Path | None, _option(STATE, "Go on from this checkpoint.")] = None,
+    temperature: Annotated[float | None, option(SAMPLING, "Divides the logits.")] = None,
+    top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
+    top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    unverified: Annotated[bool, option(STATE, "Replay a plan that does not verify.", "--unverified")] = False,
+    checkpoint: Annotated[Path | None, option(STATE, "Write the state here while replaying (.safetensors).")] = None,
+    checkpoint_every: Annotated[int | None, option(STATE, "Steps between two checkpoints.", min=1)] = None,
+    resume: Annotated[Path | None, option(STATE, "Go on from this checkpoint.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
-    from diagplan.backends.sampling import Greedy, Sample
     from diagplan.planner.atomic import write_atomically
-    from diagplan.runtime import given_ids, load_model
+    from diagplan.runtime import given_ids, require_grid
     from diagplan.schemas.files import read_plan
 
-    assert backend == "torch"
-    options = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p}
-    asked = [name for name, value in options.items() if value is not None]
-    if greedy and asked:
-        raise SpecError(f"expected --greedy or {asked[0]}, got both. Give one of them.")
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy)
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
-    warmth = 1.0 if temperature is None else temperature
-    sampler = Sample(temperature=warmth, top_k=top_k, top_p=top_p) if asked else Greedy()
     require_distinct(
         {"-o": out, "--checkpoint": checkpoint},
         {"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given}
@@ -98,8 +105,11 @@ def run_command(
     )
     made = read_plan(plan)
     ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
-    quantize: Literal["int8"] | None = "int8" if int8 else None
-    model = load_model(adapter, weights, config=config, dtype=dtype, device=device, quantize=quantize, context=context)
+    model = load_from_options(
+        adapter, weights, config=config, context=context, backend=backend, dtype=dtype, device=device, int8=int8,
+        threads=threads,
+    )  # fmt: skip
+    require_grid(made, model)
 
     from diagplan.backends import checkpoint as checkpoints
     from diagplan.backends import replay as executor
@@ -112,15 +122,7 @@ def run_command(
     prepared = executor.prepare(made, model, sampler=sampler, seed=seed, batch=len(ids), unverified=unverified)
     state = executor.new_state(prepared, ids) if resume is None else checkpoints.load_checkpoint(prepared, resume)
     begun = 0 if not state.done else prepared.passes[state.done - 1].step + 1
-    with Progress(
-        TextColumn("replaying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("passes, {task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=err,
-        disable=as_json or not err.is_terminal,
-    ) as progress:
+    with progress_bar("replaying", "passes, {task.fields[rate]}", TimeRemainingColumn(), quiet=as_json) as progress:
         task = progress.add_task("replaying", total=made.steps, completed=begun, rate="")
         per_step = np.bincount(made.feed_steps()[made.target >= 0], minlength=made.steps)
 

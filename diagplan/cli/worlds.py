@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.output import FINE, INTERRUPTED, JsonOption, command, console, print_json, print_table
-from diagplan.planner.errors import SpecError
+from diagplan.cli.output import FINE, INTERRUPTED, JsonOption, command, console, print_json, print_table, progress_bar
+from diagplan.planner.errors import DocumentError, SpecError
 
 if TYPE_CHECKING:
     from diagplan.training.sequences import TokenClips
@@ -237,7 +237,7 @@ def _tokens(clips: Path, tokenizer: Path, codec: Any, ids: Mapping[str, int], ou
     """
     from diagplan.adapters.image_tokenizer import tokenizer_files
     from diagplan.games.clips import list_clips
-    from diagplan.planner.errors import DocumentError
+    from diagplan.planner.atomic import make_folder
     from diagplan.training.sequences import read_tokens, tokenize_clips, tokens_key, write_tokens
 
     paths = list_clips(clips)
@@ -253,10 +253,7 @@ def _tokens(clips: Path, tokenizer: Path, codec: Any, ids: Mapping[str, int], ou
         )
     with _progress(f"tokenizing {clips.name}", "clips", len(paths), as_json) as show:
         made = tokenize_clips(paths, codec, ids, on_clip=show)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DocumentError(f"cannot make the folder {out}: {error.strerror}. Give another one.") from None
+    make_folder(out)
     write_tokens(store, made, key)
     return made
 
@@ -264,17 +261,8 @@ def _tokens(clips: Path, tokenizer: Path, codec: Any, ids: Mapping[str, int], ou
 @contextmanager
 def _progress(what: str, unit: str, total: int, as_json: bool) -> Iterator[Callable[..., None]]:
     """A bar on a terminal's stderr; what is yielded takes the number done, and perhaps losses to show."""
-    err = console(stderr=True)
-    with Progress(
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit + "{task.fields[said]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        disable=as_json or not err.is_terminal,
-    ) as progress:
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    with progress_bar(what, unit + "{task.fields[said]}", *times, quiet=as_json) as progress:
         task = progress.add_task(what, total=total, said="")
 
         def show(done: int, said: Mapping[str, float] | None = None) -> None:

@@ -1,0 +1,193 @@
+"""Exported files: written whole; checked before a runtime sees them: of this format, of standard operators only."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from diagplan.planner.errors import DocumentError, MissingExtraError
+from diagplan.schemas.files import producer_version
+from diagplan.schemas.onnx_model import KEY, ExportedDocument, read_onnx_metadata
+
+__all__ = ["OPSETS", "Exported", "read_exported", "save_exported", "written_whole"]
+
+#: The opsets that have what a step graph needs: Attention.
+OPSETS = (23, 24)
+
+_LARGEST = 1 << 28  # bytes of a graph without its weights
+_AGAIN = "Export it again: diagplan export-onnx."
+
+_Document = TypeVar("_Document", bound=ExportedDocument)
+
+
+class Exported(NamedTuple, Generic[_Document]):
+    """A checked file: where it is, what it says, and a hash that covers graph and weights."""
+
+    path: Path
+    said: _Document
+    fingerprint: str
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A new folder inside ``folder``, whose files are moved up at the end; on an error nothing is left of them.
+
+    Raises:
+        DocumentError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".diagplan-", dir=folder) as made:
+            yield Path(made)
+            for path in sorted(Path(made).rglob("*"), reverse=True):  # weights first: the graph says what they must be
+                if path.is_file():
+                    target = folder / path.relative_to(made)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(path, target)  # noqa: PTH105
+    except OSError as error:
+        raise DocumentError(
+            f"expected to write an exported model to {folder}, got: {error.strerror or error}. Give another folder."
+        ) from None
+
+
+def save_exported(program: Any, path: Path, kind: type[_Document], about: Mapping[str, Any]) -> _Document:
+    """Write a traced graph and its weights beside it, with metadata.
+
+    Args:
+        program: an ``onnx_ir.Model``.
+        path: of the graph; the weights are named like it, with ``.data`` at the end.
+        kind: of document.
+        about: what the document says besides opset, producer and weights.
+
+    Raises:
+        OSError: the files cannot be written.
+    """
+    import onnx
+    import onnx_ir as ir
+
+    _forget_the_tracer(program)
+    data = path.with_name(f"{path.name}.data")
+    ir.save(program, path, external_data=data.name)
+    if not data.exists():
+        data.touch()
+    with data.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    said = kind.model_validate(
+        {
+            **about,
+            "version": 1,
+            "producer": f"diagplan {producer_version()}",
+            "opset": program.opset_imports[""],
+            "weights_bytes": data.stat().st_size,
+            "weights_sha256": digest,
+        }
+    )
+    written = onnx.load(path, load_external_data=False)
+    onnx.helper.set_model_props(written, {KEY: said.model_dump_json()})
+    onnx.save(written, path)
+    onnx.checker.check_model(path)
+    return said
+
+
+def _forget_the_tracer(program: Any) -> None:
+    """Drop the tracer's notes on every node, which hold paths of this machine."""
+    for holder in (program, program.graph, *program.graph, *program.graph.inputs, *program.graph.outputs):
+        holder.metadata_props.clear()
+        holder.doc_string = None
+    for node in program.graph:
+        for value in node.outputs:
+            value.metadata_props.clear()
+
+
+def read_exported(path: Path, kind: type[_Document]) -> Exported[_Document]:
+    """Check a file of ``diagplan export-onnx`` and its weights.
+
+    Raises:
+        DocumentError: files that are missing, cut off, changed, of another format or opset, or with operators that are
+            not ONNX's own.
+        MissingExtraError: onnx is not installed.
+    """
+    if not path.is_file():
+        raise DocumentError(f"expected {path.name} of an exported model in {path.parent}, got none. {_AGAIN}")
+    graph, digest = _read_graph(path)
+    text = next((prop.value for prop in graph.metadata_props if prop.key == KEY), None)
+    if text is None:
+        raise DocumentError(f"expected a model of diagplan export-onnx in {path}, got one without its metadata.")
+    said = read_onnx_metadata(kind, text, path)
+    data = path.with_name(f"{path.name}.data")
+    try:
+        size = data.stat().st_size
+        if size != said.weights_bytes:
+            raise DocumentError(f"expected {said.weights_bytes} bytes of weights in {data}, got {size}. Copy it again.")
+        with data.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != said.weights_sha256:
+                raise DocumentError(f"expected the weights of {path} in {data}, got others. {_AGAIN}")
+    except OSError as error:
+        raise DocumentError(f"cannot read the weights {data}: {error.strerror}. {_AGAIN}") from None
+    return Exported(path, said, digest[:16])
+
+
+def _read_graph(path: Path) -> tuple[Any, str]:
+    """A graph without its weights, and the SHA-256 of its file."""
+    try:
+        import onnx
+
+        decode_error = import_module("google.protobuf.message").DecodeError
+    except ImportError:
+        raise MissingExtraError(
+            "expected the package onnx for exported models, got none. Install it: pip install 'diagplan[onnx]'."
+        ) from None
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DocumentError(f"expected a graph of at most {_LARGEST >> 20} MiB in {path}. {_AGAIN}")
+        content = path.read_bytes()
+        model = onnx.load_model_from_string(content)
+    except OSError as error:
+        raise DocumentError(f"cannot read {path}: {error.strerror}. Check the folder.") from None
+    except (decode_error, RuntimeError, ValueError):
+        raise DocumentError(
+            f"expected an ONNX graph in {path}, got a file that is none, or is cut off. {_AGAIN}"
+        ) from None
+    version = {entry.domain: entry.version for entry in model.opset_import}.get("", 0)
+    if version not in OPSETS:
+        raise DocumentError(
+            f"expected opset {' or '.join(map(str, OPSETS))} in {path}, got {version or 'none'}. {_AGAIN}"
+        )
+    foreign = sorted({node.domain for node in _nodes(model.graph)} - {""})
+    if foreign or len(model.functions):
+        raise DocumentError(
+            f"expected operators of the ONNX standard only in {path}, got some of {', '.join(foreign) or 'its own'}. "
+            "Graphs with custom operators are not loaded."
+        )
+    for tensor in _tensors(model.graph):
+        places = [entry.value for entry in tensor.external_data if entry.key == "location"]
+        if any(place != f"{path.name}.data" for place in places):
+            raise DocumentError(f"expected weights in {path.name}.data only, got {places[0]!r} in {path}. {_AGAIN}")
+    return model, hashlib.sha256(content).hexdigest()
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """A graph and the graphs inside its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _graphs(inner)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for part in _graphs(graph):
+        yield from part.node
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Initializers and constants."""
+    for part in _graphs(graph):
+        yield from part.initializer
+        for node in part.node:
+            for attribute in node.attribute:
+                yield from (*attribute.tensors, *([attribute.t] if attribute.HasField("t") else []))

@@ -1,0 +1,282 @@
+"""ONNX Runtime: an exported model behind the forward contract, its cache updated in place.
+
+A pass copies its inputs into buffers that stay bound, one binding for each (feeds, cache length, rows), and runs. The
+arrays are NumPy's on the CPU, where torch is not needed, and torch's on CUDA.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.adapters.contract import AllowedIds, Array, Grid
+from diagplan.backends.onnx_files import read_exported
+from diagplan.backends.runtime import NumpyRuntime, Runtime
+from diagplan.backends.selftest import require_masks_obeyed
+from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+from diagplan.schemas.onnx_model import OnnxModelDocument
+
+__all__ = ["GRAPH", "OnnxCache", "OnnxModel", "load_onnx_model", "open_session"]
+
+#: The step graph's file.
+GRAPH = "model.onnx"
+
+_BFLOAT16 = 16  # onnx's number of a type that NumPy does not have
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """Buffers of one shape of pass, and the binding that holds them."""
+
+    binding: Any
+    inputs: tuple[Array, ...]  # ids, position, slot, mask, rows
+    logits: Array
+
+
+class OnnxCache:
+    """Keys and values, [B, heads, length, width] each, without gaps, in memory for ``slots`` slots.
+
+    A runtime takes whole arrays only: to attend over a part of the cache, that part must lie without gaps. When a pass
+    needs more slots than the one before, the rows move apart.
+    """
+
+    def __init__(self, model: "OnnxModel", batch: int, slots: int) -> None:
+        self.batch, self.slots, self.length = batch, slots, 0
+        self.shapes = model.cache_shapes
+        self.buffers = [
+            model.zeros((batch * heads * slots * width,), model.cache_dtype) for heads, width in model.cache_shapes
+        ]
+        self.bound: dict[tuple[int, int], _Bound] = {}
+
+    def arrays(self) -> list[Array]:
+        """The cache as it lies now, [B, heads, length, width] each, in the buffers' memory."""
+        shapes = [(self.batch, heads, self.length, width) for heads, width in self.shapes]
+        return [buffer[: math.prod(s)].reshape(s) for buffer, s in zip(self.buffers, shapes, strict=True)]
+
+    def stretch(self, length: int) -> None:
+        """Make room for ``length`` slots; the new ones are zeros."""
+        old = self.length
+        if length <= old:
+            return
+        if length > self.slots:
+            raise SpecError(f"expected at most {self.slots} cache slots, got a pass over {length}.")
+        for buffer, (heads, width) in zip(self.buffers, self.shapes, strict=True):
+            for row in reversed(range(self.batch * heads)):  # the last first: none is written over before it moved
+                kept = buffer[row * old * width : (row + 1) * old * width]
+                kept = kept.copy() if isinstance(kept, np.ndarray) else kept.clone()
+                moved = buffer[row * length * width : (row + 1) * length * width]
+                moved[: old * width] = kept
+                moved[old * width :] = 0
+        self.length = length
+        self.bound.clear()
+
+    def read(self, slots: int) -> list[NDArray[Any]]:
+        """A copy of the first slots, see ``diagplan.adapters.contract.Cache.read``."""
+        self.stretch(slots)
+        return [np.array(_host(array[:, :, :slots])) for array in self.arrays()]
+
+    def write(self, arrays: Sequence[NDArray[Any]]) -> None:
+        """Put back what ``read`` gave."""
+        self.stretch(arrays[0].shape[2])
+        for own, array in zip(self.arrays(), arrays, strict=True):
+            if isinstance(own, np.ndarray):
+                own[:, :, : array.shape[2]] = array
+            else:
+                import torch
+
+                own[:, :, : array.shape[2]].copy_(torch.from_numpy(array))
+
+
+def _host(array: Array) -> NDArray[Any]:
+    host: NDArray[Any] = array if isinstance(array, np.ndarray) else array.cpu().numpy()
+    return host
+
+
+class OnnxModel:
+    """An exported model; see ``diagplan.adapters.contract.Model`` for what its members mean.
+
+    Args:
+        session: an ``onnxruntime.InferenceSession``.
+        said: what the file says of itself.
+        fingerprint: of the file.
+        device: ``"cpu"`` or ``"cuda:0"``.
+        tensors: hold inputs, outputs and cache in torch tensors; they must on CUDA.
+    """
+
+    def __init__(
+        self, session: Any, said: OnnxModelDocument, fingerprint: str, *, device: str = "cpu", tensors: bool = False
+    ) -> None:
+        self.session, self.document, self.device, self.tensors = session, said, device, tensors
+        self.family, self.vocab_size, self.positions = said.family, said.vocab_size, said.positions
+        self.cache_shapes: tuple[tuple[int, int], ...] = said.cache_shapes
+        self.vocabulary: tuple[AllowedIds, ...] = tuple(
+            AllowedIds(low=rule.low, high=rule.high, rows=rule.rows, cols=rule.cols) for rule in said.vocabulary
+        )
+        self.grid = None if said.grid is None else Grid(said.grid.rows, said.grid.cols, said.grid.between_frames)
+        # A cache of bfloat16 is held by its bits.
+        self.cache_dtype = np.dtype(np.uint16 if said.dtype == "bfloat16" else said.dtype)
+        self.dtype = said.dtype if said.dtype == "bfloat16" else self.cache_dtype
+        self._fingerprint = fingerprint
+        self.runtime: Runtime = NumpyRuntime()
+        if tensors:
+            import torch
+
+            from diagplan.backends.torch_eager import TorchRuntime
+
+            self.runtime = TorchRuntime(torch.device(device), length_step=NumpyRuntime.length_step, graphs=False)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Zeros on the model's device."""
+        if not self.tensors:
+            return np.zeros(shape, dtype)
+        import torch
+
+        return torch.zeros(shape, dtype=getattr(torch, np.dtype(dtype).name), device=self.device)
+
+    def new_cache(self, batch: int, slots: int) -> OnnxCache:
+        """A cache of zeros."""
+        return OnnxCache(self, batch, slots)
+
+    def weight_bytes(self) -> int:
+        """Bytes of the weights."""
+        return self.document.weights_bytes
+
+    def fingerprint(self) -> str:
+        """A hash of the exported file, which holds the weights' own."""
+        return self._fingerprint
+
+    def forward(
+        self, ids: Array, position: Array, slot: Array, mask: Array, cache: OnnxCache, rows: Array | None = None
+    ) -> Array:
+        """One pass, see ``diagplan.adapters.contract.Model.forward``; the next pass overwrites the logits."""
+        feeds, length = mask.shape
+        cache.stretch(length)
+        wanted = feeds if rows is None else max(1, len(rows))
+        bound = cache.bound.get((feeds, wanted))
+        if bound is None:
+            bound = cache.bound[feeds, wanted] = self._bound(cache, feeds, wanted)
+        own_ids, own_position, own_slot, own_mask, own_rows = bound.inputs
+        own_ids[:], own_position[:], own_slot[:] = ids, position, slot
+        own_mask[:, :length] = mask
+        own_mask[:, length:] = False
+        if rows is not None:
+            own_rows[: len(rows)] = rows
+        self.session.run_with_iobinding(bound.binding)
+        return bound.logits if rows is None else bound.logits[:, : len(rows)]
+
+    def _bound(self, cache: OnnxCache, feeds: int, wanted: int) -> _Bound:
+        ids = self.zeros((cache.batch, feeds), np.int64)
+        position, slot = (self.zeros((feeds,), np.int64) for _ in range(2))
+        mask = self.zeros((feeds, cache.length), np.bool_)
+        rows = self.runtime.put(np.arange(wanted))
+        logits = self.zeros((cache.batch, wanted, self.vocab_size), self.cache_dtype)
+        binding = self.session.io_binding()
+        inputs = (ids, position, slot, mask, rows)
+        for name, array in zip(("ids", "position", "slot", "mask", "rows"), inputs, strict=True):
+            self._bind(binding.bind_input, name, array, None)
+        own = _BFLOAT16 if self.document.dtype == "bfloat16" else None
+        for number, array in enumerate(cache.arrays()):
+            self._bind(binding.bind_input, f"past_{number}", array, own)
+            self._bind(binding.bind_output, f"present_{number}", array, own)
+        self._bind(binding.bind_output, "logits", logits, own)
+        if own is not None:  # only tensors can hold bfloat16
+            import torch
+
+            logits = logits.view(torch.bfloat16)
+        return _Bound(binding, inputs, logits)
+
+    def _bind(self, bind: Any, name: str, array: Array, element: int | None) -> None:
+        kind, _, number = self.device.partition(":")
+        if isinstance(array, np.ndarray):
+            bind(name, kind, 0, element or array.dtype.type, array.shape, array.ctypes.data)
+            return
+        dtype = element or np.dtype(str(array.dtype).removeprefix("torch.")).type
+        bind(name, kind, int(number or 0), dtype, tuple(array.shape), array.data_ptr())
+
+
+def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: int | None = None) -> OnnxModel:
+    """Load what ``diagplan export-onnx`` wrote. Nothing is executed but the graph's standard operators.
+
+    Args:
+        folder: with model.onnx and model.onnx.data.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; CUDA needs torch for its buffers.
+        threads: of one pass; as many as this process may use.
+
+    Raises:
+        DocumentError: files that are missing, broken, or of another format.
+        SpecError: a device that ONNX Runtime cannot use here.
+        MissingExtraError: onnx or onnxruntime is not installed.
+        DiagplanError: a model that does not obey its mask.
+    """
+    exported = read_exported(Path(folder) / GRAPH, OnnxModelDocument)
+    session = open_session(exported.path, device=device, threads=threads)
+    model = OnnxModel(session, exported.said, exported.fingerprint, device=device, tensors=device != "cpu")
+    names = {value.name for value in (*session.get_inputs(), *session.get_outputs())}
+    wanted = {"ids", "position", "slot", "mask", "rows", "logits"}
+    wanted |= {f"{what}_{i}" for what in ("past", "present") for i in range(len(model.cache_shapes))}
+    if names != wanted:
+        raise DocumentError(
+            f"expected inputs and outputs of a step graph in {exported.path}, got {', '.join(sorted(names ^ wanted))} "
+            "too many or too few. Export it again: diagplan export-onnx."
+        )
+    try:
+        require_masks_obeyed(model)
+    except RuntimeError as error:
+        raise DocumentError(f"expected a step graph in {exported.path}, got one that does not run: {error}.") from None
+    return model
+
+
+def open_session(path: Path, *, device: str = "cpu", threads: int | None = None) -> Any:
+    """An ``onnxruntime.InferenceSession`` on one device, or an error where it would fall back to another.
+
+    Raises:
+        SpecError: a device that cannot be used here.
+        DocumentError: a graph that ONNX Runtime cannot load.
+        MissingExtraError: onnxruntime is not installed.
+    """
+    try:
+        onnxruntime = import_module("onnxruntime")
+    except ImportError:
+        raise MissingExtraError(
+            "expected the package onnxruntime, got none. Install it: pip install 'diagplan[onnx]'."
+        ) from None
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise SpecError(f"expected device to be cpu, cuda or cuda:N for ONNX Runtime, got device={device!r}.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.log_severity_level = 4
+    wanted: Any = "CPUExecutionProvider"
+    if kind == "cuda":
+        wanted = ("CUDAExecutionProvider", {"device_id": number or "0", **_torch_stream(device)})
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=[wanted])
+    except Exception as error:  # noqa: BLE001 - its exceptions have no common class of their own
+        said = " ".join(str(error).split())[:300]
+        raise DocumentError(f"expected a graph that ONNX Runtime loads on {device}, got {path}: {said}.") from None
+    used = session.get_providers()[0]
+    if kind == "cuda" and used != "CUDAExecutionProvider":
+        raise SpecError(
+            f"expected the CUDAExecutionProvider for device={device!r}, got {used}, to which ONNX Runtime fell back. "
+            "Install onnxruntime-gpu with its CUDA and cuDNN libraries, or give device='cpu'."
+        )
+    return session
+
+
+def _torch_stream(device: str) -> dict[str, str]:
+    """ONNX Runtime works on torch's stream, so that a pass follows the copies into its buffers."""
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError(
+            "expected PyTorch to hold the buffers on CUDA, got none. Install it: pip install 'diagplan[torch]'."
+        ) from None
+    if not torch.cuda.is_available():
+        raise SpecError(f"expected a CUDA device of this machine, got device={device!r}. Give device='cpu'.")
+    return {"user_compute_stream": str(torch.cuda.current_stream(device).cuda_stream)}

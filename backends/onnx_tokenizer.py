@@ -1,0 +1,68 @@
+"""An exported image tokenizer on ONNX Runtime: frames to tokens and back without torch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.adapters.frame_tokenizer import FrameTokenizer
+from diagplan.backends.onnx_files import read_exported
+from diagplan.backends.onnx_runtime import open_session
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.schemas.onnx_model import OnnxTokenizerDocument
+
+__all__ = ["DECODER", "ENCODER", "OnnxImageTokenizer", "load_onnx_tokenizer"]
+
+#: The files of an exported image tokenizer.
+ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
+
+
+class OnnxImageTokenizer(FrameTokenizer):
+    """Two sessions; frames of one size.
+
+    Args:
+        encoder, decoder: ``onnxruntime.InferenceSession``s.
+        said: what the encoder's file says.
+    """
+
+    def __init__(self, encoder: Any, decoder: Any, said: OnnxTokenizerDocument) -> None:
+        super().__init__(said.codes, said.factor)
+        self.encoder, self.decoder = encoder, decoder
+        self.rows, self.cols = said.rows, said.cols
+
+    def codes_of(self, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Tokens of a few frames."""
+        self._require_size(frames.shape[1] // self.factor, frames.shape[2] // self.factor)
+        tokens: NDArray[np.int64] = self.encoder.run(["tokens"], {"frames": frames})[0]
+        return tokens
+
+    def pictures_of(self, tokens: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pictures of a few frames of tokens."""
+        self._require_size(tokens.shape[1], tokens.shape[2])
+        pictures: NDArray[np.uint8] = self.decoder.run(["frames"], {"tokens": tokens})[0]
+        return pictures
+
+    def _require_size(self, rows: int, cols: int) -> None:
+        if (rows, cols) != (self.rows, self.cols):
+            raise SpecError(
+                f"expected frames of {self.rows} x {self.cols} tokens, for which this tokenizer was exported, got "
+                f"{rows} x {cols}."
+            )
+
+
+def load_onnx_tokenizer(folder: str | Path, *, device: str = "cpu", threads: int | None = None) -> OnnxImageTokenizer:
+    """Load an exported image tokenizer.
+
+    Raises:
+        DocumentError: files that are missing, broken, or of two tokenizers.
+        SpecError: a device that ONNX Runtime cannot use here.
+        MissingExtraError: onnx or onnxruntime is not installed.
+    """
+    halves = [read_exported(Path(folder) / name, OnnxTokenizerDocument) for name in (ENCODER, DECODER)]
+    encoder, decoder = (half.said for half in halves)
+    alike = [(said.codes, said.factor, said.rows, said.cols) for said in (encoder, decoder)]
+    if (encoder.kind, decoder.kind) != ("encoder", "decoder") or alike[0] != alike[1]:
+        raise DocumentError(f"expected the two halves of one tokenizer in {folder}, got others. Export them again.")
+    first, second = (open_session(half.path, device=device, threads=threads) for half in halves)
+    return OnnxImageTokenizer(first, second, encoder)

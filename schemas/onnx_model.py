@@ -1,0 +1,123 @@
+"""What exported models say of themselves, in the metadata of their ONNX files."""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from diagplan.planner.errors import DocumentError
+
+__all__ = [
+    "KEY",
+    "AllowedIdsDocument",
+    "ExportedDocument",
+    "GridDocument",
+    "OnnxModelDocument",
+    "OnnxTokenizerDocument",
+    "read_onnx_metadata",
+]
+
+#: The metadata property that holds the document.
+KEY = "diagplan"
+
+_Count = Annotated[int, Field(ge=1, le=1 << 26)]
+_From = Annotated[int, Field(ge=0, le=1 << 26)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ExportedDocument(_Part):
+    """What every exported file says.
+
+    Attributes:
+        version: of this format.
+        producer: what wrote it.
+        opset: of the graph.
+        weights_bytes, weights_sha256: of the file of external data.
+    """
+
+    version: Literal[1]
+    producer: Annotated[str, Field(max_length=200)]
+    opset: _Count
+    weights_bytes: Annotated[int, Field(ge=0)]
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class AllowedIdsDocument(_Part):
+    """``diagplan.adapters.contract.AllowedIds``."""
+
+    low: _From
+    high: _Count
+    rows: tuple[_From, _Count | None] = (0, None)
+    cols: tuple[_From, _Count | None] = (0, None)
+
+
+class GridDocument(_Part):
+    """``diagplan.adapters.contract.Grid``."""
+
+    rows: _Count
+    cols: _Count
+    between_frames: _From
+
+
+class OnnxModelDocument(ExportedDocument):
+    """A step graph's.
+
+    Attributes:
+        plan_version: of the plan documents that it replays.
+        family: the adapter. config: its sizes.
+        dtype: of weights, cache and logits. quantize: how the products are taken.
+        vocab_size, positions, cache_shapes, vocabulary, grid: as in ``diagplan.adapters.contract.Model``.
+        source: fingerprint of the model that was exported.
+    """
+
+    kind: Literal["step"] = "step"
+    plan_version: Literal[1] = 1
+    family: Annotated[str, Field(min_length=1, max_length=100)]
+    config: dict[str, Any]
+    dtype: Literal["float64", "float32", "float16", "bfloat16"]
+    quantize: Literal["int8"] | None = None
+    vocab_size: _Count
+    positions: _Count
+    cache_shapes: Annotated[tuple[tuple[_Count, _Count], ...], Field(min_length=1, max_length=4096)]
+    vocabulary: Annotated[tuple[AllowedIdsDocument, ...], Field(min_length=1, max_length=1000)]
+    grid: GridDocument | None = None
+    source: Annotated[str, Field(max_length=200)]
+
+
+class OnnxTokenizerDocument(ExportedDocument):
+    """One half of an image tokenizer's.
+
+    Attributes:
+        kind: ``"encoder"``: frames uint8 [T, height, width, 3] to tokens int64 [T, rows, cols]; ``"decoder"``: back.
+        codes: entries of the codebook.
+        factor: pixels of a token's side.
+        rows, cols: of a frame's tokens.
+    """
+
+    kind: Literal["encoder", "decoder"]
+    codes: _Count
+    factor: _Count
+    rows: _Count
+    cols: _Count
+
+
+_Document = TypeVar("_Document", bound=ExportedDocument)
+
+
+def read_onnx_metadata(kind: type[_Document], text: str, where: object) -> _Document:
+    """Check the document of an exported file.
+
+    Raises:
+        DocumentError: another document.
+    """
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(map(str, first["loc"])) or "the top"
+        raise DocumentError(
+            f"expected the metadata of an exported model in {where}, got {at}: {first['msg']}. "
+            "Export it again: diagplan export-onnx."
+        ) from None
