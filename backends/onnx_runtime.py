@@ -250,7 +250,7 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
         raise SpecError(f"expected device to be cpu, cuda or cuda:N for ONNX Runtime, got device={device!r}.")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = threads or _usable_cpus()
     options.log_severity_level = 4
     wanted: Any = "CPUExecutionProvider"
     if kind == "cuda":
@@ -267,6 +267,12 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
             "Install onnxruntime-gpu with its CUDA and cuDNN libraries, or give device='cpu'."
         )
     return session
+
+
+def _usable_cpus() -> int:
+    """CPUs that this process may use; macOS does not say."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _torch_stream(device: str) -> dict[str, str]:
