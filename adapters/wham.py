@@ -71,9 +71,7 @@ class WhamConfig:
         if not isinstance(self.bias, bool):
             raise SpecError(f"expected bias to be true or false, got bias={self.bias!r}.")
         if self.n_embd % self.n_head:
-            raise SpecError(
-                f"expected heads that divide the width, got n_embd={self.n_embd} and n_head={self.n_head}."
-            )
+            raise SpecError(f"expected heads that divide the width, got n_embd={self.n_embd} and n_head={self.n_head}.")
 
     @property
     def head_size(self) -> int:
@@ -173,8 +171,8 @@ def random_weights(
     generator = torch.Generator().manual_seed(seed)
     weights = {}
     for name, shape in config.shapes().items():
-        scale = shape[-1] ** -0.5 if len(shape) > 1 else 0.1
-        made = torch.randn(shape, generator=generator) * scale + (name.endswith(("_1.weight", "_2.weight", "_f.weight")))
+        scale, middle = (0.1, float(name.endswith("weight"))) if len(shape) == 1 else (shape[-1] ** -0.5, 0.0)
+        made = torch.randn(shape, generator=generator) * scale + middle
         weights[name] = made.to(device=device, dtype=dtype)
     return weights | {"lm_head.weight": weights["transformer.wte.weight"]}
 
@@ -315,8 +313,8 @@ class Wham:
         seen = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill(~mask, -math.inf)
         x = F.embedding(ids, self.embedding) + F.embedding(position, self.place)  # [B, n, width]
         for i, block in enumerate(self.blocks):
-            heads = block.qkv(block.norm_1(x)).view(batch, n, 3, self.config.n_head, self.config.head_size)
-            q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)  # [B, H, n, D]
+            heads = block.qkv(block.norm_1(x)).view(batch, n, -1, self.config.head_size).transpose(1, 2)
+            q, k, v = torch.split(heads, self.config.n_head, dim=1)  # [B, H, n, D]
             keys, values = cache.layer(i)
             keys.index_copy_(2, slot, k)
             values.index_copy_(2, slot, v)

@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch")
 from diagplan import Diagonal, Layout, NextToken, Policies, compile_plan, verify  # noqa: E402
 from diagplan.adapters.contract import allowed_ids  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
+from diagplan.adapters.wham import Wham, WhamConfig  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from diagplan.backends.errors import MismatchError, NumericError  # noqa: E402
@@ -56,9 +57,20 @@ def mc_ar(rope: str, dtype: Any) -> McAr:
     return McAr.random(config, dtype=dtype, seed=3)
 
 
+def wham(version: Any, bias: bool, dtype: Any) -> Wham:
+    sizes = {"n_layer": 2, "n_head": 4, "n_embd": 32, "seq_len": 10, "rows": 3, "cols": 4}
+    config = WhamConfig(**sizes, nanogpt_version=version, bias=bias, image_codes=33, buttons=2, sticks=2)
+    assert config.positions == POSITIONS
+    return Wham.random(config, dtype=dtype, seed=3)
+
+
 MODELS: dict[str, Callable[[Any], Any]] = {
     "mc-ar-1d": lambda dtype: mc_ar("1d", dtype),
     "mc-ar-3d": lambda dtype: mc_ar("3d", dtype),
+    "wham-v1": lambda dtype: wham(1, True, dtype),
+    "wham-v1-no-bias": lambda dtype: wham(1, False, dtype),
+    "wham-v2": lambda dtype: wham(2, True, dtype),
+    "wham-v2-no-bias": lambda dtype: wham(2, False, dtype),
     "example": lambda dtype: ImageModel.random(POSITIONS, dtype=dtype),
 }
 BACKENDS: dict[str, Any] = {"torch": executor, "torch-static": SimpleNamespace(**vars(executor))}

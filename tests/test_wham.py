@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, Layout, NextToken, compile_plan, preset_layout, replay  # noqa: E402
+from diagplan.adapters.cache import TensorCache  # noqa: E402
 from diagplan.adapters.contract import allowed_ids  # noqa: E402
 from diagplan.adapters.wham import CONFIGS, Wham, WhamConfig, random_weights  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
@@ -220,36 +221,30 @@ def test_weight_bytes_and_fingerprints() -> None:
 def test_portable_passes_are_exported_with_dynamic_sizes() -> None:
     """torch.export traces the forward pass once for all batches, widths and cache lengths."""
 
-    class Pass(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
+    class Step(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
         def __init__(self, model: Wham) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, ids: Any, position: Any, slot: Any, mask: Any, cache: Any) -> Any:
-            from diagplan.adapters.cache import TensorCache
-
-            return self.model.forward(ids, position, slot, mask, TensorCache(cache)), cache
+        def forward(self, ids: Any, position: Any, slot: Any, mask: Any, rows: Any, past: Any) -> Any:
+            return self.model.forward(ids, position, slot, mask, TensorCache(past), rows), past
 
     model = golden_model(portable=True)
-    b, n, length, slots = (torch.export.Dim(name, min=1, max=64) for name in ("b", "n", "length", "slots"))
-    shapes = {"ids": {0: b, 1: n}, "position": {0: n}, "slot": {0: n}, "mask": {0: n, 1: length}}
-    held = [{0: b, 2: slots}] * len(model.cache_shapes)
 
-    def inputs(batch: int, count: int, upto: int, room: int) -> tuple[Any, ...]:
-        at = torch.arange(count) + upto - count
-        mask = torch.arange(upto)[None] <= at[:, None]
-        return torch.from_numpy(DATA["ids"][:batch, :count]), at, at, mask, list(model.new_cache(batch, room).tensors)
+    def inputs(batch: int, first: int, count: int, length: int) -> tuple[Any, ...]:
+        at = torch.arange(first, first + count)
+        mask = torch.arange(length)[None] <= at[:, None]
+        past = tuple(torch.ones_like(tensor) for tensor in model.new_cache(batch, length).tensors)
+        return torch.from_numpy(DATA["ids"][:batch])[:, at], at, at, mask, torch.arange(1, count), past
 
+    b, n, length, m = (torch.export.Dim(name) for name in ("b", "n", "length", "m"))
+    cache = ({0: b, 2: length},) * len(model.cache_shapes)
+    shapes = ({0: b, 1: n}, {0: n}, {0: n}, {0: n, 1: length}, {0: m}, cache)
     with torch.no_grad():
-        exported = torch.export.export(
-            Pass(model), inputs(2, 5, 7, 9), dynamic_shapes=shapes | {"cache": held}, strict=False
-        )
-        for sizes in ((1, 3, 3, 6), (2, 8, 20, 33)):
-            got, cache = exported.module()(*inputs(*sizes))
-            given = inputs(*sizes)
-            from diagplan.adapters.cache import TensorCache
-
-            want = model.forward(*given[:4], TensorCache(given[4]))
+        exported = torch.export.export(Step(model), inputs(2, 2, 3, 64), dynamic_shapes=shapes, strict=False).module()
+        for sizes in ((2, 0, 9, 30), (2, 40, 16, 128)):
+            got, written = exported(*inputs(*sizes))
+            want, expected = Step(model)(*inputs(*sizes))
             torch.testing.assert_close(got, want)
-            for one, other in zip(cache, given[4], strict=True):
+            for one, other in zip(written, expected, strict=True):
                 torch.testing.assert_close(one, other)
