@@ -210,6 +210,8 @@ class _Unpickler(pickle._Unpickler):
                 return _stored(storage, offset, size, stride)
             case _Name("torch._utils", "_rebuild_parameter"), (tensor, *_):
                 return tensor
+            case _Name("_codecs", "encode"), (str() as text, "latin1"):  # how bytes are pickled in protocol 2
+                return text.encode("latin1")
             case _Name("collections", "OrderedDict"), ():
                 return {}
             case _Name("collections", "OrderedDict"), (pairs,):

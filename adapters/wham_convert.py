@@ -77,8 +77,7 @@ def convert_wham(
     names = transformer_names(checkpoint, sizes)
     vision = tokenizer_config_for(checkpoint, notes._replace(config=sizes), head_size=head_size)
     require_tied(checkpoint, names)
-    used = set(names.values()) | set(tokenizer_names(checkpoint, vision).values())
-    kept = [name for name in checkpoint.headers if name in used]
+    kept = sorted({*names.values(), *tokenizer_names(checkpoint, vision).values()})
     try:
         written = _write(checkpoint, kept, target, notes_text(sizes, vision.head_size), on_tensor or (lambda *_: None))
     except OSError as error:

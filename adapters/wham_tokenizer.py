@@ -273,7 +273,7 @@ def tokenizer_config_for(
             f"{features} features in {checkpoint.path}. Give rows and cols."
         )
     layers = [
-        len({name.split(".")[2] for name in headers if name.startswith(f"{side}.vit.")})
+        max(1, len({name.split(".")[2] for name in headers if name.startswith(f"{side}.vit.")}))
         for side in ("encoder", "decoder")
     ]
     return WhamTokenizerConfig(

@@ -90,13 +90,13 @@ def test_published_sizes(name: str, tensors: int, parameters: int) -> None:
 
 
 def test_ids_by_place() -> None:
-    assert list(CONFIG.action_ranges()) == [(low, high + 1) for low, high in META["vocab_range"]["actions_output"]]
+    assert [[low, high - 1] for low, high in CONFIG.action_ranges()] == META["vocab_range"]["actions_output"]
     layout = CONFIG.layout(2, prompt_frames=1)
     ranges = allowed_ids(golden_model().vocabulary, layout)[layout.cell_slots()].reshape(2, -1, 2)
     for frame in ranges.tolist():
         assert frame == [[low, high + 1] for low, high in META["vocab_range"]["images"]]
     ranges = allowed_ids(golden_model().policy().vocabulary, CONFIG.action_layout(2))[-4:]
-    assert [tuple(row) for row in ranges.tolist()] == list(CONFIG.action_ranges())
+    np.testing.assert_array_equal(ranges, CONFIG.action_ranges())
 
 
 @pytest.mark.parametrize(

@@ -119,12 +119,14 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
 
 def test_wrong_arrays() -> None:
     tokenizer = golden_tokenizer()
+    frames: Any
     for frames in (FRAMES[0], FRAMES[:0], FRAMES[:, :20], FRAMES.astype(np.float32)):
         with pytest.raises(SpecError, match=re.escape("expected frames uint8 [T, 30, 40, 3], got")):
             tokenizer.encode(frames)
+    tokens: Any
     for tokens in (TOKENS[0], TOKENS[:0], TOKENS[:, :2], TOKENS.astype(float)):
         with pytest.raises(SpecError, match=re.escape("expected tokens [T, 3, 4] of integers, got")):
-            tokenizer.decode(tokens)  # type: ignore[arg-type, unused-ignore]
+            tokenizer.decode(tokens)
     for tokens in (TOKENS - 64, TOKENS + 64):
         with pytest.raises(SpecError, match="expected tokens from 0 to 63"):
             tokenizer.decode(tokens)
