@@ -31,6 +31,7 @@ __all__ = [
     "load_wham",
     "notes_text",
     "open_wham",
+    "released_configs",
     "require_tied",
     "transformer_names",
     "wham_config_for",
@@ -149,11 +150,10 @@ def wham_config_for(checkpoint: Checkpoint, notes: WhamNotes, config: str | Wham
         raise SpecError(f"expected config to be one of {', '.join(CONFIGS)}, or a WhamConfig, got config={config!r}.")
     if config is None and notes.config is not None:
         return notes.config
-    shapes = _transformer_shapes(checkpoint)
-    version: Literal[1, 2] = 1 if "transformer.h.0.ln_1.weight" in shapes else 2
-    bias = "transformer.h.0.attn.c_attn.bias" in shapes
     if config is not None:
-        return replace(CONFIGS[config], nanogpt_version=version, bias=bias)
+        return released_configs(checkpoint)[config]
+    shapes = _transformer_shapes(checkpoint)
+    version, bias = _version_and_bias(checkpoint)
     numbers = {int(m[1]) for name in shapes if (m := re.match(r"transformer\.h\.(\d{1,6})\.", name))}
     (vocab, width), (positions, _) = shapes["lm_head.weight"], shapes["transformer.wpe.weight"]
     layers = len(numbers)
@@ -178,15 +178,15 @@ def wham_config_for(checkpoint: Checkpoint, notes: WhamNotes, config: str | Wham
     )  # fmt: skip
 
 
-def compare_wham(checkpoint: Checkpoint, config: str | WhamConfig) -> Comparison:
-    """How the tensors of a checkpoint compare with a configuration's; ``config`` as for ``load_wham``.
+def released_configs(checkpoint: Checkpoint) -> dict[str, WhamConfig]:
+    """``CONFIGS`` with the version and the biases that a checkpoint's tensors show."""
+    version, bias = _version_and_bias(checkpoint)
+    return {name: replace(config, nanogpt_version=version, bias=bias) for name, config in CONFIGS.items()}
 
-    Raises:
-        SpecError: no such config.
-        DocumentError: a file without a WHAM transformer.
-    """
-    sizes = wham_config_for(checkpoint, WhamNotes(), config)
-    return compare_weights(checkpoint.headers, sizes.shapes(), prefixes=_PREFIXES, aliases=_TIED, ignored=_IGNORED)
+
+def compare_wham(checkpoint: Checkpoint, config: WhamConfig) -> Comparison:
+    """How the tensors of a checkpoint compare with a configuration's."""
+    return compare_weights(checkpoint.headers, config.shapes(), prefixes=_PREFIXES, aliases=_TIED, ignored=_IGNORED)
 
 
 def transformer_names(checkpoint: Checkpoint, config: WhamConfig) -> dict[str, str]:
@@ -217,6 +217,12 @@ def require_tied(checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
             f"expected {embedding} equal to {head}, got another in {checkpoint.path}. The model has one matrix for "
             f"both. The file was changed or damaged. {PUBLISHER}."
         )
+
+
+def _version_and_bias(checkpoint: Checkpoint) -> tuple[Literal[1, 2], bool]:
+    names = [name for name in checkpoint.headers if "transformer.h.0." in name]
+    learned = any(name.endswith("transformer.h.0.ln_1.weight") for name in names)
+    return 1 if learned else 2, any(name.endswith("transformer.h.0.attn.c_attn.bias") for name in names)
 
 
 def _is_zip(path: Path) -> bool:

@@ -45,10 +45,11 @@ def load_model(
     """Load a model, and test that it obeys its attention mask.
 
     Args:
-        adapter: ``"mc-ar"``.
-        weights: a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM.
-        config: a released configuration by name (``"300M_16f"``), a YAML or ``config.json`` file, or ``None`` where a
-            ``config.json`` lies beside the weights.
+        adapter: ``"mc-ar"`` or ``"wham"``.
+        weights: for MC-AR a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM;
+            for WHAM a release ``.ckpt``, or what ``diagplan convert-weights`` made of it.
+        config: a released configuration by name (``"300M_16f"``, ``"wham-200m"``), a YAML or ``config.json`` file
+            (MC-AR), or ``None`` where a ``config.json`` lies beside the weights (MC-AR) or they tell it (WHAM).
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products, faster and less exact; float32 on an x86 CPU only.
@@ -61,12 +62,14 @@ def load_model(
     >>> load_model("mc-ar", "300M_16f.ckpt", config="300M_16f")  # doctest: +SKIP
     """
     require_torch()
-    if adapter != "mc-ar":
-        raise SpecError(f"expected the adapter mc-ar, got {adapter!r}.")
+    if adapter not in ("mc-ar", "wham"):
+        raise SpecError(f"expected the adapter mc-ar or wham, got {adapter!r}.")
     from diagplan.adapters.mc_ar_files import load_mc_ar
+    from diagplan.adapters.wham_files import load_wham
     from diagplan.backends.selftest import require_masks_obeyed
 
-    model = load_mc_ar(weights, config=config, dtype=dtype, device=device, quantize=quantize)
+    load = load_wham if adapter == "wham" else load_mc_ar
+    model: Model = load(weights, config=config, dtype=dtype, device=device, quantize=quantize)
     require_masks_obeyed(model)
     return model
 

@@ -43,9 +43,9 @@ def run_command(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Tokens to write, .npy, int [B, T, h, w].", show_default=False)
     ],
-    adapter: Annotated[Literal["mc-ar"], typer.Option(help="Model family.", rich_help_panel=MODEL)] = "mc-ar",
+    adapter: Annotated[Literal["mc-ar", "wham"], typer.Option(help="Model family.", rich_help_panel=MODEL)] = "mc-ar",
     config: Annotated[
-        str | None, _option(MODEL, "A released size such as 300M_16f, a YAML file or a config.json.")
+        str | None, _option(MODEL, "A released size such as 300M_16f or wham-200m, a YAML file or a config.json.")
     ] = None,
     backend: Annotated[Literal["torch"], typer.Option(help="Runtime.", rich_help_panel=MODEL)] = "torch",
     dtype: Annotated[
@@ -74,9 +74,10 @@ def run_command(
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
-    from diagplan.backends.sampling import Greedy, Sample
+    from diagplan.backends.sampling import Greedy
     from diagplan.planner.atomic import write_atomically
     from diagplan.runtime import given_ids, load_model
+    from diagplan.sampling import sampler_for
     from diagplan.schemas.files import read_plan
 
     assert backend == "torch"
@@ -86,8 +87,7 @@ def run_command(
         raise SpecError(f"expected --greedy or {asked[0]}, got both. Give one of them.")
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
-    warmth = 1.0 if temperature is None else temperature
-    sampler = Sample(temperature=warmth, top_k=top_k, top_p=top_p) if asked else Greedy()
+    sampler = sampler_for(adapter, temperature=temperature, top_k=top_k, top_p=top_p) if asked else Greedy()
     require_distinct(
         {"-o": out, "--checkpoint": checkpoint},
         {"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given},

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table
-from diagplan.planner.errors import DiagplanError, MissingExtraError
+from diagplan.planner.errors import DiagplanError, DocumentError, MissingExtraError
 
 if TYPE_CHECKING:
     from diagplan.adapters.headers import Comparison, Header
@@ -58,6 +58,7 @@ def inspect_weights_command(
 ) -> int:
     """Show what a checkpoint holds, and which model's tensors it lacks or has too many. Reads headers only."""
     try:
+        from diagplan.adapters.lightning import open_lightning
         from diagplan.adapters.weights import open_checkpoint
     except ModuleNotFoundError as error:
         if error.name != "torch":
@@ -66,9 +67,15 @@ def inspect_weights_command(
             "expected PyTorch for reading checkpoints, got none. Install it: pip install 'diagplan[torch]'."
         ) from None
 
-    checkpoint = open_checkpoint(file)
+    try:
+        checkpoint = open_checkpoint(file)
+    except DocumentError as error:
+        try:
+            checkpoint = open_lightning(file).checkpoint  # WHAM's files pickle classes of their own, which are not run
+        except DocumentError:
+            raise error from None
     report = _summary(checkpoint)
-    closest, refused = _closest(checkpoint) if report["family"] == "mc-ar" else ([], None)
+    closest, refused = _closest(checkpoint, report["family"])
     if as_json:
         print_json(report | {"closest": [_document(*one) for one in closest], "config_json": refused})
         return FINE
@@ -95,7 +102,7 @@ def _summary(checkpoint: "Checkpoint") -> dict[str, Any]:
         "dtypes": dict(Counter(header.dtype for header in headers.values()).most_common()),
         "family": family,
         "sizes": _sizes(headers, family, layers),
-        "image_tokenizer_tensors": sum(name.startswith("tokenizer.") for name in headers),
+        "image_tokenizer_tensors": sum(name.startswith(("tokenizer.", "context_encoders.images.")) for name in headers),
         "first_names": [] if family else list(headers)[:8],
     }
 
@@ -129,11 +136,14 @@ def _sizes(headers: Mapping[str, "Header"], family: str | None, layers: int) -> 
     return sizes
 
 
-def _closest(checkpoint: "Checkpoint") -> "tuple[list[tuple[str, Comparison]], str | None]":
-    """The config.json of the folder and the closest released configs, and why that file was refused, if it was.
+def _closest(checkpoint: "Checkpoint", family: str | None) -> "tuple[list[tuple[str, Comparison]], str | None]":
+    """The config.json of the folder and the closest released configs, and why that file was refused, if it was."""
+    if family == "wham":
+        from diagplan.adapters.wham_files import compare_wham, released_configs
 
-    Closest is the fewest problems, then the nearest number of parameters; configs of the same shapes are one.
-    """
+        return [_nearest(checkpoint, released_configs(checkpoint), compare_wham)], None
+    if family != "mc-ar":
+        return [], None
     from diagplan.adapters.mc_ar import CONFIGS
     from diagplan.adapters.mc_ar_files import compare_mc_ar, config_beside
 
@@ -143,14 +153,21 @@ def _closest(checkpoint: "Checkpoint") -> "tuple[list[tuple[str, Comparison]], s
             found.append((beside.name, compare_mc_ar(checkpoint, beside)))
         except DiagplanError as error:
             refused = str(error)
+    return [*found, _nearest(checkpoint, CONFIGS, compare_mc_ar)], refused
+
+
+def _nearest(
+    checkpoint: "Checkpoint", configs: Mapping[str, Any], compare: "Callable[[Checkpoint, Any], Comparison]"
+) -> "tuple[str, Comparison]":
+    """Closest is the fewest problems, then the nearest number of parameters; configs of the same shapes are one."""
     ranked: dict[tuple[int, int], list[str]] = {}
-    comparisons = {name: compare_mc_ar(checkpoint, config) for name, config in CONFIGS.items()}
+    comparisons = {name: compare(checkpoint, config) for name, config in configs.items()}
     for name, comparison in comparisons.items():
         held = sum(_elements(header) for other, header in checkpoint.headers.items() if other not in comparison.ignored)
-        expected = sum(math.prod(shape) for shape in CONFIGS[name].shapes().values())
+        expected = sum(math.prod(shape) for shape in configs[name].shapes().values())
         ranked.setdefault((comparison.problems, abs(held - expected)), []).append(name)
     nearest = ranked[min(ranked)]
-    return [*found, (" and ".join(nearest), comparisons[nearest[0]])], refused
+    return " and ".join(nearest), comparisons[nearest[0]]
 
 
 def _document(configs: str, comparison: "Comparison") -> dict[str, Any]:
