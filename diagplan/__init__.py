@@ -6,6 +6,7 @@
 (162, True)
 """
 
+from diagplan.backends.rolling import roll
 from diagplan.backends.sampling import Greedy, Sample
 from diagplan.generation import generate
 from diagplan.planner.compiler import compile_plan
@@ -14,6 +15,7 @@ from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
 from diagplan.planner.presets import PRESETS, preset_layout
+from diagplan.planner.rollout import compile_rollout
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
 from diagplan.runtime import load_model, replay
 from diagplan.schemas.files import read_plan, write_plan
@@ -37,6 +39,7 @@ __all__ = [
     "__version__",
     "bundle_schedule",
     "compile_plan",
+    "compile_rollout",
     "generate",
     "load_model",
     "load_world",
@@ -44,6 +47,7 @@ __all__ = [
     "read_order",
     "read_plan",
     "replay",
+    "roll",
     "verify",
     "write_plan",
 ]

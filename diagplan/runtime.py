@@ -23,7 +23,7 @@ __all__ = ["ADAPTERS", "Backend", "DTypeName", "load_model", "replay"]
 Backend = Literal["torch", "onnx"]
 DTypeName = Literal["float32", "bfloat16", "float16"]
 #: The model families.
-ADAPTERS = ("mc-ar", "cosmos")
+ADAPTERS = ("mc-ar", "cosmos", "wham")
 Ids = NDArray[np.integer[Any]]
 
 
@@ -53,13 +53,15 @@ def load_model(
     """Load a model, and test that it obeys its attention mask.
 
     Args:
-        adapter: ``"mc-ar"`` or ``"cosmos"``.
+        adapter: ``"mc-ar"``, ``"cosmos"`` or ``"wham"``.
         weights: for MC-AR a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM;
             for Cosmos a ``model.pt``, a ``.safetensors`` file, a folder with one, or shards, a name with ``{rank}``;
-            for the backend ``"onnx"`` a folder of ``diagplan export-onnx``.
+            for WHAM a release ``.ckpt``, or what ``diagplan convert-weights`` made of it; for the backend ``"onnx"`` a
+            folder of ``diagplan export-onnx``.
         backend: ``"torch"`` or ``"onnx"``, which needs no torch on the CPU; an exported model has its dtype already.
-        config: a released configuration by name (``"300M_16f"``, ``"cosmos-4b"``), a YAML (MC-AR) or JSON file, or
-            ``None`` where a ``config.json`` lies beside the weights (MC-AR).
+        config: a released configuration by name (``"300M_16f"``, ``"cosmos-4b"``, ``"wham-200m"``), a YAML (MC-AR) or
+            JSON file (MC-AR, Cosmos), or ``None`` where a ``config.json`` lies beside the weights (MC-AR) or they tell
+            it (WHAM).
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products, faster and less exact; float32 on an x86 CPU only.
@@ -89,11 +91,13 @@ def load_model(
     if adapter == "cosmos":
         return _load_cosmos(weights, context, **options)
     if context is not None:
-        raise SpecError("expected no context: a mc-ar model reads no text, got one. Leave it out.")
+        raise SpecError(f"expected no context: a {adapter} model reads no text, got one. Leave it out.")
     from diagplan.adapters.mc_ar_files import load_mc_ar
+    from diagplan.adapters.wham_files import load_wham
     from diagplan.backends.selftest import require_masks_obeyed
 
-    model = load_mc_ar(weights, **options)
+    load = load_wham if adapter == "wham" else load_mc_ar
+    model: Model = load(weights, **options)
     require_masks_obeyed(model)
     return model
 

@@ -24,6 +24,7 @@ from diagplan.adapters.contract import allowed_ids  # noqa: E402
 from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
 from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
+from diagplan.adapters.wham import Wham, WhamConfig  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from diagplan.backends.errors import MismatchError, NumericError  # noqa: E402
@@ -82,12 +83,23 @@ def cosmos(dtype: Any, *, world: bool, portable: bool = False) -> Cosmos:
     return model.with_context(torch.randn(5, 12, generator=torch.Generator().manual_seed(4)))
 
 
+def wham(version: Any, bias: bool, dtype: Any, *, portable: bool = False) -> Wham:
+    sizes = {"n_layer": 2, "n_head": 4, "n_embd": 32, "seq_len": 10, "rows": 3, "cols": 4}
+    config = WhamConfig(**sizes, nanogpt_version=version, bias=bias, image_codes=33, buttons=2, sticks=2)
+    assert config.positions == POSITIONS
+    return Wham.random(config, dtype=dtype, seed=3, portable=portable)
+
+
 #: Name -> the model in a dtype; with ``portable=True`` as ONNX export needs it.
 MODELS: dict[str, Callable[..., Any]] = {
     "mc-ar-1d": partial(mc_ar, "1d"),
     "mc-ar-3d": partial(mc_ar, "3d"),
     "cosmos": partial(cosmos, world=False),
     "cosmos-v2w": partial(cosmos, world=True),
+    "wham-v1": partial(wham, 1, True),
+    "wham-v1-no-bias": partial(wham, 1, False),
+    "wham-v2": partial(wham, 2, True),
+    "wham-v2-no-bias": partial(wham, 2, False),
     "example": lambda dtype, **_: ImageModel.random(POSITIONS, dtype=dtype),
 }
 BACKENDS: dict[str, Any] = {"torch": executor, "torch-static": SimpleNamespace(**vars(executor))}

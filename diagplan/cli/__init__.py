@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from diagplan.cli.convert import register as register_convert
 from diagplan.cli.demo import register as register_demo
 from diagplan.cli.generate import register as register_generate
 from diagplan.cli.laws import register as register_laws
@@ -51,6 +52,7 @@ register_plans(app)
 register_run(app)
 register_onnx(app)
 register_weights(app)
+register_convert(app)
 register_worlds(app)
 register_laws(app)
 

@@ -35,9 +35,9 @@ def option(panel: str, text: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
 
 
-AdapterOption = Annotated[Literal["mc-ar", "cosmos"], typer.Option(help="Model family.", rich_help_panel=MODEL)]
+AdapterOption = Annotated[Literal["mc-ar", "cosmos", "wham"], typer.Option(help="Model family.", rich_help_panel=MODEL)]
 ConfigOption = Annotated[
-    str | None, option(MODEL, "A released size such as 300M_16f or cosmos-4b, a YAML file or a config.json.")
+    str | None, option(MODEL, "A released size such as 300M_16f, cosmos-4b or wham-200m, a YAML file or a config.json.")
 ]
 ContextOption = Annotated[
     Path | None, option(MODEL, "Text features that a Cosmos Video2World model reads, .npy or .safetensors.")

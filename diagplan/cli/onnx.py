@@ -130,7 +130,7 @@ def compare_command(
     from diagplan.schemas.files import read_plan
 
     made = read_plan(plan)
-    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p)
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=adapter)
     with working("loading", quiet=as_json):
         models = {
             "torch": load_from_options(

@@ -67,21 +67,26 @@ def policies_from_options(bundle: str, **changes: Any) -> Policies:
 
 
 def sampler_from_options(
-    *, temperature: float | None, top_k: int | None, top_p: float | None, greedy: bool = False
+    *,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    greedy: bool = False,
+    adapter: str = "mc-ar",
 ) -> "Sampler":
-    """Sampling as the options say; greedy without any of them.
+    """Sampling as the options say, by the rules of a model family; greedy without any of them.
 
     Raises:
         SpecError: options that contradict each other, or that no sampler takes.
     """
-    from diagplan.backends.sampling import Greedy, Sample
+    from diagplan.backends.sampling import Greedy
+    from diagplan.sampling import sampler_for
 
     options = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p}
     asked = [name for name, value in options.items() if value is not None]
     if greedy and asked:
         raise SpecError(f"expected --greedy or {asked[0]}, got both. Give one of them.")
-    warmth = 1.0 if temperature is None else temperature
-    return Sample(temperature=warmth, top_k=top_k, top_p=top_p) if asked else Greedy()
+    return sampler_for(adapter, temperature=temperature, top_k=top_k, top_p=top_p) if asked else Greedy()
 
 
 def schedule_from_options(

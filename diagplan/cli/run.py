@@ -95,7 +95,7 @@ def run_command(
     from diagplan.runtime import given_ids, require_grid
     from diagplan.schemas.files import read_plan
 
-    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy)
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, adapter=adapter)
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
     require_distinct(

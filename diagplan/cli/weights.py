@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table
-from diagplan.planner.errors import DiagplanError, MissingExtraError
+from diagplan.planner.errors import DiagplanError, DocumentError, MissingExtraError
 
 if TYPE_CHECKING:
     from diagplan.adapters.headers import Comparison, Header
@@ -59,6 +59,7 @@ def inspect_weights_command(
     """Show what a checkpoint holds, and which model's tensors it lacks or has too many. Reads headers only."""
     try:
         from diagplan.adapters.cosmos_files import open_cosmos
+        from diagplan.adapters.lightning import open_lightning
         from diagplan.adapters.weights import open_checkpoint
     except ModuleNotFoundError as error:
         if error.name != "torch":
@@ -67,7 +68,13 @@ def inspect_weights_command(
             "expected PyTorch for reading checkpoints, got none. Install it: pip install 'diagplan[torch]'."
         ) from None
 
-    checkpoint = open_cosmos(file) if "{rank}" in file.name else open_checkpoint(file)
+    try:
+        checkpoint = open_cosmos(file) if "{rank}" in file.name else open_checkpoint(file)
+    except DocumentError as error:
+        try:
+            checkpoint = open_lightning(file).checkpoint  # WHAM's files pickle classes of their own, which are not run
+        except DocumentError:
+            raise error from None
     report = _summary(checkpoint)
     closest, refused = _closest(checkpoint, report["family"])
     if as_json:
@@ -96,7 +103,7 @@ def _summary(checkpoint: "Checkpoint") -> dict[str, Any]:
         "dtypes": dict(Counter(header.dtype for header in headers.values()).most_common()),
         "family": family,
         "sizes": _sizes(headers, family, layers),
-        "image_tokenizer_tensors": sum(name.startswith("tokenizer.") for name in headers),
+        "image_tokenizer_tensors": sum(name.startswith(("tokenizer.", "context_encoders.images.")) for name in headers),
         "first_names": [] if family else list(headers)[:8],
     }
 
@@ -136,6 +143,10 @@ def _closest(checkpoint: "Checkpoint", family: str | None) -> "tuple[list[tuple[
         from diagplan.adapters import cosmos, cosmos_files
 
         return [_nearest(checkpoint, cosmos.CONFIGS, cosmos_files.compare_cosmos)], None
+    if family == "wham":
+        from diagplan.adapters.wham_files import compare_wham, released_configs
+
+        return [_nearest(checkpoint, released_configs(checkpoint), compare_wham)], None
     if family != "mc-ar":
         return [], None
     from diagplan.adapters.mc_ar import CONFIGS

@@ -1,0 +1,194 @@
+"""Rollouts: windows of one video replayed one after the other, each from the frames that those before it made.
+
+Noise is keyed by (seed, sample, slot in the whole video): what a frame gets does not depend on the window it comes in.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.adapters.contract import Model
+from diagplan.backends import replay as executor
+from diagplan.backends.errors import MismatchError
+from diagplan.backends.given import batched, given_from_prompt
+from diagplan.backends.sampling import Greedy, Sampler, keys_for
+from diagplan.planner.plan import Plan
+from diagplan.planner.rollout import Rollout, Window
+
+__all__ = ["Blocks", "Rolled", "roll"]
+
+Ids = NDArray[np.int64]
+#: The action between frame i and the next one, as one array, or as a function that is asked for it when it is needed.
+Blocks = NDArray[np.integer[Any]] | Callable[[int], NDArray[np.integer[Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rolled:
+    """The outcome of a rollout.
+
+    Args:
+        tokens: int64 [B, T, h, w]; -1 where a rollout was cancelled before.
+        windows: windows done.
+        complete: whether that is all of them.
+        seconds: of all passes.
+        prefill_seconds: of each window's first step, which feeds the frames it keeps (on a GPU the time to launch it).
+    """
+
+    tokens: Ids
+    windows: int
+    complete: bool
+    seconds: float
+    prefill_seconds: float
+
+
+def roll(
+    rollout: Rollout,
+    model: Model,
+    prompt: NDArray[np.integer[Any]],
+    actions: Blocks | None = None,
+    *,
+    sampler: Sampler | None = None,
+    seed: int = 0,
+    on_frame: Callable[[int, Ids], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    chunk: int = 512,
+    static: bool | None = None,
+) -> Rolled:
+    """Replay every window of a rollout.
+
+    Args:
+        rollout: from ``compile_rollout``.
+        model: the model; its positions hold one window.
+        prompt: tokens of the F prompt frames, int [F, h, w] or [B, F, h, w].
+        actions: block i leads from frame i to frame i + 1: int [F - 1 + T, n] or with a batch axis in front, or a
+            function of i that gives a block, int [n] or [B, n]. It is asked for each block once, in order, before the
+            window that needs it: where windows generate one frame, after ``on_frame`` has had the frame before.
+        sampler: how tokens are chosen; greedy by default.
+        seed: sample i of the batch is keyed by (seed, i).
+        on_frame: called with the number, from 0, and the tokens, int64 [B, h, w], of each generated frame.
+        cancelled: asked after each step; if true the rollout ends there.
+        chunk: as for ``diagplan.backends.replay.prepare``.
+        static: as for ``diagplan.backends.replay.prepare``.
+
+    Raises:
+        InvalidPlanError: a plan does not verify.
+        MismatchError: rollout, model, prompt and actions do not fit together.
+        NumericError: logits that are not finite.
+        CapacityError: too little memory.
+    """
+    layout = rollout.plans[0].layout
+    frames = batched("prompt", prompt, (rollout.prompt_frames, layout.rows, layout.cols))
+    source = _Actions(rollout, actions)
+    batch = max(len(frames), source.batch)
+    if not {len(frames), source.batch} <= {1, batch}:
+        raise MismatchError(f"expected as many prompts as actions, got {len(frames)} and {source.batch}.")
+    video = np.full((batch, rollout.prompt_frames + rollout.frames, layout.rows, layout.cols), -1, dtype=np.int64)
+    video[:, : rollout.prompt_frames] = frames
+    run = _Run(model, {"sampler": sampler, "seed": seed, "batch": batch, "chunk": chunk, "static": static})
+    begin, prefill, done = time.perf_counter(), 0.0, 0
+    for window in rollout.windows:
+        start = window.first + window.kept
+        kept = video[:, window.first : start]
+        given = given_from_prompt(rollout.plan_of(window).layout, kept, source.of(window, batch))
+        first = start - rollout.prompt_frames
+
+        def handed(frame: int, tokens: Ids, first: int = first) -> None:
+            if on_frame is not None:
+                on_frame(first + frame, tokens)
+
+        replayed = run.window(rollout.plan_of(window), window, _for_all(given, batch), handed, cancelled)
+        video[:, start : start + window.frames] = replayed.tokens
+        prefill += run.prefill_seconds(replayed)
+        done += replayed.complete
+        if not replayed.complete:
+            break
+    return Rolled(
+        tokens=video[:, rollout.prompt_frames :],
+        windows=done,
+        complete=done == len(rollout.windows),
+        seconds=time.perf_counter() - begin,
+        prefill_seconds=prefill,
+    )
+
+
+class _Run:
+    """One plan at a time laid out for a model, and moved along the video."""
+
+    def __init__(self, model: Model, options: dict[str, Any]) -> None:
+        self.model, self.options = model, options
+        self.prepared: executor.Prepared | None = None
+        self.plan: Plan | None = None
+        self.targets: list[Ids] = []
+
+    def window(
+        self,
+        plan: Plan,
+        window: Window,
+        given: Ids,
+        on_frame: Callable[[int, Ids], None],
+        cancelled: Callable[[], bool] | None,
+    ) -> executor.Replayed:
+        if plan is not self.plan or self.prepared is None:
+            self.prepared = None  # its masks go before the next plan's come
+            self.prepared = executor.prepare(plan, self.model, **self.options)
+            self.plan = plan
+            self.targets = [self.prepared.runtime.numpy(p.target) for p in self.prepared.passes]
+        prepared = self._moved(self.prepared, window.first * plan.layout.frame_stride)
+        state = executor.new_state(prepared, given)
+        return executor.replay(prepared, state, on_frame=on_frame, cancelled=cancelled)
+
+    def _moved(self, prepared: executor.Prepared, by: int) -> executor.Prepared:
+        """The same passes, with the noise of slots ``by`` further on."""
+        if isinstance(prepared.sampler, Greedy):
+            return prepared
+        seeds, samples = np.full(prepared.batch, prepared.seed, dtype=np.int64), np.arange(prepared.batch)
+        put = prepared.runtime.put
+        keys = (put(keys_for(seeds, samples, target + by)) for target in self.targets)
+        return replace(prepared, passes=tuple(p._replace(keys=k) for p, k in zip(prepared.passes, keys, strict=True)))
+
+    def prefill_seconds(self, replayed: executor.Replayed) -> float:
+        """Of the passes of step 0."""
+        assert self.prepared is not None
+        passes = zip(self.prepared.passes, replayed.pass_seconds, strict=False)
+        return sum(seconds for p, seconds in passes if p.step == 0)
+
+
+class _Actions:
+    """The blocks between frames, known or asked for, int64 [B, gaps, n]."""
+
+    def __init__(self, rollout: Rollout, actions: Blocks | None) -> None:
+        self.between = rollout.plans[0].layout.between_frames
+        self.ask = actions if callable(actions) else None
+        gaps = rollout.prompt_frames + rollout.frames - 1
+        if callable(actions):
+            self.known = np.zeros((1, 0, self.between), dtype=np.int64)
+        elif actions is not None:
+            self.known = batched("actions", actions, (gaps, self.between))
+        elif not self.between:
+            self.known = np.zeros((1, gaps, 0), dtype=np.int64)
+        else:
+            raise MismatchError(f"expected actions of shape {[gaps, self.between]}, got none. Give them.")
+
+    @property
+    def batch(self) -> int:
+        """Samples; 1: the same for all."""
+        return len(self.known)
+
+    def of(self, window: Window, batch: int) -> Ids | None:
+        """The blocks inside a window, asked for as far as they are not known."""
+        end = window.first + window.kept + window.frames - 1
+        while self.ask is not None and self.known.shape[1] < end:
+            block = batched("an action", self.ask(self.known.shape[1]), (self.between,))
+            if len(block) not in (1, batch):
+                raise MismatchError(f"expected an action for all samples or for {batch}, got {len(block)}.")
+            self.known = np.concatenate([_for_all(self.known, batch), _for_all(block, batch)[:, None]], axis=1)
+        return self.known[:, window.first : end] if self.between else None
+
+
+def _for_all(array: Ids, batch: int) -> Ids:
+    """One row for every sample."""
+    return np.repeat(array, batch, axis=0) if len(array) == 1 else array
