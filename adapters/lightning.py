@@ -1,4 +1,4 @@
-"""Checkpoints of PyTorch Lightning: tensors, and what lies beside them as inert records.
+"""Checkpoints of PyTorch Lightning, and other files of torch.save: tensors, and what lies beside them as inert records.
 
 Such a file pickles its author's own classes. They are neither imported nor called here: a name in the pickle stays a
 name, whatever would be made from it becomes a ``Record``, and no opcode calls anything that the file chooses.
@@ -30,6 +30,8 @@ _STORAGES: Mapping[str, torch.dtype] = MappingProxyType(
         "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
     }
 )  # fmt: skip
+#: What the tensors may lie below; else they are the file's top.
+_HOLDERS = ("state_dict", "model")
 #: The pickle itself, without the tensors' bytes, is far smaller.
 _PICKLE_BYTES = 256 << 20
 _LOCAL_HEADER = 30
@@ -39,7 +41,7 @@ class LightningFile(NamedTuple):
     """An opened file.
 
     Attributes:
-        checkpoint: the tensors below ``state_dict``.
+        checkpoint: the tensors.
         hyper_parameters: what the model was made with: dicts, lists, numbers, texts and records; ``None``: nothing.
     """
 
@@ -64,17 +66,12 @@ class Record:
         self.entries: dict[Any, Any] = {}
         self.state: Any = None
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.entries[key] = value
-
     def append(self, value: Any) -> None:
         """Take an element of a list or a set."""
         self.entries[len(self.entries)] = value
 
-    add = append
-
     def extend(self, values: Any) -> None:
-        """Take elements of a list."""
+        """Take elements of a list or a set."""
         for value in values:
             self.append(value)
 
@@ -103,7 +100,7 @@ def mappings_with(value: Any, name: str) -> Iterator[Any]:
 
 
 def open_lightning(path: str | Path) -> LightningFile:
-    """Open a checkpoint: reads the pickle, allocates no tensor, runs nothing.
+    """Open a zip file by torch: reads the pickle, allocates no tensor, runs nothing.
 
     Raises:
         DocumentError: not such a file, or one that is damaged or cut short.
@@ -112,9 +109,10 @@ def open_lightning(path: str | Path) -> LightningFile:
     try:
         archive = _entries(path)
         top = _Unpickler(archive).load()
-        held = field(top, "state_dict")
+        holder = next((name for name in _HOLDERS if field(top, name) is not None), None)
+        held = top if holder is None else field(top, holder)
         if not isinstance(held, dict) or not all(isinstance(name, str) for name in held):
-            raise ValueError("it has no state_dict of named tensors")
+            raise ValueError("it has no dict of tensors by name")
     except Exception as error:  # hostile files make a reader raise almost anything
         said = str(error).partition("\n")[0][:200].rstrip(".")
         raise DocumentError(
@@ -181,6 +179,7 @@ class _Unpickler(pickle._Unpickler):
     """
 
     stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, archive: _Archive) -> None:
@@ -198,6 +197,8 @@ class _Unpickler(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         """The bytes behind a tensor, from torch's description of them."""
         kind, named, key, _, numel = pid
+        if not isinstance(key, str):
+            raise TypeError("a storage without a name")
         dtype = _STORAGES[named.name]
         start, size = self._archive.storages[key]
         if kind != "storage" or named.module != "torch" or not _whole(numel) or numel * dtype.itemsize > size:
@@ -215,7 +216,7 @@ class _Unpickler(pickle._Unpickler):
             case _Name("collections", "OrderedDict"), ():
                 return {}
             case _Name("collections", "OrderedDict"), (pairs,):
-                return dict(pairs)
+                return _filled({}, [part for key, value in pairs for part in (key, value)])
         return Record(".".join(name) if isinstance(name, _Name) else type(name).__name__, args)
 
     def _instantiate(self, klass: Any, args: Any) -> None:
@@ -235,11 +236,47 @@ class _Unpickler(pickle._Unpickler):
         if isinstance(made, Record):
             made.state = state
 
+    def _set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        _filled(self.stack[-1], [key, value])
+
+    def _set_items(self) -> None:
+        parts = self.pop_mark()
+        _filled(self.stack[-1], parts)
+
+    def _dict(self) -> None:
+        self.stack.append(_filled({}, self.pop_mark()))
+
+    def _set(self) -> None:
+        self.stack.append(Record("set", ()))
+
+    def _add_items(self) -> None:
+        values = self.pop_mark()
+        self.stack[-1].extend(values)
+
+    def _frozen_set(self) -> None:
+        self.stack.append(Record("frozenset", tuple(self.pop_mark())))
+
     for _opcode, _done in (
         (pickle.REDUCE, _reduce), (pickle.NEWOBJ, _reduce), (pickle.NEWOBJ_EX, _reduce_with_keywords),
-        (pickle.BUILD, _build),
+        (pickle.BUILD, _build), (pickle.SETITEM, _set_item), (pickle.SETITEMS, _set_items), (pickle.DICT, _dict),
+        (pickle.EMPTY_SET, _set), (pickle.ADDITEMS, _add_items), (pickle.FROZENSET, _frozen_set),
     ):  # fmt: skip
         dispatch[_opcode[0]] = _done
+
+
+def _filled(target: Any, parts: list[Any]) -> Any:
+    """A dict or a record with keys and values put in.
+
+    A key that is no text and no number gives way to a record: deep tuples take for ever to hash, or the whole stack.
+    """
+    entries = target.entries if isinstance(target, Record) else target
+    if not isinstance(entries, dict):
+        raise TypeError(f"entries of a {type(target).__name__}")
+    for key, value in zip(parts[::2], parts[1::2], strict=True):
+        plain = key is None or type(key) in (str, bytes, int, float, bool)
+        entries[key if plain else Record("key", key)] = value
+    return target
 
 
 def _whole(value: Any) -> bool:

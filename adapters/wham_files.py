@@ -125,13 +125,7 @@ def open_wham(path: str | Path) -> tuple[Checkpoint, WhamNotes]:
             f"expected the checkpoint of a WHAM, got weights={str(path)!r}, where no file is. {PUBLISHER}."
         )
     if _is_zip(path):
-        try:
-            file = open_lightning(path)
-        except DocumentError as error:
-            try:
-                return open_checkpoint(path), WhamNotes()  # a state dict without anything around it
-            except DocumentError:
-                raise error from None
+        file = open_lightning(path)
         return file.checkpoint, _notes_of(file.hyper_parameters)
     checkpoint = open_checkpoint(path)
     return checkpoint, _notes_in_metadata(checkpoint)

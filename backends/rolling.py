@@ -3,7 +3,6 @@
 Noise is keyed by (seed, sample, slot in the whole video): what a frame gets does not depend on the window it comes in.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,7 +33,7 @@ class Rolled:
         tokens: int64 [B, T, h, w]; -1 where a rollout was cancelled before.
         windows: windows done.
         complete: whether that is all of them.
-        seconds: of all passes.
+        seconds: of all windows' passes, ``on_frame`` included.
         prefill_seconds: of each window's first step, which feeds the frames it keeps (on a GPU the time to launch it).
     """
 
@@ -89,7 +88,7 @@ def roll(
     video = np.full((batch, rollout.prompt_frames + rollout.frames, layout.rows, layout.cols), -1, dtype=np.int64)
     video[:, : rollout.prompt_frames] = frames
     run = _Run(model, {"sampler": sampler, "seed": seed, "batch": batch, "chunk": chunk, "static": static})
-    begin, prefill, done = time.perf_counter(), 0.0, 0
+    seconds, prefill, done = 0.0, 0.0, 0
     for window in rollout.windows:
         start = window.first + window.kept
         kept = video[:, window.first : start]
@@ -102,6 +101,7 @@ def roll(
 
         replayed = run.window(rollout.plan_of(window), window, _for_all(given, batch), handed, cancelled)
         video[:, start : start + window.frames] = replayed.tokens
+        seconds += replayed.seconds
         prefill += run.prefill_seconds(replayed)
         done += replayed.complete
         if not replayed.complete:
@@ -110,7 +110,7 @@ def roll(
         tokens=video[:, rollout.prompt_frames :],
         windows=done,
         complete=done == len(rollout.windows),
-        seconds=time.perf_counter() - begin,
+        seconds=seconds,
         prefill_seconds=prefill,
     )
 

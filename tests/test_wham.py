@@ -17,6 +17,7 @@ from diagplan.adapters.cache import TensorCache  # noqa: E402
 from diagplan.adapters.contract import allowed_ids  # noqa: E402
 from diagplan.adapters.wham import CONFIGS, Wham, WhamConfig, random_weights  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
+from tests.test_int8 import needs_int8  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "golden"
 META: dict[str, Any] = json.loads((GOLDEN / "wham_gpt_v1_bias.json").read_text())
@@ -166,6 +167,15 @@ def test_lower_precision(dtype: str, mean: float) -> None:
     logits = model.forward(torch.from_numpy(DATA["ids"]), slots, slots, mask, model.new_cache(2, 64))
     assert logits.dtype == getattr(torch, dtype)
     assert 1e-4 < np.abs(logits.float().numpy() - DATA["logits"]).mean() < mean
+
+
+@needs_int8
+def test_int8_products_are_near() -> None:
+    quantized = golden_model(quantize="int8")
+    off = causal_logits(quantized, DATA["ids"]) - DATA["logits"]
+    assert 1e-4 < np.linalg.norm(off) / np.linalg.norm(DATA["logits"]) < 0.05
+    assert quantized.weight_bytes() < golden_model().weight_bytes() / 2
+    assert quantized.fingerprint() != golden_model().fingerprint()
 
 
 # Tokens

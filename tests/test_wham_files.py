@@ -40,7 +40,9 @@ def plain_names() -> dict[str, Any]:
 # Every form
 
 
-@pytest.mark.parametrize("form", ["lightning", "state dict", "safetensors", "one folder", "shards", "one matrix"])
+@pytest.mark.parametrize(
+    "form", ["lightning", "state dict", "model", "safetensors", "one folder", "shards", "one matrix"]
+)
 def test_golden_logits_from_every_form(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "w"
     match form:
@@ -48,6 +50,8 @@ def test_golden_logits_from_every_form(form: str, tmp_path: Path, monkeypatch: p
             write_lightning(path, monkeypatch)
         case "state dict":
             write_torch(plain_names(), path, holder=None)
+        case "model":
+            write_torch(WEIGHTS, path, holder="model")
         case "safetensors":
             write_safetensors(WEIGHTS | LEFT_OVER, path)
         case "one matrix":
@@ -219,6 +223,11 @@ GLOBAL_TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n"
         opcodes(b"X\x01\x00\x00\x00aQ"),  # a persistent id that is none
         opcodes(b"\x96\xff\xff\xff\xff\xff\xff\xff\x0f"),  # a byte array of an exabyte
         opcodes(b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f"),  # a text of eight exabytes
+        opcodes(b"})", b"\x85" * 1_000_000, b"Ns"),  # a key a million tuples deep: hashing it takes the C stack
+        opcodes(b"})", b"2\x86" * 60, b"Ns"),  # a key of 2^60 parts: hashing it never ends
+        opcodes(b"})", b"2\x86" * 60, b"Q"),  # the same as the name of a storage
+        opcodes(b"](})", b"\x85" * 1_000_000, b"Nue"),
+        opcodes(b"]K\x01Ns"),  # an item of a list
         b"\x80\x02N.",
         b"\x80\x09.",
         b".",
