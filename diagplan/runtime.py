@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,8 @@ def load_model(
     """
     if adapter != "mc-ar":
         raise SpecError(f"expected the adapter mc-ar, got {adapter!r}.")
+    if backend not in get_args(Backend):
+        raise SpecError(f"expected backend to be one of {', '.join(get_args(Backend))}, got backend={backend!r}.")
     if backend == "onnx":
         return _load_exported(adapter, weights, device, threads, fixed=(config, dtype, quantize, portable))
     require_torch()

@@ -117,7 +117,9 @@ def compare_command(
     prompt: Annotated[Path | None, option("Ids", "Prompt frames' tokens, .npy; random ids without it.")] = None,
     actions: Annotated[Path | None, option("Ids", "Tokens between frames, .npy.")] = None,
     given: Annotated[Path | None, option("Ids", "Instead of both: every given slot's id in slot order, .npy.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the sampling and of random ids.", rich_help_panel="Sampling")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the sampling and of random ids.", min=0, rich_help_panel="Sampling")
+    ] = 0,
     temperature: Annotated[float | None, option("Sampling", "Sample; greedy without the next three.")] = None,
     top_k: Annotated[int | None, option("Sampling", "Keep the k most probable tokens.")] = None,
     top_p: Annotated[float | None, option("Sampling", "Keep the most probable tokens up to this probability.")] = None,
@@ -145,8 +147,11 @@ def compare_command(
     first, second = models.values()
     if (first.vocab_size, first.cache_shapes) != (second.vocab_size, second.cache_shapes):
         raise DocumentError(f"expected {onnx} to be exported from {weights}, got models of other sizes.")
+    said: Any = second
+    if said.document.dtype == dtype and said.document.source != first.fingerprint():
+        raise DocumentError(f"expected {onnx} to be exported from {weights}, got one of other weights. Export it anew.")
     require_grid(made, first)
-    if prompt is None and given is None:
+    if prompt is None and actions is None and given is None:
         ids = _random_ids(made, first.vocabulary[0].low, first.vocabulary[0].high, seed)
     else:
         ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
