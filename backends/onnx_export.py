@@ -73,6 +73,7 @@ def export_model(
     path: Path,
     *,
     config: Mapping[str, Any],
+    companions: Mapping[str, str] | None = None,
     quantize: Literal["int8"] | None = None,
     opset: int = 23,
 ) -> OnnxModelDocument:
@@ -82,6 +83,7 @@ def export_model(
         model: a torch model whose weights are plain tensors (``load_model(..., portable=True)``).
         path: of the graph.
         config: the model's sizes, for the metadata.
+        companions: SHA-256 of files that belong to it.
         quantize: ``"int8"``: products of the layers in int8, the arithmetic of ``load_model(quantize="int8")``.
         opset: 23 or 24.
 
@@ -115,6 +117,7 @@ def export_model(
         ],
         "grid": None if model.grid is None else GridDocument(**model.grid._asdict()),
         "source": model.fingerprint(),
+        "companions": dict(companions or {}),
     }
     return save_exported(program, path, OnnxModelDocument, about)
 

@@ -4,10 +4,12 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
 
 from diagplan.planner.errors import DocumentError, MissingExtraError
 from diagplan.schemas.files import producer_version
@@ -39,6 +41,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
     Raises:
         DocumentError: the folder cannot be made or written.
     """
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".diagplan-", dir=folder) as made:
@@ -50,8 +53,13 @@ def written_whole(folder: Path) -> Iterator[Path]:
                     os.replace(path, target)  # noqa: PTH105
     except OSError as error:
         raise DocumentError(
-            f"expected to write an exported model to {folder}, got: {error.strerror or error}. Give another folder."
+            f"expected to write an exported model to {folder}, got: {error.strerror or error}. "
+            "Give another folder, or make room on the disk."
         ) from None
+    finally:
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()  # where nothing came of it
 
 
 def save_exported(program: Any, path: Path, kind: type[_Document], about: Mapping[str, Any]) -> _Document:
@@ -65,11 +73,13 @@ def save_exported(program: Any, path: Path, kind: type[_Document], about: Mappin
 
     Raises:
         OSError: the files cannot be written.
+        DocumentError: weights that are not finite.
     """
     import onnx
     import onnx_ir as ir
 
     _forget_the_tracer(program)
+    _require_finite(program)
     data = path.with_name(f"{path.name}.data")
     ir.save(program, path, external_data=data.name)
     if not data.exists():
@@ -91,6 +101,16 @@ def save_exported(program: Any, path: Path, kind: type[_Document], about: Mappin
     onnx.save(written, path)
     onnx.checker.check_model(path)
     return said
+
+
+def _require_finite(program: Any) -> None:
+    for value in program.graph.initializers.values():
+        tensor = value.const_value
+        # A single value may well be infinite: what a mask adds.
+        if tensor is None or tensor.size == 1 or not tensor.dtype.is_floating_point():
+            continue
+        if not np.isfinite(tensor.numpy()).all():
+            raise DocumentError("expected finite weights, got NaN or infinite ones. Get another copy of the model.")
 
 
 def _forget_the_tracer(program: Any) -> None:
@@ -118,6 +138,10 @@ def read_exported(path: Path, kind: type[_Document]) -> Exported[_Document]:
     if text is None:
         raise DocumentError(f"expected a model of diagplan export-onnx in {path}, got one without its metadata.")
     said = read_onnx_metadata(kind, text, path)
+    if said.opset != _opset(graph):
+        raise DocumentError(
+            f"expected opset {said.opset} in {path}, as its metadata say, got {_opset(graph)}. {_AGAIN}"
+        )
     data = path.with_name(f"{path.name}.data")
     try:
         size = data.stat().st_size
@@ -152,13 +176,12 @@ def _read_graph(path: Path) -> tuple[Any, str]:
         raise DocumentError(
             f"expected an ONNX graph in {path}, got a file that is none, or is cut off. {_AGAIN}"
         ) from None
-    version = {entry.domain: entry.version for entry in model.opset_import}.get("", 0)
-    if version not in OPSETS:
+    if _opset(model) not in OPSETS:
         raise DocumentError(
-            f"expected opset {' or '.join(map(str, OPSETS))} in {path}, got {version or 'none'}. {_AGAIN}"
+            f"expected opset {' or '.join(map(str, OPSETS))} in {path}, got {_opset(model) or 'none'}. {_AGAIN}"
         )
     foreign = sorted({node.domain for node in _nodes(model.graph)} - {""})
-    if foreign or len(model.functions):
+    if foreign or len(model.functions) or any(len(part.sparse_initializer) for part in _graphs(model.graph)):
         raise DocumentError(
             f"expected operators of the ONNX standard only in {path}, got some of {', '.join(foreign) or 'its own'}. "
             "Graphs with custom operators are not loaded."
@@ -168,6 +191,11 @@ def _read_graph(path: Path) -> tuple[Any, str]:
         if any(place != f"{path.name}.data" for place in places):
             raise DocumentError(f"expected weights in {path.name}.data only, got {places[0]!r} in {path}. {_AGAIN}")
     return model, hashlib.sha256(content).hexdigest()
+
+
+def _opset(model: Any) -> int:
+    """The version of ONNX's own operators; 0 if there is none."""
+    return {entry.domain: int(entry.version) for entry in model.opset_import}.get("", 0)
 
 
 def _graphs(graph: Any) -> Iterator[Any]:

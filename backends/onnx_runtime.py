@@ -6,11 +6,11 @@ arrays are NumPy's on the CPU, where torch is not needed, and torch's on CUDA.
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,16 @@ from diagplan.adapters.contract import AllowedIds, Array, Grid
 from diagplan.backends.onnx_files import read_exported
 from diagplan.backends.runtime import NumpyRuntime, Runtime
 from diagplan.backends.selftest import require_masks_obeyed
-from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+from diagplan.planner.errors import DiagplanError, DocumentError, MissingExtraError, SpecError
 from diagplan.schemas.onnx_model import OnnxModelDocument
 
-__all__ = ["GRAPH", "OnnxCache", "OnnxModel", "load_onnx_model", "open_session"]
+__all__ = ["GRAPH", "OnnxCache", "OnnxModel", "load_onnx_model", "open_session", "require_signature", "run"]
 
 #: The step graph's file.
 GRAPH = "model.onnx"
 
 _BFLOAT16 = 16  # onnx's number of a type that NumPy does not have
+_TYPES = {"float64": "double", "float32": "float", "float16": "float16", "bfloat16": "bfloat16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class OnnxModel:
         self.grid = None if said.grid is None else Grid(said.grid.rows, said.grid.cols, said.grid.between_frames)
         # A cache of bfloat16 is held by its bits.
         self.cache_dtype = np.dtype(np.uint16 if said.dtype == "bfloat16" else said.dtype)
-        self.dtype = said.dtype if said.dtype == "bfloat16" else self.cache_dtype
+        self.dtype = _dtype(said.dtype)
         self._fingerprint = fingerprint
         self.runtime: Runtime = NumpyRuntime()
         if tensors:
@@ -165,9 +166,11 @@ class OnnxModel:
         own_ids[:], own_position[:], own_slot[:] = ids, position, slot
         own_mask[:, :length] = mask
         own_mask[:, length:] = False
-        if rows is not None:
+        if rows is None:
+            own_rows[:] = self.runtime.put(np.arange(feeds))
+        else:
             own_rows[: len(rows)] = rows
-        self.session.run_with_iobinding(bound.binding)
+        run(self.session.run_with_iobinding, bound.binding)
         return bound.logits if rows is None else bound.logits[:, : len(rows)]
 
     def _bound(self, cache: OnnxCache, feeds: int, wanted: int) -> _Bound:
@@ -200,6 +203,26 @@ class OnnxModel:
         bind(name, kind, int(number or 0), dtype, tuple(array.shape), array.data_ptr())
 
 
+def run(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Call ONNX Runtime, whose exceptions have no class of their own to be caught by.
+
+    Raises:
+        MemoryError: it could not allocate.
+        DiagplanError: anything else that it raises.
+    """
+    try:
+        return call(*arguments)
+    except Exception as error:  # noqa: BLE001
+        said = " ".join(str(error).split())[:300]
+        if "allocat" in said.lower() or "memory" in said.lower():
+            raise MemoryError(said) from None
+        raise DiagplanError(f"expected ONNX Runtime to run the exported graph, got an error: {said}.") from None
+
+
+def _dtype(name: str) -> "np.dtype[Any]":
+    return np.dtype(import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
+
+
 def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: int | None = None) -> OnnxModel:
     """Load what ``diagplan export-onnx`` wrote. Nothing is executed but the graph's standard operators.
 
@@ -210,33 +233,93 @@ def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: int | N
 
     Raises:
         DocumentError: files that are missing, broken, or of another format.
-        SpecError: a device that ONNX Runtime cannot use here.
+        SpecError: a device that ONNX Runtime cannot use here, or that lacks the model's dtype.
         MissingExtraError: onnx or onnxruntime is not installed.
         DiagplanError: a model that does not obey its mask.
     """
     exported = read_exported(Path(folder) / GRAPH, OnnxModelDocument)
+    said = exported.said
+    on_cpu = require_device(device) == "cpu"
+    if said.dtype == "bfloat16" and on_cpu:
+        raise SpecError(f"expected device cuda for the bfloat16 of {folder}, got {device}. Export float32 for a CPU.")
+    if said.quantize == "int8" and not on_cpu:
+        raise SpecError(f"expected device cpu for the int8 products of {folder}, got {device}. Export float16 for it.")
     session = open_session(exported.path, device=device, threads=threads)
-    model = OnnxModel(session, exported.said, exported.fingerprint, device=device, tensors=device != "cpu")
-    names = {value.name for value in (*session.get_inputs(), *session.get_outputs())}
-    wanted = {"ids", "position", "slot", "mask", "rows", "logits"}
-    wanted |= {f"{what}_{i}" for what in ("past", "present") for i in range(len(model.cache_shapes))}
-    if names != wanted:
-        raise DocumentError(
-            f"expected inputs and outputs of a step graph in {exported.path}, got {', '.join(sorted(names ^ wanted))} "
-            "too many or too few. Export it again: diagplan export-onnx."
-        )
+    kind = _TYPES[said.dtype]
+    feeds: dict[str, tuple[str, list[int | None]]] = {
+        "ids": ("int64", [None, None]),
+        "position": ("int64", [None]),
+        "slot": ("int64", [None]),
+        "mask": ("bool", [None, None]),
+        "rows": ("int64", [None]),
+    }
+    results: dict[str, tuple[str, list[int | None]]] = {"logits": (kind, [None, None, said.vocab_size])}
+    for i, (heads, width) in enumerate(said.cache_shapes):
+        feeds[f"past_{i}"] = results[f"present_{i}"] = (kind, [None, heads, None, width])
+    require_signature(session, exported.path, feeds, results)
+    model = OnnxModel(session, said, exported.fingerprint, device=device, tensors=not on_cpu)
     try:
         require_masks_obeyed(model)
-    except RuntimeError as error:
+        _run_last_position(model)
+    except (MemoryError, RuntimeError) as error:
         raise DocumentError(f"expected a step graph in {exported.path}, got one that does not run: {error}.") from None
     return model
+
+
+def _run_last_position(model: OnnxModel) -> None:
+    """One feed at the last position that the file claims: a shorter table of positions fails here."""
+    put = model.runtime.put
+    zero, last = put(np.zeros(1, np.int64)), put(np.array([model.positions - 1]))
+    with model.runtime.inference():
+        model.forward(
+            put(np.zeros((1, 1), np.int64)), last, zero, put(np.ones((1, 1), np.bool_)), model.new_cache(1, 1)
+        )
+
+
+def require_signature(
+    session: Any,
+    path: Path,
+    inputs: Mapping[str, tuple[str, list[int | None]]],
+    outputs: Mapping[str, tuple[str, list[int | None]]],
+) -> None:
+    """Check names, types and fixed sizes of a graph's inputs and outputs; ``None`` is a free size.
+
+    Raises:
+        DocumentError: the graph has others.
+    """
+    for expected, found in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
+        shown = {
+            value.name: (value.type, [size if isinstance(size, int) else None for size in value.shape])
+            for value in found
+        }
+        wanted = {name: (f"tensor({kind})", sizes) for name, (kind, sizes) in expected.items()}
+        wrong = sorted(name for name in {*shown, *wanted} if shown.get(name) != wanted.get(name))
+        if wrong:
+            raise DocumentError(
+                f"expected {wrong[0]} as {wanted.get(wrong[0], 'no part')} of {path}, got "
+                f"{shown.get(wrong[0], 'none')}. Graph and metadata differ. Export it again: diagplan export-onnx."
+            )
+
+
+def require_device(device: str) -> Literal["cpu", "cuda"]:
+    """The kind of a device.
+
+    Raises:
+        SpecError: a name of none that ONNX Runtime is asked for here.
+    """
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return "cpu"
+    if kind == "cuda" and (device == kind or number.isdecimal()):
+        return "cuda"
+    raise SpecError(f"expected device to be cpu, cuda or cuda:N for ONNX Runtime, got device={device!r}.")
 
 
 def open_session(path: Path, *, device: str = "cpu", threads: int | None = None) -> Any:
     """An ``onnxruntime.InferenceSession`` on one device, or an error where it would fall back to another.
 
     Raises:
-        SpecError: a device that cannot be used here.
+        SpecError: a device that cannot be used here, or no threads.
         DocumentError: a graph that ONNX Runtime cannot load.
         MissingExtraError: onnxruntime is not installed.
     """
@@ -246,22 +329,23 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
         raise MissingExtraError(
             "expected the package onnxruntime, got none. Install it: pip install 'diagplan[onnx]'."
         ) from None
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
-        raise SpecError(f"expected device to be cpu, cuda or cuda:N for ONNX Runtime, got device={device!r}.")
+    on_cpu = require_device(device) == "cpu"
+    if threads is not None and threads < 1:
+        raise SpecError(f"expected threads >= 1, got threads={threads}.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or _usable_cpus()
     options.log_severity_level = 4
-    wanted: Any = "CPUExecutionProvider"
-    if kind == "cuda":
-        wanted = ("CUDAExecutionProvider", {"device_id": number or "0", **_torch_stream(device)})
+    number = device.partition(":")[2] or "0"
+    provider: Any = "CPUExecutionProvider"
+    if not on_cpu:
+        provider = ("CUDAExecutionProvider", {"device_id": number, **_torch_stream(int(number))})
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=[wanted])
+        session = onnxruntime.InferenceSession(path, options, providers=[provider])
     except Exception as error:  # noqa: BLE001 - its exceptions have no common class of their own
         said = " ".join(str(error).split())[:300]
         raise DocumentError(f"expected a graph that ONNX Runtime loads on {device}, got {path}: {said}.") from None
     used = session.get_providers()[0]
-    if kind == "cuda" and used != "CUDAExecutionProvider":
+    if not on_cpu and used != "CUDAExecutionProvider":
         raise SpecError(
             f"expected the CUDAExecutionProvider for device={device!r}, got {used}, to which ONNX Runtime fell back. "
             "Install onnxruntime-gpu with its CUDA and cuDNN libraries, or give device='cpu'."
@@ -275,7 +359,7 @@ def _usable_cpus() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _torch_stream(device: str) -> dict[str, str]:
+def _torch_stream(number: int) -> dict[str, str]:
     """ONNX Runtime works on torch's stream, so that a pass follows the copies into its buffers."""
     try:
         import torch
@@ -283,6 +367,7 @@ def _torch_stream(device: str) -> dict[str, str]:
         raise MissingExtraError(
             "expected PyTorch to hold the buffers on CUDA, got none. Install it: pip install 'diagplan[torch]'."
         ) from None
-    if not torch.cuda.is_available():
-        raise SpecError(f"expected a CUDA device of this machine, got device={device!r}. Give device='cpu'.")
-    return {"user_compute_stream": str(torch.cuda.current_stream(device).cuda_stream)}
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if number >= count:
+        raise SpecError(f"expected a CUDA device of this machine, which has {count}, got cuda:{number}. Give 'cpu'.")
+    return {"user_compute_stream": str(torch.cuda.current_stream(number).cuda_stream)}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.frame_tokenizer import FrameTokenizer
 from diagplan.backends.onnx_files import read_exported
-from diagplan.backends.onnx_runtime import open_session
+from diagplan.backends.onnx_runtime import open_session, require_signature, run
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.schemas.onnx_model import OnnxTokenizerDocument
 
@@ -34,13 +34,13 @@ class OnnxImageTokenizer(FrameTokenizer):
     def codes_of(self, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Tokens of a few frames."""
         self._require_size(frames.shape[1] // self.factor, frames.shape[2] // self.factor)
-        tokens: NDArray[np.int64] = self.encoder.run(["tokens"], {"frames": frames})[0]
+        tokens: NDArray[np.int64] = run(self.encoder.run, ["tokens"], {"frames": frames})[0]
         return tokens
 
     def pictures_of(self, tokens: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pictures of a few frames of tokens."""
         self._require_size(tokens.shape[1], tokens.shape[2])
-        pictures: NDArray[np.uint8] = self.decoder.run(["frames"], {"tokens": tokens})[0]
+        pictures: NDArray[np.uint8] = run(self.decoder.run, ["frames"], {"tokens": tokens})[0]
         return pictures
 
     def _require_size(self, rows: int, cols: int) -> None:
@@ -65,4 +65,9 @@ def load_onnx_tokenizer(folder: str | Path, *, device: str = "cpu", threads: int
     if (encoder.kind, decoder.kind) != ("encoder", "decoder") or alike[0] != alike[1]:
         raise DocumentError(f"expected the two halves of one tokenizer in {folder}, got others. Export them again.")
     first, second = (open_session(half.path, device=device, threads=threads) for half in halves)
+    size = (encoder.rows * encoder.factor, encoder.cols * encoder.factor)
+    frames: dict[str, tuple[str, list[int | None]]] = {"frames": ("uint8", [None, *size, 3])}
+    tokens: dict[str, tuple[str, list[int | None]]] = {"tokens": ("int64", [None, encoder.rows, encoder.cols])}
+    require_signature(first, halves[0].path, frames, tokens)
+    require_signature(second, halves[1].path, tokens, frames)
     return OnnxImageTokenizer(first, second, encoder)

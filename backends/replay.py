@@ -148,7 +148,7 @@ def prepare(
 
     Raises:
         InvalidPlanError: the plan does not verify.
-        MismatchError: the plan is longer than the model's position embeddings.
+        MismatchError: the plan is longer than the model's position embeddings, or has cells that no id may take.
         CapacityError: too little memory.
     """
     if not unverified:
@@ -176,6 +176,7 @@ def prepare(
         frames = _complete_after(plan, laid_out)
         keys = keys_for(np.full(batch, seed, dtype=np.int64), np.arange(batch), np.arange(plan.positions))
         ranges = allowed_ids(model.vocabulary, plan.layout)
+        _require_ids(ranges, plan)
         passes = tuple(
             _laid_out(columns, runtime, keys, ranges, tuple(frames.get(i, ()))) for i, columns in enumerate(laid_out)
         )
@@ -194,6 +195,15 @@ def prepare(
         cell_slots=plan.layout.cell_slots().astype(np.int64),
         static=static,
     )
+
+
+def _require_ids(ranges: NDArray[np.int64], plan: Plan) -> None:
+    low, high = ranges[plan.target[plan.target >= 0]].T
+    if (low >= high).any():
+        raise MismatchError(
+            "expected ids that each cell may take, got none for some. The model's vocabulary rules leave cells out; "
+            "see AllowedIds in docs/adapters.md."
+        )
 
 
 def _complete_after(plan: Plan, passes: list[PassColumns]) -> dict[int, list[int]]:

@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=2, help="generated frames")
     parser.add_argument("--repeats", type=int, default=2, help="runs of each plan, in turn; the median is shown")
     parser.add_argument("--no-transformers", action="store_true", help="leave transformers' generate out")
-    parser.add_argument("--out", type=Path, help="default: bench/results/replay-SIZE-DTYPE-DEVICE.json")
+    parser.add_argument("--out", type=Path, help="default: bench/results/replay-SIZE-DTYPE-[onnx-]DEVICE.json")
     options = parser.parse_args()
     where = {"dtype": getattr(torch, options.dtype), "device": options.device}
     model = McAr.random(CONFIGS[options.size], **where)
@@ -220,7 +220,8 @@ def main() -> None:
         "plans": tables,
         "transformers_generate": other,
     }
-    out = options.out or RESULTS / f"replay-{options.size}-{options.dtype}-{options.device.partition(':')[0]}.json"
+    name = f"replay-{options.size}-{options.dtype}-{'onnx-' if options.onnx else ''}{options.device.partition(':')[0]}"
+    out = options.out or RESULTS / f"{name}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(f"wrote {out}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,8 @@ def load_model(
     """
     if adapter not in ADAPTERS:
         raise SpecError(f"expected the adapter {' or '.join(ADAPTERS)}, got {adapter!r}.")
+    if backend not in get_args(Backend):
+        raise SpecError(f"expected backend to be one of {', '.join(get_args(Backend))}, got backend={backend!r}.")
     if backend == "onnx":
         fixed = (config, dtype, quantize, portable, context)
         return _load_exported(adapter, weights, device, threads, fixed=fixed)

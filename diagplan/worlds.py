@@ -1,5 +1,6 @@
 """World models: a model, its image tokenizer and how its actions become tokens, loaded by name or from files."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -121,7 +122,9 @@ def load_world(
     """
     options: dict[str, Any] = {"dtype": dtype, "device": device, "quantize": quantize}
     if backend == "onnx":
-        return _exported(model, options | {"backend": backend, "threads": threads}, (weights, tokenizer, config))
+        return _exported(
+            model, options | {"backend": backend, "threads": threads}, (weights, tokenizer, config), portable=portable
+        )
     require_torch()
     from diagplan.adapters.image_tokenizer import load_image_tokenizer
     from diagplan.adapters.mc_ar_files import require_device
@@ -209,6 +212,11 @@ def _of_release(loaded: "Model", sizes: Mapping[str, Any], tokenizer: "FrameToke
 
     rows, cols = sizes["rows"], sizes["cols"]
     image_ids = sizes["image_vocab"] or loaded.vocab_size
+    if sizes["action_tokens"] != BLOCK:
+        raise DocumentError(
+            f"expected a MineWorld model, whose actions are {BLOCK} tokens, got action_tokens="
+            f"{sizes['action_tokens']}. A world model of another game is a folder with world.json."
+        )
     if tokenizer.codes > image_ids:
         raise DocumentError(
             f"expected an image tokenizer of at most {image_ids} codes, got {tokenizer.codes}. "
@@ -220,7 +228,23 @@ def _of_release(loaded: "Model", sizes: Mapping[str, Any], tokenizer: "FrameToke
     )  # fmt: skip
 
 
-def _exported(model: str, options: dict[str, Any], files: tuple[Any, ...]) -> World:
+def _require_companions(folder: Path, companions: Mapping[str, str]) -> None:
+    """The files that were exported with a step graph, and no others of other exports."""
+    if not companions:
+        raise DocumentError(
+            f"expected an exported world model in {folder}, got a transformer without image tokenizer. "
+            "Export it with --model, or with --tokenizer."
+        )
+    for name, digest in companions.items():
+        path = folder / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise DocumentError(
+                f"expected {name} as it was exported with {folder / 'model.onnx'}, got "
+                f"{'another file' if path.is_file() else 'none'}. Export it again: diagplan export-onnx."
+            )
+
+
+def _exported(model: str, options: dict[str, Any], files: tuple[Any, ...], *, portable: bool) -> World:
     """A world of ``diagplan export-onnx``; its step graph says the sizes."""
     from diagplan.backends.onnx_tokenizer import load_onnx_tokenizer
     from diagplan.schemas.world import read_world_document
@@ -231,11 +255,14 @@ def _exported(model: str, options: dict[str, Any], files: tuple[Any, ...]) -> Wo
             "expected the folder of an exported world model, and no weights, tokenizer or config beside it, with "
             f"backend='onnx', got model={model[:200]!r}. Export one: diagplan export-onnx --model crafter-mini -o DIR."
         )
+    if portable:
+        raise SpecError("expected no portable with backend='onnx', got it. It is for models that are to be exported.")
     loaded: Any = load_model("mc-ar", folder, **options)
     sizes = loaded.document.config
+    _require_companions(folder, loaded.document.companions)
     tokenizer = load_onnx_tokenizer(folder / "tokenizer", device=options["device"], threads=options["threads"])
     if not {"rows", "cols", "action_tokens", "image_vocab"} <= set(sizes):
         raise DocumentError(f"expected the sizes of an mc-ar model in {folder}, got others. Export it again.")
-    if (folder / "world.json").is_file():
+    if "world.json" in loaded.document.companions:
         return _of_document(read_world_document(folder / "world.json"), folder, loaded, sizes, tokenizer)
     return _of_release(loaded, sizes, tokenizer)

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diagplan.planner.errors import DocumentError
+from diagplan.schemas.convert import VERSION
 
 __all__ = [
     "KEY",
@@ -70,10 +71,11 @@ class OnnxModelDocument(ExportedDocument):
         dtype: of weights, cache and logits. quantize: how the products are taken.
         vocab_size, positions, cache_shapes, vocabulary, grid: as in ``diagplan.adapters.contract.Model``.
         source: fingerprint of the model that was exported.
+        companions: SHA-256 of the files that were written with it: those of the image tokenizer, world.json.
     """
 
     kind: Literal["step"] = "step"
-    plan_version: Literal[1] = 1
+    plan_version: int = VERSION
     family: Annotated[str, Field(min_length=1, max_length=100)]
     config: dict[str, Any]
     dtype: Literal["float64", "float32", "float16", "bfloat16"]
@@ -84,6 +86,15 @@ class OnnxModelDocument(ExportedDocument):
     vocabulary: Annotated[tuple[AllowedIdsDocument, ...], Field(min_length=1, max_length=1000)]
     grid: GridDocument | None = None
     source: Annotated[str, Field(max_length=200)]
+    companions: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> "OnnxModelDocument":
+        if self.plan_version != VERSION:
+            raise ValueError(f"plan documents are of version {VERSION}")
+        if any(not rule.low < rule.high <= self.vocab_size for rule in self.vocabulary):
+            raise ValueError("allowed ids must be ranges within the vocabulary")
+        return self
 
 
 class OnnxTokenizerDocument(ExportedDocument):

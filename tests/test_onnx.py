@@ -150,8 +150,11 @@ def test_a_pass_without_targets_asks_for_one_row() -> None:
     none = one_pass(model, ids, model.new_cache(1, 4), rows=np.zeros(0, np.int64))
     assert none.shape == (1, 0, model.vocab_size)
     some = one_pass(model, ids, model.new_cache(1, 4), rows=np.array([3, 1]))
-    whole = one_pass(model, ids, model.new_cache(1, 4))
+    whole = one_pass(model, ids, model.new_cache(1, 4)).copy()
     np.testing.assert_allclose(some, whole[:, [3, 1]], atol=1e-5)
+    cache = model.new_cache(1, 4)
+    one_pass(model, ids, cache, rows=np.array([3, 2, 1, 0]))
+    np.testing.assert_allclose(one_pass(model, ids, cache), whole, atol=1e-5)
 
 
 def test_half_precision_runs_on_the_cpu() -> None:

@@ -239,6 +239,67 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "kept"
 
 
+@pytest.mark.parametrize("name", ["tokenizer/encoder.onnx", "world.json"])
+def test_files_that_were_not_exported_together(name: str, exported: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    content = (folder / name).read_bytes()
+    generate = ["generate", *CLIP, "--backend", "onnx", "--model", folder, "-o", tmp_path / "x.mp4"]
+    for change, found in ((content + b"\n", "another file"), (None, "none")):
+        (folder / name).unlink()
+        if change is not None:
+            (folder / name).write_bytes(change)
+        code, _, err = run(*generate)
+        assert code == 1
+        assert f"expected {name} as it was exported with" in err
+        assert f"got {found}. Export it again" in err
+
+
+def test_a_transformer_alone_is_no_world(exported: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    assert run("export-onnx", "--weights", MINI, "-o", folder)[0] == 0  # over a whole world: its parts stay unused
+    code, _, err = run("generate", *CLIP, "--backend", "onnx", "--model", folder, "-o", tmp_path / "x.mp4")
+    assert code == 1
+    assert "got a transformer without image tokenizer" in err
+
+
+def test_no_part_of_a_model_is_written_over(exported: Path, plan: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    given = tmp_path / "given.npy"
+    np.save(given, np.zeros(9 * 12 + 2 * 3, int))
+    graph = (folder / "model.onnx").read_bytes()
+    shared = ["run", plan, "--given", given, "--backend", "onnx", "--weights", folder]
+    code, _, err = run(*shared, "-o", folder / "model.onnx")
+    assert code == 2
+    assert "expected -o to replace no file of --weights" in err
+    options = ["--backend", "onnx", "--model", folder, "-o", tmp_path / "x.mp4", "--tokens", folder / "model.onnx"]
+    code, _, err = run("generate", *CLIP, *options)
+    assert code == 2
+    assert "expected --tokens to replace no file of --model" in err
+    assert (folder / "model.onnx").read_bytes() == graph
+    state = tmp_path / "state.safetensors"
+    state.touch()
+    code, _, err = run(*shared, "-o", state, "--resume", state)
+    assert code == 2
+    assert run(*shared, "-o", folder / "tokens.npy")[0] == 0  # a new file is nobody's
+
+
+def test_compare_wants_the_same_weights_and_whole_prompts(exported: Path, plan: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    other = Path(shutil.copytree(MINI, tmp_path / "other"))
+    weights = load_file(other / "model.safetensors")
+    weights["model.norm.weight"] *= 1.5
+    save_file(weights, other / "model.safetensors")
+    code, _, err = run("compare", plan, "--weights", other, "--onnx", exported)
+    assert code == 1
+    assert "got one of other weights. Export it anew" in err
+    blocks = tmp_path / "actions.npy"
+    np.save(blocks, np.zeros((2, 3), int))
+    code, _, err = run("compare", plan, "--weights", MINI, "--onnx", exported, "--actions", blocks)
+    assert code == 1
+    assert "expected a prompt (and actions) or all given ids" in err
+
+
 def test_a_plan_of_another_grid(exported: Path, tmp_path: Path) -> None:
     from diagplan import Layout
 

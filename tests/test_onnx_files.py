@@ -6,20 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from diagplan import Diagonal, Layout, compile_plan, load_model  # noqa: E402
+from diagplan.adapters.contract import AllowedIds  # noqa: E402
 from diagplan.backends import onnx_runtime  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
+from diagplan.backends.memory import cache_bytes  # noqa: E402
 from diagplan.backends.onnx_export import export_model  # noqa: E402
-from diagplan.backends.onnx_runtime import GRAPH, load_onnx_model, open_session  # noqa: E402
+from diagplan.backends.onnx_runtime import GRAPH, OnnxModel, load_onnx_model, open_session  # noqa: E402
 from diagplan.backends.onnx_tokenizer import load_onnx_tokenizer  # noqa: E402
 from diagplan.backends.replay import prepare  # noqa: E402
-from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
+from diagplan.planner.errors import DiagplanError, DocumentError, SpecError  # noqa: E402
 from tests.exported import exported_folder, exported_model, golden_model  # noqa: E402
+from tests.test_replay import LAYOUT  # noqa: E402
 
 
 @pytest.fixture
@@ -105,23 +109,28 @@ def test_graphs_that_are_refused(
     ("values", "words"),
     [
         ({"version": 2}, "version: Input should be 1"),
-        ({"plan_version": 9}, "plan_version: Input should be 1"),
+        ({"plan_version": 9}, "the top: Value error, plan documents are of version 1"),
+        ({"vocabulary": [{"low": 4000, "high": 5000}]}, "allowed ids must be ranges within the vocabulary"),
+        ({"vocabulary": [{"low": 3, "high": 3}]}, "allowed ids must be ranges within the vocabulary"),
+        ({"opset": 24}, "expected opset 24 in .*, as its metadata say, got 23"),
         ({"extra": 1}, "extra: Extra inputs are not permitted"),
         ({"cache_shapes": []}, "cache_shapes: "),
         ({"dtype": "int3"}, "dtype: "),
         ({"weights_sha256": "0" * 64}, "expected the weights of .*model.onnx in .*model.onnx.data, got others"),
         ({"weights_bytes": 7}, "expected 7 bytes of weights"),
-        # What no part of the file contradicts until it runs:
-        ({"cache_shapes": [[2, 8]]}, "inputs and outputs of a step graph"),
-        ({"cache_shapes": [[1, 4]] * 4}, "expected a step graph in .*, got one that does not run"),
-        ({"vocab_size": 3}, "expected a step graph in .*, got one that does not run"),
-        ({"dtype": "float16"}, "expected a step graph in .*, got one that does not run"),
+        # What the graph contradicts:
+        ({"cache_shapes": [[2, 16]]}, "expected past_1 as no part of .*model.onnx, got .*float"),
+        ({"cache_shapes": [[1, 4]] * 4}, "expected past_0 as .*Graph and metadata differ"),
+        ({"cache_shapes": [[1 << 26, 1 << 26]] * 4}, "expected past_0 as .*Graph and metadata differ"),
+        ({"vocab_size": 1000}, "expected logits as .*Graph and metadata differ"),
+        ({"dtype": "float16"}, "expected past_0 as .*Graph and metadata differ"),
+        ({"positions": 100_000}, "expected ONNX Runtime to run the exported graph, got an error"),
     ],
     ids=str,
 )
 def test_metadata_that_are_refused(folder: Path, values: dict[str, Any], words: str) -> None:
     say(folder, **values)
-    with pytest.raises(DocumentError, match=words):
+    with pytest.raises(DiagplanError, match=words):
         load_onnx_model(folder)
 
 
@@ -169,7 +178,7 @@ def test_models_that_do_not_belong(folder: Path) -> None:
         load_model("mc-ar", folder, backend="onnx", dtype="bfloat16")
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cpu:-1", ""])
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:", "cpu:-1", "cpu:0", "cpu:", ""])
 def test_devices_that_are_none(device: str) -> None:
     with pytest.raises(SpecError, match="expected device to be cpu, cuda or cuda:N"):
         load_onnx_model(exported_folder(), device=device)
@@ -177,7 +186,7 @@ def test_devices_that_are_none(device: str) -> None:
 
 def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SpecError, match="expected a CUDA device of this machine, got device='cuda'"):
+    with pytest.raises(SpecError, match="expected a CUDA device of this machine, which has 0, got cuda:0"):
         load_onnx_model(exported_folder(), device="cuda")
 
 
@@ -199,8 +208,43 @@ def test_a_silent_fall_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_the_cpu_cannot_run(tmp_path: Path) -> None:
     export_model(golden_model(dtype=torch.bfloat16, portable=True), tmp_path / GRAPH, config={})
-    with pytest.raises(DocumentError, match="expected a graph that ONNX Runtime loads on cpu, got "):
+    with pytest.raises(SpecError, match="expected device cuda for the bfloat16 of"):
         load_onnx_model(tmp_path)
+    with pytest.raises(DocumentError, match="expected a graph that ONNX Runtime loads on cpu, got "):
+        open_session(tmp_path / GRAPH)
+
+
+def test_bfloat16_takes_two_bytes() -> None:
+    model = exported_model()
+    half = OnnxModel(model.session, model.document.model_copy(update={"dtype": "bfloat16"}), "")
+    assert str(half.dtype) == "bfloat16"
+    assert 2 * cache_bytes(half, 3, 50) == cache_bytes(model, 3, 50)
+
+
+def test_int8_is_for_the_cpu() -> None:
+    with pytest.raises(SpecError, match=r"expected device cpu for the int8 products of .*, got cuda"):
+        load_onnx_model(exported_folder(quantize="int8"), device="cuda")
+
+
+@pytest.mark.parametrize("threads", [0, -3])
+def test_no_threads(threads: int) -> None:
+    with pytest.raises(SpecError, match=f"expected threads >= 1, got threads={threads}"):
+        load_onnx_model(exported_folder(), threads=threads)
+
+
+def test_what_onnx_runtime_raises_is_named() -> None:
+    model = exported_model()
+    cache = model.new_cache(1, 4)
+    one = np.zeros(1, np.int64)
+    with pytest.raises(DiagplanError, match="expected ONNX Runtime to run the exported graph, got an error"):
+        model.forward(one[None], one + 10**6, one, np.ones((1, 4), np.bool_), cache)
+
+
+def test_cells_that_no_id_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = golden_model()
+    model.vocabulary = (AllowedIds(low=0, high=5, rows=(0, 1)),)
+    with pytest.raises(MismatchError, match="expected ids that each cell may take, got none for some"):
+        prepare(compile_plan(LAYOUT, Diagonal(k=2)), model)
 
 
 class TestExport:
@@ -225,6 +269,25 @@ class TestExport:
         model.__class__ = Late
         with pytest.raises(SpecError, match="expected the adapter to write past_0 once, with index_copy_"):
             export_model(model, tmp_path / GRAPH, config={})
+
+    def test_weights_that_are_not_finite(self, tmp_path: Path) -> None:
+        model = golden_model(portable=True)
+        model.embedding = model.embedding.clone()
+        model.embedding[7, 3] = float("nan")
+        with pytest.raises(DocumentError, match="expected finite weights, got NaN"):
+            export_model(model, tmp_path / GRAPH, config={})
+
+    def test_an_error_leaves_nothing(self, tmp_path: Path) -> None:
+        from diagplan.backends.onnx_files import written_whole
+
+        for folder in (tmp_path / "new", tmp_path / "old"):
+            if folder.name == "old":
+                folder.mkdir()
+                (folder / "kept").touch()
+            with pytest.raises(DocumentError), written_whole(folder) as made:
+                (made / GRAPH / "below").write_text("no folder")
+        assert not (tmp_path / "new").exists()
+        assert [path.name for path in (tmp_path / "old").iterdir()] == ["kept"]
 
     def test_nothing_of_this_machine_is_in_the_file(self) -> None:
         content = (exported_folder() / GRAPH).read_bytes()

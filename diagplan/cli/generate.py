@@ -96,7 +96,9 @@ def generate_command(
     if out.suffix.lower() != ".mp4":
         raise SpecError(f"expected a name that ends in .mp4, got {out}. Change its ending.")
     require_distinct(
-        {"-o": out, "--gif": gif, "--tokens": tokens}, {"--video": video, "--actions": actions, "--plan": plan}
+        {"-o": out, "--gif": gif, "--tokens": tokens},
+        {"--video": video, "--actions": actions, "--plan": plan, "--weights": weights, "--tokenizer": tokenizer}
+        | {"--model": Path(model)},
     )
     require_exported_options(backend, config=config, dtype=dtype, int8=int8)
     set_threads(backend, threads)

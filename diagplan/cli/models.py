@@ -56,6 +56,9 @@ ThreadsOption = Annotated[int | None, option(MODEL, "CPU threads of one pass; al
 def set_threads(backend: str, threads: int | None) -> None:
     """Give torch so many threads; ONNX Runtime is told when a model is loaded."""
     if threads is not None and backend == "torch":
+        from diagplan.runtime import require_torch
+
+        require_torch()
         import torch
 
         torch.set_num_threads(threads)

@@ -13,6 +13,7 @@ from diagplan.cli.models import (
     MODEL,
     AdapterOption,
     ConfigOption,
+    ContextOption,
     DeviceOption,
     DtypeOption,
     ThreadsOption,
@@ -45,6 +46,7 @@ def export_onnx_command(
     adapter: AdapterOption = "mc-ar",
     weights: Annotated[Path | None, option(MODEL, "Instead: a checkpoint, .ckpt, .safetensors or a folder.")] = None,
     config: ConfigOption = None,
+    context: ContextOption = None,
     tokenizer: Annotated[Path | None, option(MODEL, "With --weights: the image tokenizer's folder.")] = None,
     dtype: DtypeOption = "float32",
     int8: Annotated[bool, option(MODEL, "Int8 products, for CPUs: faster, less exact.", "--int8")] = False,
@@ -72,7 +74,7 @@ def export_onnx_command(
             world_json = SHIPPED.get(model, Path(model)) / "world.json"
         else:
             assert weights is not None
-            loaded = load_model(adapter, weights, config=config, dtype=dtype, portable=True)
+            loaded = load_model(adapter, weights, config=config, context=context, dtype=dtype, portable=True)
             if tokenizer is not None:
                 from diagplan.adapters.image_tokenizer import load_image_tokenizer
 
@@ -111,13 +113,16 @@ def compare_command(
     onnx: Annotated[Path, option(MODEL, "For ONNX Runtime: the folder that export-onnx wrote of it.")],
     adapter: AdapterOption = "mc-ar",
     config: ConfigOption = None,
+    context: ContextOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     prompt: Annotated[Path | None, option("Ids", "Prompt frames' tokens, .npy; random ids without it.")] = None,
     actions: Annotated[Path | None, option("Ids", "Tokens between frames, .npy.")] = None,
     given: Annotated[Path | None, option("Ids", "Instead of both: every given slot's id in slot order, .npy.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the sampling and of random ids.", rich_help_panel="Sampling")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the sampling and of random ids.", min=0, rich_help_panel="Sampling")
+    ] = 0,
     temperature: Annotated[float | None, option("Sampling", "Sample; greedy without the next three.")] = None,
     top_k: Annotated[int | None, option("Sampling", "Keep the k most probable tokens.")] = None,
     top_p: Annotated[float | None, option("Sampling", "Keep the most probable tokens up to this probability.")] = None,
@@ -134,7 +139,7 @@ def compare_command(
     with working("loading", quiet=as_json):
         models = {
             "torch": load_from_options(
-                adapter, weights, config=config, backend="torch", dtype=dtype, device=device, int8=False,
+                adapter, weights, config=config, context=context, backend="torch", dtype=dtype, device=device, int8=False,
                 threads=threads,
             ),
             "onnx": load_from_options(
@@ -145,8 +150,11 @@ def compare_command(
     first, second = models.values()
     if (first.vocab_size, first.cache_shapes) != (second.vocab_size, second.cache_shapes):
         raise DocumentError(f"expected {onnx} to be exported from {weights}, got models of other sizes.")
+    said: Any = second
+    if said.document.dtype == dtype and said.document.source != first.fingerprint():
+        raise DocumentError(f"expected {onnx} to be exported from {weights}, got one of other weights. Export it anew.")
     require_grid(made, first)
-    if prompt is None and given is None:
+    if prompt is None and actions is None and given is None:
         ids = _random_ids(made, first.vocabulary[0].low, first.vocabulary[0].high, seed)
     else:
         ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))

@@ -101,6 +101,12 @@ def require_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Pa
         other = seen.setdefault(path.resolve(), option)
         if other != option:
             raise SpecError(f"expected different files, got {other} and {option} both {path}. Write to another one.")
+        for folder, source in seen.items():
+            if source in inputs and path.exists() and folder in path.resolve().parents:
+                raise SpecError(
+                    f"expected {option} to replace no file of {source}, got {path}, which lies in its folder and is "
+                    "there already. Write to another file."
+                )
 
 
 def progress_bar(what: str, unit: str, *times: ProgressColumn, quiet: bool) -> Progress:

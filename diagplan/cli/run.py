@@ -103,6 +103,7 @@ def run_command(
         {"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given}
         | {"--context": context},
     )
+    require_distinct({"-o": out}, {"--resume": resume})
     made = read_plan(plan)
     ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
     model = load_from_options(
