@@ -139,8 +139,8 @@ def compare_command(
     with working("loading", quiet=as_json):
         models = {
             "torch": load_from_options(
-                adapter, weights, config=config, context=context, backend="torch", dtype=dtype, device=device, int8=False,
-                threads=threads,
+                adapter, weights, config=config, context=context, backend="torch", dtype=dtype, device=device,
+                int8=False, threads=threads,
             ),
             "onnx": load_from_options(
                 adapter, onnx, config=None, backend="onnx", dtype="float32", device=device, int8=False,
