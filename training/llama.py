@@ -1,9 +1,9 @@
-"""The MC-AR transformer for training: one causal pass over whole sequences, with gradients.
+"""The MC-AR transformer for training: one pass over whole sequences, causal or under another mask, with gradients.
 
 The weights carry the names of ``McArConfig.shapes``; a test holds this pass to the adapter's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from diagplan.adapters.mc_ar import McArConfig, random_weights, rotary_tables
 
-__all__ = ["TrainedMcAr"]
+__all__ = ["Attend", "TrainedMcAr"]
+
+#: q [B, H, N, D], k and v [B, K, N, D] -> [B, H, N, D].
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class TrainedMcAr(nn.Module):
@@ -52,12 +55,32 @@ class TrainedMcAr(nn.Module):
             both[weight.ndim == 1].append(weight)
         return both
 
-    def forward(self, ids: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """Logits [B, n, V] of ids [B, N] under a causal mask; only of the places ``wanted`` [n] if given."""
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take weights by the names of ``McArConfig.shapes``, one at a time."""
+        with torch.no_grad():
+            for name in self.names:
+                getattr(self, _flat(name)).copy_(weights[name])
+
+    def forward(
+        self,
+        ids: Tensor,
+        wanted: Tensor | None = None,
+        *,
+        position: Tensor | None = None,
+        attend: Attend | None = None,
+    ) -> Tensor:
+        """Logits [B, n, V] of ids [B, N].
+
+        Args:
+            ids: token ids.
+            wanted: the places whose logits are wanted, [n]; by default all.
+            position: the slot of each place, [N]; by default 0, 1, 2, ...
+            attend: attention; by default causal.
+        """
         c, w = self.config, self.weights()
         batch, length = ids.shape
         heads, kv, d = c.num_attention_heads, c.num_key_value_heads, c.head_size
-        cos, sin = self.cos[:length], self.sin[:length]
+        cos, sin = (table[:length] if position is None else table[position] for table in (self.cos, self.sin))
         x = F.embedding(ids, w["model.embed_tokens.weight"])
         for i in range(c.num_hidden_layers):
             at = f"model.layers.{i}."
@@ -65,9 +88,11 @@ class TrainedMcAr(nn.Module):
             joined = torch.cat([w[f"{at}self_attn.{name}_proj.weight"] for name in "qkv"])
             qkv = F.linear(h, joined).view(batch, length, -1, d).transpose(1, 2)
             q, k, v = torch.split(qkv, [heads, kv, kv], dim=1)
-            out = F.scaled_dot_product_attention(
-                _rotate(q, cos, sin), _rotate(k, cos, sin), v, is_causal=True, enable_gqa=kv != heads
-            )
+            q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+            if attend is None:
+                out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=kv != heads)
+            else:
+                out = attend(q, k, v)
             out = out.transpose(1, 2).reshape(batch, length, heads * d)
             x = x + F.linear(out, w[f"{at}self_attn.o_proj.weight"])
             h = F.rms_norm(x, (c.hidden_size,), w[f"{at}post_attention_layernorm.weight"], c.rms_norm_eps)
