@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diagplan.planner.errors import DocumentError
+from diagplan.planner.policy import ProxyKV, ProxyPolicy, RowEnd, Visibility
+from diagplan.planner.schedule import ScheduleName
 
-__all__ = ["ActionWords", "WorldDocument", "read_world_document"]
+__all__ = ["ActionWords", "Tuning", "TuningPlan", "WorldDocument", "read_world_document"]
 
 _Count = Annotated[int, Field(ge=1, le=4096)]
 _Id = Annotated[int, Field(ge=0, le=1 << 20)]
@@ -39,6 +41,38 @@ class ActionWords(BaseModel):
         return self
 
 
+class TuningPlan(BaseModel):
+    """A plan that a model was fine-tuned on: its schedule by name and delays, and its policies."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    schedule: ScheduleName
+    k: Annotated[int, Field(ge=1)] | None = None
+    d: Annotated[int, Field(ge=1)] | None = None
+    proxy: ProxyPolicy
+    row_end: RowEnd
+    proxy_kv: ProxyKV
+    visibility: Visibility
+
+
+class Tuning(BaseModel):
+    """How a model was fine-tuned on plans.
+
+    Attributes:
+        base: the name of the model it began with.
+        steps: optimizer steps.
+        ntp_share: share of them with next-token masks.
+        plans: the masks of the others.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    base: str
+    steps: Annotated[int, Field(ge=1)]
+    ntp_share: Annotated[float, Field(ge=0, le=1)]
+    plans: Annotated[tuple[TuningPlan, ...], Field(min_length=1, strict=False)]
+
+
 class WorldDocument(BaseModel):
     """The file world.json beside a world model's config.json and model.safetensors.
 
@@ -49,6 +83,7 @@ class WorldDocument(BaseModel):
         fps: of the videos that are written.
         map_rows: rows of tokens, from the top, that show the map; those below (an inventory) do not move.
         actions: how an action becomes tokens.
+        tuned: how the model was fine-tuned; ``None`` and left out of the file for one that was not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -62,6 +97,7 @@ class WorldDocument(BaseModel):
     fps: Annotated[int, Field(ge=1, le=240)]
     map_rows: Annotated[int, Field(ge=3, le=4096)] | None = None
     actions: ActionWords
+    tuned: Tuning | None = None
 
     @model_validator(mode="after")
     def _within(self) -> "WorldDocument":

@@ -13,13 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diagplan.adapters.headers import check_weights
 from diagplan.adapters.image_tokenizer import tokenizer_files
 from diagplan.adapters.mc_ar import McArConfig
+from diagplan.adapters.mc_ar_files import read_mc_ar_config
+from diagplan.adapters.weights import LazyWeights, open_checkpoint
 from diagplan.planner.atomic import make_folder, write_atomically
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.schemas.world import ActionWords, WorldDocument
 
-__all__ = ["action_words", "config_document", "write_world"]
+__all__ = ["action_words", "config_document", "read_weights", "write_world"]
 
 _OPPOSITES = (("move_left", "move_right"), ("move_up", "move_down"), ("turn_left", "turn_right"))
 
@@ -101,7 +104,21 @@ def write_world(
         _copy(path, place / path.name)
     write_atomically(place / "model.safetensors", save(tensors, metadata={"format": "pt"}))
     write_atomically(place / "config.json", _json(config_document(config)))
-    write_atomically(place / "world.json", _json(document.model_dump(mode="json")))
+    left_out = {"tuned"} if document.tuned is None else None
+    write_atomically(place / "world.json", _json(document.model_dump(mode="json", exclude=left_out)))
+
+
+def read_weights(folder: str | Path) -> tuple[McArConfig, Mapping[str, Tensor]]:
+    """Configuration and weights of a world's folder; float32, read from the file each time one is taken.
+
+    Raises:
+        DocumentError: files that are missing or broken, or do not belong together.
+    """
+    place = Path(folder)
+    config = read_mc_ar_config(place / "config.json")
+    checkpoint = open_checkpoint(place / "model.safetensors")
+    names = check_weights(checkpoint.headers, config.shapes(), source=checkpoint.path)
+    return config, LazyWeights(checkpoint, names, dtype=torch.float32)
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

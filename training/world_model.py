@@ -18,10 +18,21 @@ from torch import Tensor
 from diagplan.adapters.mc_ar import McArConfig
 from diagplan.planner.errors import SpecError
 from diagplan.training.llama import TrainedMcAr
+from diagplan.training.loop import cosine_rate, optimise
 from diagplan.training.runs import Run
 from diagplan.training.sequences import TokenClips
 
-__all__ = ["Judgement", "Vocabulary", "WorldRecipe", "judge", "train_world_model"]
+__all__ = [
+    "Judgement",
+    "Vocabulary",
+    "WorldRecipe",
+    "draw",
+    "held_out",
+    "judge",
+    "predicted_places",
+    "require_length",
+    "train_world_model",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +90,7 @@ class WorldRecipe:
 
     def rate(self, step: int) -> float:
         """The learning rate of one step."""
-        if step < self.warm_up:
-            return self.learning_rate * (step + 1) / self.warm_up
-        done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
-        return self.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
+        return cosine_rate(step, steps=self.steps, warm_up=self.warm_up, highest=self.learning_rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +104,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A model on held-out clips, teacher-forced.
+    """A model on held-out clips, teacher-forced, with next-token masks.
 
     Attributes:
         loss: nats a token, over all frames but the first.
@@ -111,6 +119,15 @@ class Judgement:
     moved_accuracy: float
     moved_loss: float
     gap: float
+
+    def row(self) -> dict[str, float]:
+        """What a training's log says of it."""
+        return {
+            "validation_loss": self.loss,
+            "accuracy": self.accuracy,
+            "moved_accuracy": self.moved_accuracy,
+            "action_gap": self.gap,
+        }
 
 
 @torch.no_grad()
@@ -131,7 +148,7 @@ def judge(
         device: where the model is.
         batch: clips at a time.
     """
-    wanted, target = _wanted(clips, torch.device(device))
+    wanted, target = predicted_places(clips, torch.device(device))
     swapped = TokenClips(
         frames=clips.frames,
         actions=np.vectorize(lambda action: words.opposites.get(action, action))(clips.actions),
@@ -162,7 +179,7 @@ def judge(
     )
 
 
-def _wanted(clips: TokenClips, device: torch.device) -> tuple[Tensor, Tensor]:
+def predicted_places(clips: TokenClips, device: torch.device) -> tuple[Tensor, Tensor]:
     """Places whose logits predict the cells of every frame but the first, and the places of those cells."""
     t, rows, cols = clips.frames.shape[1:]
     cells = np.arange(rows * cols)
@@ -187,44 +204,35 @@ def train_world_model(
     Raises:
         SpecError: clips shorter than the context; DocumentError: the folder belongs to another run.
     """
-    for clips in (train, validation):
-        if clips.frames.shape[1] < recipe.context:
-            raise SpecError(
-                f"expected clips of at least {recipe.context} frames, got {clips.frames.shape[1]}. "
-                "Record longer ones, or train on a shorter context."
-            )
+    require_length(recipe.context, train, validation)
     run = Run(folder, asdict(recipe) | {"clips": len(train.frames)})
     model = TrainedMcAr(config, seed=recipe.seed).to(device)
-    matrices, norms = model.decayed()
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": norms, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
-    start = run.resume(model, optimizer)
-    held_out = _held_out(validation, recipe.context)
-    for step in range(start, recipe.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(step)
-        ids = torch.from_numpy(_draw(train, recipe, words, step)).to(device)
-        wanted, target = _wanted(held_out, ids.device)
-        with torch.autocast(ids.device.type, torch.bfloat16, enabled=recipe.bfloat16):
-            logits = model(ids, wanted)
-        loss = F.cross_entropy(logits.float().flatten(0, 1), ids[:, target].flatten())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if on_step is not None:
-            on_step(step + 1, {"loss": float(loss.detach())})
-        if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps or step + 1 == 20:
-            said = judge(model, held_out, words, device=device)
-            run.log(
-                step + 1, train_loss=float(loss.detach()), validation_loss=said.loss,
-                accuracy=said.accuracy, moved_accuracy=said.moved_accuracy, action_gap=said.gap,
-            )  # fmt: skip
-            run.save(model, optimizer, step + 1)
-    return model.eval()
+    watched = held_out(validation, recipe.context)
+    wanted, target = predicted_places(watched, torch.device(device))
+
+    def loss_of(step: int) -> Tensor:
+        drawn = draw(train, words, seed=recipe.seed, step=step, batch=recipe.batch, length=recipe.context)
+        ids = torch.from_numpy(drawn).to(device)
+        logits = model(ids, wanted)
+        return F.cross_entropy(logits.float().flatten(0, 1), ids[:, target].flatten())
+
+    return optimise(
+        model, recipe, run, loss_of, lambda: judge(model, watched, words, device=device).row(),
+        device=device, checkpoint_every=checkpoint_every, on_step=on_step,
+    )  # fmt: skip
 
 
-def _held_out(clips: TokenClips, length: int, limit: int = 64) -> TokenClips:
+def require_length(frames: int, *every: TokenClips) -> None:
+    """Raise ``SpecError`` unless clips have so many frames."""
+    for clips in every:
+        if clips.frames.shape[1] < frames:
+            raise SpecError(
+                f"expected clips of at least {frames} frames, got {clips.frames.shape[1]}. "
+                "Record longer ones, or train on a shorter context."
+            )
+
+
+def held_out(clips: TokenClips, length: int, limit: int = 64) -> TokenClips:
     """Windows side by side, spread over the clips."""
     each = clips.frames.shape[1] // length
     every = [(clip, window * length) for window in range(each) for clip in range(len(clips.frames))][:limit]
@@ -232,10 +240,10 @@ def _held_out(clips: TokenClips, length: int, limit: int = 64) -> TokenClips:
     return clips.windows(chosen[:, 0], chosen[:, 1], length)
 
 
-def _draw(clips: TokenClips, recipe: WorldRecipe, words: Vocabulary, step: int) -> NDArray[np.int64]:
+def draw(clips: TokenClips, words: Vocabulary, *, seed: int, step: int, batch: int, length: int) -> NDArray[np.int64]:
     """The sequences of one step, a function of the seed and the step alone."""
-    random = np.random.default_rng((recipe.seed, step))
+    random = np.random.default_rng((seed, step))
     n, t = clips.frames.shape[:2]
-    clip = random.integers(n, size=recipe.batch)
-    first = random.integers(t - recipe.context + 1, size=recipe.batch)
-    return clips.windows(clip, first, recipe.context).sequences(words.begin, words.end)
+    clip = random.integers(n, size=batch)
+    first = random.integers(t - length + 1, size=batch)
+    return clips.windows(clip, first, length).sequences(words.begin, words.end)

@@ -8,6 +8,7 @@ import typer
 
 from diagplan.cli.convert import register as register_convert
 from diagplan.cli.demo import register as register_demo
+from diagplan.cli.finetune import register as register_finetune
 from diagplan.cli.generate import register as register_generate
 from diagplan.cli.laws import register as register_laws
 from diagplan.cli.onnx import register as register_onnx
@@ -54,6 +55,7 @@ register_onnx(app)
 register_weights(app)
 register_convert(app)
 register_worlds(app)
+register_finetune(app)
 register_laws(app)
 
 
