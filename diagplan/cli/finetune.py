@@ -108,7 +108,10 @@ def finetune_command(
     codec = load_world(model).tokenizer
     said = read_world_document(folder / "world.json")
     config, weights = read_weights(folder)
-    frames = context or (published_context(said.rows, said.cols) if size and recipe == "paper" else said.context_frames)
+    frames = context
+    if frames is None:
+        paper = size is not None and recipe == "paper"
+        frames = published_context(said.rows, said.cols) if paper else said.context_frames
     if size is not None:
         config = published_config(size, config, frames)
     layout = training_layout(config, frames)
