@@ -21,6 +21,7 @@ from diagplan.planner.plan import Plan  # noqa: E402
 from diagplan.planner.policy import Policies  # noqa: E402
 from diagplan.planner.schedule import Diagonal, NextToken  # noqa: E402
 from diagplan.planner.training_plan import training_plan, visible  # noqa: E402
+from diagplan.training import diagonal  # noqa: E402
 from diagplan.training.diagonal import AttentionKind, lay_out, plan_logits, plan_loss  # noqa: E402
 from diagplan.training.llama import TrainedMcAr  # noqa: E402
 from tests.strategies import Request, plans  # noqa: E402
@@ -73,9 +74,10 @@ def _norms_in_float64() -> Any:
     rope=st.sampled_from(["1d", "3d"]),
     kv=st.sampled_from([1, 2, 4]),
     seed=st.integers(0, 9),
+    part=st.sampled_from([2, 9, 256]),
 )
 def test_one_pass_gives_the_logits_of_step_by_step_replay(
-    drawn: tuple[Request, Plan], rope: Literal["1d", "3d"], kv: int, seed: int
+    drawn: tuple[Request, Plan], rope: Literal["1d", "3d"], kv: int, seed: int, part: int
 ) -> None:
     _, plan = drawn
     model = trained_in_float64(config_for(plan.positions, rope=rope, kv=kv), seed)
@@ -83,7 +85,9 @@ def test_one_pass_gives_the_logits_of_step_by_step_replay(
     adapter.cos, adapter.sin = model.cos, model.sin
     ids = np.random.default_rng(seed).integers(0, VOCAB, (2, plan.positions))
     chosen_by, known = replayed_logits(plan, adapter, ids)
-    laid = lay_out(training_plan(plan))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagonal, "_PART", part)
+        laid = lay_out(training_plan(plan))
     assert sorted(laid.target.tolist()) == np.flatnonzero(known).tolist() == sorted(plan.layout.cell_slots().ravel())
     with torch.no_grad():
         at_once = plan_logits(model, laid, torch.from_numpy(ids))

@@ -87,28 +87,31 @@ def plan_loss(model: TrainedMcAr, laid: LaidOut, ids: Tensor) -> Tensor:
 
 
 def _sdpa(plan: TrainingPlan, device: torch.device) -> Attend:
-    """Unwritten slots stand in front of the entries, so that a part's keys are one run from the first."""
-    empty = len(plan.unwritten)
+    """Zeros for unwritten slots stand in front of the entries, so that a part's keys are one run of places.
+
+    One zero is as good as another: a part has as many as its queries see at most, and a query sees the first of them.
+    """
     parts = []
     for first, seen in iter_visible(plan, _PART):
         last = first + len(seen)
         reach = int(np.searchsorted(plan.step, plan.step[last - 1], side="right"))
-        mask = np.concatenate([seen[:, plan.entries :], seen[:, :reach]], axis=1)
-        parts.append((first, last, torch.from_numpy(mask).to(device)))
+        count = seen[:, plan.entries :].sum(axis=1)
+        zeros = np.arange(count.max(initial=0)) < count[:, None]
+        mask = torch.from_numpy(np.concatenate([zeros, seen[:, :reach]], axis=1)).to(device)
+        parts.append((slice(first, last), zeros.shape[1], reach, mask))
+    empty = max(zeros for _, zeros, _, _ in parts)
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         k, v = (_behind_zeros(x, empty) for x in (k, v))
         grouped = q.shape[1] != k.shape[1]
-        out = [
-            F.scaled_dot_product_attention(
-                q[:, :, first:last],
-                k[:, :, : mask.shape[1]],
-                v[:, :, : mask.shape[1]],
-                attn_mask=mask,
-                enable_gqa=grouped,
+        out = []
+        for queries, zeros, reach, mask in parts:
+            keys = slice(empty - zeros, empty + reach)
+            out.append(
+                F.scaled_dot_product_attention(
+                    q[:, :, queries], k[:, :, keys], v[:, :, keys], attn_mask=mask, enable_gqa=grouped
+                )
             )
-            for first, last, mask in parts
-        ]
         return torch.cat(out, dim=2)
 
     return attend
