@@ -144,6 +144,12 @@ def test_wrong_usage(made: Path, tmp_path: Path, more: list[object], code: int, 
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
+def test_a_world_is_not_written_over_the_one_it_begins_with(made: Path) -> None:
+    code, _, err = run_cli(*arguments(made, made / "tiny", "--k", 2))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "got -o and --model both" in err or "got --model and -o both" in err
+
+
 def test_clips_of_another_size(made: Path, tmp_path: Path) -> None:
     size = ("--rows", 6, "--cols", 7, "--frames", 4, "--train", 1, "--validation", 1, "--test", 0, "--workers", 1)
     assert run_cli("record", "-o", tmp_path / "clips", *size)[0] == 0

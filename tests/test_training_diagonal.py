@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -68,7 +68,6 @@ def _norms_in_float64() -> Any:
         yield
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     drawn=plans(frames=3, side=4),
     rope=st.sampled_from(["1d", "3d"]),

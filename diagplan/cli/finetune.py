@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from diagplan.cli.models import option
-from diagplan.cli.output import FINE, JsonOption, command
+from diagplan.cli.output import FINE, JsonOption, command, require_distinct
 from diagplan.cli.requests import numbers_from_option, policies_from_options, schedule_from_options
 from diagplan.cli.training import (
     RECIPE,
@@ -105,6 +105,7 @@ def finetune_command(
             "expected crafter-mini or the folder of a world model to fine-tune, got --model mc-ar. "
             "A folder with world.json, as `diagplan train model` writes it, says which tokens are actions."
         )
+    require_distinct({"-o": out / "world"}, {"--model": folder})
     codec = load_world(model).tokenizer
     said = read_world_document(folder / "world.json")
     config, weights = read_weights(folder)
