@@ -173,6 +173,7 @@ def replay(
     sampler: Sampler | None = None,
     seed: int = 0,
     on_frame: Callable[[int, Any], None] | None = None,
+    on_pass: Callable[[int], None] | None = None,
 ) -> NDArray[np.int64]:
     """Replay a plan on a model.
 
@@ -185,6 +186,7 @@ def replay(
         sampler: ``Greedy()`` by default.
         seed: sample i of the batch is keyed by (seed, i): the same tokens whatever the batch.
         on_frame: called with a frame's number and tokens, int64 [B, h, w], as soon as the frame is complete.
+        on_pass: called with the number of passes that are done.
 
     Returns:
         the generated tokens, int64 [B, T, h, w].
@@ -201,4 +203,5 @@ def replay(
     require_grid(plan, model)
     ids = given_ids(plan, prompt, actions, given)
     prepared = executor.prepare(plan, model, sampler=sampler, seed=seed, batch=len(ids))
-    return executor.replay(prepared, executor.new_state(prepared, ids), on_frame=on_frame).tokens
+    on_step = None if on_pass is None else lambda step, _: on_pass(step + 1)
+    return executor.replay(prepared, executor.new_state(prepared, ids), on_step=on_step, on_frame=on_frame).tokens

@@ -1,0 +1,80 @@
+"""WHAM's worlds: gameplay and a controller, one action a frame; a window slides over ten frames."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from diagplan.planner.errors import DocumentError
+from diagplan.runtime import load_model
+from diagplan.worlds.world import World
+
+__all__ = ["WHAM", "load_exported_wham", "load_wham_world"]
+
+#: The releases by name.
+WHAM = ("wham-200m", "wham-1.6b")
+#: Frames a second that it was trained on.
+_FPS = 10
+_FILES = {"wham-200m": "WHAM_200M.ckpt", "wham-1.6b": "WHAM_1.6B_v1.ckpt"}
+
+
+def load_wham_world(
+    model: str, weights: str | Path | None, tokenizer: str | Path | None, config: Any, options: Mapping[str, Any]
+) -> World:
+    """A WHAM release; arguments as for ``load_world``, ``options`` are ``load_model``'s.
+
+    Raises:
+        DocumentError: a file that is missing or broken, or of another size; the message says which, and where its
+            publisher has it.
+    """
+    from diagplan.adapters.wham import CONFIGS
+    from diagplan.adapters.wham_files import PUBLISHER
+    from diagplan.adapters.wham_tokenizer import load_wham_tokenizer
+
+    exported = options["backend"] == "onnx"
+    if weights is None:
+        raise DocumentError(
+            f"expected the weights of {model}, {_FILES[model]}, got none. {PUBLISHER}. Give --weights FILE, or what "
+            "export-onnx made of it."
+        )
+    if exported and tokenizer is None:
+        raise DocumentError(
+            f"expected the image tokenizer beside an exported transformer, got none. It is in {_FILES[model]}. "
+            f"{PUBLISHER}. Give --tokenizer FILE, or export both: export-onnx --model {model}, then --model DIR."
+        )
+    loaded: Any = load_model("wham", weights, config=config, **options)
+    sizes = loaded.document.config if exported else asdict(loaded.config)
+    if config is None and (sizes["n_layer"], sizes["n_embd"]) != (CONFIGS[model].n_layer, CONFIGS[model].n_embd):
+        raise DocumentError(
+            f"expected {model}, {CONFIGS[model].n_layer} layers of width {CONFIGS[model].n_embd}, got "
+            f"{sizes['n_layer']} layers of width {sizes['n_embd']} in {weights}. Name the model that it is, or its "
+            "config."
+        )
+    source = weights if tokenizer is None else tokenizer
+    pictures = load_wham_tokenizer(source, rows=sizes["rows"], cols=sizes["cols"], device=options["device"])
+    return _world(model, loaded, sizes, pictures)
+
+
+def load_exported_wham(name: str, loaded: Any, tokenizer: Any) -> World:
+    """The world of an exported model and its image tokenizer.
+
+    Raises:
+        DocumentError: files that do not belong together.
+    """
+    return _world(name, loaded, loaded.document.config, tokenizer)
+
+
+def _world(name: str, loaded: Any, sizes: Mapping[str, Any], tokenizer: Any) -> World:
+    from diagplan.adapters.wham_recordings import read_actions, read_frames
+
+    if tokenizer.codes > sizes["image_codes"]:
+        raise DocumentError(
+            f"expected an image tokenizer of at most {sizes['image_codes']} codes, got {tokenizer.codes}. "
+            "The files do not belong together."
+        )
+    frames = sizes["seq_len"]
+    return World(
+        name=name, model=loaded, tokenizer=tokenizer, rows=sizes["rows"], cols=sizes["cols"],
+        block=sizes["buttons"] + sizes["sticks"], context_frames=frames, fps=_FPS, read_actions=read_actions,
+        read_frames=read_frames, prompt_frames=frames, keeps=frames - 1,
+    )  # fmt: skip
