@@ -106,7 +106,7 @@ def text_features(
         )
     if text is None or encoder is None:
         return context
-    if not model.endswith("-v2w"):
+    if not model.startswith("cosmos"):
         raise SpecError(f"expected --text with a Video2World model, got it with --model {model}. Leave it out.")
     from diagplan.adapters.cosmos_text import encode_text
     from diagplan.runtime import require_torch

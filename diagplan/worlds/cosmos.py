@@ -11,8 +11,8 @@ from diagplan.worlds.world import ClipWorld
 
 __all__ = ["COSMOS", "load_cosmos_world"]
 
-#: The releases by name.
-COSMOS = ("cosmos-4b", "cosmos-12b", "cosmos-5b-v2w", "cosmos-13b-v2w")
+#: The releases by name; ``cosmos``: another size or grid, by its config.
+COSMOS = ("cosmos", "cosmos-4b", "cosmos-12b", "cosmos-5b-v2w", "cosmos-13b-v2w")
 #: Frames a second of what the release writes.
 _FPS = 25
 
@@ -36,10 +36,15 @@ def load_cosmos_world(
     from diagplan.adapters.cosmos_files import cosmos_config
     from diagplan.adapters.cosmos_tokenizer import load_cosmos_tokenizer
 
+    if config is None and model not in CONFIGS:
+        raise SpecError(
+            f"expected a config for model='cosmos', got none. Name the release, {', '.join(CONFIGS)}, or give --config."
+        )
     if weights is None:
+        where = REPOSITORIES.get(model, "nvidia/Cosmos-Predict1-4B and beside it")
         raise DocumentError(
             f"expected the weights of {model}, model.pt, got none. NVIDIA publishes them on Hugging Face, in "
-            f"{REPOSITORIES[model]}. Give --weights FILE, or what export-onnx made of them."
+            f"{where}. Give --weights FILE, or what export-onnx made of them."
         )
     if tokenizer is None:
         raise DocumentError(

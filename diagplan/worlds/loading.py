@@ -37,7 +37,8 @@ def load_world(
     Args:
         model: ``"crafter-mini"``; the folder of a world model (one with world.json), with the backend ``"onnx"`` of an
             exported one; or a release, whose files are yours: ``"mc-ar"``, ``"cosmos-4b"``, ``"cosmos-12b"``,
-            ``"cosmos-5b-v2w"``, ``"cosmos-13b-v2w"``, ``"wham-200m"``, ``"wham-1.6b"``.
+            ``"cosmos-5b-v2w"``, ``"cosmos-13b-v2w"``, ``"cosmos"`` for another one by its config, ``"wham-200m"``,
+            ``"wham-1.6b"``, ``"wham"`` for whatever size the file holds.
         weights: of a release: the checkpoint; for Cosmos and WHAM with the backend ``"onnx"`` the exported folder.
         tokenizer: of a release: the folder of the image tokenizer (MC-AR), the folder of ``encoder.jit`` and
             ``decoder.jit`` (Cosmos), or the checkpoint with it where that is another one (WHAM).

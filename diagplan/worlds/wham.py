@@ -5,17 +5,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diagplan.planner.errors import DocumentError
 from diagplan.runtime import load_model
 from diagplan.worlds.world import World
 
 __all__ = ["WHAM", "load_exported_wham", "load_wham_world"]
 
-#: The releases by name.
-WHAM = ("wham-200m", "wham-1.6b")
+#: The releases by name; ``wham``: whatever size the file holds.
+WHAM = ("wham", "wham-200m", "wham-1.6b")
 #: Frames a second that it was trained on.
 _FPS = 10
-_FILES = {"wham-200m": "WHAM_200M.ckpt", "wham-1.6b": "WHAM_1.6B_v1.ckpt"}
+_FILES = {"wham": "WHAM_200M.ckpt", "wham-200m": "WHAM_200M.ckpt", "wham-1.6b": "WHAM_1.6B_v1.ckpt"}
 
 
 def load_wham_world(
@@ -40,15 +43,16 @@ def load_wham_world(
     if exported and tokenizer is None:
         raise DocumentError(
             f"expected the image tokenizer beside an exported transformer, got none. It is in {_FILES[model]}. "
-            f"{PUBLISHER}. Give --tokenizer FILE, or export both: export-onnx --model {model}, then --model DIR."
+            f"{PUBLISHER}. Give --tokenizer FILE, or export both: "
+            "export-onnx --adapter wham --tokenizer FILE, then --model DIR."
         )
     loaded: Any = load_model("wham", weights, config=config, **options)
     sizes = loaded.document.config if exported else asdict(loaded.config)
-    if config is None and (sizes["n_layer"], sizes["n_embd"]) != (CONFIGS[model].n_layer, CONFIGS[model].n_embd):
+    named = CONFIGS.get(model)
+    if named is not None and (sizes["n_layer"], sizes["n_embd"]) != (named.n_layer, named.n_embd):
         raise DocumentError(
-            f"expected {model}, {CONFIGS[model].n_layer} layers of width {CONFIGS[model].n_embd}, got "
-            f"{sizes['n_layer']} layers of width {sizes['n_embd']} in {weights}. Name the model that it is, or its "
-            "config."
+            f"expected {model}, {named.n_layer} layers of width {named.n_embd}, got {sizes['n_layer']} layers of "
+            f"width {sizes['n_embd']} in {weights}. Name the model that it is, or any of them: wham."
         )
     source = weights if tokenizer is None else tokenizer
     pictures = load_wham_tokenizer(source, rows=sizes["rows"], cols=sizes["cols"], device=options["device"])
@@ -65,7 +69,11 @@ def load_exported_wham(name: str, loaded: Any, tokenizer: Any) -> World:
 
 
 def _world(name: str, loaded: Any, sizes: Mapping[str, Any], tokenizer: Any) -> World:
+    from diagplan.adapters.wham_actions import FIRST_ACTION
     from diagplan.adapters.wham_recordings import read_actions, read_frames
+
+    def blocks(path: Path) -> NDArray[np.int64]:
+        return read_actions(path) - FIRST_ACTION + int(sizes["image_codes"])
 
     if tokenizer.codes > sizes["image_codes"]:
         raise DocumentError(
@@ -75,6 +83,6 @@ def _world(name: str, loaded: Any, sizes: Mapping[str, Any], tokenizer: Any) -> 
     frames = sizes["seq_len"]
     return World(
         name=name, model=loaded, tokenizer=tokenizer, rows=sizes["rows"], cols=sizes["cols"],
-        block=sizes["buttons"] + sizes["sticks"], context_frames=frames, fps=_FPS, read_actions=read_actions,
+        block=sizes["buttons"] + sizes["sticks"], context_frames=frames, fps=_FPS, read_actions=blocks,
         read_frames=read_frames, prompt_frames=frames, keeps=frames - 1,
     )  # fmt: skip
