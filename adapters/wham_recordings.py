@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from diagplan.adapters.wham_actions import BLOCK, BUTTONS, STICKS, bins_from_sticks, decode_actions, encode_actions
 from diagplan.planner.errors import DocumentError, SpecError
 
-__all__ = ["read_actions", "read_clip", "read_frames"]
+__all__ = ["read_actions", "read_clip"]
 
 _LINES = f'{{"buttons": [{BUTTONS} times 0 or 1], "sticks": [{STICKS} positions from -1 to 1]}} on each line'
 #: Bytes of an actions file that are read.
@@ -45,19 +45,6 @@ def read_clip(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     except SpecError as error:
         raise DocumentError(f"{path}: {error}") from None
     return np.ascontiguousarray(images.transpose(0, 2, 3, 1)), decode_actions(ids)
-
-
-def read_frames(path: str | Path) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a ``.npz`` of the sample data, or of a video file, uint8 [height, width, 3] each.
-
-    Raises:
-        DocumentError: a file that cannot be read, or that holds something else.
-    """
-    if Path(path).suffix.lower() == ".npz":
-        return iter(read_clip(path)[0])
-    from diagplan.video.files import read_frames as of_video
-
-    return of_video(path)
 
 
 def read_actions(path: str | Path) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """WHAM's worlds: gameplay and a controller, one action a frame; a window slides over ten frames."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from diagplan.planner.errors import DocumentError
 from diagplan.runtime import load_model
+from diagplan.video.files import read_frames
 from diagplan.worlds.world import World
 
 __all__ = ["WHAM", "load_exported_wham", "load_wham_world"]
@@ -70,7 +71,7 @@ def load_exported_wham(name: str, loaded: Any, tokenizer: Any) -> World:
 
 def _world(name: str, loaded: Any, sizes: Mapping[str, Any], tokenizer: Any) -> World:
     from diagplan.adapters.wham_actions import FIRST_ACTION
-    from diagplan.adapters.wham_recordings import read_actions, read_frames
+    from diagplan.adapters.wham_recordings import read_actions
 
     def blocks(path: Path) -> NDArray[np.int64]:
         return read_actions(path) - FIRST_ACTION + int(sizes["image_codes"])
@@ -84,5 +85,12 @@ def _world(name: str, loaded: Any, sizes: Mapping[str, Any], tokenizer: Any) -> 
     return World(
         name=name, model=loaded, tokenizer=tokenizer, rows=sizes["rows"], cols=sizes["cols"],
         block=sizes["buttons"] + sizes["sticks"], context_frames=frames, fps=_FPS, read_actions=blocks,
-        read_frames=read_frames, prompt_frames=frames, keeps=frames - 1,
+        read_frames=_read_frames, prompt_frames=frames, keeps=frames - 1,
     )  # fmt: skip
+
+
+def _read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """The frames of a ``.npz`` of the sample data, or of a video file."""
+    from diagplan.adapters.wham_recordings import read_clip
+
+    return iter(read_clip(path)[0]) if path.suffix.lower() == ".npz" else read_frames(path)
