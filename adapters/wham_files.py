@@ -16,9 +16,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 
 from diagplan.adapters.headers import Comparison, check_weights, compare_weights
-from diagplan.adapters.lightning import Record, field, mappings_with, open_lightning
+from diagplan.adapters.lightning import open_lightning
 from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.mc_ar_files import DTypeName, require_device
+from diagplan.adapters.pickles import Record, field, mappings_with
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.adapters.wham import CONFIGS, Wham, WhamConfig
 from diagplan.planner.errors import DocumentError, SpecError
