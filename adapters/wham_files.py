@@ -28,6 +28,7 @@ __all__ = [
     "NOTES_KEY",
     "PUBLISHER",
     "WhamNotes",
+    "checked_wham",
     "compare_wham",
     "load_wham",
     "notes_text",
@@ -102,12 +103,19 @@ def load_wham(
         raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
     require_device(device)
     require_quantize(quantize, torch.device(device), getattr(torch, dtype))
-    checkpoint, notes = open_wham(weights)
-    sizes = wham_config_for(checkpoint, notes, config)
-    names = transformer_names(checkpoint, sizes)
+    checkpoint, sizes, names = checked_wham(weights, config)
     require_tied(checkpoint, names)
     lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
     return Wham(sizes, lazy, quantize=quantize, portable=portable)
+
+
+def checked_wham(
+    weights: str | Path, config: str | WhamConfig | None = None
+) -> tuple[Checkpoint, WhamConfig, dict[str, str]]:
+    """What ``load_wham`` loads, and where each tensor is, from headers alone; arguments and errors as there."""
+    checkpoint, notes = open_wham(weights)
+    sizes = wham_config_for(checkpoint, notes, config)
+    return checkpoint, sizes, transformer_names(checkpoint, sizes)
 
 
 def open_wham(path: str | Path) -> tuple[Checkpoint, WhamNotes]:
