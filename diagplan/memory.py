@@ -11,7 +11,7 @@ from diagplan.backends.runtime import STATIC_STEP, NumpyRuntime
 from diagplan.planner.errors import DiagplanError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
-from diagplan.runtime import ADAPTERS, Backend, DTypeName, require_torch
+from diagplan.runtime import ADAPTERS, Backend, DTypeName, require_no_context, require_torch
 
 if TYPE_CHECKING:
     from diagplan.adapters.linear import Quantize
@@ -53,6 +53,7 @@ def sizes_before_loading(
     require_device(device)
     where, kind = torch.device(device), getattr(torch, dtype)
     require_quantize(quantize, where, kind)
+    require_no_context(adapter, context)
     packed = is_packed(where, kind)
     sizes, weight_bytes, vocab_size = _of_family(adapter, weights, config, kind.itemsize, quantize, packed, context)
     # A layer's matrices are read, joined and reordered: for a moment there are two or three of the largest.

@@ -24,7 +24,7 @@ from diagplan.adapters.mc_ar import random_weights as mc_ar_weights  # noqa: E40
 from diagplan.adapters.wham import WhamConfig  # noqa: E402
 from diagplan.adapters.wham import random_weights as wham_weights  # noqa: E402
 from diagplan.backends.errors import CapacityError  # noqa: E402
-from diagplan.backends.memory import estimate_memory, sizes_of  # noqa: E402
+from diagplan.backends.memory import estimate_memory, require_memory, sizes_of  # noqa: E402
 from diagplan.memory import (  # noqa: E402
     estimate_before_loading,
     require_memory_before_loading,
@@ -194,13 +194,21 @@ def test_the_estimate_is_near_what_is_measured() -> None:
     assert peaks[200] < peaks[1600] / 2
 
 
+KEYS = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size",
+    "max_position_embeddings",
+)  # fmt: skip
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A model of 5 GB of which only headers are on the disk, its plan and its given ids."""
-    big = {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 8, "num_attention_heads": 32}
-    big |= {"num_key_value_heads": 8, "vocab_size": 8262, "max_position_embeddings": 5552}
-    write_sparse(McArConfig(**big).shapes(), tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps(big))
+    big = McArConfig(
+        hidden_size=4096, intermediate_size=14336, num_hidden_layers=8, num_attention_heads=32, num_key_value_heads=8,
+        vocab_size=8262, max_position_embeddings=5552,
+    )  # fmt: skip
+    write_sparse(big.shapes(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({key: getattr(big, key) for key in KEYS}))
     write_plan(PLAN, tmp_path / "plan.json")
     np.save(tmp_path / "given.npy", np.zeros((4, 12 + 2 * 2), np.int64))
     return tmp_path
@@ -258,9 +266,7 @@ def test_advice_names_chunk_and_batch(folder: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_smaller_chunk_is_an_option_of_run_and_gives_the_same_tokens(tmp_path: Path) -> None:
     write_safetensors(mc_ar_weights(MC_AR), tmp_path / "model.safetensors")
-    keys = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
-    config = {key: getattr(MC_AR, key) for key in (*keys, "vocab_size", "max_position_embeddings")}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps({key: getattr(MC_AR, key) for key in KEYS}))
     write_plan(PLAN, tmp_path / "plan.json")
     np.save(tmp_path / "given.npy", np.arange(4 * 16).reshape(4, 16) % 50)
     outcomes = []
@@ -288,4 +294,4 @@ def test_hostile_sizes_neither_overflow_nor_hang(size: int, tmp_path: Path) -> N
     assert estimate.cache >= 7 * 4 * size * size
     assert estimate.activations >= size
     with pytest.raises(CapacityError, match="expected room on cpu"):
-        before_loading.require_memory(estimate, 1 << 40)
+        require_memory(estimate, 1 << 40)
