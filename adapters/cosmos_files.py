@@ -23,7 +23,7 @@ from diagplan.adapters.mc_ar_files import DTypeName, require_device
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError, SpecError
 
-__all__ = ["compare_cosmos", "cosmos_config", "load_cosmos", "open_cosmos", "read_cosmos_config"]
+__all__ = ["checked_cosmos", "compare_cosmos", "cosmos_config", "load_cosmos", "open_cosmos", "read_cosmos_config"]
 
 _PREFIXES = ("model.", "")
 _IGNORED = ("*_extra_state*",)
@@ -108,13 +108,21 @@ def load_cosmos(
         raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
     require_device(device)
     require_quantize(quantize, torch.device(device), getattr(torch, dtype))
+    checkpoint, sizes, names = checked_cosmos(weights, config)
+    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
+    return Cosmos(sizes, lazy, quantize=quantize, portable=portable)
+
+
+def checked_cosmos(
+    weights: str | Path, config: str | Path | CosmosConfig | None = None
+) -> tuple[Checkpoint, CosmosConfig, dict[str, str]]:
+    """What ``load_cosmos`` loads, and where each tensor is, from headers alone; arguments and errors as there."""
     checkpoint = open_cosmos(weights)
     sizes = _config_for(checkpoint, config)
     names = check_weights(
         checkpoint.headers, _shapes(sizes, checkpoint), source=checkpoint.path, prefixes=_PREFIXES, ignored=_IGNORED
     )
-    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
-    return Cosmos(sizes, lazy, quantize=quantize, portable=portable)
+    return checkpoint, sizes, names
 
 
 def open_cosmos(path: str | Path) -> Checkpoint:

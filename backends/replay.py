@@ -12,7 +12,7 @@ from diagplan.adapters.contract import Array, Cache, Model, allowed_ids
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
 from diagplan.backends.memory import estimate_memory
 from diagplan.backends.program import PassColumns, program
-from diagplan.backends.runtime import Runtime, runtime_of
+from diagplan.backends.runtime import STATIC_STEP, Runtime, runtime_of
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
 from diagplan.planner.checker import verify_plan
 from diagplan.planner.errors import InvalidPlanError, SpecError
@@ -21,9 +21,8 @@ from diagplan.planner.plan import Plan
 
 __all__ = ["Pass", "Prepared", "Replayed", "State", "choose", "forward", "know", "new_state", "prepare", "replay"]
 
-#: Passes of few shapes: steps are padded to these widths, cache lengths are multiples of this many slots.
+#: Passes of few shapes: steps are padded to these widths.
 _WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-_STATIC_STEP = 1024
 
 # Shapes: B samples, n feeds, m of them with a target, L cache slots in use, G given slots, V vocabulary.
 
@@ -170,7 +169,7 @@ def prepare(
     static = runtime.on_gpu if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):
         plan = pad_steps(plan, _WIDTHS)
-    length_step = _STATIC_STEP if static else runtime.length_step
+    length_step = STATIC_STEP if static else runtime.length_step
     try:
         laid_out = list(program(plan, chunk=chunk, length_step=length_step))
         frames = _complete_after(plan, laid_out)
@@ -247,7 +246,7 @@ def _too_large(error: Exception, plan: Plan, model: Model, batch: int) -> Except
         return error
     return CapacityError(
         f"expected room on {model.device} for at least {estimate_memory(model, plan, batch)}, for {batch} row(s) of "
-        "batch, got an out-of-memory error. Take a smaller batch, fewer frames, or dtype bfloat16."
+        "batch, got an out-of-memory error. Take a smaller batch or chunk, fewer frames, or dtype bfloat16."
     )
 
 

@@ -92,8 +92,7 @@ def load_model(
     options["portable"] = portable
     if adapter == "cosmos":
         return _load_cosmos(weights, context, **options)
-    if context is not None:
-        raise SpecError(f"expected no context: a {adapter} model reads no text, got one. Leave it out.")
+    require_no_context(adapter, context)
     from diagplan.adapters.mc_ar_files import load_mc_ar
     from diagplan.adapters.wham_files import load_wham
     from diagplan.backends.selftest import require_masks_obeyed
@@ -102,6 +101,12 @@ def load_model(
     model: Model = load(weights, **options)
     require_masks_obeyed(model)
     return model
+
+
+def require_no_context(adapter: str, context: Any) -> None:
+    """Raise ``SpecError`` where a model that reads no text is given one."""
+    if context is not None and adapter != "cosmos":
+        raise SpecError(f"expected no context: a {adapter} model reads no text, got one. Leave it out.")
 
 
 def _load_cosmos(weights: str | Path, context: Any, **options: Any) -> "Model":
