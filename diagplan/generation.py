@@ -113,6 +113,7 @@ def generate(
     if len(prompt) != world.pictures(token_frames):
         raise MismatchError(f"expected {world.pictures(token_frames)} prompt frames, got {len(prompt)}.")
     blocks = _blocks(world, actions, token_frames, plan.layout.frames if isinstance(plan, Plan) else plan.frames)
+    world.load()
     began = time.perf_counter()
     given = prompt_tokens(world, prompt)
     tokenizer_seconds = time.perf_counter() - began

@@ -1,6 +1,7 @@
 """Gameplay from WHAM's files to a video: recorded actions, a window that slides, and the same on ONNX Runtime."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,30 @@ def test_the_same_on_onnx_runtime(files: tuple[Path, Path], tmp_path: Path) -> N
     )
     assert code == 0, said
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "c.npy"))
+
+
+def test_too_little_memory_is_said_before_anything_is_loaded(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The estimate counts the image tokenizer, which the check leaves out: it is loaded by then."""
+    code, said = invoke(*arguments(files, tmp_path / "a.mp4", "--frames", 1, "--json"))
+    assert code == 0, said
+    memory = json.loads(said)["memory"]
+    assert memory["tokenizer"] == 4 * sum(int(np.prod(shape)) for shape in VISION.shapes().values())
+    assert memory["weights"] == world_of(files).model.weight_bytes()
+    rest = sum(memory.values()) - memory["tokenizer"]
+    monkeypatch.setattr("diagplan.memory.free_memory", lambda _: rest // 2)
+
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("the transformer was loaded")
+
+    monkeypatch.setattr("diagplan.worlds.source.load_model", loaded)
+    out = tmp_path / "out.mp4"
+    code, said = invoke(*arguments(files, out, "--frames", 1))
+    assert code == 1
+    assert re.search("expected room on cpu for .* Nothing was loaded", said)
+    assert said.count("\n") == 1
+    assert not out.exists()
 
 
 def no_actions(given: list[object]) -> list[object]:

@@ -2,7 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -33,12 +33,16 @@ from diagplan.cli.output import (
     print_table,
     progress_bar,
     require_distinct,
+    working,
 )
 from diagplan.cli.requests import sampler_from_options
 from diagplan.cli.worldplans import extent, plan_for, read_plan_for, text_features
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
+
+if TYPE_CHECKING:
+    from diagplan.backends.memory import Memory
 
 __all__ = ["register"]
 
@@ -97,6 +101,7 @@ def generate_command(
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
+    from diagplan.backends.sampling import Greedy
     from diagplan.generation import generate, require_frames
     from diagplan.planner.atomic import make_folder, write_atomically
     from diagplan.video.files import VideoWriter
@@ -121,9 +126,9 @@ def generate_command(
     world = load_world(
         model, weights=weights, tokenizer=tokenizer, config=config, backend=backend, dtype=dtype, device=device,
         context=read, quantize="int8" if int8 else None,
-        threads=threads,
+        threads=threads, lazy=True,
     )  # fmt: skip
-    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=world.model.family)
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=world.source.adapter)
     if world.block and actions is None:
         raise SpecError(f"expected actions, which lead {world.name} from frame to frame, got none. Give --actions.")
     blocks = None if actions is None else world.read_actions(actions)
@@ -140,6 +145,14 @@ def generate_command(
         err.print(
             Text(f"frames of {width} x {height} are scaled and cut to {world.width} x {world.height}"), soft_wrap=True
         )
+
+    def tell(estimate: "Memory") -> None:
+        if not as_json and err.is_terminal:
+            err.print(Text(f"memory, estimated: {estimate}"), soft_wrap=True)
+
+    memory = world.source.require_memory(made, sampled=not isinstance(sampler, Greedy), report=tell)
+    with working("loading", quiet=as_json):
+        world.load()
     if frames_dir is not None:
         make_folder(frames_dir)
     shown: list[NDArray[np.uint8]] = []
@@ -155,17 +168,18 @@ def generate_command(
                 if frames_dir is not None:
                     write_atomically(frames_dir / f"{len(shown) - 1:04d}.png", png(frame))
 
-            def on_frame(_: int, picture: NDArray[np.uint8]) -> None:
-                show(picture)
-
-            def on_pass(count: int) -> None:
-                progress.update(task, completed=count)
-
             for frame in given:
                 show(fit(frame, world.height, world.width))
             try:
                 done = generate(
-                    world, np.stack(given), blocks, made, sampler=sampler, seed=seed, on_frame=on_frame, on_pass=on_pass
+                    world,
+                    np.stack(given),
+                    blocks,
+                    made,
+                    sampler=sampler,
+                    seed=seed,
+                    on_frame=lambda _, picture: show(picture),
+                    on_pass=lambda count: progress.update(task, completed=count),
                 )
             except KeyboardInterrupt:
                 if len(shown) == len(given):  # the prompt alone is no result, and may lie over an earlier one
@@ -198,7 +212,8 @@ def generate_command(
     if isinstance(made, Rollout):
         figures |= {"windows": len(made.windows), "prefill_tokens": made.cost().prefill_tokens}
     if as_json:
-        print_json(figures | {"model": world.name, "shape": list(done.frames.shape), "out": str(out)})
+        about = {"model": world.name, "memory": memory._asdict()}
+        print_json(figures | about | {"shape": list(done.frames.shape), "out": str(out)})
     else:
         print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
         console().print(Text(f"wrote {out}, {len(shown)} frames of {world.width} x {world.height}"), soft_wrap=True)

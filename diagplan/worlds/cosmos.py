@@ -1,12 +1,13 @@
 """Cosmos' worlds: 1 or 9 frames are given, the rest of a clip of 33 is made; Video2World models read a text too."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from diagplan.backends.errors import MismatchError
 from diagplan.planner.errors import DocumentError, SpecError
-from diagplan.runtime import load_model
+from diagplan.worlds.source import Source
 from diagplan.worlds.world import ClipWorld
 
 __all__ = ["COSMOS", "load_cosmos_world"]
@@ -52,30 +53,32 @@ def load_cosmos_world(
             "on Hugging Face, in nvidia/Cosmos-Tokenize1-DV8x16x16-720p. Give --tokenizer FOLDER."
         )
     sizes: CosmosConfig = CONFIGS[model] if config is None else cosmos_config(config)
-    if options["backend"] == "onnx":
+    source = Source(
+        adapter="cosmos", weights=weights, tokenizer=tokenizer, config=sizes, context=context, options=options
+    )
+    if source.exported:
         if context is not None:
             raise SpecError(
                 "expected no text with backend='onnx', got one. It was written into the model: export-onnx --context."
             )
-        loaded: Any = load_model("cosmos", weights, **options)
-        _require_sizes(loaded, sizes, model)
+        source = replace(source, config=None)
+        _require_sizes(source.sizes(), sizes, model)
+    elif sizes.context_dim is not None and context is None:
+        raise SpecError(
+            f"expected a text for {model}, a Video2World model, got none. Give --context FILE of text features, or "
+            "--text TEXT and --text-encoder FOLDER."
+        )
     else:
-        if sizes.context_dim is not None and context is None:
-            raise SpecError(
-                f"expected a text for {model}, a Video2World model, got none. Give --context FILE of text features, or "
-                "--text TEXT and --text-encoder FOLDER."
-            )
-        loaded = load_model("cosmos", weights, config=sizes, context=context, **options)
+        source.sizes()
     frames, rows, cols = sizes.video_latent_shape
     coder = load_cosmos_tokenizer(tokenizer, latent_shape=(frames, rows, cols), device=options["device"])
     return ClipWorld(
-        name=model, model=loaded, tokenizer=coder, rows=rows, cols=cols, block=0, context_frames=coder.clip[0],
+        name=model, source=source, tokenizer=coder, rows=rows, cols=cols, block=0, context_frames=coder.clip[0],
         fps=_FPS, read_actions=_no_actions, prompt_frames=max(coder.prompts), config=sizes,
     )  # fmt: skip
 
 
-def _require_sizes(loaded: Any, sizes: Any, model: str) -> None:
-    said = loaded.document.config
+def _require_sizes(said: Mapping[str, Any], sizes: Any, model: str) -> None:
     names = ("dim", "n_layers", "video_latent_shape", "begin_of_video", "context_dim")
     wrong = [name for name in names if _plain(said.get(name)) != _plain(getattr(sizes, name))]
     if wrong:

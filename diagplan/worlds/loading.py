@@ -9,6 +9,7 @@ from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.runtime import Backend, DTypeName, require_torch
 from diagplan.worlds.cosmos import COSMOS, load_cosmos_world
 from diagplan.worlds.mc_ar import SHIPPED, load_exported, load_folder, load_release
+from diagplan.worlds.source import Source
 from diagplan.worlds.wham import WHAM, load_exported_wham, load_wham_world
 from diagplan.worlds.world import World
 
@@ -31,6 +32,7 @@ def load_world(
     quantize: Literal["int8"] | None = None,
     portable: bool = False,
     threads: int | None = None,
+    lazy: bool = False,
 ) -> World:
     """Load a world model.
 
@@ -51,6 +53,8 @@ def load_world(
         quantize: as for ``load_model``.
         portable: as for ``load_model``.
         threads: as for ``load_model``.
+        lazy: of the transformer read the headers only, which tell its sizes; it is loaded when ``world.model`` is first
+            asked for.
 
     Raises:
         SpecError: no such model, or an option that it does not take.
@@ -58,16 +62,23 @@ def load_world(
         MismatchError: an exported model of another family.
         MissingExtraError: torch, diffusers or onnxruntime is not installed.
     """
-    if context is not None and model not in COSMOS:
-        raise SpecError(f"expected a text for Cosmos Video2World models only, got one with model={model[:200]!r}.")
     options: dict[str, Any] = {"backend": backend, "dtype": dtype, "device": device, "quantize": quantize}
     options |= {"portable": portable, "threads": threads}
-    if backend == "onnx" and model not in (*COSMOS, *WHAM):
+    world = _opened(model, options, weights, tokenizer, config, context)
+    if not lazy:
+        world.load()
+    return world
+
+
+def _opened(model: str, options: Mapping[str, Any], weights: Any, tokenizer: Any, config: Any, context: Any) -> World:
+    if context is not None and model not in COSMOS:
+        raise SpecError(f"expected a text for Cosmos Video2World models only, got one with model={model[:200]!r}.")
+    if options["backend"] == "onnx" and model not in (*COSMOS, *WHAM):
         return _exported(model, options, (weights, tokenizer, config))
     require_torch()
     from diagplan.adapters.mc_ar_files import require_device
 
-    require_device(device)
+    require_device(options["device"])
     if model in COSMOS:
         return load_cosmos_world(model, weights, tokenizer, config, context, options)
     if model in WHAM:
@@ -105,8 +116,10 @@ def _require_companions(folder: Path, companions: Mapping[str, str]) -> None:
 
 def _exported(model: str, options: Mapping[str, Any], files: tuple[Any, ...]) -> World:
     """A world of ``diagplan export-onnx``, its image tokenizer included."""
-    from diagplan.backends.onnx_runtime import load_onnx_model
+    from diagplan.backends.onnx_files import read_about
+    from diagplan.backends.onnx_runtime import GRAPH
     from diagplan.backends.onnx_tokenizer import load_onnx_tokenizer
+    from diagplan.schemas.onnx_model import OnnxModelDocument
 
     folder = Path(model)
     if files != (None, None, None) or len(model) > 4000 or not folder.is_dir():
@@ -114,14 +127,10 @@ def _exported(model: str, options: Mapping[str, Any], files: tuple[Any, ...]) ->
             "expected the folder of an exported world model, and no weights, tokenizer or config beside it, with "
             f"backend='onnx', got model={model[:200]!r}. Export one: diagplan export-onnx --model crafter-mini -o DIR."
         )
-    if (options["dtype"], options["quantize"], options["portable"]) != ("float32", None, False):
-        raise SpecError(
-            "expected no dtype, quantize or portable with backend='onnx', got some. They were chosen when the model "
-            "was exported. Leave them out, or export it anew."
-        )
-    loaded: Any = load_onnx_model(folder, device=options["device"], threads=options["threads"])
-    _require_companions(folder, loaded.document.companions)
+    about = read_about(folder / GRAPH, OnnxModelDocument).said
+    _require_companions(folder, about.companions)
+    source = Source(adapter=about.family, weights=folder, tokenizer=folder / "tokenizer", options=options)
     tokenizer = load_onnx_tokenizer(folder / "tokenizer", device=options["device"], threads=options["threads"])
-    if loaded.family == "wham":
-        return load_exported_wham(folder.name, loaded, tokenizer)
-    return load_exported(folder, loaded, tokenizer)
+    if about.family == "wham":
+        return load_exported_wham(folder.name, source, tokenizer)
+    return load_exported(folder, source, tokenizer)

@@ -1,7 +1,6 @@
 """MC-AR's worlds: a folder with world.json, the files of a MineWorld release, or what was exported of either."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.errors import DocumentError
-from diagplan.runtime import load_model
+from diagplan.worlds.source import Source
 from diagplan.worlds.world import World
 
 if TYPE_CHECKING:
-    from diagplan.adapters.contract import Model
     from diagplan.adapters.frame_tokenizer import FrameTokenizer
     from diagplan.schemas.world import WorldDocument
 
@@ -24,6 +22,7 @@ __all__ = ["SHIPPED", "load_exported", "load_folder", "load_release"]
 SHIPPED: Mapping[str, Path] = MappingProxyType(
     {"crafter-mini": Path(__file__).resolve().parent.parent / "models" / "crafter-mini"}
 )
+_POSITIONS = "max_position_embeddings"
 _PUBLISHER = "Its publisher is microsoft/mineworld on Hugging Face, which has taken the files down for now"
 
 
@@ -48,8 +47,9 @@ def load_release(
             f"got tokenizer={_shown(tokenizer)}. {_PUBLISHER}. Give --tokenizer FOLDER."
         )
     pictures = load_image_tokenizer(tokenizer, device=options["device"])
-    loaded: Any = load_model("mc-ar", weights, config=config, **options)
-    return _of_release(loaded, asdict(loaded.config), pictures)
+    return _of_release(
+        Source(adapter="mc-ar", weights=weights, tokenizer=tokenizer, config=config, options=options), pictures
+    )
 
 
 def load_folder(folder: Path, options: Mapping[str, Any]) -> World:
@@ -63,11 +63,17 @@ def load_folder(folder: Path, options: Mapping[str, Any]) -> World:
 
     tokenizer = load_image_tokenizer(folder / "tokenizer", device=options["device"])
     said = read_world_document(folder / "world.json")
-    loaded: Any = load_model("mc-ar", folder / "model.safetensors", config=folder / "config.json", **options)
-    return _of_document(said, folder, loaded, asdict(loaded.config), tokenizer)
+    source = Source(
+        adapter="mc-ar",
+        weights=folder / "model.safetensors",
+        tokenizer=folder / "tokenizer",
+        config=folder / "config.json",
+        options=options,
+    )
+    return _of_document(said, folder, source, tokenizer)
 
 
-def load_exported(folder: Path, loaded: Any, tokenizer: "FrameTokenizer") -> World:
+def load_exported(folder: Path, source: Source, tokenizer: "FrameTokenizer") -> World:
     """The world of an exported model, whose step graph says the sizes, and of its image tokenizer.
 
     Raises:
@@ -75,33 +81,31 @@ def load_exported(folder: Path, loaded: Any, tokenizer: "FrameTokenizer") -> Wor
     """
     from diagplan.schemas.world import read_world_document
 
-    sizes = loaded.document.config
-    if not {"rows", "cols", "action_tokens", "image_vocab"} <= set(sizes):
+    about = source.about()
+    if not {"rows", "cols", "action_tokens", "image_vocab", "vocab_size", _POSITIONS} <= set(about.config):
         raise DocumentError(f"expected the sizes of an mc-ar model in {folder}, got others. Export it again.")
-    if "world.json" in loaded.document.companions:
-        return _of_document(read_world_document(folder / "world.json"), folder, loaded, sizes, tokenizer)
-    return _of_release(loaded, sizes, tokenizer)
+    if "world.json" in about.companions:
+        return _of_document(read_world_document(folder / "world.json"), folder, source, tokenizer)
+    return _of_release(source, tokenizer)
 
 
 def _shown(path: object) -> str:
     return "none" if path is None else repr(str(path))
 
 
-def _of_document(
-    said: "WorldDocument", folder: Path, loaded: "Model", sizes: Mapping[str, Any], tokenizer: "FrameTokenizer"
-) -> World:
+def _of_document(said: "WorldDocument", folder: Path, source: Source, tokenizer: "FrameTokenizer") -> World:
     """A world whose world.json says how actions become tokens."""
     from diagplan.games.clips import read_actions
 
-    words = said.actions
-    image_ids = sizes["image_vocab"] or loaded.vocab_size
+    words, sizes = said.actions, source.sizes()
+    image_ids = sizes["image_vocab"] or sizes["vocab_size"]
     every = (words.begin, words.end, *words.ids.values())
     fits = {
         "rows and cols": (said.rows, said.cols) == (sizes["rows"], sizes["cols"]),
         "tokens of an action": sizes["action_tokens"] == 3,
         "codes of the tokenizer": tokenizer.codes == image_ids,
-        "ids of actions": image_ids <= min(every) and max(every) < loaded.vocab_size,
-        "frames of context": said.context_frames * (said.rows * said.cols + 3) - 3 <= loaded.positions,
+        "ids of actions": image_ids <= min(every) and max(every) < sizes["vocab_size"],
+        "frames of context": said.context_frames * (said.rows * said.cols + 3) - 3 <= sizes[_POSITIONS],
     }
     wrong = [name for name, fine in fits.items() if not fine]
     if wrong:
@@ -118,17 +122,18 @@ def _of_document(
         return np.array([[words.begin, words.ids[name], words.end] for name in names], np.int64).reshape(-1, 3)
 
     return World(
-        name=said.name, model=loaded, tokenizer=tokenizer, rows=said.rows, cols=said.cols, block=3,
+        name=said.name, source=source, tokenizer=tokenizer, rows=said.rows, cols=said.cols, block=3,
         context_frames=said.context_frames, fps=said.fps, read_actions=blocks, words=words, map_rows=said.map_rows,
     )  # fmt: skip
 
 
-def _of_release(loaded: "Model", sizes: Mapping[str, Any], tokenizer: "FrameTokenizer") -> World:
+def _of_release(source: Source, tokenizer: "FrameTokenizer") -> World:
     """A world with MineWorld's actions."""
     from diagplan.adapters.mc_ar_actions import BLOCK, encode_actions
 
+    sizes = source.sizes()
     rows, cols = sizes["rows"], sizes["cols"]
-    image_ids = sizes["image_vocab"] or loaded.vocab_size
+    image_ids = sizes["image_vocab"] or sizes["vocab_size"]
     if sizes["action_tokens"] != BLOCK:
         raise DocumentError(
             f"expected a MineWorld model, whose actions are {BLOCK} tokens, got action_tokens="
@@ -140,6 +145,6 @@ def _of_release(loaded: "Model", sizes: Mapping[str, Any], tokenizer: "FrameToke
             "The files do not belong together."
         )
     return World(
-        name="mc-ar", model=loaded, tokenizer=tokenizer, rows=rows, cols=cols, block=BLOCK,
-        context_frames=(loaded.positions + BLOCK) // (rows * cols + BLOCK), fps=6, read_actions=encode_actions,
+        name="mc-ar", source=source, tokenizer=tokenizer, rows=rows, cols=cols, block=BLOCK,
+        context_frames=(sizes[_POSITIONS] + BLOCK) // (rows * cols + BLOCK), fps=6, read_actions=encode_actions,
     )  # fmt: skip

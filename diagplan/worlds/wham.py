@@ -1,7 +1,6 @@
 """WHAM's worlds: gameplay and a controller, one action a frame; a window slides over ten frames."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.errors import DocumentError
-from diagplan.runtime import load_model
 from diagplan.video.files import read_frames
+from diagplan.worlds.source import Source
 from diagplan.worlds.world import World
 
 __all__ = ["WHAM", "load_exported_wham", "load_wham_world"]
@@ -47,29 +46,29 @@ def load_wham_world(
             f"{PUBLISHER}. Give --tokenizer FILE, or export both: "
             "export-onnx --adapter wham --tokenizer FILE, then --model DIR."
         )
-    loaded: Any = load_model("wham", weights, config=config, **options)
-    sizes = loaded.document.config if exported else asdict(loaded.config)
+    vision = weights if tokenizer is None else tokenizer
+    source = Source(adapter="wham", weights=weights, tokenizer=vision, config=config, options=options)
+    sizes = source.sizes()
     named = CONFIGS.get(model)
     if named is not None and (sizes["n_layer"], sizes["n_embd"]) != (named.n_layer, named.n_embd):
         raise DocumentError(
             f"expected {model}, {named.n_layer} layers of width {named.n_embd}, got {sizes['n_layer']} layers of "
             f"width {sizes['n_embd']} in {weights}. Name the model that it is, or any of them: wham."
         )
-    source = weights if tokenizer is None else tokenizer
-    pictures = load_wham_tokenizer(source, rows=sizes["rows"], cols=sizes["cols"], device=options["device"])
-    return _world(model, loaded, sizes, pictures)
+    pictures = load_wham_tokenizer(vision, rows=sizes["rows"], cols=sizes["cols"], device=options["device"])
+    return _world(model, source, sizes, pictures)
 
 
-def load_exported_wham(name: str, loaded: Any, tokenizer: Any) -> World:
+def load_exported_wham(name: str, source: Source, tokenizer: Any) -> World:
     """The world of an exported model and its image tokenizer.
 
     Raises:
         DocumentError: files that do not belong together.
     """
-    return _world(name, loaded, loaded.document.config, tokenizer)
+    return _world(name, source, source.sizes(), tokenizer)
 
 
-def _world(name: str, loaded: Any, sizes: Mapping[str, Any], tokenizer: Any) -> World:
+def _world(name: str, source: Source, sizes: Mapping[str, Any], tokenizer: Any) -> World:
     from diagplan.adapters.wham_actions import FIRST_ACTION
     from diagplan.adapters.wham_recordings import read_actions
 
@@ -83,7 +82,7 @@ def _world(name: str, loaded: Any, sizes: Mapping[str, Any], tokenizer: Any) -> 
         )
     frames = sizes["seq_len"]
     return World(
-        name=name, model=loaded, tokenizer=tokenizer, rows=sizes["rows"], cols=sizes["cols"],
+        name=name, source=source, tokenizer=tokenizer, rows=sizes["rows"], cols=sizes["cols"],
         block=sizes["buttons"] + sizes["sticks"], context_frames=frames, fps=_FPS, read_actions=blocks,
         read_frames=_read_frames, prompt_frames=frames, keeps=frames - 1,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,6 +13,7 @@ from diagplan.backends.given import given_from_prompt
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 from diagplan.video.files import read_frames
+from diagplan.worlds.source import Source
 
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
@@ -30,7 +32,7 @@ class World:
 
     Attributes:
         name: for people.
-        model: the transformer.
+        source: the transformer's files; ``model`` loads it, once.
         tokenizer: frames to tokens and back: ``encode``, ``decode``, ``codes``, ``factor``.
         rows, cols: tokens of a frame.
         block: tokens of one action; 0: the model knows no actions.
@@ -45,7 +47,7 @@ class World:
     """
 
     name: str
-    model: "Model"
+    source: Source
     tokenizer: Any
     rows: int
     cols: int
@@ -58,6 +60,15 @@ class World:
     keeps: int | None = None
     words: "ActionWords | None" = None
     map_rows: int | None = None
+
+    def load(self) -> None:
+        """Load the transformer, if that was not done before."""
+        assert self.model is not None
+
+    @cached_property
+    def model(self) -> "Model":
+        """The transformer, loaded when it is first asked for."""
+        return self.source.load()
 
     @property
     def height(self) -> int:
