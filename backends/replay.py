@@ -147,7 +147,8 @@ def prepare(
 
     Raises:
         InvalidPlanError: the plan does not verify.
-        MismatchError: the plan is longer than the model's position embeddings, or has cells that no id may take.
+        MismatchError: the plan is longer than the model's position embeddings, or of another grid than theirs, or has
+            cells that no id may take.
         CapacityError: too little memory.
     """
     if not unverified:
@@ -163,6 +164,7 @@ def prepare(
             f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
             f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
         )
+    _require_grid(plan, model)
     if not 0 <= seed < 1 << 63:
         raise SpecError(f"expected 0 <= seed < 2**63, got seed={seed}. Give another seed.")
     runtime = runtime_of(model)
@@ -194,6 +196,16 @@ def prepare(
         cell_slots=plan.layout.cell_slots().astype(np.int64),
         static=static,
     )
+
+
+def _require_grid(plan: Plan, model: Model) -> None:
+    layout, grid = plan.layout, model.grid
+    if grid is not None and tuple(grid) != (layout.rows, layout.cols, layout.between_frames):
+        raise MismatchError(
+            f"expected a plan of {grid.rows} x {grid.cols} tokens a frame and {grid.between_frames} between frames, "
+            f"for which this {model.family} model's positions are made, got {layout.rows} x {layout.cols} and "
+            f"{layout.between_frames}. Compile a plan for the model's layout."
+        )
 
 
 def _require_ids(ranges: NDArray[np.int64], plan: Plan) -> None:

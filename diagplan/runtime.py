@@ -143,17 +143,6 @@ def _load_exported(
     return model
 
 
-def require_grid(plan: Plan, model: "Model") -> None:
-    """Raise ``MismatchError`` where a model's position embeddings are made for another grid than a plan's."""
-    layout, grid = plan.layout, model.grid
-    if grid is not None and tuple(grid) != (layout.rows, layout.cols, layout.between_frames):
-        raise MismatchError(
-            f"expected a plan of {grid.rows} x {grid.cols} tokens a frame and {grid.between_frames} between frames, "
-            f"for which this {model.family} model's positions are made, got {layout.rows} x {layout.cols} and "
-            f"{layout.between_frames}. Compile a plan for the model's layout."
-        )
-
-
 def given_ids(plan: Plan, prompt: Ids | None, actions: Ids | None, given: Ids | None) -> NDArray[np.int64]:
     """The given slots' ids, int64 [B, G], from a prompt and actions or as they are.
 
@@ -205,7 +194,6 @@ def replay(
     >>> replay(plan, model, prompt, actions, sampler=Greedy()).shape  # doctest: +SKIP
     (1, 15, 14, 24)
     """
-    require_grid(plan, model)
     ids = given_ids(plan, prompt, actions, given)
     prepared = executor.prepare(plan, model, sampler=sampler, seed=seed, batch=len(ids))
     on_step = None if on_pass is None else lambda step, _: on_pass(step + 1)

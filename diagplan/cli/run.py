@@ -102,7 +102,7 @@ def run_command(
     from diagplan.backends.sampling import Greedy
     from diagplan.memory import require_memory_before_loading
     from diagplan.planner.atomic import write_atomically
-    from diagplan.runtime import given_ids, require_grid
+    from diagplan.runtime import given_ids
     from diagplan.schemas.files import read_plan
 
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, adapter=adapter)
@@ -131,7 +131,6 @@ def run_command(
         adapter, weights, config=config, context=context, backend=backend, dtype=dtype, device=device, int8=int8,
         threads=threads,
     )  # fmt: skip
-    require_grid(made, model)
 
     from diagplan.backends import checkpoint as checkpoints
     from diagplan.backends import replay as executor
