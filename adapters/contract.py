@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diagplan.planner.layout import Layout
 
-__all__ = ["AllowedIds", "Array", "Cache", "Grid", "Model", "allowed_ids"]
+__all__ = ["AllowedIds", "Array", "Cache", "Grid", "Model", "Widths", "allowed_ids"]
 
 #: A torch tensor or a NumPy array, as the model takes them.
 Array = Any
@@ -66,6 +66,22 @@ class Grid(NamedTuple):
     rows: int
     cols: int
     between_frames: int
+
+
+class Widths(NamedTuple):
+    """How many numbers a layer holds of one feed, for estimates of memory; a model may have them as ``widths``.
+
+    Attributes:
+        hidden: of the stream between layers.
+        heads, kv_heads, head: queries, keys and values, and the width of each.
+        mlp: of the first product of the feed-forward part, the gate included.
+    """
+
+    hidden: int
+    heads: int
+    kv_heads: int
+    head: int
+    mlp: int
 
 
 class Model(Protocol):

@@ -110,9 +110,7 @@ class Cosmos:
         self.config = config
         self.vocab_size = config.embedding_rows
         self.positions = config.positions
-        self.cache_shapes: tuple[tuple[int, int], ...] = ((config.n_kv_heads, config.head_size),) * (
-            2 * config.n_layers
-        )
+        self.cache_shapes, self.widths = config.cache_shapes, config.widths
         self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=config.vocab_size),)
         self.embedding = weights["tok_embeddings.weight"]
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
@@ -193,14 +191,9 @@ class Cosmos:
 
     def weight_bytes(self) -> int:
         """Bytes of the weights, of the position tables and of the text context's keys and values."""
-        sizes = {name: math.prod(shape) for name, shape in self.config.shapes().items()}
-        linear = sum(size for name, size in sizes.items() if ".w" in name.removesuffix(".weight"))
-        small = linear if self.quantize == "int8" else 0
-        held = [self.cos, self.sin, self.absolute]
-        if self.context is not None:
-            held += [*self.context.keys, *self.context.values, self.context.bias]
-        tables = sum(tensor.nbytes for tensor in held if tensor is not None)
-        return small + (sum(sizes.values()) - small) * self.dtype.itemsize + tables
+        held = [] if self.context is None else [*self.context.keys, *self.context.values, self.context.bias]
+        text = sum(tensor.nbytes for tensor in held if tensor is not None)
+        return self.config.weight_bytes(self.dtype.itemsize, self.quantize) + text
 
     # The text context
 

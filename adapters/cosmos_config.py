@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.adapters.contract import Widths
 from diagplan.adapters.cosmos_positions import LARGEST, FrequencyRescale
+from diagplan.adapters.linear import Quantize
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import MAX_POSITIONS, Layout, require_int
 
@@ -137,6 +139,31 @@ class CosmosConfig:
             )
         flat = tokens.reshape(len(tokens) if tokens.ndim == 4 else 1, -1).astype(np.int64)
         return np.pad(flat, ((0, 0), (self.lead, 0)), constant_values=self.vocab_size)
+
+    @property
+    def cache_shapes(self) -> tuple[tuple[int, int], ...]:
+        """As in ``diagplan.adapters.contract.Model``."""
+        return ((self.n_kv_heads, self.head_size),) * (2 * self.n_layers)
+
+    @property
+    def widths(self) -> Widths:
+        """Of a layer."""
+        return Widths(self.dim, self.n_heads, self.n_kv_heads, self.head_size, 2 * self.ffn_hidden_size)
+
+    def weight_bytes(self, itemsize: int, quantize: Quantize | None = None, *, text_tokens: int = 0) -> int:
+        """Bytes of a model's weights, of its position tables and of a text's keys and values.
+
+        Args:
+            itemsize: bytes of a number.
+            quantize: as for ``load_cosmos``.
+            text_tokens: of all texts together, their padding included.
+        """
+        sizes = {name: math.prod(shape) for name, shape in self.shapes().items()}
+        linear = sum(size for name, size in sizes.items() if ".w" in name.removesuffix(".weight"))
+        small = linear if quantize == "int8" else 0
+        tables = 2 * self.positions * self.head_size * itemsize + 2 * self.positions * self.dim * self.absolute
+        text = 2 * self.n_layers * text_tokens * self.n_kv_heads * self.head_size * itemsize
+        return small + (sum(sizes.values()) - small) * itemsize + tables + text
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The name and shape of every weight, as in the release."""

@@ -23,7 +23,7 @@ from diagplan.adapters.mc_ar_files import DTypeName, require_device
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError, SpecError
 
-__all__ = ["compare_cosmos", "load_cosmos", "open_cosmos", "read_cosmos_config"]
+__all__ = ["checked_cosmos", "compare_cosmos", "cosmos_config", "load_cosmos", "open_cosmos", "read_cosmos_config"]
 
 _PREFIXES = ("model.", "")
 _IGNORED = ("*_extra_state*",)
@@ -108,13 +108,21 @@ def load_cosmos(
         raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
     require_device(device)
     require_quantize(quantize, torch.device(device), getattr(torch, dtype))
+    checkpoint, sizes, names = checked_cosmos(weights, config)
+    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
+    return Cosmos(sizes, lazy, quantize=quantize, portable=portable)
+
+
+def checked_cosmos(
+    weights: str | Path, config: str | Path | CosmosConfig | None = None
+) -> tuple[Checkpoint, CosmosConfig, dict[str, str]]:
+    """What ``load_cosmos`` loads, and where each tensor is, from headers alone; arguments and errors as there."""
     checkpoint = open_cosmos(weights)
     sizes = _config_for(checkpoint, config)
     names = check_weights(
         checkpoint.headers, _shapes(sizes, checkpoint), source=checkpoint.path, prefixes=_PREFIXES, ignored=_IGNORED
     )
-    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
-    return Cosmos(sizes, lazy, quantize=quantize, portable=portable)
+    return checkpoint, sizes, names
 
 
 def open_cosmos(path: str | Path) -> Checkpoint:
@@ -147,6 +155,22 @@ def compare_cosmos(checkpoint: Checkpoint, config: str | Path | CosmosConfig) ->
     checkpoint = _renamed(checkpoint)
     sizes = _config_for(checkpoint, config)
     return compare_weights(checkpoint.headers, _shapes(sizes, checkpoint), prefixes=_PREFIXES, ignored=_IGNORED)
+
+
+def cosmos_config(config: str | Path | CosmosConfig) -> CosmosConfig:
+    """A configuration: one of ``CONFIGS`` by name, one from a JSON file (``read_cosmos_config``), or as it is.
+
+    Raises:
+        SpecError: no such config.
+        DocumentError: a file that is refused.
+    """
+    if isinstance(config, CosmosConfig):
+        return config
+    if str(config) in CONFIGS:
+        return CONFIGS[str(config)]
+    if not Path(config).is_file():
+        raise SpecError(f"expected config to be one of {', '.join(CONFIGS)}, or a file, got config={str(config)!r}.")
+    return read_cosmos_config(config)
 
 
 def read_cosmos_config(path: str | Path) -> CosmosConfig:
@@ -195,16 +219,8 @@ def _shapes(config: CosmosConfig, checkpoint: Checkpoint) -> dict[str, tuple[int
 
 
 def _config_for(checkpoint: Checkpoint, config: str | Path | CosmosConfig | None) -> CosmosConfig:
-    if isinstance(config, CosmosConfig):
-        return config
     if config is not None:
-        if str(config) in CONFIGS:
-            return CONFIGS[str(config)]
-        if not Path(config).is_file():
-            raise SpecError(
-                f"expected config to be one of {', '.join(CONFIGS)}, or a file, got config={str(config)!r}."
-            )
-        return read_cosmos_config(config)
+        return cosmos_config(config)
     fitting = [name for name in CONFIGS if not compare_cosmos(checkpoint, name).problems]
     remedy = f"Its shapes are those of {fitting[0]}." if fitting else f"The releases: {', '.join(CONFIGS)}."
     raise SpecError(

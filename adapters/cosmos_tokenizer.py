@@ -64,6 +64,10 @@ class CosmosTokenizer:
         self.latent_shape = latent_shape
         self.codes = CODES
         frames, rows, cols = latent_shape
+        #: Frames of pixels that a frame of tokens stands for, behind the first one.
+        self.step = _FRAMES
+        #: Frames that a clip may begin with -> their frames of tokens.
+        self.prompts = {count: latents for count, latents in _PROMPTS.items() if latents < frames}
         #: Frames, height and width of a clip.
         self.clip = (1 + (frames - 1) * _FRAMES, rows * _SIDE, cols * _SIDE)
         first = next((p for p in self.encoder.parameters() if p.is_floating_point()), None)
@@ -105,13 +109,14 @@ class CosmosTokenizer:
             SpecError: another number of frames, or frames of another shape or dtype.
             DocumentError: an encoder that is not DV8x16x16's.
         """
-        if frames.ndim != 4 or len(frames) not in _PROMPTS:
+        if frames.ndim != 4 or len(frames) not in self.prompts:
             raise SpecError(
-                f"expected 1 or 9 frames to begin with, got {list(frames.shape)}. Give the first frame, or the last 9."
+                f"expected {' or '.join(map(str, self.prompts))} frames to begin with, got {list(frames.shape)}. "
+                "Give the first frame, or the last 9."
             )
         self._require_frames(frames, len(frames))
         filler = np.repeat(frames[-1:], self.clip[0] - len(frames), axis=0)
-        return self.encode(np.concatenate([frames, filler]))[: _PROMPTS[len(frames)]]
+        return self.encode(np.concatenate([frames, filler]))[: self.prompts[len(frames)]]
 
     def decode(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """A clip uint8 [frames, height, width, 3] of tokens [t, h, w].

@@ -13,7 +13,16 @@ from torch import Tensor
 
 from diagplan.planner.errors import SpecError
 
-__all__ = ["Int8Linear", "Linear", "PackedLinear", "PlainLinear", "Quantize", "linear_for", "require_quantize"]
+__all__ = [
+    "Int8Linear",
+    "Linear",
+    "PackedLinear",
+    "PlainLinear",
+    "Quantize",
+    "is_packed",
+    "linear_for",
+    "require_quantize",
+]
 
 #: How weights may be quantised on load.
 Quantize = Literal["int8"]
@@ -117,10 +126,10 @@ def linear_for(weight: Tensor, quantize: Quantize | None = None, *, portable: bo
         return PlainLinear(weight)
     if quantize is not None:
         return Int8Linear(weight)
-    if (
-        weight.device.type == "cpu"
-        and weight.dtype in (torch.float32, torch.bfloat16)
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    ):
-        return PackedLinear(weight)
-    return PlainLinear(weight)
+    return PackedLinear(weight) if is_packed(weight.device, weight.dtype) else PlainLinear(weight)
+
+
+def is_packed(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a weight that is not quantised is reordered, which makes a copy of it."""
+    can = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    return can and device.type == "cpu" and dtype in (torch.float32, torch.bfloat16)

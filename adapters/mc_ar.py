@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import AllowedIds, Grid
+from diagplan.adapters.contract import AllowedIds, Grid, Widths
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
@@ -94,6 +94,23 @@ class McArConfig:
     def image_ids(self) -> int:
         """Image ids are 0 to this, less one."""
         return self.vocab_size if self.image_vocab is None else self.image_vocab
+
+    @property
+    def cache_shapes(self) -> tuple[tuple[int, int], ...]:
+        """As in ``diagplan.adapters.contract.Model``."""
+        return ((self.num_key_value_heads, self.head_size),) * (2 * self.num_hidden_layers)
+
+    @property
+    def widths(self) -> Widths:
+        """Of a layer."""
+        heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
+        return Widths(self.hidden_size, heads, kv_heads, self.head_size, 2 * self.intermediate_size)
+
+    def weight_bytes(self, itemsize: int, quantize: Quantize | None = None) -> int:
+        """Bytes of a model's weights whose numbers have ``itemsize`` bytes."""
+        sizes = {name: math.prod(shape) for name, shape in self.shapes().items()}
+        small = sum(size for name, size in sizes.items() if "_proj" in name) if quantize == "int8" else 0
+        return small + (sum(sizes.values()) - small) * itemsize
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The name and shape of every weight, as in a Hugging Face LlamaForCausalLM with untied embeddings."""
@@ -188,9 +205,7 @@ class McAr:
         self.config = config
         self.vocab_size = config.vocab_size
         self.positions = config.max_position_embeddings
-        self.cache_shapes: tuple[tuple[int, int], ...] = ((config.num_key_value_heads, config.head_size),) * (
-            2 * config.num_hidden_layers
-        )
+        self.cache_shapes, self.widths = config.cache_shapes, config.widths
         self.grid = Grid(config.rows, config.cols, config.action_tokens) if config.rope == "3d" else None
         self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=config.image_ids),)
         self.embedding = weights["model.embed_tokens.weight"]
@@ -246,9 +261,7 @@ class McAr:
 
     def weight_bytes(self) -> int:
         """Bytes of the weights."""
-        sizes = {name: math.prod(shape) for name, shape in self.config.shapes().items()}
-        small = sum(size for name, size in sizes.items() if "_proj" in name) if self.quantize == "int8" else 0
-        return small + (sum(sizes.values()) - small) * self.dtype.itemsize
+        return self.config.weight_bytes(self.dtype.itemsize, self.quantize)
 
     def forward(
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None

@@ -20,7 +20,15 @@ from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS
 
-__all__ = ["DTypeName", "compare_mc_ar", "config_beside", "load_mc_ar", "read_mc_ar_config", "require_device"]
+__all__ = [
+    "DTypeName",
+    "compare_mc_ar",
+    "config_beside",
+    "load_mc_ar",
+    "open_mc_ar",
+    "read_mc_ar_config",
+    "require_device",
+]
 
 DTypeName = Literal["float32", "bfloat16", "float16"]
 
@@ -95,6 +103,15 @@ def load_mc_ar(
         raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
     require_device(device)
     require_quantize(quantize, torch.device(device), getattr(torch, dtype))
+    checkpoint, sizes, names = open_mc_ar(weights, config)
+    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
+    return McAr(sizes, lazy, quantize=quantize, portable=portable)
+
+
+def open_mc_ar(
+    weights: str | Path, config: str | Path | McArConfig | None = None
+) -> tuple[Checkpoint, McArConfig, dict[str, str]]:
+    """What ``load_mc_ar`` loads, and where each tensor is, from headers alone; arguments and errors as there."""
     checkpoint = open_checkpoint(weights)
     sizes, tied = _config_for(checkpoint, config)
     names = check_weights(
@@ -105,8 +122,7 @@ def load_mc_ar(
         aliases=_TIED if tied else None,
         ignored=_IGNORED,
     )
-    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
-    return McAr(sizes, lazy, quantize=quantize, portable=portable)
+    return checkpoint, sizes, names
 
 
 def read_mc_ar_config(path: str | Path) -> McArConfig:

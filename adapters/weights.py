@@ -8,7 +8,6 @@ bytes say, never its name. Nothing in a file is executed; a file that cannot be 
 import json
 import pickle
 import re
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from diagplan.adapters.headers import Header, listed
 from diagplan.adapters.memory import empty_pages
+from diagplan.adapters.pickles import header_of, mapped, read_pickle
 from diagplan.planner.errors import DocumentError, MissingExtraError
 
 __all__ = ["Checkpoint", "LazyWeights", "open_checkpoint"]
@@ -31,8 +31,6 @@ _SAFETENSORS_DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
 }  # fmt: skip
-#: A mapped file is let go after this part of it has been read: pages that were read count as memory until then.
-_KEEP = 1 / 32
 
 
 class Checkpoint:
@@ -124,8 +122,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if inside is not None:
         return _open_folder(path, inside)
     if head.startswith(b"PK\x03\x04"):
-        torch_file = _TorchFile(path)
-        return Checkpoint(path, "torch", [path], torch_file.headers, torch_file.mapped)
+        return _open_torch(path)
     if head[8:9] == b"{":
         headers = _safetensors_headers(path)
         return Checkpoint(path, "safetensors", [path], headers, lambda name: _mapped(path, name))
@@ -136,52 +133,26 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
-class _TorchFile:
-    """A zip file by ``torch.save``, mapped into memory; the mapping is renewed now and then, see ``_KEEP``."""
+def _open_torch(path: Path) -> Checkpoint:
+    """A zip file by ``torch.save``; every tensor is a mapping of its own, which goes with it.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._state = self._load()
-        self.headers = {name: _header(value) for name, value in self._state.items()}
-        self._budget = _KEEP * path.stat().st_size
-        self._taken = 0
-
-    def mapped(self, name: str) -> Tensor:
-        """The tensor as a view of the file."""
-        if self._taken > self._budget:
-            self._state, self._taken = {}, 0
-            self._state = self._load()
-        tensor: Tensor = self._state[name]
-        self._taken += tensor.nbytes
-        return tensor
-
-    def _load(self) -> dict[str, Any]:
-        try:
-            with zipfile.ZipFile(self._path) as archive:
-                if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                    raise ValueError("a compressed entry, which torch never writes")
-            held: Any = torch.load(self._path, map_location="cpu", mmap=True, weights_only=True)
-        except Exception as error:
-            raise _unreadable(self._path, error) from error
-        for holder in _HOLDERS:
-            if isinstance(held, dict) and isinstance(held.get(holder), dict):
-                held = held[holder]
-                break
-        if not isinstance(held, dict) or not all(isinstance(name, str) for name in held):
-            raise DocumentError(
-                f"expected a dict of tensors by name, got {self._path} with a {type(held).__name__}. "
-                "Save the state dict itself: torch.save({'state_dict': model.state_dict()}, file)."
-            )
-        return held
-
-
-def _header(value: object) -> Header:
-    if not isinstance(value, Tensor):
-        return Header((), f"{type(value).__name__}, no tensor")
-    dtype = str(value.dtype).removeprefix("torch.")
-    if value.layout != torch.strided or value.device.type != "cpu":
-        dtype = f"{value.device.type} {value.layout} {dtype}"
-    return Header(tuple(value.shape), dtype)
+    NOTE: why not torch.load(weights_only=True)? Its unpickler is written for speed: a crafted file crashes the process.
+    """
+    try:
+        held = read_pickle(path, foreign=False)
+    except Exception as error:
+        raise _unreadable(path, error) from error
+    for holder in _HOLDERS:
+        if isinstance(held, dict) and isinstance(held.get(holder), dict):
+            held = held[holder]
+            break
+    if not isinstance(held, dict) or not all(isinstance(name, str) for name in held):
+        raise DocumentError(
+            f"expected a dict of tensors by name, got {path} with a {type(held).__name__}. "
+            "Save the state dict itself: torch.save({'state_dict': model.state_dict()}, file)."
+        )
+    headers = {name: header_of(value) for name, value in held.items()}
+    return Checkpoint(path, "torch", [path], headers, lambda name: mapped(path, held[name]))
 
 
 def _safetensors() -> Any:
@@ -271,7 +242,7 @@ def _unreadable(path: Path, error: Exception) -> DocumentError:
     """One line for whatever a reader raised: hostile files make them raise almost anything."""
     if isinstance(error, DocumentError):
         return error
-    said = str(error).rpartition("WeightsUnpickler error: ")[2]
+    said = str(error)
     if isinstance(error, pickle.UnpicklingError) and (wants := re.search(r"GLOBAL (\S+)", said)):
         return DocumentError(
             f"expected a checkpoint of plain tensors, got {path}, which asks for {wants[1]}. Nothing in a checkpoint "

@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import AllowedIds, Grid
+from diagplan.adapters.contract import AllowedIds, Grid, Widths
 from diagplan.adapters.linear import Linear, PlainLinear, Quantize, linear_for, require_quantize
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
@@ -97,6 +97,25 @@ class WhamConfig:
     def positions(self) -> int:
         """The longest sequence, in slots."""
         return self.seq_len * self.frame_tokens
+
+    @property
+    def cache_shapes(self) -> tuple[tuple[int, int], ...]:
+        """As in ``diagplan.adapters.contract.Model``."""
+        return ((self.n_head, self.head_size),) * (2 * self.n_layer)
+
+    @property
+    def widths(self) -> Widths:
+        """Of a layer."""
+        return Widths(self.n_embd, self.n_head, self.n_head, self.head_size, 4 * self.n_embd)
+
+    def weight_bytes(self, itemsize: int, quantize: Quantize | None = None, *, packed: bool = False) -> int:
+        """Bytes of a model's weights; the head counts where it is a second, reordered copy of the embedding."""
+        sizes = {name: math.prod(shape) for name, shape in self.shapes().items()}
+        if not packed:
+            del sizes["lm_head.weight"]
+        linear = sum(size for name, size in sizes.items() if ".c_" in name and name.endswith("weight"))
+        small = linear if quantize == "int8" else 0
+        return small + (sum(sizes.values()) - small) * itemsize
 
     def action_ranges(self) -> tuple[tuple[int, int], ...]:
         """The ids that each token of an action may take, as half-open ranges."""
@@ -228,7 +247,7 @@ class Wham:
         self.vocab_size = config.vocab_size
         self.positions = config.positions
         self.grid: Grid | None = None  # a position is a flat slot
-        self.cache_shapes: tuple[tuple[int, int], ...] = ((config.n_head, config.head_size),) * (2 * config.n_layer)
+        self.cache_shapes, self.widths = config.cache_shapes, config.widths
         self.vocabulary: tuple[AllowedIds, ...] = (
             AllowedIds(low=0, high=config.image_codes),
             AllowedIds(low=1, high=config.image_codes, rows=(0, 1), cols=(0, 1)),
@@ -298,12 +317,8 @@ class Wham:
 
     def weight_bytes(self) -> int:
         """Bytes of the weights; the head counts where it is a second, reordered copy of the embedding."""
-        sizes = {name: math.prod(shape) for name, shape in self.config.shapes().items()}
-        if isinstance(self.head, PlainLinear):
-            del sizes["lm_head.weight"]
-        linear = sum(size for name, size in sizes.items() if ".c_" in name and name.endswith("weight"))
-        small = linear if self.quantize == "int8" else 0
-        return small + (sum(sizes.values()) - small) * self.dtype.itemsize
+        packed = not isinstance(self.head, PlainLinear)
+        return self.config.weight_bytes(self.dtype.itemsize, self.quantize, packed=packed)
 
     def forward(
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None

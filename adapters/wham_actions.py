@@ -4,13 +4,10 @@ Recorded actions are rows of 16 whole numbers: buttons 0 or 1, axes as bins 0 to
 buttons are is not published; the axes are taken to be left x, left y, right x, right y.
 """
 
-import zipfile
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.errors import SpecError
 
 __all__ = [
     "ACTION_IDS",
@@ -22,7 +19,6 @@ __all__ = [
     "bins_from_sticks",
     "decode_actions",
     "encode_actions",
-    "read_clip",
     "sticks_from_bins",
 ]
 
@@ -122,30 +118,3 @@ def decode_actions(ids: ArrayLike) -> NDArray[np.int64]:
             f"action, got id={array[wrong][0]}. Every place has ids of its own."
         )
     return np.asarray(actions)
-
-
-def read_clip(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Frames uint8 [T, height, width, 3] and actions int64 [T, 16] of one file of the published sample data.
-
-    Such a ``.npz`` holds ``images``, uint8 [T, 3, height, width], and ``actions``, [T, 16], binned. Nothing is
-    unpickled.
-
-    Raises:
-        DocumentError: a file that cannot be read, or that holds something else.
-    """
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
-            images, actions = held["images"], held["actions"]
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        said = str(error).partition("\n")[0][:200].rstrip(".")
-        raise DocumentError(f"expected a .npz with images and actions, got {path}: {said}.") from None
-    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8 or len(images) != len(actions):
-        raise DocumentError(
-            f"expected images uint8 [T, 3, height, width] and as many actions, got {images.dtype} "
-            f"{list(images.shape)} and {list(np.shape(actions))} in {path}."
-        )
-    try:
-        ids = encode_actions(actions)
-    except SpecError as error:
-        raise DocumentError(f"{path}: {error}") from None
-    return np.ascontiguousarray(images.transpose(0, 2, 3, 1)), decode_actions(ids)

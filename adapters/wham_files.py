@@ -16,9 +16,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 
 from diagplan.adapters.headers import Comparison, check_weights, compare_weights
-from diagplan.adapters.lightning import Record, field, mappings_with, open_lightning
+from diagplan.adapters.lightning import open_lightning
 from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.mc_ar_files import DTypeName, require_device
+from diagplan.adapters.pickles import Record, field, mappings_with
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.adapters.wham import CONFIGS, Wham, WhamConfig
 from diagplan.planner.errors import DocumentError, SpecError
@@ -27,6 +28,7 @@ __all__ = [
     "NOTES_KEY",
     "PUBLISHER",
     "WhamNotes",
+    "checked_wham",
     "compare_wham",
     "load_wham",
     "notes_text",
@@ -101,12 +103,19 @@ def load_wham(
         raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
     require_device(device)
     require_quantize(quantize, torch.device(device), getattr(torch, dtype))
-    checkpoint, notes = open_wham(weights)
-    sizes = wham_config_for(checkpoint, notes, config)
-    names = transformer_names(checkpoint, sizes)
+    checkpoint, sizes, names = checked_wham(weights, config)
     require_tied(checkpoint, names)
     lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
     return Wham(sizes, lazy, quantize=quantize, portable=portable)
+
+
+def checked_wham(
+    weights: str | Path, config: str | WhamConfig | None = None
+) -> tuple[Checkpoint, WhamConfig, dict[str, str]]:
+    """What ``load_wham`` loads, and where each tensor is, from headers alone; arguments and errors as there."""
+    checkpoint, notes = open_wham(weights)
+    sizes = wham_config_for(checkpoint, notes, config)
+    return checkpoint, sizes, transformer_names(checkpoint, sizes)
 
 
 def open_wham(path: str | Path) -> tuple[Checkpoint, WhamNotes]:

@@ -1,49 +1,192 @@
-"""How much memory a replay takes: weights, cache and masks, counted before anything is laid out."""
+"""How much memory a replay takes, counted before anything is laid out: of a loaded model, or of one still on the disk.
 
+Counted is what grows with the model, the plan, the batch and the chunk. Not counted are the libraries themselves, and
+the pages of a mapped checkpoint, which the system takes back when it needs them.
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from diagplan.adapters.contract import Model
-from diagplan.backends.program import reaches
-from diagplan.backends.runtime import runtime_of
+from diagplan.adapters.contract import Model, Widths
+from diagplan.backends.errors import CapacityError
+from diagplan.backends.program import Ints, reaches
+from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.planner.plan import Plan
 
-__all__ = ["Memory", "cache_bytes", "estimate_memory"]
+__all__ = ["Memory", "Sizes", "cache_bytes", "estimate_memory", "require_memory", "sizes_of"]
+
+#: Bytes that choosing one token takes for each entry of the vocabulary: float64 logits, sorted, their indices, shares
+#: and sums, under top-p; the arg-max alone takes a copy.
+_SAMPLED, _GREEDY = 56, 8
 
 
 class Memory(NamedTuple):
-    """Bytes on the model's device; what one pass needs while it runs comes on top."""
+    """Bytes on the model's device.
+
+    Attributes:
+        weights: of the model, with tables of positions and a text's keys and values.
+        cache: keys and values of the longest pass.
+        masks: of all passes; they are laid out before step 0.
+        activations: of the largest pass, logits and the choice of tokens included.
+        tokenizer: weights of the image tokenizer; what it holds while it works on a frame is not counted.
+        loading: what comes on top of the weights while they are read; it is gone before the cache is made.
+    """
 
     weights: int
     cache: int
     masks: int
+    activations: int = 0
+    tokenizer: int = 0
+    loading: int = 0
 
     @property
     def total(self) -> int:
-        """All of them."""
-        return sum(self)
+        """The most at any time."""
+        return self.weights + self.tokenizer + max(self.loading, self.cache + self.masks + self.activations)
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in self._asdict().items())
+        left_out = [name for name in ("tokenizer", "loading") if not getattr(self, name)]
+        parts = ", ".join(
+            f"{name} {size / 2**20:,.1f} MiB" for name, size in self._asdict().items() if name not in left_out
+        )
         return f"{self.total / 2**20:,.1f} MiB ({parts})"
 
 
-def estimate_memory(model: Model, plan: Plan, batch: int = 1, *, length_step: int | None = None) -> Memory:
-    """Bytes of weights, cache and masks of a replay.
+class Sizes(NamedTuple):
+    """What an estimate needs to know of a model.
+
+    Attributes:
+        weights, loading: as in ``Memory``.
+        item: bytes of a number of the cache and the activations.
+        cache_shapes, vocab_size: as in ``diagplan.adapters.contract.Model``.
+        widths: of a layer; ``None``: not known, so that logits alone count as activations.
+        length_step: cache lengths are multiples of this many slots.
+        scores: whether attention holds the scores of all heads at once, as ONNX Runtime's does.
+    """
+
+    weights: int
+    loading: int
+    item: int
+    cache_shapes: tuple[tuple[int, int], ...]
+    vocab_size: int
+    widths: Widths | None
+    length_step: int
+    scores: bool = False
+
+
+def sizes_of(model: Model) -> Sizes:
+    """The sizes of a loaded model."""
+    runtime = runtime_of(model)
+    return Sizes(
+        weights=model.weight_bytes(),
+        loading=0,
+        item=int(model.dtype.itemsize),
+        cache_shapes=model.cache_shapes,
+        vocab_size=model.vocab_size,
+        widths=getattr(model, "widths", None),
+        length_step=STATIC_STEP if runtime.on_gpu else runtime.length_step,
+        scores=getattr(model, "runtime", None) is not None,
+    )
+
+
+def estimate_memory(
+    model: Model | Sizes,
+    plan: Plan,
+    batch: int = 1,
+    *,
+    chunk: int = 512,
+    tokenizer: int = 0,
+    sampled: bool = True,
+    length_step: int | None = None,
+) -> Memory:
+    """The memory of a replay.
 
     Args:
-        model: the model, loaded.
+        model: the model, loaded, or its sizes.
         plan: the plan, as it is fed: padding for CUDA graphs only counts once it is there.
         batch: rows of the model's batch: samples, twice that under guidance.
-        length_step: cache lengths are multiples of this many slots; the runtime's own if left out.
+        chunk: feeds of the widest pass, as for ``diagplan.backends.replay.prepare``.
+        tokenizer: bytes of an image tokenizer beside the model.
+        sampled: whether tokens are sampled; greedy takes less.
+        length_step: cache lengths are multiples of this many slots; the model's own if left out.
     """
-    length_step = length_step or runtime_of(model).length_step
-    lengths = -(-reaches(plan)[plan.step_offsets[1:] - 1] // length_step) * length_step
-    masks = int((np.diff(plan.step_offsets).astype(np.int64) * lengths).sum())
-    return Memory(model.weight_bytes(), cache_bytes(model, batch, int(lengths.max())), masks)
+    sizes = model if isinstance(model, Sizes) else sizes_of(model)
+    feeds, rows, lengths = _passes(plan, chunk, length_step or sizes.length_step)
+    slots = int(lengths.max())
+    kinds = {*zip(feeds.tolist(), rows.tolist(), lengths.tolist(), strict=True)}  # as Python's ints: none overflows
+    return Memory(
+        weights=sizes.weights,
+        cache=batch * slots * sum(heads * width for heads, width in sizes.cache_shapes) * sizes.item,
+        masks=int((feeds * lengths).sum()),
+        activations=max(_activations(sizes, batch, *one, sampled=sampled) for one in kinds),
+        tokenizer=tokenizer,
+        loading=sizes.loading,
+    )
 
 
 def cache_bytes(model: Model, batch: int, slots: int) -> int:
     """Bytes of a model's cache for so many rows and slots."""
     return batch * slots * sum(heads * width for heads, width in model.cache_shapes) * int(model.dtype.itemsize)
+
+
+def _passes(plan: Plan, chunk: int, length_step: int) -> tuple[Ints, Ints, Ints]:
+    """Feeds, feeds with a target and cache lengths of every pass, int64 [passes] each, as ``program`` makes them."""
+    steps = np.diff(plan.step_offsets).astype(np.int64)
+    parts = -(-steps // chunk)
+    within = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    start = np.repeat(plan.step_offsets[:-1].astype(np.int64), parts) + within * chunk
+    end = np.minimum(start + chunk, np.repeat(plan.step_offsets[1:].astype(np.int64), parts))
+    chosen = np.concatenate([[0], np.cumsum(plan.target >= 0)])
+    lengths: Ints = -(-reaches(plan)[end - 1] // length_step) * length_step
+    return end - start, chosen[end] - chosen[start], lengths
+
+
+def _activations(sizes: Sizes, batch: int, feeds: int, rows: int, length: int, *, sampled: bool) -> int:
+    """Bytes of one pass: a layer's or the last product's, whichever are more; they do not live at once."""
+    logits = batch * rows * sizes.vocab_size * (2 * sizes.item + (_SAMPLED if sampled else _GREEDY))
+    w = sizes.widths
+    if w is None:
+        return logits
+    # The stream, its norm in float32 twice; queries, keys and values, three times over while they are rotated; the
+    # feed-forward part. Not all live at once, but a heap gives little back between them.
+    attention = (3 * (w.heads + 2 * w.kv_heads) + 2 * w.heads) * w.head
+    per_feed = (2 * w.hidden + attention + 2 * w.mlp) * sizes.item + 8 * w.hidden
+    # What the mask adds to the scores, and the same for the query heads that share keys.
+    bias = (1 + w.heads // w.kv_heads) * sizes.item * feeds * length
+    scores = 2 * batch * w.heads * sizes.item * feeds * length if sizes.scores else 0
+    return max(batch * feeds * per_feed + scores, logits) + bias
+
+
+def require_memory(
+    memory: Memory,
+    free: int | None,
+    *,
+    device: str = "cpu",
+    batch: int = 1,
+    advice: Sequence[tuple[str, Memory]] = (),
+) -> None:
+    """Check that there is room for an estimate.
+
+    Args:
+        memory: the estimate.
+        free: bytes that are free; ``None``: nobody can say, so nothing is checked.
+        device: where.
+        batch: rows of the model's batch.
+        advice: what could be chosen instead, and the memory that it takes.
+
+    Raises:
+        CapacityError: there is not; it names what would need less, first what fits.
+    """
+    if free is None or memory.total <= free:
+        return
+    less = sorted((other.total, words) for words, other in advice if other.total < memory.total)
+    fitting = [pair for pair in less if pair[0] <= free]
+    shown = ", ".join(f"{words} ({total / 2**20:,.1f} MiB)" for total, words in fitting or less)
+    said = "Take one of these:" if fitting else "None of these is enough alone:"
+    raise CapacityError(
+        f"expected room on {device} for {memory}, for {batch} row(s) of batch, got {free / 2**20:,.1f} MiB free. "
+        + (f"{said} {shown}. Fewer frames" if less else "Fewer frames")
+        + " or another device help too. Nothing was loaded."
+    )

@@ -20,7 +20,13 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import Model
 from diagplan.backends.onnx_files import OPSETS, save_exported
 from diagplan.planner.errors import MissingExtraError, SpecError
-from diagplan.schemas.onnx_model import AllowedIdsDocument, GridDocument, OnnxModelDocument, OnnxTokenizerDocument
+from diagplan.schemas.onnx_model import (
+    AllowedIdsDocument,
+    GridDocument,
+    OnnxModelDocument,
+    OnnxTokenizerDocument,
+    WidthsDocument,
+)
 
 __all__ = ["TorchTokenizer", "export_model", "export_tokenizer"]
 
@@ -103,6 +109,7 @@ def export_model(
     write_in_place(program, pasts, [heads for heads, _ in model.cache_shapes])
     if quantize == "int8":
         quantize_products(program)
+    widths = getattr(model, "widths", None)
     about = {
         "family": model.family,
         "config": dict(config),
@@ -116,6 +123,7 @@ def export_model(
             for rule in model.vocabulary
         ],
         "grid": None if model.grid is None else GridDocument(**model.grid._asdict()),
+        "widths": None if widths is None else WidthsDocument(**widths._asdict()),
         "source": model.fingerprint(),
         "companions": dict(companions or {}),
     }

@@ -15,7 +15,7 @@ from diagplan.planner.errors import DocumentError, MissingExtraError
 from diagplan.schemas.files import producer_version
 from diagplan.schemas.onnx_model import KEY, ExportedDocument, read_onnx_metadata
 
-__all__ = ["OPSETS", "Exported", "read_exported", "save_exported", "written_whole"]
+__all__ = ["OPSETS", "Exported", "read_about", "read_exported", "save_exported", "written_whole"]
 
 #: The opsets that have what a step graph needs: Attention.
 OPSETS = (23, 24)
@@ -131,6 +131,19 @@ def read_exported(path: Path, kind: type[_Document]) -> Exported[_Document]:
             not ONNX's own.
         MissingExtraError: onnx is not installed.
     """
+    exported = read_about(path, kind)
+    data = path.with_name(f"{path.name}.data")
+    try:
+        with data.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != exported.said.weights_sha256:
+                raise DocumentError(f"expected the weights of {path} in {data}, got others. {_AGAIN}")
+    except OSError as error:
+        raise DocumentError(f"cannot read the weights {data}: {error.strerror}. {_AGAIN}") from None
+    return exported
+
+
+def read_about(path: Path, kind: type[_Document]) -> Exported[_Document]:
+    """The same without reading the weights: of those only their size is checked."""
     if not path.is_file():
         raise DocumentError(f"expected {path.name} of an exported model in {path.parent}, got none. {_AGAIN}")
     graph, digest = _read_graph(path)
@@ -147,9 +160,6 @@ def read_exported(path: Path, kind: type[_Document]) -> Exported[_Document]:
         size = data.stat().st_size
         if size != said.weights_bytes:
             raise DocumentError(f"expected {said.weights_bytes} bytes of weights in {data}, got {size}. Copy it again.")
-        with data.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != said.weights_sha256:
-                raise DocumentError(f"expected the weights of {path} in {data}, got others. {_AGAIN}")
     except OSError as error:
         raise DocumentError(f"cannot read the weights {data}: {error.strerror}. {_AGAIN}") from None
     return Exported(path, said, digest[:16])

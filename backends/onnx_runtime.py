@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import AllowedIds, Array, Grid
+from diagplan.adapters.contract import AllowedIds, Array, Grid, Widths
 from diagplan.backends.onnx_files import read_exported
 from diagplan.backends.runtime import NumpyRuntime, Runtime
 from diagplan.backends.selftest import require_masks_obeyed
@@ -120,6 +120,7 @@ class OnnxModel:
             AllowedIds(low=rule.low, high=rule.high, rows=rule.rows, cols=rule.cols) for rule in said.vocabulary
         )
         self.grid = None if said.grid is None else Grid(said.grid.rows, said.grid.cols, said.grid.between_frames)
+        self.widths = None if said.widths is None else Widths(**said.widths.model_dump())
         # A cache of bfloat16 is held by its bits.
         self.cache_dtype = np.dtype(np.uint16 if said.dtype == "bfloat16" else said.dtype)
         self.dtype = _dtype(said.dtype)

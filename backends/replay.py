@@ -12,7 +12,7 @@ from diagplan.adapters.contract import Array, Cache, Model, allowed_ids
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
 from diagplan.backends.memory import estimate_memory
 from diagplan.backends.program import PassColumns, program
-from diagplan.backends.runtime import Runtime, runtime_of
+from diagplan.backends.runtime import STATIC_STEP, Runtime, runtime_of
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
 from diagplan.planner.checker import verify_plan
 from diagplan.planner.errors import InvalidPlanError, SpecError
@@ -21,9 +21,8 @@ from diagplan.planner.plan import Plan
 
 __all__ = ["Pass", "Prepared", "Replayed", "State", "choose", "forward", "know", "new_state", "prepare", "replay"]
 
-#: Passes of few shapes: steps are padded to these widths, cache lengths are multiples of this many slots.
+#: Passes of few shapes: steps are padded to these widths.
 _WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-_STATIC_STEP = 1024
 
 # Shapes: B samples, n feeds, m of them with a target, L cache slots in use, G given slots, V vocabulary.
 
@@ -148,7 +147,8 @@ def prepare(
 
     Raises:
         InvalidPlanError: the plan does not verify.
-        MismatchError: the plan is longer than the model's position embeddings, or has cells that no id may take.
+        MismatchError: the plan is longer than the model's position embeddings, or of another grid than theirs, or has
+            cells that no id may take.
         CapacityError: too little memory.
     """
     if not unverified:
@@ -164,13 +164,14 @@ def prepare(
             f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
             f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
         )
+    _require_grid(plan, model)
     if not 0 <= seed < 1 << 63:
         raise SpecError(f"expected 0 <= seed < 2**63, got seed={seed}. Give another seed.")
     runtime = runtime_of(model)
     static = runtime.on_gpu if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):
         plan = pad_steps(plan, _WIDTHS)
-    length_step = _STATIC_STEP if static else runtime.length_step
+    length_step = STATIC_STEP if static else runtime.length_step
     try:
         laid_out = list(program(plan, chunk=chunk, length_step=length_step))
         frames = _complete_after(plan, laid_out)
@@ -195,6 +196,16 @@ def prepare(
         cell_slots=plan.layout.cell_slots().astype(np.int64),
         static=static,
     )
+
+
+def _require_grid(plan: Plan, model: Model) -> None:
+    layout, grid = plan.layout, model.grid
+    if grid is not None and tuple(grid) != (layout.rows, layout.cols, layout.between_frames):
+        raise MismatchError(
+            f"expected a plan of {grid.rows} x {grid.cols} tokens a frame and {grid.between_frames} between frames, "
+            f"for which this {model.family} model's positions are made, got {layout.rows} x {layout.cols} and "
+            f"{layout.between_frames}. Compile a plan for the model's layout."
+        )
 
 
 def _require_ids(ranges: NDArray[np.int64], plan: Plan) -> None:
@@ -247,7 +258,7 @@ def _too_large(error: Exception, plan: Plan, model: Model, batch: int) -> Except
         return error
     return CapacityError(
         f"expected room on {model.device} for at least {estimate_memory(model, plan, batch)}, for {batch} row(s) of "
-        "batch, got an out-of-memory error. Take a smaller batch, fewer frames, or dtype bfloat16."
+        "batch, got an out-of-memory error. Take a smaller batch or chunk, fewer frames, or dtype bfloat16."
     )
 
 

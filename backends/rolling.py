@@ -53,6 +53,7 @@ def roll(
     sampler: Sampler | None = None,
     seed: int = 0,
     on_frame: Callable[[int, Ids], None] | None = None,
+    on_pass: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     chunk: int = 512,
     static: bool | None = None,
@@ -69,6 +70,7 @@ def roll(
         sampler: how tokens are chosen; greedy by default.
         seed: sample i of the batch is keyed by (seed, i).
         on_frame: called with the number, from 0, and the tokens, int64 [B, h, w], of each generated frame.
+        on_pass: called with the number of steps that are done, of ``rollout.cost().passes``.
         cancelled: asked after each step; if true the rollout ends there.
         chunk: as for ``diagplan.backends.replay.prepare``.
         static: as for ``diagplan.backends.replay.prepare``.
@@ -88,7 +90,7 @@ def roll(
     video = np.full((batch, rollout.prompt_frames + rollout.frames, layout.rows, layout.cols), -1, dtype=np.int64)
     video[:, : rollout.prompt_frames] = frames
     run = _Run(model, {"sampler": sampler, "seed": seed, "batch": batch, "chunk": chunk, "static": static})
-    seconds, prefill, done = 0.0, 0.0, 0
+    seconds, prefill, done, passes = 0.0, 0.0, 0, 0
     for window in rollout.windows:
         start = window.first + window.kept
         kept = video[:, window.first : start]
@@ -99,7 +101,15 @@ def roll(
             if on_frame is not None:
                 on_frame(first + frame, tokens)
 
-        replayed = run.window(rollout.plan_of(window), window, _for_all(given, batch), handed, cancelled)
+        def counted(step: int, _: executor.State, before: int = passes) -> None:
+            if on_pass is not None:
+                on_pass(before + step + 1)
+
+        plan = rollout.plan_of(window)
+        replayed = run.window(
+            plan, window, _for_all(given, batch), on_frame=handed, on_step=counted, cancelled=cancelled
+        )
+        passes += plan.steps
         video[:, start : start + window.frames] = replayed.tokens
         seconds += replayed.seconds
         prefill += run.prefill_seconds(replayed)
@@ -129,8 +139,7 @@ class _Run:
         plan: Plan,
         window: Window,
         given: Ids,
-        on_frame: Callable[[int, Ids], None],
-        cancelled: Callable[[], bool] | None,
+        **calls: Any,
     ) -> executor.Replayed:
         if plan is not self.plan or self.prepared is None:
             self.prepared = None  # its masks go before the next plan's come
@@ -139,7 +148,7 @@ class _Run:
             self.targets = [self.prepared.runtime.numpy(p.target) for p in self.prepared.passes]
         prepared = self._moved(self.prepared, window.first * plan.layout.frame_stride)
         state = executor.new_state(prepared, given)
-        return executor.replay(prepared, state, on_frame=on_frame, cancelled=cancelled)
+        return executor.replay(prepared, state, **calls)
 
     def _moved(self, prepared: executor.Prepared, by: int) -> executor.Prepared:
         """The same passes, with the noise of slots ``by`` further on."""

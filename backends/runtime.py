@@ -12,7 +12,10 @@ from diagplan.backends.sampling import Sampler, numpy_choose
 if TYPE_CHECKING:
     from diagplan.backends.replay import Prepared, State
 
-__all__ = ["NumpyRuntime", "Runtime", "StaticRunner", "runtime_of"]
+__all__ = ["STATIC_STEP", "NumpyRuntime", "Runtime", "StaticRunner", "runtime_of"]
+
+#: Where passes have fixed shapes, cache lengths are multiples of this many slots.
+STATIC_STEP = 1024
 
 
 class StaticRunner(Protocol):

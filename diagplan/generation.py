@@ -8,24 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.rolling import roll
 from diagplan.backends.sampling import Sampler
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
+from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
+from diagplan.planner.rollout import Rollout, compile_rollout
 from diagplan.planner.schedule import Schedule
 from diagplan.runtime import replay
 from diagplan.worlds import World
 
-__all__ = ["Generated", "compile_for", "generate", "prompt_tokens", "require_frames", "require_layout"]
+__all__ = ["Generated", "compile_for", "generate", "prompt_tokens", "require_frames", "require_layout", "roll_for"]
 
 
 class Generated(NamedTuple):
     """What came out.
 
     Attributes:
-        frames: uint8 [T, height, width, 3].
-        tokens: int64 [T, rows, cols].
+        frames: uint8 [n, height, width, 3], of the generated frames.
+        tokens: int64 [T, rows, cols]; a frame of tokens may stand for several frames.
         seconds: of the replay, without loading and without the image tokenizer.
         tokenizer_seconds: of encoding the prompt and decoding the frames.
     """
@@ -37,9 +40,14 @@ class Generated(NamedTuple):
 
 
 def compile_for(
-    world: World, frames: int, schedule: Schedule, *, prompt_frames: int = 1, policies: Policies | None = None
+    world: World,
+    frames: int,
+    schedule: Schedule,
+    *,
+    prompt_frames: int = 1,
+    policies: Policies | None = None,
 ) -> Plan:
-    """The plan of ``frames`` generated frames of a world.
+    """The plan of ``frames`` generated frames of a world, both counted in pixels.
 
     Raises:
         SpecError: more frames than the model's context.
@@ -47,77 +55,120 @@ def compile_for(
     return compile_plan(world.layout(frames, prompt_frames), schedule, policies)
 
 
+def roll_for(
+    world: World,
+    frames: int,
+    schedule: Schedule,
+    *,
+    keep: int,
+    prompt_frames: int = 1,
+    policies: Policies | None = None,
+) -> Rollout:
+    """The plans of a video of any length: a window of the model's context slides and keeps ``keep`` frames.
+
+    Raises:
+        SpecError: a window that would keep nothing, or leave no room; more prompt frames than the context; a world
+            whose clips are made whole.
+    """
+    return compile_rollout(world.window(keep), schedule, policies, frames=frames, prompt_frames=prompt_frames)
+
+
 def prompt_tokens(world: World, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Tokens int64 [F, rows, cols] of frames uint8 [F, height, width, 3] of any size; they are cut to the model's."""
+    """Tokens int64 [F, rows, cols] of frames uint8 [n, height, width, 3] of any size; they are cut to the model's."""
     from diagplan.video.frames import fit
 
-    return world.tokenizer.encode(np.stack([fit(frame, world.height, world.width) for frame in frames]))
+    return world.encode(np.stack([fit(frame, world.height, world.width) for frame in frames]))
 
 
 def generate(
     world: World,
     prompt: NDArray[np.uint8],
-    actions: NDArray[np.int64],
-    plan: Plan,
+    actions: NDArray[np.int64] | None,
+    plan: Plan | Rollout,
     *,
     sampler: Sampler | None = None,
     seed: int = 0,
     on_frame: Callable[[int, NDArray[np.uint8]], None] | None = None,
+    on_pass: Callable[[int], None] | None = None,
 ) -> Generated:
     """Roll a world forward.
 
     Args:
         world: from ``load_world``.
-        prompt: the F prompt frames, uint8 [F, height, width, 3], of any size.
+        prompt: the prompt frames, uint8 [n, height, width, 3], of any size.
         actions: blocks int64 [at least F - 1 + T, n]; block i leads from frame i to frame i + 1. More are left out.
-        plan: for the world's layout of F and T frames.
+            ``None`` for a world without actions.
+        plan: for the world's layout of F and T frames, or a rollout of its windows.
         sampler: as for ``replay``.
         seed: as for ``replay``.
         on_frame: called with a frame's number and picture, uint8 [height, width, 3], as soon as it is known.
+        on_pass: called with the number of passes that are done.
 
     Raises:
         MismatchError: plan, prompt, actions and world do not fit together.
         SpecError, InvalidPlanError, NumericError, CapacityError: as ``replay``.
     """
-    layout = plan.layout
     require_layout(world, plan)
-    if len(prompt) != layout.prompt_frames:
-        raise MismatchError(f"expected {layout.prompt_frames} prompt frames, got {len(prompt)}.")
-    needed = layout.prompt_frames - 1 + layout.frames
-    if len(actions) < needed:
-        raise MismatchError(
-            f"expected {needed} actions for {layout.prompt_frames} given and {layout.frames} generated frames, "
-            f"got {len(actions)}. Give more actions, or ask for fewer frames."
-        )
+    token_frames = plan.layout.prompt_frames if isinstance(plan, Plan) else plan.prompt_frames
+    if len(prompt) != world.pictures(token_frames):
+        raise MismatchError(f"expected {world.pictures(token_frames)} prompt frames, got {len(prompt)}.")
+    blocks = _blocks(world, actions, token_frames, plan.layout.frames if isinstance(plan, Plan) else plan.frames)
+    world.load()
     began = time.perf_counter()
     given = prompt_tokens(world, prompt)
     tokenizer_seconds = time.perf_counter() - began
     pictures: list[NDArray[np.uint8]] = []
+    decoded = world.decoding(given)
     shown = 0.0
 
-    def decode(number: int, tokens: NDArray[np.int64]) -> None:
+    def decode(_: int, tokens: NDArray[np.int64]) -> None:
         nonlocal shown
         start = time.perf_counter()
-        picture = world.tokenizer.decode(tokens[:1])[0]
-        pictures.append(picture)
-        if on_frame is not None:
-            on_frame(number, picture)
+        for picture in decoded(tokens[0]):
+            pictures.append(picture)
+            if on_frame is not None:
+                on_frame(len(pictures) - 1, picture)
         shown += time.perf_counter() - start
 
     began = time.perf_counter()
-    tokens = replay(plan, world.model, given, actions[:needed], sampler=sampler, seed=seed, on_frame=decode)[0]
+    if isinstance(plan, Rollout):
+        tokens = roll(
+            plan, world.model, given, blocks if world.block else None, sampler=sampler, seed=seed, on_frame=decode,
+            on_pass=on_pass,
+        ).tokens[0]  # fmt: skip
+    else:
+        ids = world.given(plan.layout, given, blocks)
+        tokens = replay(
+            plan, world.model, given=ids, sampler=sampler, seed=seed, on_frame=decode, on_pass=on_pass
+        )[0]  # fmt: skip
     seconds = time.perf_counter() - began - shown
     return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown)
 
 
-def require_layout(world: World, plan: Plan) -> None:
-    """Raise ``MismatchError`` unless a plan is for a world's layout, with a prompt frame at least."""
-    layout = plan.layout
-    if layout.prompt_frames < 1 or layout != world.layout(layout.frames, layout.prompt_frames):
+def _blocks(world: World, actions: NDArray[np.int64] | None, prompt_frames: int, frames: int) -> NDArray[np.int64]:
+    """The action blocks that are needed, int64 [F - 1 + T, n]."""
+    needed = prompt_frames - 1 + frames
+    if not world.block:
+        if actions is not None and len(actions):
+            raise MismatchError(f"expected no actions, which {world.name} does not know, got {len(actions)}.")
+        return np.zeros((needed, 0), dtype=np.int64)
+    if actions is None or len(actions) < needed:
         raise MismatchError(
-            f"expected a plan for {world.name}'s layout, {world.layout(1, 1)} or with more frames, got {layout}. "
-            "Compile one for it."
+            f"expected {needed} actions for {prompt_frames} given and {frames} generated frames, "
+            f"got {0 if actions is None else len(actions)}. Give more actions, or ask for fewer frames."
         )
+    return actions[:needed]
+
+
+def require_layout(world: World, plan: Plan | Rollout) -> None:
+    """Raise ``MismatchError`` unless a plan is for a world's layout, with a prompt frame at least."""
+    layouts: list[Layout] = [plan.layout] if isinstance(plan, Plan) else [one.layout for one in plan.plans]
+    for layout in layouts:
+        if not world.fits(layout):
+            raise MismatchError(
+                f"expected a plan for {world.name}'s layout, {world.example()} or with other frames, got {layout}. "
+                "Compile one for it."
+            )
 
 
 def require_frames(frames: Sequence[NDArray[np.uint8]], wanted: int, source: object) -> None:

@@ -92,8 +92,7 @@ def load_model(
     options["portable"] = portable
     if adapter == "cosmos":
         return _load_cosmos(weights, context, **options)
-    if context is not None:
-        raise SpecError(f"expected no context: a {adapter} model reads no text, got one. Leave it out.")
+    require_no_context(adapter, context)
     from diagplan.adapters.mc_ar_files import load_mc_ar
     from diagplan.adapters.wham_files import load_wham
     from diagplan.backends.selftest import require_masks_obeyed
@@ -102,6 +101,12 @@ def load_model(
     model: Model = load(weights, **options)
     require_masks_obeyed(model)
     return model
+
+
+def require_no_context(adapter: str, context: Any) -> None:
+    """Raise ``SpecError`` where a model that reads no text is given one."""
+    if context is not None and adapter != "cosmos":
+        raise SpecError(f"expected no context: a {adapter} model reads no text, got one. Leave it out.")
 
 
 def _load_cosmos(weights: str | Path, context: Any, **options: Any) -> "Model":
@@ -138,17 +143,6 @@ def _load_exported(
     return model
 
 
-def require_grid(plan: Plan, model: "Model") -> None:
-    """Raise ``MismatchError`` where a model's position embeddings are made for another grid than a plan's."""
-    layout, grid = plan.layout, model.grid
-    if grid is not None and tuple(grid) != (layout.rows, layout.cols, layout.between_frames):
-        raise MismatchError(
-            f"expected a plan of {grid.rows} x {grid.cols} tokens a frame and {grid.between_frames} between frames, "
-            f"for which this {model.family} model's positions are made, got {layout.rows} x {layout.cols} and "
-            f"{layout.between_frames}. Compile a plan for the model's layout."
-        )
-
-
 def given_ids(plan: Plan, prompt: Ids | None, actions: Ids | None, given: Ids | None) -> NDArray[np.int64]:
     """The given slots' ids, int64 [B, G], from a prompt and actions or as they are.
 
@@ -173,6 +167,7 @@ def replay(
     sampler: Sampler | None = None,
     seed: int = 0,
     on_frame: Callable[[int, Any], None] | None = None,
+    on_pass: Callable[[int], None] | None = None,
 ) -> NDArray[np.int64]:
     """Replay a plan on a model.
 
@@ -185,6 +180,7 @@ def replay(
         sampler: ``Greedy()`` by default.
         seed: sample i of the batch is keyed by (seed, i): the same tokens whatever the batch.
         on_frame: called with a frame's number and tokens, int64 [B, h, w], as soon as the frame is complete.
+        on_pass: called with the number of passes that are done.
 
     Returns:
         the generated tokens, int64 [B, T, h, w].
@@ -198,7 +194,7 @@ def replay(
     >>> replay(plan, model, prompt, actions, sampler=Greedy()).shape  # doctest: +SKIP
     (1, 15, 14, 24)
     """
-    require_grid(plan, model)
     ids = given_ids(plan, prompt, actions, given)
     prepared = executor.prepare(plan, model, sampler=sampler, seed=seed, batch=len(ids))
-    return executor.replay(prepared, executor.new_state(prepared, ids), on_frame=on_frame).tokens
+    on_step = None if on_pass is None else lambda step, _: on_pass(step + 1)
+    return executor.replay(prepared, executor.new_state(prepared, ids), on_step=on_step, on_frame=on_frame).tokens

@@ -241,5 +241,5 @@ def _share(made: Ids, truth: Ids) -> float:
 
 def _decoded(world: World, tokens: Ids) -> Frames:
     n, t = tokens.shape[:2]
-    frames = world.tokenizer.decode(tokens.reshape(n * t, *tokens.shape[2:]))
+    frames: Frames = world.tokenizer.decode(tokens.reshape(n * t, *tokens.shape[2:]))
     return frames.reshape(n, t, *frames.shape[1:])

@@ -220,10 +220,16 @@ def _deaf_to_interrupts() -> Iterator[None]:
 def _work(jobs: Sequence[tuple[Recording, int, Path]], results: Connection) -> None:
     """The life of one process: ``None`` for every clip, or the error that ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exit by exception leaves no temporary files
+    signal.signal(signal.SIGTERM, _leave)
     try:
         for job in jobs:
             _record_one(job)
             results.send(None)
     except DiagplanError as error:
         results.send(error)
+
+
+def _leave(*_: object) -> None:
+    """End by an exception, which leaves no temporary files, and say nothing of objects that it finds half made."""
+    sys.unraisablehook = lambda _: None
+    sys.exit(1)

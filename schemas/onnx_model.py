@@ -14,6 +14,7 @@ __all__ = [
     "GridDocument",
     "OnnxModelDocument",
     "OnnxTokenizerDocument",
+    "WidthsDocument",
     "read_onnx_metadata",
 ]
 
@@ -62,6 +63,16 @@ class GridDocument(_Part):
     between_frames: _From
 
 
+class WidthsDocument(_Part):
+    """``diagplan.adapters.contract.Widths``."""
+
+    hidden: _Count
+    heads: _Count
+    kv_heads: _Count
+    head: _Count
+    mlp: _Count
+
+
 class OnnxModelDocument(ExportedDocument):
     """A step graph's.
 
@@ -70,6 +81,7 @@ class OnnxModelDocument(ExportedDocument):
         family: the adapter. config: its sizes.
         dtype: of weights, cache and logits. quantize: how the products are taken.
         vocab_size, positions, cache_shapes, vocabulary, grid: as in ``diagplan.adapters.contract.Model``.
+        widths: of a layer, for estimates of memory; ``None``: the model does not say.
         source: fingerprint of the model that was exported.
         companions: SHA-256 of the files that were written with it: those of the image tokenizer, world.json.
     """
@@ -85,6 +97,7 @@ class OnnxModelDocument(ExportedDocument):
     cache_shapes: Annotated[tuple[tuple[_Count, _Count], ...], Field(min_length=1, max_length=4096)]
     vocabulary: Annotated[tuple[AllowedIdsDocument, ...], Field(min_length=1, max_length=1000)]
     grid: GridDocument | None = None
+    widths: WidthsDocument | None = None
     source: Annotated[str, Field(max_length=200)]
     companions: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}
 

@@ -96,13 +96,11 @@ def test_damage_is_one_line(data: st.DataObject, tmp_path_factory: pytest.TempPa
 # T5
 
 
-@pytest.fixture(scope="module")
-def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_t5(folder: Path) -> Path:
     """A folder as google-t5/t5-11b has it, with 24 channels and a vocabulary of a few pieces."""
     transformers = pytest.importorskip("transformers")
     tokenizers: Any = pytest.importorskip("tokenizers")
     transformers.utils.logging.disable_progress_bar()
-    folder = tmp_path_factory.mktemp("t5")
     letters = [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), ("▁a", -1.0), ("▁robot", -1.0), *letters]
     inner = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=2))
@@ -118,6 +116,11 @@ def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_t5(tmp_path_factory.mktemp("t5"))
 
 
 def test_a_text_becomes_features(t5: Path) -> None:

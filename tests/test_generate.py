@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("av")
 pytest.importorskip("diffusers")
 
-from diagplan import Diagonal, NextToken, write_plan  # noqa: E402
+from diagplan import Diagonal, NextToken, replay, write_plan  # noqa: E402
 from diagplan.adapters.mc_ar import McArConfig, random_weights  # noqa: E402
 from diagplan.cli import app  # noqa: E402
 from diagplan.evaluation.motion import MOVES, best_move, clear_moves, matches  # noqa: E402
@@ -133,6 +133,27 @@ def test_frames_come_out_as_they_are_finished(world: World) -> None:
     np.testing.assert_allclose(again.astype(int), done.frames, atol=1)
 
 
+def test_a_window_slides_beyond_the_context(tmp_path: Path, world: World) -> None:
+    """Eight frames are the context; the window keeps five and makes three at a time."""
+    paths = tmp_path / "long.npy", tmp_path / "short.npy"
+    actions = tmp_path / "long.jsonl"
+    actions.write_text("".join(f'{{"action": "{name}"}}\n' for name in ("move_left", "move_up", "noop") * 4))
+    asked = command(tmp_path, "--keep", 5, "--frames", 12, "--k", 2, "--tokens", paths[0], "--json", actions=actions)
+    code, out, err = run(*asked)
+    assert code == 0, err
+    figures = json.loads(out)
+    assert (figures["frames"], figures["windows"]) == (12, 3)
+    assert len(read_video(tmp_path / "out.mp4")) == 13
+    code, _, err = run(*command(tmp_path, "--frames", 7, "--k", 2, "--tokens", paths[1], actions=actions))
+    assert code == 0, err
+    tokens = np.load(paths[0])
+    np.testing.assert_array_equal(tokens[:7], np.load(paths[1]))  # the first window is the plan of the whole context
+    blocks = world.read_actions(actions)
+    window = compile_for(world, 3, Diagonal(k=2), prompt_frames=5)
+    later = replay(window, world.model, tokens[2:7], blocks[3:10])[0]
+    np.testing.assert_array_equal(tokens[7:10], later)
+
+
 def test_any_size_is_scaled_and_cut(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (1, 90, 250, 3), dtype=np.uint8)
     with VideoWriter(tmp_path / "wide.mp4") as video:
@@ -158,7 +179,7 @@ def test_any_size_is_scaled_and_cut(tmp_path: Path) -> None:
         (None, None, ("--d", 3), 2, "got --d 3"),
         (None, None, ("--model", "nothing"), 2, "expected one of crafter-mini, mc-ar"),
         (None, None, ("--model", "mc-ar"), 1, "microsoft/mineworld"),
-        (None, None, ("--weights", "x"), 2, "with model='mc-ar' only"),
+        (None, None, ("--weights", "x"), 2, "with a release only"),
         (None, None, ("--device", "zork"), 2, "expected a device of this machine"),
         (None, None, ("--seed", 2**80), 2, "expected 0 <= seed"),
         (None, None, ("--gif", CLIP), 2, "got --video and --gif both"),

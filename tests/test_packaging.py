@@ -61,8 +61,8 @@ FILES = list(package_files())
 MODULES = {module_name(path): path for path in FILES if path.suffix == ".py"}
 PUBLIC = [name for name in MODULES if not any(part.startswith("_") for part in name.split("."))]
 SUBPACKAGES = {name.split(".")[1] for name in PACKAGES if "." in name}
-#: The root folders that are part of the package; cli and drawing lie in diagplan/ itself.
-FOLDERS = sorted(SUBPACKAGES - {"cli", "drawing"})
+#: The root folders that are part of the package; cli, drawing and worlds lie in diagplan/ itself.
+FOLDERS = sorted(SUBPACKAGES - {"cli", "drawing", "worlds"})
 
 
 def run_python(code: str, cwd: Path) -> str:

@@ -25,10 +25,10 @@ ACTIONS = np.concatenate([DATA["action_tokens"], DATA["rollout/forced_action_tok
 SAMPLER = Sample(temperature=1.2)
 
 
-def small_mc_ar(frames: int = 3) -> McAr:
+def small_mc_ar(frames: int = 3, **more: Any) -> McAr:
     config = McArConfig(
         hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        vocab_size=40, image_vocab=33, max_position_embeddings=frames * 14, rows=3, cols=4, action_tokens=2,
+        vocab_size=40, image_vocab=33, max_position_embeddings=frames * 14, rows=3, cols=4, action_tokens=2, **more,
     )  # fmt: skip
     return McAr.random(config, dtype=torch.float64, seed=5)
 
@@ -199,3 +199,10 @@ def test_what_does_not_fit_is_refused() -> None:
     empty = replace(MC_AR, between_frames=0)
     rolled = roll(compile_rollout(empty, NextToken(), frames=3), model, prompt)
     assert rolled.tokens.shape == (1, 3, 3, 4)
+
+
+def test_a_rollout_of_another_grid() -> None:
+    """As many positions, but not where this model's are."""
+    turned = compile_rollout(replace(MC_AR, rows=4, cols=3), NextToken(), frames=2)
+    with pytest.raises(MismatchError, match="expected a plan of 3 x 4 tokens a frame and 2 between frames"):
+        roll(turned, small_mc_ar(rope="3d"), np.zeros((2, 4, 3), dtype=np.int64), BLOCKS[0, :3])

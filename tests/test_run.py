@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 
 from diagplan import Diagonal, Greedy, Sample, compile_plan, load_model, replay, write_plan  # noqa: E402
 from diagplan.cli import app  # noqa: E402
+from diagplan.cli.run import read_ids  # noqa: E402
+from diagplan.planner.errors import DocumentError  # noqa: E402
 from tests.test_replay import DATA, GIVEN, LAYOUT, META, WEIGHTS, golden_plan  # noqa: E402
 
 
@@ -174,6 +177,34 @@ def test_broken_files_are_one_line(folder: Path, name: str) -> None:
     assert message in err
     assert err.count("\n") == 1
     assert not (folder / "tokens.npy").exists()
+
+
+def npy(header: bytes) -> bytes:
+    """A .npy file of version 1 with this header."""
+    padded = header + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<i8', 'fortran_order': False, 'shape': (3,",  # tokenize.TokenError
+        b"{'descr': '<i8', 'fortran_order': False, 'shape': (1, 3, 5)L, }",
+        b"(" * 900,
+        b"-" * 9000,
+        b"{'descr': '<i8', 'fortran_order': False, 'shape': (99999999999999, 99999999999999), }",
+        b"{'descr': ('<i8', '<i8'), 'fortran_order': False, 'shape': (3,), }",
+        b"{'descr': [('a', 1)], 'fortran_order': False, 'shape': (3,), }",
+        b"\x00",
+        b"",
+    ],
+)
+def test_hostile_npy_headers_are_one_line(header: bytes, tmp_path: Path) -> None:
+    (tmp_path / "ids.npy").write_bytes(npy(header))
+    with pytest.raises(DocumentError, match=re.escape(str(tmp_path / "ids.npy"))) as caught:
+        read_ids(tmp_path / "ids.npy")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("expected a .npy array in")
 
 
 def test_sample_is_public() -> None:

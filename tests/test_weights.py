@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import re
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -182,6 +184,59 @@ def test_what_is_no_tensor_is_listed_not_dropped(tmp_path: Path) -> None:
     assert "sparse" in headers["sparse"].dtype
     found = compare_weights(headers, {name: tuple(header.shape) for name, header in headers.items()})
     assert [name for name, _ in found.not_float] == ["n", "sparse", "q"]
+
+
+DEEP = {
+    "a key a million tuples deep": b"\x80\x02})" + b"\x85" * 1_000_000 + b"Ns.",
+    "a million tuples under a name": b"\x80\x02}X\x01\x00\x00\x00w)" + b"\x85" * 1_000_000 + b"s.",
+    "a key of 2**60 parts": b"\x80\x02})" + b"2\x86" * 60 + b"Ns.",
+}
+
+
+@pytest.mark.parametrize("pickled", DEEP.values(), ids=DEEP)
+def test_deep_pickles_do_not_end_the_process(pickled: bytes, tmp_path: Path) -> None:
+    """torch.load(weights_only=True) ends with a segmentation fault on the first."""
+    path = write_torch({"w": torch.zeros(3)}, tmp_path / "w.ckpt")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "h.ckpt", "w") as target:
+        for entry in source.infolist():
+            hostile = entry.filename.endswith("/data.pkl")
+            target.writestr(entry.filename, pickled if hostile else source.read(entry))
+    code = (
+        "import sys\nfrom diagplan.adapters.weights import open_checkpoint\n"
+        "from diagplan.planner.errors import DocumentError\n"
+        "try:\n    print(open_checkpoint(sys.argv[1]).headers['w'].dtype)\n"
+        "except DocumentError as error:\n    print(error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "h.ckpt")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=120)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
+    assert "tuple, no tensor" in done.stdout or "expected a dict of tensors by name" in done.stdout
+
+
+def test_every_kind_of_tensor_is_what_torch_reads(tmp_path: Path) -> None:
+    base = torch.arange(24.0).view(4, 6)
+    held = {str(dtype): base.to(dtype) for dtype in (
+        torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+        torch.uint8, torch.bool, torch.complex64, torch.complex128, torch.uint16, torch.float8_e4m3fn,
+    )}  # fmt: skip
+    held |= {"a view": base[1:3, ::2], "the same": base, "a parameter": torch.nn.Parameter(base), "none": base[:0]}
+    held["a number"] = torch.tensor(3.5)
+    tagged = base.clone()
+    tagged.some_attribute = 3
+    held["with an attribute"] = tagged
+    path = write_torch(held, tmp_path / "w.ckpt")
+    checkpoint = open_checkpoint(path)
+    expected = torch.load(path, weights_only=True)["state_dict"]
+    assert set(checkpoint.headers) == set(expected)
+    for name, tensor in expected.items():
+        assert checkpoint.headers[name] == Header(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+        read = checkpoint.read(name)
+        assert (read.dtype, read.tolist()) == (tensor.dtype, tensor.tolist())
+
+
+def test_negated_numbers_are_not_read_as_they_are_stored(tmp_path: Path) -> None:
+    negated = torch.complex(torch.ones(3), torch.ones(3)).conj()
+    assert open_checkpoint(write_torch({"w": negated}, tmp_path / "w")).headers["w"].dtype.endswith("no tensor")
 
 
 @pytest.mark.parametrize("value", [[1, 2], 3, {3: torch.zeros(1)}], ids=["list", "int", "int names"])

@@ -20,9 +20,9 @@ from diagplan.adapters.wham_actions import (
     bins_from_sticks,
     decode_actions,
     encode_actions,
-    read_clip,
     sticks_from_bins,
 )
+from diagplan.adapters.wham_recordings import read_clip
 from diagplan.planner.errors import DocumentError, SpecError
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden/wham_actions.json").read_text())

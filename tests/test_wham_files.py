@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from diagplan.adapters.lightning import Record, field, open_lightning  # noqa: E402
+from diagplan.adapters.lightning import open_lightning  # noqa: E402
+from diagplan.adapters.pickles import Record, field  # noqa: E402
 from diagplan.adapters.wham import CONFIGS  # noqa: E402
 from diagplan.adapters.wham_convert import convert_wham  # noqa: E402
 from diagplan.adapters.wham_files import load_wham, open_wham, wham_config_for  # noqa: E402

@@ -2,17 +2,18 @@
 
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import TimeElapsedColumn
+from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
 from diagplan.cli.models import (
     MODEL,
     BackendOption,
+    ContextOption,
     DeviceOption,
     DtypeOption,
     Int8Option,
@@ -32,9 +33,16 @@ from diagplan.cli.output import (
     print_table,
     progress_bar,
     require_distinct,
+    working,
 )
-from diagplan.cli.requests import policies_from_options, sampler_from_options, schedule_from_options
+from diagplan.cli.requests import sampler_from_options
+from diagplan.cli.worldplans import extent, plan_for, read_plan_for, text_features
 from diagplan.planner.errors import SpecError
+from diagplan.planner.plan import Plan
+from diagplan.planner.rollout import Rollout
+
+if TYPE_CHECKING:
+    from diagplan.backends.memory import Memory
 
 __all__ = ["register"]
 
@@ -44,18 +52,26 @@ PLAN, SAMPLING, OUTPUT = "Plan", "Sampling", "Output"
 @command
 def generate_command(
     video: Annotated[Path, typer.Option(help="A video; its first frames are the prompt.", show_default=False)],
-    actions: Annotated[Path, typer.Option(help="Actions between its frames, JSON lines.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The video to write, .mp4.", show_default=False)],
     model: Annotated[
         str,
         typer.Option(
-            help="crafter-mini, mc-ar, or a world model's folder; with --backend onnx what export-onnx wrote.",
+            help="crafter-mini; a world model's folder, with --backend onnx what export-onnx wrote; or a release: "
+            "mc-ar, cosmos-4b, cosmos-12b, cosmos-5b-v2w, cosmos-13b-v2w, wham-200m, wham-1.6b.",
             rich_help_panel=MODEL,
         ),
     ] = "crafter-mini",
-    weights: Annotated[Path | None, option(MODEL, "For mc-ar: the checkpoint.")] = None,
-    tokenizer: Annotated[Path | None, option(MODEL, "For mc-ar: the image tokenizer's folder.")] = None,
-    config: Annotated[str | None, option(MODEL, "For mc-ar: a released size such as 300M_16f, or a file.")] = None,
+    actions: Annotated[
+        Path | None, option(MODEL, "Actions between the video's frames: JSON lines; for WHAM also .npz, .npy.")
+    ] = None,
+    weights: Annotated[Path | None, option(MODEL, "Of a release: the checkpoint.")] = None,
+    tokenizer: Annotated[
+        Path | None, option(MODEL, "Of a release: the image tokenizer's folder; WHAM's is in its checkpoint.")
+    ] = None,
+    config: Annotated[str | None, option(MODEL, "For mc-ar: a released size such as 300M_16f; else a file.")] = None,
+    context: ContextOption = None,
+    text: Annotated[str | None, option(MODEL, "Instead, what the video shows, for a Video2World model.")] = None,
+    text_encoder: Annotated[Path | None, option(MODEL, "With --text: a local folder of T5-11B.")] = None,
     backend: BackendOption = "torch",
     dtype: DtypeOption = "float32",
     device: DeviceOption = "cpu",
@@ -64,7 +80,12 @@ def generate_command(
     frames: Annotated[
         int | None, option(PLAN, "Frames to generate; as many as the context and the actions allow.", min=1)
     ] = None,
-    prompt_frames: Annotated[int | None, option(PLAN, "Frames that are given; 1.", min=1)] = None,
+    prompt_frames: Annotated[
+        int | None, option(PLAN, "Frames that are given; 1, for Cosmos 9 (or 1), for WHAM 10.", min=1)
+    ] = None,
+    keep: Annotated[
+        int | None, option(PLAN, "Beyond the context: slide a window that keeps so many frames; for WHAM 9.", min=1)
+    ] = None,
     k: Annotated[int | None, option(PLAN, "Diagonal decoding with this row delay; next-token without it.")] = None,
     d: Annotated[int | None, option(PLAN, "Frame delay: the next frame begins after d steps.")] = None,
     policies: Annotated[str, typer.Option(help="Bundle of policies.", rich_help_panel=PLAN)] = "default",
@@ -80,66 +101,66 @@ def generate_command(
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
-    from diagplan.generation import compile_for, generate, require_frames, require_layout
+    from diagplan.backends.sampling import Greedy
+    from diagplan.generation import generate, require_frames
     from diagplan.planner.atomic import make_folder, write_atomically
-    from diagplan.schemas.files import read_plan
-    from diagplan.video.files import VideoWriter, read_frames
+    from diagplan.video.files import VideoWriter
     from diagplan.video.frames import fit, png
     from diagplan.video.frames import gif as gif_bytes
     from diagplan.worlds import load_world
 
     err = console(stderr=True)
-    if plan is not None and any(option is not None for option in (k, d, frames, prompt_frames)):
-        raise SpecError(
-            "expected --plan, or --k, --d, --frames and --prompt-frames, got both. A plan says all of these itself."
-        )
+    asked = {"--k": k, "--d": d, "--frames": frames, "--prompt-frames": prompt_frames, "--keep": keep}
+    if plan is not None and any(value is not None for value in asked.values()):
+        raise SpecError(f"expected --plan, or {', '.join(asked)}, got both. A plan says all of these itself.")
     if out.suffix.lower() != ".mp4":
         raise SpecError(f"expected a name that ends in .mp4, got {out}. Change its ending.")
     require_distinct(
         {"-o": out, "--gif": gif, "--tokens": tokens},
         {"--video": video, "--actions": actions, "--plan": plan, "--weights": weights, "--tokenizer": tokenizer}
-        | {"--model": Path(model)},
+        | {"--model": Path(model), "--context": context},
     )
     require_exported_options(backend, config=config, dtype=dtype, int8=int8)
     set_threads(backend, threads)
+    read = text_features(model, context, text, text_encoder, device=device, dtype=dtype)
     world = load_world(
         model, weights=weights, tokenizer=tokenizer, config=config, backend=backend, dtype=dtype, device=device,
-        quantize="int8" if int8 else None, threads=threads,
+        context=read, quantize="int8" if int8 else None,
+        threads=threads, lazy=True,
     )  # fmt: skip
-    blocks = world.read_actions(actions)
-    if plan is not None:
-        made = read_plan(plan)
-        require_layout(world, made)
-    else:
-        prompt_frames = prompt_frames or 1
-        possible = min(world.context_frames, len(blocks) + 1) - prompt_frames
-        if possible < 1 and frames is None:
-            raise SpecError(
-                f"expected room for a frame after {prompt_frames} prompt frames, got {len(blocks)} actions and a "
-                f"context of {world.context_frames} frames. Give more actions or fewer prompt frames."
-            )
-        layout = world.layout(possible if frames is None else frames, prompt_frames)
-        timing = schedule_from_options(
-            layout, policies, name=None if k is not None else "next-token", k=k, d=d, window=None, order=None
-        )
-        chosen = policies_from_options(policies, proxy=None, row_end=None, proxy_kv=None, visibility=None)
-        made = compile_for(world, layout.frames, timing, prompt_frames=prompt_frames, policies=chosen)
-    layout = made.layout
-    given = list(islice(read_frames(video), layout.prompt_frames))
-    require_frames(given, layout.prompt_frames, video)
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=world.source.adapter)
+    if world.block and actions is None:
+        raise SpecError(f"expected actions, which lead {world.name} from frame to frame, got none. Give --actions.")
+    blocks = None if actions is None else world.read_actions(actions)
+    made = (
+        read_plan_for(world, plan)
+        if plan is not None
+        else plan_for(world, blocks, frames, prompt_frames, keep, policies=policies, k=k, d=d)
+    )
+    first, last = extent(world, made)
+    given = list(islice(world.read_frames(video), first))
+    require_frames(given, first, video)
     height, width = given[0].shape[:2]
     if not as_json and (height, width) != (world.height, world.width):
         err.print(
             Text(f"frames of {width} x {height} are scaled and cut to {world.width} x {world.height}"), soft_wrap=True
         )
+
+    def tell(estimate: "Memory") -> None:
+        if not as_json and err.is_terminal:
+            err.print(Text(f"memory, estimated: {estimate}"), soft_wrap=True)
+
+    memory = world.source.require_memory(made, sampled=not isinstance(sampler, Greedy), report=tell)
+    with working("loading", quiet=as_json):
+        world.load()
     if frames_dir is not None:
         make_folder(frames_dir)
-    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p)
     shown: list[NDArray[np.uint8]] = []
-    bar = progress_bar("generating", "frames", TimeElapsedColumn(), quiet=as_json)
+    bar = progress_bar("generating", "passes", TimeRemainingColumn(), quiet=as_json)
+    passes = made.steps if isinstance(made, Plan) else made.cost().passes
     try:
         with bar as progress, VideoWriter(out, fps=fps or world.fps) as writer:
-            task = progress.add_task("generating", total=layout.frames)
+            task = progress.add_task("generating", total=passes)
 
             def show(frame: NDArray[np.uint8]) -> None:
                 writer.add(frame)
@@ -147,14 +168,19 @@ def generate_command(
                 if frames_dir is not None:
                     write_atomically(frames_dir / f"{len(shown) - 1:04d}.png", png(frame))
 
-            def on_frame(_: int, picture: NDArray[np.uint8]) -> None:
-                show(picture)
-                progress.advance(task)
-
             for frame in given:
                 show(fit(frame, world.height, world.width))
             try:
-                done = generate(world, np.stack(given), blocks, made, sampler=sampler, seed=seed, on_frame=on_frame)
+                done = generate(
+                    world,
+                    np.stack(given),
+                    blocks,
+                    made,
+                    sampler=sampler,
+                    seed=seed,
+                    on_frame=lambda _, picture: show(picture),
+                    on_pass=lambda count: progress.update(task, completed=count),
+                )
             except KeyboardInterrupt:
                 if len(shown) == len(given):  # the prompt alone is no result, and may lie over an earlier one
                     writer.discard()
@@ -176,15 +202,18 @@ def generate_command(
     if tokens is not None:
         write_atomically(tokens, npy_bytes(done.tokens))
     figures = {
-        "frames": layout.frames,
-        "passes": made.steps,
+        "frames": last - first,
+        "passes": passes,
         "seconds": round(done.seconds, 3),
-        "frames_per_second": round(layout.frames / done.seconds, 2),
+        "frames_per_second": round((last - first) / done.seconds, 2),
         "tokens_per_second": round(done.tokens.size / done.seconds, 1),
         "tokenizer_seconds": round(done.tokenizer_seconds, 3),
     }
+    if isinstance(made, Rollout):
+        figures |= {"windows": len(made.windows), "prefill_tokens": made.cost().prefill_tokens}
     if as_json:
-        print_json(figures | {"model": world.name, "shape": list(done.frames.shape), "out": str(out)})
+        about = {"model": world.name, "memory": memory._asdict()}
+        print_json(figures | about | {"shape": list(done.frames.shape), "out": str(out)})
     else:
         print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
         console().print(Text(f"wrote {out}, {len(shown)} frames of {world.width} x {world.height}"), soft_wrap=True)

@@ -47,7 +47,9 @@ def export_onnx_command(
     weights: Annotated[Path | None, option(MODEL, "Instead: a checkpoint, .ckpt, .safetensors or a folder.")] = None,
     config: ConfigOption = None,
     context: ContextOption = None,
-    tokenizer: Annotated[Path | None, option(MODEL, "With --weights: the image tokenizer's folder.")] = None,
+    tokenizer: Annotated[
+        Path | None, option(MODEL, "With --weights: the image tokenizer's folder, WHAM's checkpoint.")
+    ] = None,
     dtype: DtypeOption = "float32",
     int8: Annotated[bool, option(MODEL, "Int8 products, for CPUs: faster, less exact.", "--int8")] = False,
     opset: Annotated[int, typer.Option(help="Of ONNX: 23 or 24.", min=23, max=24)] = 23,
@@ -76,11 +78,7 @@ def export_onnx_command(
             assert weights is not None
             loaded = load_model(adapter, weights, config=config, context=context, dtype=dtype, portable=True)
             if tokenizer is not None:
-                from diagplan.adapters.image_tokenizer import load_image_tokenizer
-
-                pictures = load_image_tokenizer(tokenizer)
-                sizes: Any = loaded
-                rows, cols = sizes.config.rows, sizes.config.cols
+                pictures, rows, cols = _pictures(loaded, tokenizer)
     with working("exporting", quiet=as_json):
         done = export_onnx(
             loaded, out, tokenizer=pictures, rows=rows, cols=cols, world_json=world_json,
@@ -131,7 +129,7 @@ def compare_command(
     """Replay a plan on PyTorch and on ONNX Runtime side by side: tokens, logits, time."""
     from diagplan.backends.compare import compare
     from diagplan.backends.replay import new_state, prepare, replay
-    from diagplan.runtime import given_ids, require_grid
+    from diagplan.runtime import given_ids
     from diagplan.schemas.files import read_plan
 
     made = read_plan(plan)
@@ -153,7 +151,6 @@ def compare_command(
     said: Any = second
     if said.document.dtype == dtype and said.document.source != first.fingerprint():
         raise DocumentError(f"expected {onnx} to be exported from {weights}, got one of other weights. Export it anew.")
-    require_grid(made, first)
     if prompt is None and actions is None and given is None:
         ids = _random_ids(made, first.vocabulary[0].low, first.vocabulary[0].high, seed)
     else:
@@ -212,6 +209,22 @@ def _random_ids(plan: Plan, low: int, high: int, seed: int) -> NDArray[np.int64]
     from diagplan.backends.given import given_slots
 
     return np.random.default_rng(seed).integers(low, high, (1, len(given_slots(plan.layout))))
+
+
+def _pictures(loaded: Any, tokenizer: Path) -> tuple[Any, int, int]:
+    """The image tokenizer of a transformer, and the grid that it is exported for."""
+    from diagplan.adapters.image_tokenizer import load_image_tokenizer
+    from diagplan.adapters.wham_tokenizer import load_wham_tokenizer
+
+    if loaded.family == "cosmos":
+        raise SpecError(
+            "expected no --tokenizer for cosmos, got one. Its video tokenizer is a pair of TorchScript files already, "
+            "and runs on torch. Leave it out."
+        )
+    rows, cols = loaded.config.rows, loaded.config.cols
+    if loaded.family == "wham":
+        return load_wham_tokenizer(tokenizer, rows=rows, cols=cols), rows, cols
+    return load_image_tokenizer(tokenizer), rows, cols
 
 
 def register(app: typer.Typer) -> None:

@@ -1,7 +1,7 @@
 """The command that replays a plan: tokens in, tokens out."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -21,6 +21,7 @@ from diagplan.cli.models import (
     ThreadsOption,
     load_from_options,
     option,
+    require_exported_options,
 )
 from diagplan.cli.output import (
     FINE,
@@ -36,6 +37,9 @@ from diagplan.cli.output import (
 from diagplan.cli.requests import sampler_from_options
 from diagplan.planner.errors import DocumentError, SpecError
 
+if TYPE_CHECKING:
+    from diagplan.backends.memory import Memory
+
 __all__ = ["register"]
 
 SAMPLING, STATE = "Sampling", "Checkpoints"
@@ -49,8 +53,9 @@ def read_ids(path: Path) -> NDArray[np.integer[Any]]:
     """
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DocumentError(f"expected a .npy array in {path}, got a file that cannot be read: {error}.") from None
+    except Exception as error:  # noqa: BLE001 - a hostile header makes NumPy raise almost anything
+        said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        raise DocumentError(f"expected a .npy array in {path}, got a file that cannot be read: {said}.") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
         raise DocumentError(f"expected one .npy array of integers in {path}, got another file. Save token ids.")
     return array
@@ -84,6 +89,9 @@ def run_command(
     temperature: Annotated[float | None, option(SAMPLING, "Divides the logits.")] = None,
     top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
     top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    chunk: Annotated[
+        int, typer.Option(help="Feeds of the widest pass: a long prompt is cut.", min=1, rich_help_panel=MODEL)
+    ] = 512,
     unverified: Annotated[bool, option(STATE, "Replay a plan that does not verify.", "--unverified")] = False,
     checkpoint: Annotated[Path | None, option(STATE, "Write the state here while replaying (.safetensors).")] = None,
     checkpoint_every: Annotated[int | None, option(STATE, "Steps between two checkpoints.", min=1)] = None,
@@ -91,8 +99,10 @@ def run_command(
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
+    from diagplan.backends.sampling import Greedy
+    from diagplan.memory import require_memory_before_loading
     from diagplan.planner.atomic import write_atomically
-    from diagplan.runtime import given_ids, require_grid
+    from diagplan.runtime import given_ids
     from diagplan.schemas.files import read_plan
 
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, adapter=adapter)
@@ -106,21 +116,28 @@ def run_command(
     require_distinct({"-o": out}, {"--resume": resume})
     made = read_plan(plan)
     ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
+    require_exported_options(backend, config=config, dtype=dtype, int8=int8)
+    err = console(stderr=True)
+
+    def show(memory: "Memory") -> None:
+        if not as_json and err.is_terminal:
+            err.print(Text(f"memory, estimated: {memory}"), soft_wrap=True)
+
+    memory = require_memory_before_loading(
+        adapter, weights, made, batch=len(ids), chunk=chunk, sampled=not isinstance(sampler, Greedy), report=show,
+        backend=backend, config=config, dtype=dtype, device=device, quantize="int8" if int8 else None, context=context,
+    )  # fmt: skip
     model = load_from_options(
         adapter, weights, config=config, context=context, backend=backend, dtype=dtype, device=device, int8=int8,
         threads=threads,
     )  # fmt: skip
-    require_grid(made, model)
 
     from diagplan.backends import checkpoint as checkpoints
     from diagplan.backends import replay as executor
-    from diagplan.backends.memory import estimate_memory
 
-    err = console(stderr=True)
-    memory = estimate_memory(model, made, len(ids))
-    if not as_json and err.is_terminal:
-        err.print(Text(f"memory, estimated: {memory}"), soft_wrap=True)
-    prepared = executor.prepare(made, model, sampler=sampler, seed=seed, batch=len(ids), unverified=unverified)
+    prepared = executor.prepare(
+        made, model, sampler=sampler, seed=seed, batch=len(ids), chunk=chunk, unverified=unverified
+    )
     state = executor.new_state(prepared, ids) if resume is None else checkpoints.load_checkpoint(prepared, resume)
     begun = 0 if not state.done else prepared.passes[state.done - 1].step + 1
     with progress_bar("replaying", "passes, {task.fields[rate]}", TimeRemainingColumn(), quiet=as_json) as progress:

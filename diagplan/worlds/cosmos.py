@@ -1,0 +1,95 @@
+"""Cosmos' worlds: 1 or 9 frames are given, the rest of a clip of 33 is made; Video2World models read a text too."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from diagplan.backends.errors import MismatchError
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.worlds.source import Source
+from diagplan.worlds.world import ClipWorld
+
+__all__ = ["COSMOS", "load_cosmos_world"]
+
+#: The releases by name; ``cosmos``: another size or grid, by its config.
+COSMOS = ("cosmos", "cosmos-4b", "cosmos-12b", "cosmos-5b-v2w", "cosmos-13b-v2w")
+#: Frames a second of what the release writes.
+_FPS = 25
+
+
+def load_cosmos_world(
+    model: str,
+    weights: str | Path | None,
+    tokenizer: str | Path | None,
+    config: Any,
+    context: Any,
+    options: Mapping[str, Any],
+) -> ClipWorld:
+    """A Cosmos release; arguments as for ``load_world``, ``options`` are ``load_model``'s.
+
+    Raises:
+        SpecError: no text for a model that reads one, or one for a model that reads none.
+        DocumentError: a file that is missing or broken; the message says which, and where its publisher has it.
+        MismatchError: an exported model of other sizes.
+    """
+    from diagplan.adapters.cosmos_config import CONFIGS, REPOSITORIES, CosmosConfig
+    from diagplan.adapters.cosmos_files import cosmos_config
+    from diagplan.adapters.cosmos_tokenizer import load_cosmos_tokenizer
+
+    if config is None and model not in CONFIGS:
+        raise SpecError(
+            f"expected a config for model='cosmos', got none. Name the release, {', '.join(CONFIGS)}, or give --config."
+        )
+    if weights is None:
+        where = REPOSITORIES.get(model, "nvidia/Cosmos-Predict1-4B and beside it")
+        raise DocumentError(
+            f"expected the weights of {model}, model.pt, got none. NVIDIA publishes them on Hugging Face, in "
+            f"{where}. Give --weights FILE, or what export-onnx made of them."
+        )
+    if tokenizer is None:
+        raise DocumentError(
+            "expected the folder of the video tokenizer (encoder.jit and decoder.jit), got none. NVIDIA publishes it "
+            "on Hugging Face, in nvidia/Cosmos-Tokenize1-DV8x16x16-720p. Give --tokenizer FOLDER."
+        )
+    sizes: CosmosConfig = CONFIGS[model] if config is None else cosmos_config(config)
+    source = Source(
+        adapter="cosmos", weights=weights, tokenizer=tokenizer, config=sizes, context=context, options=options
+    )
+    if source.exported:
+        if context is not None:
+            raise SpecError(
+                "expected no text with backend='onnx', got one. It was written into the model: export-onnx --context."
+            )
+        source = replace(source, config=None)
+        _require_sizes(source.sizes(), sizes, model)
+    elif sizes.context_dim is not None and context is None:
+        raise SpecError(
+            f"expected a text for {model}, a Video2World model, got none. Give --context FILE of text features, or "
+            "--text TEXT and --text-encoder FOLDER."
+        )
+    else:
+        source.sizes()
+    frames, rows, cols = sizes.video_latent_shape
+    coder = load_cosmos_tokenizer(tokenizer, latent_shape=(frames, rows, cols), device=options["device"])
+    return ClipWorld(
+        name=model, source=source, tokenizer=coder, rows=rows, cols=cols, block=0, context_frames=coder.clip[0],
+        fps=_FPS, read_actions=_no_actions, prompt_frames=max(coder.prompts), config=sizes,
+    )  # fmt: skip
+
+
+def _require_sizes(said: Mapping[str, Any], sizes: Any, model: str) -> None:
+    names = ("dim", "n_layers", "video_latent_shape", "begin_of_video", "context_dim")
+    wrong = [name for name in names if _plain(said.get(name)) != _plain(getattr(sizes, name))]
+    if wrong:
+        raise MismatchError(
+            f"expected an exported {model}, got one with {wrong[0]}={said.get(wrong[0])!r}. Name the model that it is."
+        )
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+def _no_actions(path: Path) -> NoReturn:
+    raise SpecError(f"expected no actions, which Cosmos does not know, got {path}. Leave them out.")

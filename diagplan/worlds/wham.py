@@ -1,0 +1,95 @@
+"""WHAM's worlds: gameplay and a controller, one action a frame; a window slides over ten frames."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.planner.errors import DocumentError
+from diagplan.video.files import read_frames
+from diagplan.worlds.source import Source
+from diagplan.worlds.world import World
+
+__all__ = ["WHAM", "load_exported_wham", "load_wham_world"]
+
+#: The releases by name; ``wham``: whatever size the file holds.
+WHAM = ("wham", "wham-200m", "wham-1.6b")
+#: Frames a second that it was trained on.
+_FPS = 10
+_FILES = {"wham": "WHAM_200M.ckpt", "wham-200m": "WHAM_200M.ckpt", "wham-1.6b": "WHAM_1.6B_v1.ckpt"}
+
+
+def load_wham_world(
+    model: str, weights: str | Path | None, tokenizer: str | Path | None, config: Any, options: Mapping[str, Any]
+) -> World:
+    """A WHAM release; arguments as for ``load_world``, ``options`` are ``load_model``'s.
+
+    Raises:
+        DocumentError: a file that is missing or broken, or of another size; the message says which, and where its
+            publisher has it.
+    """
+    from diagplan.adapters.wham import CONFIGS
+    from diagplan.adapters.wham_files import PUBLISHER
+    from diagplan.adapters.wham_tokenizer import load_wham_tokenizer
+
+    exported = options["backend"] == "onnx"
+    if weights is None:
+        raise DocumentError(
+            f"expected the weights of {model}, {_FILES[model]}, got none. {PUBLISHER}. Give --weights FILE, or what "
+            "export-onnx made of it."
+        )
+    if exported and tokenizer is None:
+        raise DocumentError(
+            f"expected the image tokenizer beside an exported transformer, got none. It is in {_FILES[model]}. "
+            f"{PUBLISHER}. Give --tokenizer FILE, or export both: "
+            "export-onnx --adapter wham --tokenizer FILE, then --model DIR."
+        )
+    vision = weights if tokenizer is None else tokenizer
+    source = Source(adapter="wham", weights=weights, tokenizer=vision, config=config, options=options)
+    sizes = source.sizes()
+    named = CONFIGS.get(model)
+    if named is not None and (sizes["n_layer"], sizes["n_embd"]) != (named.n_layer, named.n_embd):
+        raise DocumentError(
+            f"expected {model}, {named.n_layer} layers of width {named.n_embd}, got {sizes['n_layer']} layers of "
+            f"width {sizes['n_embd']} in {weights}. Name the model that it is, or any of them: wham."
+        )
+    pictures = load_wham_tokenizer(vision, rows=sizes["rows"], cols=sizes["cols"], device=options["device"])
+    return _world(model, source, sizes, pictures)
+
+
+def load_exported_wham(name: str, source: Source, tokenizer: Any) -> World:
+    """The world of an exported model and its image tokenizer.
+
+    Raises:
+        DocumentError: files that do not belong together.
+    """
+    return _world(name, source, source.sizes(), tokenizer)
+
+
+def _world(name: str, source: Source, sizes: Mapping[str, Any], tokenizer: Any) -> World:
+    from diagplan.adapters.wham_actions import FIRST_ACTION
+    from diagplan.adapters.wham_recordings import read_actions
+
+    def blocks(path: Path) -> NDArray[np.int64]:
+        return read_actions(path) - FIRST_ACTION + int(sizes["image_codes"])
+
+    if tokenizer.codes > sizes["image_codes"]:
+        raise DocumentError(
+            f"expected an image tokenizer of at most {sizes['image_codes']} codes, got {tokenizer.codes}. "
+            "The files do not belong together."
+        )
+    frames = sizes["seq_len"]
+    return World(
+        name=name, source=source, tokenizer=tokenizer, rows=sizes["rows"], cols=sizes["cols"],
+        block=sizes["buttons"] + sizes["sticks"], context_frames=frames, fps=_FPS, read_actions=blocks,
+        read_frames=_read_frames, prompt_frames=frames, keeps=frames - 1,
+    )  # fmt: skip
+
+
+def _read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """The frames of a ``.npz`` of the sample data, or of a video file."""
+    from diagplan.adapters.wham_recordings import read_clip
+
+    return iter(read_clip(path)[0]) if path.suffix.lower() == ".npz" else read_frames(path)
