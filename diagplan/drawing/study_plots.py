@@ -21,7 +21,8 @@ _MARKER_NAMES = {
     "ntp": "next-token", "k=": "diagonal k", "overlap": "diagonal k, d", "zipar-w": "ZipAR", "zipar-release":
     "ZipAR as released",
 }  # fmt: skip
-_SHOWN = ("loss", "equal_truth", "followed", "psnr")
+#: Differences to next-token prediction where clips differ more than plans do.
+_SHOWN = ("loss", "equal_truth_more", "followed_more", "psnr")
 
 
 def require_matplotlib() -> None:
@@ -98,6 +99,7 @@ def _ticks(axes: Any, values: list[float]) -> None:
     kept = [value for value in rounds if values[0] * 0.7 <= value <= values[-1] * 1.4]
     axes.set_xticks(kept, [f"{value:g}" for value in kept])
     axes.minorticks_off()
+    axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)
 
 
 def _legend(figure: "Figure", groups: list[str], kinds: set[str]) -> None:
@@ -141,16 +143,15 @@ def horizon_plot(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
 
 def policies_plot(rows: Sequence[Row]) -> bytes:
     """The loss of every setting of the policies, the best first, as a PNG."""
+    crossed = ((row.figures["loss"], row) for row in rows if row.id.startswith("policies/"))
     kept = sorted(
-        (row for row in rows if row.id.startswith("policies/") and row.figures["loss"].mean is not None),
-        key=lambda row: row.figures["loss"].mean or 0.0,
+        ((found.mean, found, row.id) for found, row in crossed if found.mean is not None), key=lambda entry: entry[0]
     )
     figure = _new(9, 1.2 + 0.22 * len(kept))
     axes = figure.add_subplot(1, 1, 1)
-    for place, row in enumerate(kept):
-        found = row.figures["loss"]
-        axes.errorbar(found.mean, place, xerr=_bars(found, 1.0), fmt="o", color=_COLOURS[0], capsize=2, markersize=4)
-    axes.set_yticks(range(len(kept)), [row.id.partition("/")[2] for row in kept], fontsize=8)
+    for place, (mean, found, _) in enumerate(kept):
+        axes.errorbar(mean, place, xerr=_bars(found, 1.0), fmt="o", color=_COLOURS[0], capsize=2, markersize=4)
+    axes.set_yticks(range(len(kept)), [name.partition("/")[2] for _, _, name in kept], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("loss of the judge on what was generated, nats a token (less is better)")
     axes.grid(alpha=0.3, axis="x")

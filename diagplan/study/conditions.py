@@ -64,7 +64,8 @@ def all_conditions(rows: int, cols: int, labels: Sequence[str] = ()) -> list[Con
     """Every condition on a grid: next-token first, the schedules of each model, then the policies of the base model.
 
     Args:
-        rows, cols: tokens of a frame.
+        rows: of tokens in a frame.
+        cols: tokens of a row.
         labels: of fine-tuned models.
 
     Raises:
@@ -95,7 +96,7 @@ def name_of_policies(policies: Policies) -> str:
     >>> name_of_policies(Policies())
     'previous-frame,refresh,hidden,written'
     """
-    return ",".join((policies.proxy, policies.row_end, policies.proxy_kv, policies.visibility))
+    return f"{policies.proxy},{policies.row_end},{policies.proxy_kv},{policies.visibility}"
 
 
 def _schedules(label: str, rows: int, cols: int) -> list[Condition]:

@@ -45,9 +45,9 @@ def _losses(model: Model, ids: Ids, cells: Ids) -> NDArray[np.float64]:
         end = int(frame.max())  # the last cell is fed with the next frame
         places = np.arange(fed, end)
         mask = np.arange(end) <= places[:, None]
-        put = [runtime.put(array) for array in (ids[:, fed:end], places, places, mask)]
+        given, at, seen, rows = (runtime.put(array) for array in (ids[:, fed:end], places, mask, frame - 1 - fed))
         with runtime.inference():
-            logits = model.forward(*put, cache, runtime.put(frame - 1 - fed))
+            logits = model.forward(given, at, at, seen, cache, rows)
             said = np.array(runtime.numpy(runtime.float32(logits)), np.float32)
         top = said.max(-1)
         total = np.log(np.exp(said - top[..., None]).sum(-1, dtype=np.float64)) + top

@@ -22,7 +22,7 @@ from diagplan.study.results import Result, StudyFolder
 from diagplan.world_report import followed_moves
 from diagplan.worlds import World
 
-__all__ = ["Extra", "Study", "decoded", "judge_truth", "run_study", "tokenizer_latents"]
+__all__ = ["Extra", "Study", "decoded", "judge_truth", "planned_work", "run_study", "tokenizer_latents"]
 
 Ids = NDArray[np.int64]
 Frames = NDArray[np.uint8]
@@ -110,6 +110,16 @@ def run_study(
         found[condition.id] = _with_extras(study, folder, result)
         by_plan.setdefault((condition.model, result.plan["digest"]), condition.id)
     return found, ran
+
+
+def planned_work(study: Study, folder: StudyFolder, conditions: Sequence[Condition]) -> tuple[int, int]:
+    """How many of the conditions are done, and the passes that the others take.
+
+    Raises:
+        DocumentError: as ``run_study``.
+    """
+    waiting = [c for c in conditions if folder.read(c.id, study.bound(c.model)) is None]
+    return len(conditions) - len(waiting), sum(_work(study, _plan(study, c)) for c in waiting)
 
 
 def judge_truth(study: Study) -> dict[str, Any]:

@@ -53,10 +53,10 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         "loss": Figure(heading="loss", digits=4, better="low"),
         "loss_more": Figure(heading="loss over NTP's", digits=4, better="low"),
         "equal_truth": Figure(heading="% tokens as recorded", digits=2, scale=100),
-        "equal_truth_more": Figure(heading="over NTP's", digits=2, scale=100),
+        "equal_truth_more": Figure(heading="% as recorded over NTP's", digits=2, scale=100),
         "equal_ntp": Figure(heading="% as own NTP", digits=2, scale=100),
         "followed": Figure(heading="% moves followed", digits=1, scale=100),
-        "followed_more": Figure(heading="over NTP's", digits=1, scale=100),
+        "followed_more": Figure(heading="% moves over NTP's", digits=1, scale=100),
         "psnr": Figure(heading="PSNR", digits=2),
         "ssim": Figure(heading="SSIM", digits=4),
     }
