@@ -7,6 +7,7 @@ universome/fvd-comparison): the 400 logits of an I3D trained on Kinetics-400, be
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,11 @@ def load_i3d(path: str | Path, *, device: str = "cpu") -> I3D:
     try:
         with Path(path).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        network = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
+        with (
+            warnings.catch_warnings()
+        ):  # torch 2.13 calls TorchScript deprecated; the published file is in no other form
+            warnings.simplefilter("ignore", DeprecationWarning)
+            network = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         raise DocumentError(f"expected a TorchScript file of I3D, got {path} ({said}). {_PUBLISHED}.") from None

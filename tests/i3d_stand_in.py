@@ -7,9 +7,7 @@ from torch import Tensor, nn
 class StandIn(nn.Module):
     """Features are the mean colours of the first and the last frame."""
 
-    def forward(
-        self, x: Tensor, rescale: bool = True, resize: bool = True, return_features: bool = False
-    ) -> Tensor:
+    def forward(self, x: Tensor, rescale: bool = True, resize: bool = True, return_features: bool = False) -> Tensor:
         """As the published file: the caller has scaled everything already."""
         assert not rescale
         assert not resize

@@ -1,6 +1,7 @@
 """Which pieces of a folder of videos are chosen."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 
 pytest.importorskip("av")
 
-from diagplan.evaluation.clips import RULES, Piece, choose_pieces, list_videos, rule_for  # noqa: E402
-from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
-from diagplan.video.files import VideoWriter, frame_rate  # noqa: E402
+from diagplan.evaluation.clips import RULES, Piece, choose_pieces, list_videos, rule_for
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.video.files import VideoWriter, frame_rate
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +71,6 @@ def test_pieces_without_enough_motion_are_passed_over(folder: Path) -> None:
 def test_frames_are_thinned_out_to_a_rate(folder: Path) -> None:
     assert frame_rate(folder / "a.mp4") == 30
     rule = rule_for("wham", context=200, count=1)
-    from dataclasses import replace
-
     piece = choose_pieces([folder / "c.mp4"], replace(rule, frames=10), seed=0)[0]
     assert set(np.diff(piece.numbers)) == {3}
     assert piece.as_dict()["every"] == 3
@@ -99,5 +98,5 @@ def test_what_cannot_be_chosen(folder: Path, tmp_path: Path) -> None:
         rule_for("vpt", context=8, count=3)
     with pytest.raises(SpecError, match="Give --count"):
         rule_for("vpt", context=16)
-    with pytest.raises(DocumentError, match="at least 40 frames, got none"):
+    with pytest.raises(DocumentError, match="at least 40 frames with 3 moves, got none"):
         choose_pieces(list_videos(folder), rule_for("context", context=40, count=1), seed=0)

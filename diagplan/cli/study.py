@@ -116,7 +116,16 @@ def evaluate_study_command(
             }
         )
         return FINE
-    columns = ["condition", ">passes", ">x passes", ">x time", ">loss", ">% as recorded", ">% as NTP", ">% moves followed"]
+    columns = [
+        "condition",
+        ">passes",
+        ">x passes",
+        ">x time",
+        ">loss",
+        ">% as recorded",
+        ">% as NTP",
+        ">% moves followed",
+    ]
     print_table(
         columns,
         [
