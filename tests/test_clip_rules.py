@@ -65,7 +65,7 @@ def test_pieces_without_enough_motion_are_passed_over(folder: Path) -> None:
     pieces = choose_pieces(list_videos(folder), rule, seed=0, moves=lambda path, _: moves[path.name])
     assert {piece.path.name for piece in pieces} == {"b.mp4", "c.mp4"}
     with pytest.raises(DocumentError, match="at least 7 frames with 3 moves, got none in 3 files"):
-        choose_pieces(list_videos(folder), rule, seed=0, moves=lambda path, _: 0)
+        choose_pieces(list_videos(folder), rule, seed=0, moves=lambda _path, _numbers: 0)
 
 
 def test_frames_are_thinned_out_to_a_rate(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ def test_every_condition_is_a_valid_plan() -> None:
 def test_what_is_chosen_brings_what_it_is_compared_with() -> None:
     every = all_conditions(9, 12, ["tuned"])
     assert [c.id for c in select(every, ["tuned/k=2"])] == ["base/ntp", "tuned/ntp", "tuned/k=2"]
-    assert [c.id for c in select(every, ["policies/above,keep,*"])][0] == "base/ntp"
+    assert next(c.id for c in select(every, ["policies/above,keep,*"])) == "base/ntp"
     assert len(select(every)) == len(every)
     with pytest.raises(SpecError, match="expected --only to name conditions"):
         select(every, ["k=2"])
@@ -129,13 +128,13 @@ def test_the_judge_sees_given_frames_and_actions(world: World, material: Materia
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Iterator[tuple[Path, list[object], dict[str, Any]]]:
+def study(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> tuple[Path, list[object], dict[str, Any]]:
     folder = tmp_path_factory.mktemp("study") / "out"
     usual: list[object] = ["evaluate", "study", "--clips", clips, "-o", folder, "--count", 2, "--repeats", 1, "--json"]
     named = ("base/k=1,d=5", "base/k=2", "policies/previous-frame,refresh,hidden,*")
     code, out, err = run(*usual, *(part for name in named for part in ("--only", name)), "--samples", 1)
     assert (code, err) == (0, ""), out
-    yield folder, usual, json.loads(out)
+    return folder, usual, json.loads(out)
 
 
 def test_one_command_makes_tables_plots_and_videos(study: tuple[Path, list[object], dict[str, Any]]) -> None:
@@ -170,12 +169,29 @@ def test_the_same_plan_is_not_replayed_under_another_name(study: tuple[Path, lis
 def test_a_second_run_goes_on(study: tuple[Path, list[object], dict[str, Any]]) -> None:
     folder, usual, _ = study
     kept = {path: path.read_bytes() for path in (folder / "conditions").rglob("*.json")}
+    assert kept
     code, out, err = run(*usual, "--only", "base/k=2", "--only", "base/k=1,d=9", "--samples", 0)
     assert (code, err) == (0, "")
     said = json.loads(out)
     assert (said["conditions"], said["done_before"], said["run_now"]) == (3, 2, 1)
     assert len(said["rows"]) == 6  # those of the first run too
     assert kept == {path: path.read_bytes() for path in kept}
+
+
+def test_times_are_measured_again(study: tuple[Path, list[object], dict[str, Any]]) -> None:
+    folder, usual, _ = study
+    path = folder / "conditions" / "base" / "k=2.json"
+    before = json.loads(path.read_text())
+    code, out, err = run(*usual, "--only", "base/k=2", "--samples", 0, "--time-again")
+    assert (code, err) == (0, "")
+    after = json.loads(path.read_text())
+    assert before["seconds"]["single"] != after["seconds"]["single"]
+    assert len(after["seconds"]["single"]) == 1
+    rows = {row["id"]: row for row in json.loads(out)["rows"]}
+    assert rows["base/k=2"]["seconds"] == after["seconds"]["single"][0]
+    assert {key: before[key] for key in before if key != "seconds"} == {
+        key: after[key] for key in after if key != "seconds"
+    }
 
 
 @pytest.mark.parametrize(

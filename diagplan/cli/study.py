@@ -44,6 +44,9 @@ def evaluate_study_command(
     ] = None,
     batch: Annotated[int, typer.Option(help="Clips at a time.", min=1, max=4096)] = 32,
     repeats: Annotated[int, typer.Option(help="Timed replays of one clip alone.", min=1)] = 3,
+    timed_again: Annotated[
+        bool, typer.Option("--time-again", help="Measure all times anew, in turn.", show_default=False)
+    ] = False,
     samples: Annotated[int, typer.Option(help="Clips of which videos are written.", min=0)] = 3,
     i3d: Annotated[Path | None, typer.Option(help="TorchScript file of I3D: adds the FVD.", show_default=False)] = None,
     vbench: Annotated[
@@ -57,7 +60,7 @@ def evaluate_study_command(
     from diagplan.study.conditions import all_conditions, select
     from diagplan.study.report import write_report, write_samples
     from diagplan.study.results import StudyFolder
-    from diagplan.study.run import judge_truth, planned_work, run_study
+    from diagplan.study.run import judge_truth, planned_work, run_study, time_again
     from diagplan.study.setup import parse_tuned, set_up, settings_of
 
     require_matplotlib()  # not after the first hour
@@ -82,6 +85,12 @@ def evaluate_study_command(
             results, ran = run_study(
                 study, folder, conditions, on_start=on_start, on_work=lambda passes: progress.advance(task, passes)
             )
+            if timed_again:
+                measured = repeats * sum(results[c.id].plan["steps"] for c in conditions)
+                progress.update(task, total=work + measured, description="measuring times")
+                results = time_again(
+                    study, folder, conditions, results, on_work=lambda passes: progress.advance(task, passes)
+                )
         with working("writing tables and plots", quiet=as_json):
             truth = judge_truth(study)
             for condition in every:  # those of earlier runs, too

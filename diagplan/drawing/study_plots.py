@@ -153,6 +153,8 @@ def policies_plot(rows: Sequence[Row]) -> bytes:
         axes.errorbar(mean, place, xerr=_bars(found, 1.0), fmt="o", color=_COLOURS[0], capsize=2, markersize=4)
     axes.set_yticks(range(len(kept)), [name.partition("/")[2] for _, _, name in kept], fontsize=8)
     axes.invert_yaxis()
+    axes.margins(y=0.01)
+    axes.set_title("proxy, row end, proxy's keys and values, visibility, at k = 2", fontsize=10)
     axes.set_xlabel("loss of the judge on what was generated, nats a token (less is better)")
     axes.grid(alpha=0.3, axis="x")
     return _png(figure)

@@ -22,7 +22,7 @@ from diagplan.study.results import Result, StudyFolder
 from diagplan.world_report import followed_moves
 from diagplan.worlds import World
 
-__all__ = ["Extra", "Study", "decoded", "judge_truth", "planned_work", "run_study", "tokenizer_latents"]
+__all__ = ["Extra", "Study", "decoded", "judge_truth", "planned_work", "run_study", "time_again", "tokenizer_latents"]
 
 Ids = NDArray[np.int64]
 Frames = NDArray[np.uint8]
@@ -110,6 +110,44 @@ def run_study(
         found[condition.id] = _with_extras(study, folder, result)
         by_plan.setdefault((condition.model, result.plan["digest"]), condition.id)
     return found, ran
+
+
+def time_again(
+    study: Study,
+    folder: StudyFolder,
+    conditions: Sequence[Condition],
+    results: Mapping[str, Result],
+    *,
+    on_work: Callable[[float], None] | None = None,
+) -> dict[str, Result]:
+    """Measure every condition's seconds anew, one after the other and then again, so that a slow minute hits all alike.
+
+    Args:
+        study: as for ``run_study``.
+        folder: where the results are; they are written with the new times.
+        conditions: those of ``results`` that are measured.
+        results: by id.
+        on_work: called with passes done.
+
+    Returns:
+        all results, with the new times.
+    """
+    given = given_from_prompt(
+        study.material.layout, study.material.tokens[:, : study.material.given], study.material.actions
+    )
+    times: dict[str, list[float]] = {condition.id: [] for condition in conditions}
+    for _ in range(study.repeats):
+        for condition in conditions:
+            plan = _plan(study, condition)
+            ready = executor.prepare(plan, study.worlds[condition.model].model, unverified=True)
+            times[condition.id].append(executor.replay(ready, executor.new_state(ready, given[:1])).seconds)
+            if on_work is not None:
+                on_work(plan.steps)
+    found = dict(results)
+    for id_, seconds in times.items():
+        found[id_] = replace(results[id_], seconds={**results[id_].seconds, "single": seconds})
+        folder.write(found[id_])
+    return found
 
 
 def planned_work(study: Study, folder: StudyFolder, conditions: Sequence[Condition]) -> tuple[int, int]:
