@@ -153,6 +153,9 @@ def test_one_command_makes_tables_plots_and_videos(study: tuple[Path, list[objec
     assert len(read_video(folder / "samples" / "clip-000.mp4")) == 8
     assert "| `k=2` | 196 |" in (folder / "results.md").read_text()
     assert (folder / "results.csv").read_text().splitlines()[1].startswith("base/ntp,756,")
+    horizons = json.loads((folder / "results.json").read_text())["horizons"]["base/k=2"]
+    assert np.mean(horizons["loss"]) == pytest.approx(rows["base/k=2"]["figures"]["loss"]["mean"], rel=1e-4)
+    assert len(horizons["error"]) == 7
     about = json.loads((folder / "study.json").read_text())
     assert (about["rule"], about["seed"], about["count"]) == ("context", 0, 2)
     assert {piece["name"]: piece["first"] for piece in about["pieces"]} == {"a.mp4": 0, "b.mp4": 0}

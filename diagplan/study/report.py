@@ -45,6 +45,9 @@ def write_report(
         "clips": clips,
         "truth": truth,
         "rows": [row.as_dict() for row in rows],
+        "horizons": {
+            id_: {name: one.curve(name).mean(0).tolist() for name in one.curves} for id_, one in results.items()
+        },
         "effects": [
             {"policy": factor, "value": level, "loss_more": {"mean": one.mean, "low": one.low, "high": one.high}}
             for factor, level, one in found
