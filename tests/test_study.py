@@ -24,7 +24,8 @@ from diagplan.study.conditions import all_conditions, require_labels, select
 from diagplan.study.judge import generated_loss
 from diagplan.study.material import Material, read_material
 from diagplan.study.results import Result, StudyFolder
-from diagplan.study.setup import parse_tuned
+from diagplan.study.run import run_study
+from diagplan.study.setup import parse_tuned, set_up, settings_of
 from diagplan.study.tables import csv_text, effects, markdown, rows_of
 from diagplan.video.files import read_video
 from diagplan.world_report import Windows, teacher_forced
@@ -195,6 +196,38 @@ def test_times_are_measured_again(study: tuple[Path, list[object], dict[str, Any
     assert {key: before[key] for key in before if key != "seconds"} == {
         key: after[key] for key in after if key != "seconds"
     }
+
+
+def test_networks_of_the_user_add_to_what_is_done(
+    study: tuple[Path, list[object], dict[str, Any]], clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diagplan.study.setup
+
+    seen: list[Any] = []
+
+    def scores(paths: list[Path], weights: Path, *, device: str) -> dict[str, float]:
+        seen.append((len(paths), read_video(paths[0]).shape, weights, device))
+        return {"dynamic_degree": 0.5}
+
+    monkeypatch.setattr(diagplan.study.setup, "vbench_scores", scores)
+    monkeypatch.setattr(diagplan.study.setup, "require_weights", lambda _: None)
+    whole = set_up("crafter-mini", clips, count=2, repeats=1, vbench=Path("w"))
+    given: list[Any] = []
+
+    def figures(videos: Any) -> dict[str, float]:
+        given.append(videos)
+        return {"value": 3.0}
+
+    whole = replace(whole, extras={**whole.extras, "fvd": ("digest", figures)})
+    folder = StudyFolder(study[0], settings_of(whole))
+    conditions = select(all_conditions(9, 12), ["base/ntp"])
+    for _ in range(2):
+        results, ran = run_study(whole, folder, conditions)
+        assert ran == 0
+    assert seen == [(2, (8, 144, 192, 3), Path("w"), "cpu")]  # once
+    assert len(given) == 1
+    np.testing.assert_array_equal(given[0][:, 0], whole.material.frames[:, 0])
+    assert rows_of(results)[0].single.items() >= {"fvd": 3.0, "vbench_dynamic_degree": 0.5}.items()
 
 
 @pytest.mark.parametrize(
