@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from diagplan.evaluation.intervals import Interval, difference, interval
 from diagplan.evaluation.metrics import decibels, rates
+from diagplan.planner.policy import Policies
 from diagplan.study.results import Result
 
 __all__ = ["FIGURES", "Figure", "Row", "csv_text", "effects", "markdown", "rows_of"]
@@ -143,24 +145,27 @@ def effects(results: Mapping[str, Result], *, seed: int = 0) -> list[tuple[str, 
     """What each policy does, on average over all settings of the others: the loss, less that of the default's value.
 
     Returns:
-        factor, value, how much the loss grows when the default's value is replaced by it; empty where the cross is not
-        complete. The default itself has 0.
+        factor, value, how much the loss grows when the default's value is replaced by it; the default itself has 0.
+        Only policies of which several values were run; empty where they were not crossed completely, or without the
+        default, for then unlike things would be compared.
     """
     crossed = [result for id_, result in results.items() if id_.startswith("policies/")]
-    factors = list(crossed[0].plan["policies"]) if crossed else []
-    values = {factor: list(dict.fromkeys(r.plan["policies"][factor] for r in crossed)) for factor in factors}
-    expected = int(np.prod([len(levels) for levels in values.values()])) if values else 0
-    if not crossed or len(crossed) != expected:
+    default = asdict(Policies())
+    levels = {name: list(dict.fromkeys(one.plan["policies"][name] for one in crossed)) for name in default}
+    complete = len(crossed) == math.prod(map(len, levels.values()))
+    if not crossed or not complete or any(default[name] not in values for name, values in levels.items()):
         return []
-    default = results["base/k=2"].plan["policies"] if "base/k=2" in results else {}
     found = []
-    for factor in factors:
+    for name, values in levels.items():
         means = {
-            level: np.mean([r.curve("loss").mean(1) for r in crossed if r.plan["policies"][factor] == level], axis=0)
-            for level in values[factor]
+            value: np.mean(
+                [one.curve("loss").mean(1) for one in crossed if one.plan["policies"][name] == value], axis=0
+            )
+            for value in values
         }
-        usual = means[default.get(factor, values[factor][0])]
-        found += [(factor, level, difference(mean, usual, seed=seed)) for level, mean in means.items()]
+        if len(values) > 1:
+            usual = means[default[name]]
+            found += [(name, value, difference(mean, usual, seed=seed)) for value, mean in means.items()]
     return found
 
 
