@@ -20,7 +20,7 @@ from diagplan.video.files import VideoWriter
 from diagplan.video.frames import caption, fit, gif, png, sheet
 from diagplan.worlds import World
 
-__all__ = ["SCHEDULES", "Outcome", "demonstrate", "save_demonstration"]
+__all__ = ["SCHEDULES", "Outcome", "demonstrate", "save_demonstration", "side_by_side"]
 
 Frames = NDArray[np.uint8]
 
@@ -119,8 +119,8 @@ def save_demonstration(
     passes = {row.plan: row.passes for row in table}
     ways = {"truth": truth, **{name: run.frames for name, run in made.items()}}
     titles = {name: name if name == "truth" else f"{name}, {passes[name]} passes" for name in ways}
-    pages = [_page(ways, titles, None, clip.actions[0], prompt)]
-    pages += [_page(ways, titles, i, clip.actions[i], prompt) for i in range(len(truth))]
+    pages = [side_by_side(ways, titles, None, clip.actions[0], prompt)]
+    pages += [side_by_side(ways, titles, i, clip.actions[i], prompt) for i in range(len(truth))]
     pages += [pages[-1]] * 2
     video, moving, still, figures = (
         folder / name for name in ("side-by-side.mp4", "side-by-side.gif", "sheet.png", "table.json")
@@ -138,8 +138,10 @@ def save_demonstration(
     return [video, moving, still, figures]
 
 
-def _page(ways: Mapping[str, Frames], titles: Mapping[str, str], at: int | None, action: str, prompt: Frames) -> Frames:
-    """All ways beside each other, three in a row, under what is played."""
+def side_by_side(
+    ways: Mapping[str, Frames], titles: Mapping[str, str], at: int | None, action: str, prompt: Frames
+) -> Frames:
+    """One frame of all ways beside each other, three in a row, under what is played; ``None`` for the prompt."""
     zoom, cells = 2, []
     for name, frames in ways.items():
         picture = prompt if at is None else frames[at]

@@ -19,7 +19,18 @@ from diagplan.planner.schedule import Schedule
 from diagplan.runtime import replay
 from diagplan.worlds import World
 
-__all__ = ["Horizons", "Windows", "WorldReport", "judge_frames", "read_windows", "report_world", "teacher_forced"]
+__all__ = [
+    "Horizons",
+    "Windows",
+    "WorldReport",
+    "counted_moves",
+    "decoded",
+    "followed_moves",
+    "judge_frames",
+    "read_windows",
+    "report_world",
+    "teacher_forced",
+]
 
 Ids = NDArray[np.int64]
 Frames = NDArray[np.uint8]
@@ -197,12 +208,8 @@ def report_world(
     n, t = windows.tokens.shape[:2]
     if min(map_rows or world.rows, world.cols) < 3:
         raise SpecError(f"expected a map of at least 3 x 3 tokens, got {map_rows or world.rows} x {world.cols}.")
-    maps = windows.tokens[:, :, :map_rows]
-    before, after = (part.reshape(-1, *maps.shape[2:]) for part in (maps[:, :-1], maps[:, 1:]))
-    moved = windows.moved.reshape(-1, 2)
-    clear = clear_moves(before, after, moved)
-    truth = best_move(before, after)
-    following = {"truth": _share(_moves(truth)[clear], moved[clear])}
+    clear = counted_moves(windows.tokens, windows.moved, map_rows)
+    following = {"truth": _share(followed_moves(windows.tokens, windows.moved, map_rows), clear)}
     rollouts, passes = {}, {}
     for name, schedule in schedules.items():
         if on_plan is not None:
@@ -213,12 +220,11 @@ def report_world(
             replay(plan, world.model, windows.tokens[at : at + batch, :1], windows.actions[at : at + batch])
             for at in range(0, n, batch)
         ])  # fmt: skip
-        rollouts[name] = judge_frames(windows, made, _decoded(world, made))
-        maps = np.concatenate([windows.tokens[:, :1], made], axis=1)[:, :, :map_rows]
-        steps = [part.reshape(-1, *maps.shape[2:]) for part in (maps[:, :-1], maps[:, 1:])]
-        following[name] = _share(_moves(best_move(*steps))[clear], moved[clear])
+        rollouts[name] = judge_frames(windows, made, decoded(world, made))
+        whole = np.concatenate([windows.tokens[:, :1], made], axis=1)
+        following[name] = _share(followed_moves(whole, windows.moved, map_rows), clear)
     still = np.repeat(windows.tokens[:, :1], t - 1, axis=1)
-    again = _decoded(world, windows.tokens)
+    again = decoded(world, windows.tokens)
     return WorldReport(
         windows=n,
         tokenizer_psnr=psnr(windows.frames, again),
@@ -231,15 +237,37 @@ def report_world(
     )
 
 
-def _moves(best: Ids) -> Ids:
-    return np.array(list(MOVES.values()))[best]
+def counted_moves(tokens: Ids, moved: Ids, map_rows: int | None = None) -> NDArray[np.bool_]:
+    """The true steps at which a rollout's move is judged, bool [N, T - 1]; ``clear_moves`` says which.
+
+    Args:
+        tokens: the truth's, [N, T, rows, cols].
+        moved: what the game says, int [N, T - 1, 2].
+        map_rows: rows of tokens that show the map, from the top; all by default.
+    """
+    before, after = _steps(tokens, map_rows)
+    return clear_moves(before, after, moved.reshape(-1, 2)).reshape(moved.shape[:2])
 
 
-def _share(made: Ids, truth: Ids) -> float:
-    return float((made == truth).all(1).mean()) if len(truth) else float("nan")
+def followed_moves(tokens: Ids, moved: Ids, map_rows: int | None = None) -> NDArray[np.bool_]:
+    """Whether tokens [N, T, rows, cols], the prompt's frame first, move as the game says, bool [N, T - 1]."""
+    made = np.array(list(MOVES.values()))[best_move(*_steps(tokens, map_rows))]
+    same: NDArray[np.bool_] = (made.reshape(moved.shape) == moved).all(-1)
+    return same
 
 
-def _decoded(world: World, tokens: Ids) -> Frames:
+def _steps(tokens: Ids, map_rows: int | None) -> tuple[Ids, Ids]:
+    """The maps before and after every step, [N (T - 1), rows, cols] each."""
+    maps = tokens[:, :, :map_rows]
+    return maps[:, :-1].reshape(-1, *maps.shape[2:]), maps[:, 1:].reshape(-1, *maps.shape[2:])
+
+
+def _share(followed: NDArray[np.bool_], counted: NDArray[np.bool_]) -> float:
+    return float(followed[counted].mean()) if counted.any() else float("nan")
+
+
+def decoded(world: World, tokens: Ids) -> Frames:
+    """Frames uint8 [N, T, height, width, 3] of tokens [N, T, rows, cols]."""
     n, t = tokens.shape[:2]
     frames: Frames = world.tokenizer.decode(tokens.reshape(n * t, *tokens.shape[2:]))
     return frames.reshape(n, t, *frames.shape[1:])

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "backends": {"planner", "schemas", "backends"},
     "video": {"planner", "video"},
     "games": {"planner", "games", "video"},
-    "evaluation": {"planner", "schemas", "games", "evaluation"},
+    "evaluation": {"planner", "schemas", "games", "video", "evaluation"},
     "training": {"planner", "schemas", "adapters", "games", "video", "evaluation", "training"},
 }
 
@@ -61,8 +61,8 @@ FILES = list(package_files())
 MODULES = {module_name(path): path for path in FILES if path.suffix == ".py"}
 PUBLIC = [name for name in MODULES if not any(part.startswith("_") for part in name.split("."))]
 SUBPACKAGES = {name.split(".")[1] for name in PACKAGES if "." in name}
-#: The root folders that are part of the package; cli, drawing and worlds lie in diagplan/ itself.
-FOLDERS = sorted(SUBPACKAGES - {"cli", "drawing", "worlds"})
+#: The root folders that are part of the package; cli, drawing, study and worlds lie in diagplan/ itself.
+FOLDERS = sorted(SUBPACKAGES - {"cli", "drawing", "study", "worlds"})
 
 
 def run_python(code: str, cwd: Path) -> str:
@@ -137,7 +137,7 @@ def test_sdist_and_wheel_hold_every_file(tmp_path: Path) -> None:
 
 PLANNER = [name for name in MODULES if name.startswith("diagplan.planner")]
 #: These load what they need where they use it: no extra; the command line is slow enough with typer and rich.
-LAZY = [name for name in MODULES if re.match(r"diagplan\.(games|video|evaluation|cli)\b", name)]
+LAZY = [name for name in MODULES if re.match(r"diagplan\.(games|video|evaluation|study|cli)\b", name)]
 
 
 def test_games_videos_and_commands_load_no_extra(tmp_path: Path) -> None:

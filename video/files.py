@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from diagplan.planner.errors import DiagplanError, DocumentError, MissingExtraError, SpecError
 
-__all__ = ["VideoError", "VideoWriter", "read_frames", "read_video"]
+__all__ = ["VideoError", "VideoWriter", "frame_rate", "read_frames", "read_video"]
 
 _MAX_SIDE = 8192
 
@@ -104,6 +104,25 @@ def read_video(path: str | Path, *, limit: int | None = None) -> NDArray[np.uint
     if not frames:
         raise DocumentError(f"expected a video, got {path} without a frame.")
     return np.stack(frames)
+
+
+def frame_rate(path: str | Path) -> float:
+    """Frames a second of a video, as its file says.
+
+    Raises:
+        DocumentError: no such file, not a video, or one that does not say.
+        MissingExtraError: PyAV is not installed.
+    """
+    av = _av()
+    try:
+        with Path(path).open("rb") as file, av.open(file) as container:
+            streams = container.streams.video
+            rate = streams[0].average_rate if streams else None
+    except (OSError, av.error.FFmpegError, ValueError) as error:
+        raise DocumentError(f"cannot read the video {path}: {error}. Is it a video file, and whole?") from None
+    if not rate:
+        raise DocumentError(f"expected a video that says its frames a second, got {path}.")
+    return float(rate)
 
 
 class VideoWriter:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from diagplan.cli.models import BackendOption, require_exported_options
 from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
+from diagplan.cli.study import evaluate_study_command
 from diagplan.planner.errors import SpecError
 
 __all__ = ["register"]
@@ -161,4 +162,5 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True, help="Judge models.", context_settings={"help_option_names": ["-h", "--help"]}
     )
     judging.command("world")(evaluate_world_command)
+    judging.command("study")(evaluate_study_command)
     app.add_typer(judging, name="evaluate")

@@ -106,7 +106,7 @@ def finetune_command(
             "A folder with world.json, as `diagplan train model` writes it, says which tokens are actions."
         )
     require_distinct({"-o": out / "world"}, {"--model": folder})
-    codec = load_world(model).tokenizer
+    codec = load_world(model, lazy=True).tokenizer
     said = read_world_document(folder / "world.json")
     config, weights = read_weights(folder)
     frames = context

@@ -1,0 +1,160 @@
+"""The study's plots (matplotlib): quality against passes and against time, by horizon, and the policies."""
+
+import io
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from diagplan.evaluation.intervals import Interval
+from diagplan.planner.errors import MissingExtraError
+from diagplan.study.tables import FIGURES, Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["horizon_plot", "policies_plot", "quality_plot", "require_matplotlib"]
+
+#: Of the models in order, the base model first (Okabe and Ito's colours, told apart by everyone).
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+_MARKERS = {"ntp": "*", "k=": "o", "overlap": "D", "zipar-w": "^", "zipar-release": "v"}
+_MARKER_NAMES = {
+    "ntp": "next-token", "k=": "diagonal k", "overlap": "diagonal k, d", "zipar-w": "ZipAR", "zipar-release":
+    "ZipAR as released",
+}  # fmt: skip
+#: Differences to next-token prediction where clips differ more than plans do.
+_SHOWN = ("loss", "equal_truth_more", "followed_more", "psnr")
+
+
+def require_matplotlib() -> None:
+    """Raise ``MissingExtraError`` unless matplotlib is installed."""
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("expected the package matplotlib, got none. Install it: pip install 'diagplan[train]'.")
+
+
+def _new(width: float, height: float) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: "Figure") -> bytes:
+    made = io.BytesIO()
+    figure.savefig(made, format="png", dpi=110)
+    return made.getvalue()
+
+
+def _kind(name: str) -> str:
+    if ",d=" in name:
+        return "overlap"
+    return next(kind for kind in ("zipar-release", "zipar-w", "ntp", "k=") if name.startswith(kind))
+
+
+def _bars(found: Interval, scale: float) -> list[list[float]] | None:
+    if found.mean is None or found.low is None or found.high is None:
+        return None
+    return [[(found.mean - found.low) * scale], [(found.high - found.mean) * scale]]
+
+
+def quality_plot(rows: Sequence[Row], across: str) -> bytes:
+    """Four figures with intervals against ``"step"`` (passes) or ``"seconds"``, as a PNG; one colour a model.
+
+    Args:
+        rows: of schedules; policies have a plot of their own.
+        across: an attribute of ``Row``.
+    """
+    kept = [row for row in rows if not row.id.startswith("policies/")]
+    groups = list(dict.fromkeys(row.id.partition("/")[0] for row in kept))
+    figure = _new(12, 8)
+    shown = [name for name in _SHOWN if any(row.figures[name].mean is not None for row in kept)]
+    for place, name in enumerate(shown, start=1):
+        axes = figure.add_subplot(2, 2, place)
+        about = FIGURES[name]
+        for row in kept:
+            found, (group, _, plan) = row.figures[name], row.id.partition("/")
+            if found.mean is None:
+                continue
+            colour, marker = _COLOURS[groups.index(group) % len(_COLOURS)], _MARKERS[_kind(plan)]
+            x, y = getattr(row, across), found.mean * about.scale
+            axes.errorbar(
+                x, y, yerr=_bars(found, about.scale), fmt=marker, color=colour, alpha=0.8, capsize=2, elinewidth=0.8,
+                markersize=10 if marker == "*" else 6,
+            )  # fmt: skip
+            if plan in ("ntp", "k=1", "k=2", "k=4") and group == groups[0]:
+                axes.annotate(plan, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        _ticks(axes, sorted({getattr(row, across) for row in kept}))
+        axes.set_title(f"{about.heading} ({'less' if about.better == 'low' else 'more'} is better)", fontsize=10)
+        axes.set_xlabel("forward passes for one clip" if across == "step" else "seconds for one clip alone")
+        axes.grid(alpha=0.3)
+    _legend(figure, groups, {_kind(row.id.partition("/")[2]) for row in kept})
+    return _png(figure)
+
+
+def _ticks(axes: Any, values: list[float]) -> None:
+    """Ticks at a few round values, in plain numbers."""
+    rounds = [factor * 10**power for power in range(-3, 6) for factor in (1, 2, 5)]
+    kept = [value for value in rounds if values[0] * 0.7 <= value <= values[-1] * 1.4]
+    axes.set_xticks(kept, [f"{value:g}" for value in kept])
+    axes.minorticks_off()
+    axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)
+
+
+def _legend(figure: "Figure", groups: list[str], kinds: set[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    marks = [
+        Line2D([], [], color="#555555", marker=_MARKERS[kind], linestyle="", label=_MARKER_NAMES[kind])
+        for kind in _MARKERS
+        if kind in kinds
+    ]
+    models = [
+        Line2D([], [], color=_COLOURS[i % len(_COLOURS)], linewidth=4, label=group) for i, group in enumerate(groups)
+    ]
+    figure.legend(handles=models + marks, loc="outside lower center", ncols=min(8, len(models) + len(marks)))
+
+
+def horizon_plot(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
+    """Curves over generated frames, as a PNG.
+
+    Args:
+        curves: figure -> condition -> one number a frame, as it is shown.
+    """
+    figure = _new(4.2 * len(curves), 4.4)
+    lines: list[Any] = []
+    for place, (name, by_condition) in enumerate(curves.items(), start=1):
+        axes = figure.add_subplot(1, len(curves), place)
+        drawn = [
+            axes.plot(
+                range(1, len(values) + 1), values, label=condition, color=_COLOURS[i % len(_COLOURS)],
+                linestyle=("-", "--", ":", "-.")[i % 4], marker="o", markersize=3,
+            )[0]
+            for i, (condition, values) in enumerate(by_condition.items())
+        ]  # fmt: skip
+        lines = lines or drawn
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("generated frame")
+        axes.grid(alpha=0.3)
+    figure.legend(handles=lines, loc="outside lower center", ncols=min(6, max(1, len(lines))))
+    return _png(figure)
+
+
+def policies_plot(rows: Sequence[Row]) -> bytes:
+    """The loss of every setting of the policies, the best first, as a PNG."""
+    crossed = ((row.figures["loss"], row) for row in rows if row.id.startswith("policies/"))
+    kept = sorted(
+        ((found.mean, found, row.id) for found, row in crossed if found.mean is not None), key=lambda entry: entry[0]
+    )
+    figure = _new(9, 1.2 + 0.22 * len(kept))
+    axes = figure.add_subplot(1, 1, 1)
+    for place, (mean, found, _) in enumerate(kept):
+        axes.errorbar(mean, place, xerr=_bars(found, 1.0), fmt="o", color=_COLOURS[0], capsize=2, markersize=4)
+    axes.set_yticks(range(len(kept)), [name.partition("/")[2] for _, _, name in kept], fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(y=0.01)
+    axes.set_title("proxy, row end, proxy's keys and values, visibility, at k = 2", fontsize=10)
+    axes.set_xlabel("loss of the judge on what was generated, nats a token (less is better)")
+    axes.grid(alpha=0.3, axis="x")
+    return _png(figure)

@@ -1,0 +1,57 @@
+"""One judge for all plans: the loss of a model on generated tokens, teacher-forced with next-token masks."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.adapters.contract import Model
+from diagplan.backends.given import given_from_prompt, given_slots
+from diagplan.backends.runtime import runtime_of
+from diagplan.planner.layout import Layout
+
+__all__ = ["generated_loss"]
+
+Ids = NDArray[np.int64]
+
+
+def generated_loss(
+    model: Model, layout: Layout, prompt: Ids, actions: Ids, tokens: Ids, *, batch: int = 32
+) -> NDArray[np.float64]:
+    """Nats a token by clip and frame, float64 [N, T].
+
+    One causal pass over prompt, actions and tokens, cut into frames so that no more than one frame's logits are held.
+
+    Args:
+        model: the judge.
+        layout: of prompt and tokens.
+        prompt: int [N, F, rows, cols].
+        actions: blocks int [N, F - 1 + T, n].
+        tokens: int [N, T, rows, cols], generated under whatever plan.
+        batch: clips at a time.
+    """
+    cells = layout.cell_slots().astype(np.int64)
+    sequences = np.zeros((len(tokens), layout.positions), np.int64)
+    sequences[:, given_slots(layout)] = given_from_prompt(layout, prompt, actions)
+    sequences[:, cells.ravel()] = tokens.reshape(len(tokens), -1)
+    return np.concatenate([
+        _losses(model, sequences[at : at + batch], cells) for at in range(0, len(sequences), batch)
+    ])  # fmt: skip
+
+
+def _losses(model: Model, ids: Ids, cells: Ids) -> NDArray[np.float64]:
+    runtime = runtime_of(model)
+    cache = model.new_cache(*ids.shape)
+    fed, losses = 0, []
+    for frame in cells.reshape(len(cells), -1):
+        end = int(frame.max())  # the last cell is fed with the next frame
+        places = np.arange(fed, end)
+        mask = np.arange(end) <= places[:, None]
+        given, at, seen, rows = (runtime.put(array) for array in (ids[:, fed:end], places, mask, frame - 1 - fed))
+        with runtime.inference():
+            logits = model.forward(given, at, at, seen, cache, rows)
+            said = np.array(runtime.numpy(runtime.float32(logits)), np.float32)
+        top = said.max(-1)
+        total = np.log(np.exp(said - top[..., None]).sum(-1, dtype=np.float64)) + top
+        chosen = np.take_along_axis(said, ids[:, frame, None], axis=2)[..., 0]
+        losses.append((total - chosen).mean(1))
+        fed = end
+    return np.stack(losses, axis=1)

@@ -1,0 +1,112 @@
+"""What a study is run on: the chosen pieces as frames, tokens and actions."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.evaluation.clips import Rule, choose_pieces, list_videos
+from diagplan.games.clips import read_actions
+from diagplan.planner.errors import DocumentError
+from diagplan.planner.layout import Layout
+from diagplan.video.frames import fit
+from diagplan.world_report import counted_moves
+from diagplan.worlds import World
+
+__all__ = ["Material", "read_material"]
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Material:
+    """N pieces of F given frames and T frames to generate.
+
+    Attributes:
+        layout: of one piece.
+        frames: uint8 [N, F + T, height, width, 3], cut to the model's size.
+        tokens: int [N, F + T, rows, cols], of those frames.
+        actions: blocks int [N, F + T - 1, n].
+        names: of the actions, N x (F + T - 1); numbers where an action is no word.
+        moved: int [N, T, 2], what the game says of each generated frame, 0 where unknown.
+        counted: bool [N, T], the moves that are judged; ``None`` where the grid shows none.
+        pieces: which pieces these are, for JSON.
+    """
+
+    layout: Layout
+    frames: NDArray[np.uint8]
+    tokens: Ids
+    actions: Ids
+    names: tuple[tuple[str, ...], ...]
+    moved: Ids
+    counted: NDArray[np.bool_] | None
+    pieces: tuple[dict[str, object], ...]
+
+    @property
+    def given(self) -> int:
+        """F, the frames that are given."""
+        return self.layout.prompt_frames
+
+    def digest(self) -> str:
+        """SHA-256 of the pieces, their tokens and actions."""
+        made = hashlib.sha256(json.dumps(self.pieces, sort_keys=True).encode())
+        for array in (self.tokens, self.actions, self.moved):
+            made.update(np.ascontiguousarray(array, np.int64).tobytes())
+        return made.hexdigest()
+
+
+def read_material(world: World, folder: Path, rule: Rule, *, seed: int) -> Material:
+    """Choose pieces of a folder's videos by a rule, and turn them into tokens.
+
+    Raises:
+        DocumentError: files that cannot be read, or no piece.
+    """
+    assert rule.frames is not None
+    said: dict[Path, list[dict[str, Any]]] = {}
+    blocks: dict[Path, Ids] = {}
+
+    def moves(path: Path, numbers: Ids) -> int | None:
+        if world.words is None:
+            return None
+        said.setdefault(path, read_actions(path.with_suffix(".jsonl")))
+        steps = [line.get("moved") for line in said[path][numbers[0] : numbers[-1]]]
+        return sum(step is None or any(step) for step in steps)
+
+    pieces = choose_pieces(
+        list_videos(folder, actions=True), rule, seed=seed, moves=moves, actions=True,
+        fit=lambda frame: fit(frame, world.height, world.width),
+    )  # fmt: skip
+    actions, names, moved = [], [], []
+    for piece in pieces:
+        path, (first, last) = piece.path, (int(piece.numbers[0]), int(piece.numbers[-1]))
+        if path not in blocks:
+            blocks[path] = world.read_actions(path.with_suffix(".jsonl"))
+        mine = blocks[path][first:last]
+        if len(mine) < last - first:
+            raise DocumentError(
+                f"expected {last} actions or more in {path.with_suffix('.jsonl')}, got {len(blocks[path])}. "
+                "Line i leads to frame i + 1."
+            )
+        actions.append(mine)
+        lines = said.get(path, [])[first:last]
+        names.append(tuple(line["action"] for line in lines) or tuple(f"action {i + 1}" for i in range(len(mine))))
+        moved.append([line.get("moved", (0, 0)) for line in lines] or [(0, 0)] * len(mine))
+    frames = np.stack([piece.frames for piece in pieces])
+    tokens = world.tokenizer.encode(frames.reshape(-1, *frames.shape[2:]))
+    tokens = tokens.reshape(*frames.shape[:2], *tokens.shape[1:])
+    since = np.array(moved, np.int64)[:, rule.given - 1 :]
+    shows = world.words is not None and min(world.map_rows or world.rows, world.cols) >= 3
+    return Material(
+        layout=world.layout(rule.frames - rule.given, rule.given),
+        frames=frames,
+        tokens=tokens,
+        actions=np.stack(actions),
+        names=tuple(names),
+        moved=since,
+        counted=counted_moves(tokens[:, rule.given - 1 :], since, world.map_rows) if shows else None,
+        pieces=tuple(piece.as_dict() for piece in pieces),
+    )

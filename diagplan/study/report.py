@@ -1,0 +1,110 @@
+"""What a study leaves for people: tables, plots and sample videos."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diagplan.demonstration import side_by_side
+from diagplan.drawing.study_plots import horizon_plot, policies_plot, quality_plot
+from diagplan.evaluation.metrics import decibels
+from diagplan.planner.atomic import make_folder, write_atomically
+from diagplan.study.conditions import BASE
+from diagplan.study.results import Result, StudyFolder
+from diagplan.study.run import Study
+from diagplan.study.tables import Row, csv_text, effects, markdown, rows_of
+from diagplan.video.files import VideoWriter
+from diagplan.world_report import decoded
+
+__all__ = ["write_report", "write_samples"]
+
+#: Plans shown as curves and in sample videos, as far as they were run.
+_SHOWN = ("ntp", "k=4", "k=2", "k=1", "zipar-release-w=2")
+
+
+def write_report(
+    folder: StudyFolder, results: Mapping[str, Result], truth: Mapping[str, Any], about: Mapping[str, Any], *, seed: int
+) -> tuple[list[Row], list[Path]]:
+    """Write results.json, .csv and .md and the plots.
+
+    Args:
+        folder: of the study.
+        results: by id, ``base/ntp`` among them.
+        truth: from ``judge_truth``.
+        about: label -> value, printed above the tables.
+        seed: of the intervals' draws.
+
+    Returns:
+        the rows, and the paths that were written.
+    """
+    rows = rows_of(results, seed=seed)
+    found = effects(results, seed=seed)
+    clips = len(next(iter(results.values())).curves["loss"])
+    said = {
+        "clips": clips,
+        "truth": truth,
+        "rows": [row.as_dict() for row in rows],
+        "horizons": {
+            id_: {name: one.curve(name).mean(0).tolist() for name in one.curves} for id_, one in results.items()
+        },
+        "effects": [
+            {"policy": factor, "value": level, "loss_more": {"mean": one.mean, "low": one.low, "high": one.high}}
+            for factor, level, one in found
+        ],
+    }
+    files = {
+        "results.json": (json.dumps(said, indent=1) + "\n").encode(),
+        "results.csv": csv_text(rows).encode(),
+        "results.md": markdown(rows, about, found, clips=clips).encode(),
+        "quality-passes.png": quality_plot(rows, "step"),
+        "quality-time.png": quality_plot(rows, "seconds"),
+        "horizons.png": horizon_plot(_curves(results)),
+    }
+    if any(row.id.startswith("policies/") for row in rows):
+        files["policies.png"] = policies_plot(rows)
+    for name, data in files.items():
+        write_atomically(folder.folder / name, data)
+    return rows, [folder.folder / name for name in files]
+
+
+def _shown(results: Mapping[str, Result]) -> list[str]:
+    """Conditions to show: of the base model, and of each other its ``k=2``."""
+    models = dict.fromkeys(id_.partition("/")[0] for id_ in results if not id_.startswith("policies/"))
+    kept = [f"{BASE}/{name}" for name in _SHOWN]
+    kept += [f"{model}/{name}" for model in models if model != BASE for name in ("ntp", "k=2")]
+    return [id_ for id_ in kept if id_ in results]
+
+
+def _curves(results: Mapping[str, Result]) -> dict[str, dict[str, list[float]]]:
+    kept = {id_: results[id_] for id_ in _shown(results)}
+    return {
+        "loss": {id_: one.curve("loss").mean(0).tolist() for id_, one in kept.items()},
+        "% tokens as recorded": {id_: (100 * one.curve("equal_truth").mean(0)).tolist() for id_, one in kept.items()},
+        "PSNR": {id_: decibels(one.curve("error").mean(0)).tolist() for id_, one in kept.items()},
+    }
+
+
+def write_samples(study: Study, folder: StudyFolder, results: Mapping[str, Result], *, count: int) -> list[Path]:
+    """Write videos of the first clips, the truth and some conditions side by side; the paths that were written."""
+    material, shown = study.material, _shown(results)
+    place = folder.folder / "samples"
+    make_folder(place)
+    written = []
+    tokens = {id_: folder.read_tokens(id_) for id_ in shown}
+    for number in range(min(count, len(material.frames))):
+        prompt, truth = material.frames[number, material.given - 1], material.frames[number, material.given :]
+        ways = {"recorded": truth}
+        ways |= {id_: decoded(study.worlds[BASE], made[number : number + 1])[0] for id_, made in tokens.items()}
+        titles = {id_: id_ if id_ == "recorded" else f"{id_}, {results[id_].plan['steps']} passes" for id_ in ways}
+        actions: Sequence[str] = material.names[number][material.given - 1 :]
+        blank = np.full_like(truth, 255)
+        ways |= {f"empty {i}": blank for i in range(-len(ways) % 3)}  # three in a row
+        titles |= {name: "" for name in ways if name.startswith("empty ")}
+        path = place / f"clip-{number:03d}.mp4"
+        with VideoWriter(path, fps=2) as writer:
+            for at in (None, *range(len(truth))):
+                writer.add(side_by_side(ways, titles, at, actions[at or 0], prompt))
+        written.append(path)
+    return written

@@ -1,0 +1,158 @@
+"""The result of one condition, and the folder that holds them: each is written whole as soon as it is done."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.planner.atomic import make_folder, write_atomically
+from diagplan.planner.errors import DocumentError
+
+__all__ = ["Result", "StudyFolder"]
+
+_DIGITS = 6
+_FORMAT, _VERSION = "diagplan-study-condition", 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one condition gave. Curves are lists [clips][frames].
+
+    Attributes:
+        id: of the condition.
+        bound: what the figures are of: weights, judge, clips, ...
+        plan: names and facts of the plan.
+        seconds: ``single``: of replays of the first clip alone; ``batched``: of all clips, ``batch`` at a time.
+        curves: name -> one figure a clip and frame.
+        counted, followed: moves of each clip that are judged, and those made; ``None`` where none can be.
+        single: figures of all clips together.
+        extra: figures of networks that the user gave, with what gave them.
+    """
+
+    id: str
+    bound: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    seconds: Mapping[str, Any]
+    curves: Mapping[str, list[list[float]]]
+    counted: list[int] | None
+    followed: list[int] | None
+    single: Mapping[str, float]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def curve(self, name: str) -> NDArray[np.float64]:
+        """One curve, float64 [clips, frames]."""
+        return np.array(self.curves[name], np.float64)
+
+
+class StudyFolder:
+    """The folder of a study.
+
+    Args:
+        folder: made if it is not there.
+        settings: what decides the clips; a folder of other settings is refused.
+
+    Raises:
+        DocumentError: the folder belongs to another study, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder
+        make_folder(folder)
+        path = folder / "study.json"
+        said = json.loads(json.dumps(dict(settings)))
+        if path.is_file():
+            there = _read(path)
+            other = sorted(key for key in {*there, *said} - {"tuned"} if there.get(key) != said.get(key))
+            both = said["tuned"].keys() & there.get("tuned", {}).keys()  # more labels may come later
+            other += sorted(f"weights of {label}" for label in both if said["tuned"][label] != there["tuned"][label])
+            if other:
+                raise DocumentError(
+                    f"expected the folder of the same study, got {folder} with other {', '.join(other)}. "
+                    "Give another folder, or the same options to go on."
+                )
+            said["tuned"] = there.get("tuned", {}) | said["tuned"]
+        write_atomically(path, (json.dumps(said, indent=1) + "\n").encode())
+
+    def path(self, id: str, suffix: str) -> Path:  # noqa: A002
+        """The file of a condition."""
+        group, _, name = id.partition("/")
+        return self.folder / "conditions" / group / f"{name}{suffix}"
+
+    def read(self, id: str, bound: Mapping[str, Any]) -> Result | None:  # noqa: A002
+        """The result of a condition that is done.
+
+        Raises:
+            DocumentError: a file that is broken, or of other weights or clips.
+        """
+        path = self.path(id, ".json")
+        if not path.is_file():
+            return None
+        said = _read(path)
+        if said.pop("format", None) != _FORMAT or said.pop("version", None) != _VERSION:
+            raise DocumentError(f"expected the result of a condition, got {path}. Remove it to run the condition.")
+        try:
+            result = Result(**said)
+        except TypeError:
+            raise DocumentError(f"expected the result of {id}, got {path}. Remove it to run the condition.") from None
+        other = sorted(key for key in {*result.bound, *bound} if result.bound.get(key) != bound.get(key))
+        if other or result.id != id:
+            raise DocumentError(
+                f"expected results of the same study, got {path} with other {', '.join(other) or 'id'}. "
+                "Give another folder, or remove the file."
+            )
+        return result
+
+    def write(self, result: Result) -> None:
+        """Write a result."""
+        path = self.path(result.id, ".json")
+        make_folder(path.parent)
+        said = {"format": _FORMAT, "version": _VERSION, **asdict(result)}
+        said["curves"] = {
+            name: [[_rounded(value) for value in row] for row in rows] for name, rows in result.curves.items()
+        }
+        write_atomically(path, (json.dumps(said) + "\n").encode())
+
+    def write_tokens(self, id: str, tokens: NDArray[np.int64]) -> None:  # noqa: A002
+        """Write generated tokens, before the result that says they are complete."""
+        path = self.path(id, ".npz")
+        make_folder(path.parent)
+        data = io.BytesIO()
+        np.savez_compressed(data, tokens=tokens.astype(np.int32))
+        write_atomically(path, data.getvalue())
+
+    def read_tokens(self, id: str) -> NDArray[np.int64]:  # noqa: A002
+        """The generated tokens of a condition that is done, int64 [N, T, rows, cols].
+
+        Raises:
+            DocumentError: they cannot be read.
+        """
+        path = self.path(id, ".npz")
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+                return np.asarray(held["tokens"], np.int64)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise DocumentError(
+                f"cannot read the tokens {path}. Remove them and {path.with_suffix('.json').name} to run the condition."
+            ) from None
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DocumentError(f"cannot read {path}: {error.strerror}. Give another folder.") from None
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise DocumentError(f"expected a JSON object, got {path}. Give another folder, or remove the file.")
+    return said

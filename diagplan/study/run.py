@@ -1,0 +1,295 @@
+"""Run the study: every condition on all clips, each result written as soon as it is done."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.backends import replay as executor
+from diagplan.backends.given import given_from_prompt
+from diagplan.evaluation.frechet import frechet_tokenizer
+from diagplan.evaluation.metrics import equal_tokens, squared_error, ssim_curve
+from diagplan.planner.compiler import compile_plan
+from diagplan.planner.errors import SpecError
+from diagplan.planner.plan import Plan
+from diagplan.schemas.convert import plan_digest
+from diagplan.study.conditions import BASE, Condition
+from diagplan.study.judge import generated_loss
+from diagplan.study.material import Material
+from diagplan.study.results import Result, StudyFolder
+from diagplan.world_report import decoded, followed_moves
+from diagplan.worlds import World
+
+__all__ = ["Extra", "Study", "judge_truth", "planned_work", "run_study", "time_again", "tokenizer_latents"]
+
+Ids = NDArray[np.int64]
+Frames = NDArray[np.uint8]
+#: More figures of whole videos, uint8 [N, F + T, height, width, 3].
+Extra = Callable[[Frames], dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Study:
+    """What stays the same over all conditions.
+
+    Attributes:
+        worlds: label -> model; ``"base"`` is the judge of all.
+        weights: label -> SHA-256 of its files.
+        material: the clips.
+        settings: what else decides the figures; written with each result.
+        truth: latents of the recorded frames to generate, [N T, C, rows, cols], from ``tokenizer_latents``.
+        extras: name -> (what it is made of, figures of whole videos, the given frames first).
+        batch: clips at a time.
+        repeats: timed replays of the first clip alone.
+    """
+
+    worlds: Mapping[str, World]
+    weights: Mapping[str, str]
+    material: Material
+    settings: Mapping[str, Any]
+    truth: NDArray[np.float32]
+    extras: Mapping[str, tuple[str, Extra]]
+    batch: int = 32
+    repeats: int = 3
+
+    def bound(self, model: str) -> dict[str, Any]:
+        """What a result of a model is bound to."""
+        return {
+            "weights": self.weights[model], "judge": self.weights[BASE], "clips": self.material.digest(),
+            **self.settings,
+        }  # fmt: skip
+
+
+def run_study(
+    study: Study,
+    folder: StudyFolder,
+    conditions: Sequence[Condition],
+    *,
+    on_start: Callable[[str, int], None] | None = None,
+    on_work: Callable[[float], None] | None = None,
+) -> tuple[dict[str, Result], int]:
+    """Run the conditions that are not done yet.
+
+    Args:
+        study: models and clips.
+        folder: where results are.
+        conditions: from ``select``: next-token prediction of each model first.
+        on_start: called with a condition's id and its share of the work, in passes.
+        on_work: called with passes done.
+
+    Returns:
+        the results by id, and how many were run now.
+
+    Raises:
+        DocumentError: results that cannot be read or are of another study.
+    """
+    found: dict[str, Result] = {}
+    by_plan: dict[tuple[str, str], str] = {}
+    ran = 0
+    for condition in conditions:
+        result = folder.read(condition.id, study.bound(condition.model))
+        plan = None if result is not None else _plan(study, condition)
+        work = 0 if plan is None else _work(study, plan)
+        if on_start is not None:
+            on_start(condition.id, work)
+        if plan is not None:
+            same = by_plan.get((condition.model, plan_digest(plan)))
+            if same is None:
+                result = _run(study, folder, condition, plan, on_work)
+            else:  # other names, the same facts: replaying it would give the same tokens
+                folder.write_tokens(condition.id, folder.read_tokens(same))
+                names = {"condition": condition.id, "same_as": same, "policies": asdict(condition.policies)}
+                result = replace(found[same], id=condition.id, plan={**found[same].plan, **names})
+                if on_work is not None:
+                    on_work(work)
+            folder.write(result)
+            ran += 1
+        assert result is not None
+        found[condition.id] = _with_extras(study, folder, result)
+        by_plan.setdefault((condition.model, result.plan["digest"]), condition.id)
+    return found, ran
+
+
+def time_again(
+    study: Study,
+    folder: StudyFolder,
+    conditions: Sequence[Condition],
+    results: Mapping[str, Result],
+    *,
+    on_work: Callable[[float], None] | None = None,
+) -> dict[str, Result]:
+    """Measure every condition's seconds anew, one after the other and then again, so that a slow minute hits all alike.
+
+    Args:
+        study: as for ``run_study``.
+        folder: where the results are; they are written with the new times.
+        conditions: those of ``results`` that are measured.
+        results: by id.
+        on_work: called with passes done.
+
+    Returns:
+        all results, with the new times.
+    """
+    given = given_from_prompt(
+        study.material.layout, study.material.tokens[:, : study.material.given], study.material.actions
+    )
+    times: dict[str, list[float]] = {condition.id: [] for condition in conditions}
+    for _ in range(study.repeats):
+        for condition in conditions:
+            plan = _plan(study, condition)
+            ready = executor.prepare(plan, study.worlds[condition.model].model, unverified=True)
+            times[condition.id].append(executor.replay(ready, executor.new_state(ready, given[:1])).seconds)
+            if on_work is not None:
+                on_work(plan.steps)
+    found = dict(results)
+    for id_, seconds in times.items():
+        found[id_] = replace(results[id_], seconds={**results[id_].seconds, "single": seconds})
+        folder.write(found[id_])
+    return found
+
+
+def planned_work(study: Study, folder: StudyFolder, conditions: Sequence[Condition]) -> tuple[int, int]:
+    """How many of the conditions are done, and the passes that the others take.
+
+    Raises:
+        DocumentError: as ``run_study``.
+    """
+    waiting = [c for c in conditions if folder.read(c.id, study.bound(c.model)) is None]
+    return len(conditions) - len(waiting), sum(_work(study, _plan(study, c)) for c in waiting)
+
+
+def judge_truth(study: Study) -> dict[str, Any]:
+    """Figures of the recorded clips themselves: the judge's loss, the moves, the tokenizer's own error."""
+    material, world = study.material, study.worlds[BASE]
+    given = material.given
+    truth = material.tokens[:, given:]
+    loss = generated_loss(
+        world.model, material.layout, material.tokens[:, :given], material.actions, truth, batch=study.batch
+    )
+    followed = _followed(study, truth)
+    again = decoded(world, truth)
+    return {
+        "loss": float(loss.mean()),
+        "loss_by_frame": loss.mean(0).tolist(),
+        "counted": None if material.counted is None else int(material.counted.sum()),
+        "followed": None if followed is None else sum(followed),
+        "squared_error_of_tokenizer": float(squared_error(material.frames[:, given:], again).mean()),
+        "frechet_tokenizer": frechet_tokenizer(tokenizer_latents(world, again), study.truth),
+    }
+
+
+def tokenizer_latents(world: World, frames: Frames, *, chunk: int = 16) -> NDArray[np.float32]:
+    """What the image tokenizer's encoder makes of frames [N, T, ...] before rounding to codes: [N T, C, rows, cols].
+
+    Raises:
+        SpecError: a tokenizer that is not PyTorch's.
+    """
+    import torch
+
+    tokenizer: Any = world.tokenizer
+    if not hasattr(tokenizer, "pixels"):
+        raise SpecError(f"expected a world model for PyTorch, got {world.name}, whose tokenizer gives no latents.")
+    flat = frames.reshape(-1, *frames.shape[2:])
+    with torch.inference_mode():
+        parts = [
+            tokenizer.model.encode(tokenizer.pixels(torch.from_numpy(flat[at : at + chunk]).to(tokenizer.device)))
+            for at in range(0, len(flat), chunk)
+        ]
+        latents: NDArray[np.float32] = torch.cat([part.latents.float().cpu() for part in parts]).numpy()
+    return latents
+
+
+def _plan(study: Study, condition: Condition) -> Plan:
+    return compile_plan(study.material.layout, condition.schedule, condition.policies)
+
+
+def _work(study: Study, plan: Plan) -> int:
+    return plan.steps * (-(-len(study.material.tokens) // study.batch) + study.repeats)
+
+
+def _run(
+    study: Study, folder: StudyFolder, condition: Condition, plan: Plan, on_work: Callable[[float], None] | None
+) -> Result:
+    material, world = study.material, study.worlds[condition.model]
+    given = material.given
+    tokens, batched, single = _generate(study, world, plan, on_work)
+    base = study.worlds[BASE]
+    truth, frames = material.tokens[:, given:], decoded(base, tokens)
+    own = tokens if condition.name == "ntp" else folder.read_tokens(f"{condition.model}/ntp")
+    loss = generated_loss(
+        base.model, plan.layout, material.tokens[:, :given], material.actions, tokens, batch=study.batch
+    )
+    curves = {
+        "loss": loss,
+        "equal_truth": equal_tokens(tokens, truth),
+        "equal_ntp": equal_tokens(tokens, own),
+        "error": squared_error(material.frames[:, given:], frames),
+        "ssim": ssim_curve(material.frames[:, given:], frames),
+    }
+    folder.write_tokens(condition.id, tokens)
+    return Result(
+        id=condition.id,
+        bound=study.bound(condition.model),
+        plan={
+            "condition": condition.id, "schedule": plan.schedule.name, "k": plan.schedule.k, "d": plan.schedule.d,
+            "policies": asdict(condition.policies), "steps": plan.steps, "tokens": plan.layout.tokens,
+            "frames": plan.layout.frames, "digest": plan_digest(plan),
+        },
+        seconds={"single": single, "batched": batched, "batch": study.batch},
+        curves={name: curve.tolist() for name, curve in curves.items()},
+        counted=None if material.counted is None else material.counted.sum(1).tolist(),
+        followed=_followed(study, tokens),
+        single={"frechet_tokenizer": frechet_tokenizer(tokenizer_latents(base, frames), study.truth)},
+    )  # fmt: skip
+
+
+def _generate(
+    study: Study, world: World, plan: Plan, on_work: Callable[[float], None] | None
+) -> tuple[Ids, float, list[float]]:
+    """The tokens, the seconds of all batches, and those of the first clip alone, each time."""
+    material = study.material
+    given = given_from_prompt(plan.layout, material.tokens[:, : material.given], material.actions)
+    prepared: dict[int, executor.Prepared] = {}
+
+    def replay(ids: Ids) -> executor.Replayed:
+        if len(ids) not in prepared:
+            prepared[len(ids)] = executor.prepare(plan, world.model, batch=len(ids))
+        ready = prepared[len(ids)]
+        part = plan.steps / plan.layout.frames
+        return executor.replay(
+            ready, executor.new_state(ready, ids), on_frame=None if on_work is None else lambda _f, _t: on_work(part)
+        )
+
+    parts = [replay(given[at : at + study.batch]) for at in range(0, len(given), study.batch)]
+    single = [replay(given[:1]).seconds for _ in range(study.repeats)]
+    return np.concatenate([part.tokens for part in parts]), sum(part.seconds for part in parts), single
+
+
+def _followed(study: Study, tokens: Ids) -> list[int] | None:
+    material = study.material
+    if material.counted is None:
+        return None
+    whole = np.concatenate([material.tokens[:, material.given - 1 : material.given], tokens], axis=1)
+    made = followed_moves(whole, material.moved, study.worlds[BASE].map_rows)
+    counts: list[int] = (made & material.counted).sum(1).tolist()
+    return counts
+
+
+def _with_extras(study: Study, folder: StudyFolder, result: Result) -> Result:
+    """The result with the figures of networks that the user gave, if they were not there."""
+    missing = {
+        name: (of, figures)
+        for name, (of, figures) in study.extras.items()
+        if result.extra.get(name, {}).get("of") != of
+    }
+    if not missing:
+        return result
+    frames = decoded(study.worlds[BASE], folder.read_tokens(result.id))
+    given = study.material.frames[:, : study.material.given]
+    whole = np.concatenate([given, frames], axis=1)
+    added = {name: {"of": of, **figures(whole)} for name, (of, figures) in missing.items()}
+    result = replace(result, extra={**result.extra, **added})
+    folder.write(result)
+    return result

@@ -1,0 +1,159 @@
+"""From a command's options to a study: models that belong together, clips, and networks that the user gives."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan import __version__
+from diagplan.evaluation.clips import RULES, rule_for
+from diagplan.evaluation.frechet import frechet_distance
+from diagplan.evaluation.i3d import load_i3d
+from diagplan.evaluation.vbench import require_weights, vbench_scores
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.study.conditions import BASE, require_labels
+from diagplan.study.material import read_material
+from diagplan.study.run import Extra, Study, tokenizer_latents
+from diagplan.video.files import VideoWriter
+from diagplan.worlds import SHIPPED, World, load_world
+
+__all__ = ["DEFAULT_COUNT", "parse_tuned", "set_up", "settings_of"]
+
+#: Clips where neither the rule nor the options say how many.
+DEFAULT_COUNT = 128
+_FILES = ("model.safetensors", "config.json", "world.json", "tokenizer/diffusion_pytorch_model.safetensors")
+
+
+def set_up(
+    model: str,
+    clips: Path,
+    *,
+    tuned: Mapping[str, Path] | None = None,
+    rule: str = "context",
+    count: int | None = None,
+    seed: int = 0,
+    batch: int = 32,
+    repeats: int = 3,
+    device: str = "cpu",
+    i3d: Path | None = None,
+    vbench: Path | None = None,
+) -> Study:
+    """Load models and clips.
+
+    Args:
+        model: a shipped world model or the folder of one: the base, and the judge.
+        clips: folder of videos with actions.
+        tuned: label -> folder of a fine-tuned model of the same tokens.
+        rule: of ``RULES``.
+        count: pieces; the rule's own, or ``DEFAULT_COUNT``.
+        seed: of the choice.
+        batch: clips at a time.
+        repeats: timed replays of one clip alone.
+        device: ``"cpu"``, ``"cuda"``, ...
+        i3d: TorchScript file of I3D, for the Frechet Video Distance.
+        vbench: folder of VBench's weights.
+
+    Raises:
+        SpecError, DocumentError, MissingExtraError: as the parts say.
+    """
+    labels = dict(tuned or {})
+    require_labels(list(labels))
+    network = None if i3d is None else load_i3d(i3d, device=device)  # whatever is missing is said before any work
+    if vbench is not None:
+        require_weights(vbench)
+    worlds = {BASE: load_world(model, device=device)}
+    base = worlds[BASE]
+    if count is None and rule in RULES and RULES[rule].count is None:
+        count = DEFAULT_COUNT
+    material = read_material(base, clips, rule_for(rule, context=base.context_frames, count=count), seed=seed)
+    for label, folder in labels.items():
+        worlds[label] = load_world(str(folder), device=device)
+        _require_same(base, worlds[label], label, material.frames[0, :1])
+    extras: dict[str, tuple[str, Extra]] = {}
+    if network is not None:
+        truth = network.features(material.frames)
+        extras["fvd"] = (network.digest, lambda videos: {"value": frechet_distance(network.features(videos), truth)})
+    if vbench is not None:
+        extras["vbench"] = (str(vbench), lambda videos: _vbench(videos, vbench, base.fps, device))
+    return Study(
+        worlds=worlds,
+        weights={label: _digest(SHIPPED.get(name, Path(name))) for label, name in _names(model, labels).items()},
+        material=material,
+        settings={"rule": rule, "seed": seed, "given": material.given, "frames": material.layout.frames},
+        truth=tokenizer_latents(base, material.frames[:, material.given :]),
+        extras=extras,
+        batch=batch,
+        repeats=repeats,
+    )
+
+
+def settings_of(study: Study) -> dict[str, Any]:
+    """What study.json says: versions, weights, the rule, the seed and the list of chosen clips."""
+    from importlib.metadata import version
+
+    rule = study.settings["rule"]
+    return {
+        "format": "diagplan-study", "version": 1, "diagplan": __version__, "torch": version("torch"),
+        "model": study.worlds[BASE].name, "weights": study.weights[BASE],
+        "tuned": {label: digest for label, digest in study.weights.items() if label != BASE},
+        **study.settings, "about_rule": RULES[rule].about, "count": len(study.material.pieces),
+        "clips": study.material.digest(), "pieces": list(study.material.pieces),
+    }  # fmt: skip
+
+
+def _names(model: str, labels: Mapping[str, Path]) -> dict[str, str]:
+    return {BASE: model, **{label: str(folder) for label, folder in labels.items()}}
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 of the files of a world model's folder."""
+    made = hashlib.sha256()
+    for name in _FILES:
+        with (folder / name).open("rb") as file:
+            made.update(hashlib.file_digest(file, "sha256").digest())
+    return made.hexdigest()
+
+
+def _require_same(base: World, other: World, label: str, frames: NDArray[np.uint8]) -> None:
+    same = (
+        (base.rows, base.cols, base.block, base.words) == (other.rows, other.cols, other.block, other.words)
+        and other.context_frames >= base.context_frames
+        and np.array_equal(base.tokenizer.encode(frames), other.tokenizer.encode(frames))
+    )
+    if not same:
+        raise DocumentError(
+            f"expected a fine-tuned {base.name} with its grid, actions and image tokenizer, got {other.name} as "
+            f"{label}. One judge can only score the same tokens."
+        )
+
+
+def _vbench(videos: NDArray[np.uint8], weights: Path, fps: int, device: str) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as place:
+        paths = []
+        for number, frames in enumerate(videos):
+            paths.append(Path(place) / f"clip-{number:04d}.mp4")
+            with VideoWriter(paths[-1], fps=fps) as writer:
+                for frame in frames:
+                    writer.add(frame)
+        return vbench_scores(paths, weights, device=device)
+
+
+def parse_tuned(options: list[str]) -> dict[str, Path]:
+    """``LABEL=FOLDER`` options as label -> folder.
+
+    Raises:
+        SpecError: another form, or a label twice.
+    """
+    found: dict[str, Path] = {}
+    for option in options:
+        label, equals, folder = option.partition("=")
+        if not equals or not folder:
+            raise SpecError(f"expected --tuned LABEL=FOLDER, got {option[:200]!r}.")
+        if label in found:
+            raise SpecError(f"expected different labels, got --tuned {label}=... twice.")
+        found[label] = Path(folder)
+    return found

@@ -1,0 +1,234 @@
+"""From results to figures with intervals, and to tables in Markdown, CSV and JSON."""
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from diagplan.evaluation.intervals import Interval, difference, interval
+from diagplan.evaluation.metrics import decibels, rates
+from diagplan.planner.policy import Policies
+from diagplan.study.results import Result
+
+__all__ = ["FIGURES", "Figure", "Row", "csv_text", "effects", "markdown", "rows_of"]
+
+_REFERENCE = "base/ntp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A figure that has an interval over clips.
+
+    Attributes:
+        heading: of its column.
+        digits: after the point.
+        scale: what it is multiplied by when it is shown.
+        better: ``"low"`` or ``"high"``.
+    """
+
+    heading: str
+    digits: int
+    scale: float = 1.0
+    better: str = "high"
+
+    def shown(self, found: Interval) -> str:
+        """As text, with the interval."""
+        if found.mean is None:
+            return "-"
+        text = self.number(found.mean)
+        return text if found.low is None else f"{text} [{self.number(found.low)}, {self.number(found.high)}]"
+
+    def number(self, value: float | None) -> str:
+        """One number as text."""
+        return "-" if value is None else f"{value * self.scale:.{self.digits}f}"
+
+
+#: The figures with intervals, in the order of the columns.
+FIGURES: Mapping[str, Figure] = MappingProxyType(
+    {
+        "loss": Figure(heading="loss", digits=4, better="low"),
+        "loss_more": Figure(heading="loss over NTP's", digits=4, better="low"),
+        "equal_truth": Figure(heading="% tokens as recorded", digits=2, scale=100),
+        "equal_truth_more": Figure(heading="% as recorded over NTP's", digits=2, scale=100),
+        "equal_ntp": Figure(heading="% as own NTP", digits=2, scale=100),
+        "followed": Figure(heading="% moves followed", digits=1, scale=100),
+        "followed_more": Figure(heading="% moves over NTP's", digits=1, scale=100),
+        "psnr": Figure(heading="PSNR", digits=2),
+        "ssim": Figure(heading="SSIM", digits=4),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One condition's figures.
+
+    Attributes:
+        id: of the condition.
+        step, seconds, tp, fps: passes; seconds of one clip alone (median); tokens and frames a second.
+        fewer_passes, faster: against next-token prediction of the base model.
+        figures: name of ``FIGURES`` -> figure with interval.
+        single: figures without interval.
+    """
+
+    id: str
+    step: int
+    seconds: float
+    tp: float
+    fps: float
+    fewer_passes: float
+    faster: float
+    figures: Mapping[str, Interval]
+    single: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "figures": {name: asdict(found) for name, found in self.figures.items()}}
+
+
+def rows_of(results: Mapping[str, Result], *, seed: int = 0) -> list[Row]:
+    """The rows of the table; ``results`` holds ``base/ntp``, which all are compared with.
+
+    Args:
+        results: by id.
+        seed: of the intervals' draws.
+    """
+    ntp = results[_REFERENCE]
+    return [_row(result, ntp, seed) for result in results.values()]
+
+
+def _row(result: Result, ntp: Result, seed: int) -> Row:
+    seconds, reference = (statistics.median(one.seconds["single"]) for one in (result, ntp))
+    plan = result.plan
+    speed = rates(steps=plan["steps"], tokens=plan["tokens"], frames=plan["frames"], seconds=seconds)
+    extra = {
+        f"{name}_{key}" if key != "value" else name: value
+        for name, found in result.extra.items()
+        for key, value in found.items()
+        if key != "of"
+    }
+    return Row(
+        id=result.id, step=speed.step, seconds=seconds, tp=speed.tp, fps=speed.fps,
+        fewer_passes=ntp.plan["steps"] / plan["steps"], faster=reference / seconds,
+        figures=_figures(result, ntp, seed), single={**result.single, **extra},
+    )  # fmt: skip
+
+
+def _figures(result: Result, ntp: Result, seed: int) -> dict[str, Interval]:
+    mean = {name: result.curve(name).mean(1) for name in result.curves}
+    theirs = {name: ntp.curve(name).mean(1) for name in ntp.curves}
+    none = Interval(mean=None, low=None, high=None)
+    found = {
+        "loss": interval(mean["loss"], seed=seed),
+        "loss_more": difference(mean["loss"], theirs["loss"], seed=seed),
+        "equal_truth": interval(mean["equal_truth"], seed=seed),
+        "equal_truth_more": difference(mean["equal_truth"], theirs["equal_truth"], seed=seed),
+        "equal_ntp": interval(mean["equal_ntp"], seed=seed),
+        "followed": none,
+        "followed_more": none,
+        "psnr": interval(mean["error"], seed=seed, shown=decibels),
+        "ssim": interval(mean["ssim"], seed=seed),
+    }
+    if result.counted is not None and result.followed is not None and ntp.followed is not None:
+        found["followed"] = interval(result.followed, result.counted, seed=seed)
+        found["followed_more"] = difference(result.followed, ntp.followed, result.counted, seed=seed)
+    return found
+
+
+def effects(results: Mapping[str, Result], *, seed: int = 0) -> list[tuple[str, str, Interval]]:
+    """What each policy does, on average over all settings of the others: the loss, less that of the default's value.
+
+    Returns:
+        factor, value, how much the loss grows when the default's value is replaced by it; the default itself has 0.
+        Only policies of which several values were run; empty where they were not crossed completely, or without the
+        default, for then unlike things would be compared.
+    """
+    crossed = [result for id_, result in results.items() if id_.startswith("policies/")]
+    default = asdict(Policies())
+    levels = {name: list(dict.fromkeys(one.plan["policies"][name] for one in crossed)) for name in default}
+    complete = len(crossed) == math.prod(map(len, levels.values()))
+    if not crossed or not complete or any(default[name] not in values for name, values in levels.items()):
+        return []
+    found = []
+    for name, values in levels.items():
+        means = {
+            value: np.mean(
+                [one.curve("loss").mean(1) for one in crossed if one.plan["policies"][name] == value], axis=0
+            )
+            for value in values
+        }
+        if len(values) > 1:
+            usual = means[default[name]]
+            found += [(name, value, difference(mean, usual, seed=seed)) for value, mean in means.items()]
+    return found
+
+
+_FIXED = ("step", "seconds", "fps", "tp", "fewer_passes", "faster")
+_FIXED_HEADINGS = ("STEP", "s a clip", "FPS", "TP", "x passes", "x time")
+
+
+def markdown(
+    rows: Sequence[Row], about: Mapping[str, Any], found: Sequence[tuple[str, str, Interval]], *, clips: int
+) -> str:
+    """The tables as Markdown: one for each group of conditions, and one of the policies' effects.
+
+    Args:
+        rows: from ``rows_of``.
+        about: label -> value, printed above the tables.
+        found: from ``effects``.
+        clips: how many clips.
+    """
+    lines = ["# The study", "", *(f"- {label}: {value}" for label, value in about.items()), ""]
+    lines += [f"Figures are means over {clips} clips with 95 % bootstrap intervals over clips, of greedy replays.", ""]
+    names = [name for name in FIGURES if any(row.figures[name].mean is not None for row in rows)]
+    single = list(dict.fromkeys(name for row in rows for name in row.single))
+    heads = ["condition", *_FIXED_HEADINGS, *(FIGURES[name].heading for name in names), *single]
+    for group in dict.fromkeys(row.id.partition("/")[0] for row in rows):
+        lines += [f"## {group}", "", _line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
+        lines += [_line(_cells(row, names, single)) for row in rows if row.id.startswith(f"{group}/")]
+        lines.append("")
+    if found:
+        said = "The loss over that with the default's value, averaged over all settings of the other policies."
+        lines += ["## What each policy does", "", said]
+        lines += ["", _line(["policy", "value", "loss"]), _line(["---", "---", "---:"])]
+        lines += [_line([factor, level, FIGURES["loss_more"].shown(one)]) for factor, level, one in found]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cells(row: Row, names: Sequence[str], single: Sequence[str]) -> list[str]:
+    fixed = [
+        str(row.step), f"{row.seconds:.3f}", f"{row.fps:.2f}", f"{row.tp:.0f}", f"{row.fewer_passes:.2f}",
+        f"{row.faster:.2f}",
+    ]  # fmt: skip
+    figures = [FIGURES[name].shown(row.figures[name]) for name in names]
+    return [f"`{row.id.partition('/')[2]}`", *fixed, *figures, *(_single(row, name) for name in single)]
+
+
+def _single(row: Row, name: str) -> str:
+    return f"{row.single[name]:.4g}" if name in row.single else "-"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """The table as CSV: each figure with its interval in three columns; empty where there is none."""
+    text = io.StringIO()
+    single = list(dict.fromkeys(name for row in rows for name in row.single))
+    ends = [name + end for name in FIGURES for end in ("", "_low", "_high")]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["condition", *_FIXED, *ends, *single])
+    for row in rows:
+        fixed = [getattr(row, name) for name in _FIXED]
+        figures = [part for name in FIGURES for part in asdict(row.figures[name]).values()]
+        cells = [*fixed, *figures, *(row.single.get(name) for name in single)]
+        writer.writerow([row.id, *("" if cell is None else f"{cell:.6g}" for cell in cells)])
+    return text.getvalue()
