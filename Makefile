@@ -15,6 +15,8 @@ WORLD ?= build/world
 RECORD ?=
 TOKENIZER ?=
 MODEL ?=
+# Processes that run the tests, each with one thread; 0: this one, as a debugger needs it.
+WORKERS ?= auto
 # More arguments for pytest: make test PYTEST_ARGS='-x -k layout'
 PYTEST_ARGS ?=
 
@@ -50,7 +52,7 @@ world: venv ## record a game, train tokenizer and world model in build/world/; g
 	$(BIN)/diagplan train model --clips $(WORLD)/clips --tokenizer $(WORLD)/tokenizer -o $(WORLD)/model $(MODEL)
 
 test: venv ## run the tests and doctests, without the slow ones
-	$(BIN)/python -m pytest --hypothesis-profile=$(PROFILE) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --hypothesis-profile=$(PROFILE) $(PYTEST_ARGS)
 
 search: venv ## run the slow tests (SEARCH_EXAMPLES=2000 SEED=today)
 	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) $(BIN)/python -m pytest -m slow --hypothesis-profile=search \

@@ -19,7 +19,19 @@ from diagplan.planner.errors import InvalidPlanError, SpecError
 from diagplan.planner.lowering import pad_steps
 from diagplan.planner.plan import Plan
 
-__all__ = ["Pass", "Prepared", "Replayed", "State", "choose", "forward", "know", "new_state", "prepare", "replay"]
+__all__ = [
+    "Pass",
+    "Prepared",
+    "Replayed",
+    "State",
+    "choose",
+    "forward",
+    "know",
+    "new_state",
+    "prepare",
+    "replay",
+    "require_grid",
+]
 
 #: Passes of few shapes: steps are padded to these widths.
 _WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -147,8 +159,7 @@ def prepare(
 
     Raises:
         InvalidPlanError: the plan does not verify.
-        MismatchError: the plan is longer than the model's position embeddings, or of another grid than theirs, or has
-            cells that no id may take.
+        MismatchError: the plan is longer than the model's position embeddings, or has cells that no id may take.
         CapacityError: too little memory.
     """
     if not unverified:
@@ -164,7 +175,6 @@ def prepare(
             f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
             f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
         )
-    _require_grid(plan, model)
     if not 0 <= seed < 1 << 63:
         raise SpecError(f"expected 0 <= seed < 2**63, got seed={seed}. Give another seed.")
     runtime = runtime_of(model)
@@ -198,7 +208,11 @@ def prepare(
     )
 
 
-def _require_grid(plan: Plan, model: Model) -> None:
+def require_grid(plan: Plan, model: Model) -> None:
+    """Raise ``MismatchError`` where a model's position embeddings are made for another grid than a plan's.
+
+    ``prepare`` does not ask: any model can be taken through any plan, its tokens then mean nothing.
+    """
     layout, grid = plan.layout, model.grid
     if grid is not None and tuple(grid) != (layout.rows, layout.cols, layout.between_frames):
         raise MismatchError(

@@ -81,6 +81,7 @@ def roll(
         NumericError: logits that are not finite.
         CapacityError: too little memory.
     """
+    executor.require_grid(rollout.plans[0], model)
     layout = rollout.plans[0].layout
     frames = batched("prompt", prompt, (rollout.prompt_frames, layout.rows, layout.cols))
     source = _Actions(rollout, actions)

@@ -194,6 +194,7 @@ def replay(
     >>> replay(plan, model, prompt, actions, sampler=Greedy()).shape  # doctest: +SKIP
     (1, 15, 14, 24)
     """
+    executor.require_grid(plan, model)
     ids = given_ids(plan, prompt, actions, given)
     prepared = executor.prepare(plan, model, sampler=sampler, seed=seed, batch=len(ids))
     on_step = None if on_pass is None else lambda step, _: on_pass(step + 1)

@@ -97,8 +97,6 @@ MODELS: dict[str, Callable[..., Any]] = {
     "cosmos": partial(cosmos, world=False),
     "cosmos-v2w": partial(cosmos, world=True),
     "wham-v1": partial(wham, 1, True),
-    "wham-v1-no-bias": partial(wham, 1, False),
-    "wham-v2": partial(wham, 2, True),
     "wham-v2-no-bias": partial(wham, 2, False),
     "example": lambda dtype, **_: ImageModel.random(POSITIONS, dtype=dtype),
 }

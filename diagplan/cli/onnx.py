@@ -128,7 +128,7 @@ def compare_command(
 ) -> int:
     """Replay a plan on PyTorch and on ONNX Runtime side by side: tokens, logits, time."""
     from diagplan.backends.compare import compare
-    from diagplan.backends.replay import new_state, prepare, replay
+    from diagplan.backends.replay import new_state, prepare, require_grid, replay
     from diagplan.runtime import given_ids
     from diagplan.schemas.files import read_plan
 
@@ -155,6 +155,7 @@ def compare_command(
         ids = _random_ids(made, first.vocabulary[0].low, first.vocabulary[0].high, seed)
     else:
         ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
+    require_grid(made, first)
     ready = {
         name: prepare(made, model, sampler=sampler, seed=seed, batch=len(ids), static=False)
         for name, model in models.items()

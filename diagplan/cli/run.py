@@ -135,6 +135,7 @@ def run_command(
     from diagplan.backends import checkpoint as checkpoints
     from diagplan.backends import replay as executor
 
+    executor.require_grid(made, model)
     prepared = executor.prepare(
         made, model, sampler=sampler, seed=seed, batch=len(ids), chunk=chunk, unverified=unverified
     )
