@@ -128,7 +128,7 @@ def compare_command(
 ) -> int:
     """Replay a plan on PyTorch and on ONNX Runtime side by side: tokens, logits, time."""
     from diagplan.backends.compare import compare
-    from diagplan.backends.replay import new_state, prepare, require_grid, replay
+    from diagplan.backends.replay import new_state, prepare, replay, require_grid
     from diagplan.runtime import given_ids
     from diagplan.schemas.files import read_plan
 
