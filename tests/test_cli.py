@@ -207,9 +207,12 @@ def test_a_closed_pipe_is_no_traceback() -> None:
 
 
 def test_completion_script_is_offered() -> None:
+    # Named, for the shell that a test runs in is make's or nobody's.
+    environment = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "diagplan", "--show-completion", "bash"], capture_output=True, text=True
-    )
+        [sys.executable, "-m", "diagplan", "--show-completion", "bash"],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "complete" in done.stdout
 
