@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from diagplan.adapters.contract import Widths
 from diagplan.adapters.cosmos_positions import LARGEST, FrequencyRescale
 from diagplan.adapters.linear import Quantize
-from diagplan.planner.errors import SpecError
+from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS, Layout, require_int
 
-__all__ = ["CONFIGS", "REPOSITORIES", "CosmosConfig"]
+__all__ = ["CONFIGS", "REPOSITORIES", "CosmosConfig", "config_from_export"]
 
 #: The embedding of a model with special tokens has a multiple of this many rows.
 _ROWS = 64
@@ -184,6 +184,28 @@ class CosmosConfig:
                 f"{at}feed_forward.w3.weight": (ffn, dim),
             }
         return shapes | {"norm.weight": (dim,), "output.weight": (self.vocab_size, dim)}
+
+
+def config_from_export(said: Mapping[str, Any]) -> CosmosConfig:
+    """The configuration that an exported model's metadata hold: the fields of ``CosmosConfig``.
+
+    Raises:
+        DocumentError: other fields, or values that are none.
+    """
+    try:
+        values = dict(said)
+        if isinstance(values.get("rescale"), Mapping):
+            parts: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in values["rescale"].items()
+            }
+            values["rescale"] = FrequencyRescale(**parts)
+        if isinstance(values.get("video_latent_shape"), list):
+            values["video_latent_shape"] = tuple(values["video_latent_shape"])
+        return CosmosConfig(**values)
+    except (TypeError, SpecError) as error:
+        raise DocumentError(
+            f"expected the sizes of a Cosmos model in the exported file, got others ({error}). Export it again."
+        ) from None
 
 
 def _attention(at: str, dim: int, q: int, kv: int, seen: int, head: int) -> dict[str, tuple[int, ...]]:

@@ -20,7 +20,16 @@ from diagplan.planner.schedule import Schedule
 from diagplan.runtime import replay
 from diagplan.worlds import World
 
-__all__ = ["Generated", "compile_for", "generate", "prompt_tokens", "require_frames", "require_layout", "roll_for"]
+__all__ = [
+    "Generated",
+    "compile_for",
+    "generate",
+    "prompt_tokens",
+    "require_actions",
+    "require_frames",
+    "require_layout",
+    "roll_for",
+]
 
 
 class Generated(NamedTuple):
@@ -101,7 +110,8 @@ def generate(
         plan: for the world's layout of F and T frames, or a rollout of its windows.
         sampler: as for ``replay``.
         seed: as for ``replay``.
-        on_frame: called with a frame's number and picture, uint8 [height, width, 3], as soon as it is known.
+        on_frame: called with each frame's number and picture, uint8 [height, width, 3], in order, as soon as it is
+            known.
         on_pass: called with the number of passes that are done.
 
     Raises:
@@ -121,13 +131,20 @@ def generate(
     decoded = world.decoding(given)
     shown = 0.0
 
-    def decode(_: int, tokens: NDArray[np.int64]) -> None:
-        nonlocal shown
+    waiting: dict[int, NDArray[np.int64]] = {}
+    due = 0
+
+    def decode(number: int, tokens: NDArray[np.int64]) -> None:
+        """Frames of an imported order may be complete out of turn: they wait for those before them."""
+        nonlocal shown, due
         start = time.perf_counter()
-        for picture in decoded(tokens[0]):
-            pictures.append(picture)
-            if on_frame is not None:
-                on_frame(len(pictures) - 1, picture)
+        waiting[number] = tokens[0]
+        while due in waiting:
+            for picture in decoded(waiting.pop(due)):
+                pictures.append(picture)
+                if on_frame is not None:
+                    on_frame(len(pictures) - 1, picture)
+            due += 1
         shown += time.perf_counter() - start
 
     began = time.perf_counter()
@@ -152,6 +169,12 @@ def _blocks(world: World, actions: NDArray[np.int64] | None, prompt_frames: int,
         if actions is not None and len(actions):
             raise MismatchError(f"expected no actions, which {world.name} does not know, got {len(actions)}.")
         return np.zeros((needed, 0), dtype=np.int64)
+    return require_actions(actions, prompt_frames, frames)
+
+
+def require_actions(actions: NDArray[np.int64] | None, prompt_frames: int, frames: int) -> NDArray[np.int64]:
+    """The blocks that so many frames need; raise ``MismatchError`` where there are fewer."""
+    needed = prompt_frames - 1 + frames
     if actions is None or len(actions) < needed:
         raise MismatchError(
             f"expected {needed} actions for {prompt_frames} given and {frames} generated frames, "

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("av")
 pytest.importorskip("diffusers")
 
-from diagplan import Diagonal, NextToken, replay, write_plan  # noqa: E402
+from diagplan import Diagonal, NextToken, compile_plan, replay, write_plan  # noqa: E402
 from diagplan.adapters.mc_ar import McArConfig, random_weights  # noqa: E402
 from diagplan.cli import app  # noqa: E402
 from diagplan.evaluation.motion import MOVES, best_move, clear_moves, matches  # noqa: E402
@@ -22,6 +22,7 @@ from diagplan.evaluation.pictures import psnr  # noqa: E402
 from diagplan.games.clips import Clip, read_clip, write_clip  # noqa: E402
 from diagplan.generation import compile_for, generate, prompt_tokens  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError  # noqa: E402
+from diagplan.planner.schedule import Imported  # noqa: E402
 from diagplan.video.files import VideoWriter, read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
 from diagplan.world_report import read_windows, report_world  # noqa: E402
@@ -246,6 +247,16 @@ def test_interrupted_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert code == 130
     assert "holds the prompt and the 2 frames that were finished" in err
     assert len(read_video(tmp_path / "out.mp4")) == 3
+
+
+def test_frames_of_an_imported_order_come_in_turn(world: World) -> None:
+    """The second frame is complete first, and shown second."""
+    layout = world.layout(2)
+    turns = np.arange(layout.tokens).reshape(2, -1)[::-1].reshape(2, layout.rows, layout.cols)
+    prompt = read_video(CLIP, limit=1)
+    done = generate(world, prompt, world.read_actions(ACTIONS), compile_plan(layout, Imported(steps=turns)))
+    np.testing.assert_array_equal(done.frames[0], world.tokenizer.decode(done.tokens[:1])[0])
+    assert (done.frames[0] != done.frames[1]).any()
 
 
 def test_interrupted_before_a_frame_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,9 @@ from diagplan.adapters.cosmos import random_weights  # noqa: E402
 from diagplan.adapters.cosmos_files import read_cosmos_config  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.cli import app  # noqa: E402
-from diagplan.generation import compile_for  # noqa: E402
+from diagplan.generation import compile_for, prompt_tokens  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
+from diagplan.planner.schedule import Imported  # noqa: E402
 from diagplan.video.files import VideoWriter, read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
 from diagplan.worlds.world import ClipWorld  # noqa: E402
@@ -135,6 +136,12 @@ def test_the_same_on_onnx_runtime(files: Path, tmp_path: Path) -> None:
     code, said = invoke("export-onnx", *model, "--context", files / "text.npy", "-o", tmp_path / "exported")
     assert code == 0, said
     same = ["--k", 1, "--seed", 2, "--top-p", 0.8]
+    code, said = invoke(
+        *("generate", "--backend", "onnx", "--model", "cosmos", "--weights", tmp_path / "exported"),
+        *("--tokenizer", files / "tokenizer", "--video", files / "video.mp4", "-o", tmp_path / "b.mp4"),
+        *("--tokens", tmp_path / "b.npy", *same),
+    )
+    assert code == 0, said
     text = ["--context", files / "text.npy"]
     code, said = invoke(
         *arguments(files, tmp_path / "a.mp4", "--tokens", tmp_path / "a.npy", *same, *text, model="text")
@@ -148,7 +155,8 @@ def test_the_same_on_onnx_runtime(files: Path, tmp_path: Path) -> None:
         world, read_video(files / "video.mp4", limit=9), None, plan, sampler=sampler_for("cosmos", top_p=0.8), seed=2
     )
     np.testing.assert_array_equal(done.tokens, np.load(tmp_path / "a.npy"))
-    with pytest.raises(MismatchError, match="expected an exported cosmos, got one with begin_of_video=True"):
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), np.load(tmp_path / "a.npy"))
+    with pytest.raises(MismatchError, match="expected an exported cosmos, got one with absolute=True"):
         world_of_exported(files, tmp_path / "exported", config="base")
     with pytest.raises(SpecError, match="expected no text with backend='onnx', got one"):
         world_of_exported(files, tmp_path / "exported", context=files / "text.npy")
@@ -183,7 +191,14 @@ def more(*options: object) -> Callable[[list[object]], list[object]]:
         (more("--prompt-frames", "4"), 2, "got 4 + 29"),
         (more("--keep", "4"), 2, "expected no --keep for cosmos, got 4."),
         (more("--actions", "a.jsonl"), 2, "expected no actions, which Cosmos does not know, got a.jsonl."),
-        (more("--context", "text.npy", "--text", "a"), 2, "expected --context, or --text and --text-encoder, got both"),
+        (more("--context", "text.npy"), 2, "expected no text: cosmos reads none, got one."),
+        (
+            more("--text", "a", "--text-encoder", "t5"),
+            2,
+            "expected --text with a Video2World model, got it with cosmos.",
+        ),
+        (more("--prompt-frames", "33"), 2, "a context of 33 frames. Give fewer prompt frames."),
+        (more("--tokens", "none/t.npy"), 1, "expected --tokens in a folder that is there, got none/t.npy."),
         (more("--tokenizer", "nowhere"), 1, "expected the video tokenizer's encoder.jit, got no file"),
     ],
 )
@@ -204,6 +219,39 @@ def test_a_text_is_asked_for(files: Path, tmp_path: Path) -> None:
     short = [*arguments(files, tmp_path / "out.mp4"), "--video", files / "none.mp4"]
     code, said = invoke(*short)
     assert (code, "cannot read the video" in said) == (1, True)
+
+
+def test_frames_that_are_complete_out_of_turn(files: Path) -> None:
+    """An imported order may finish a later frame first: the clip is decoded in its own order."""
+    world = world_of(files)
+    layout = world.config.layout(2)
+    turns = np.arange(layout.tokens).reshape(3, -1)[[1, 0, 2]].reshape(3, 3, 4)
+    plan = compile_plan(layout, Imported(steps=turns))
+    seen: list[int] = []
+    prompt = read_video(files / "video.mp4", limit=9)
+    done = generate(world, prompt, None, plan, on_frame=lambda number, _: seen.append(number))
+    given = prompt_tokens(world, prompt)
+    np.testing.assert_array_equal(done.frames, world.tokenizer.decode(np.concatenate([given, done.tokens]))[9:])
+    assert seen == list(range(24))
+
+
+def test_files_that_do_not_belong_together(files: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    named = ["--model", "cosmos-4b"]
+    for keys, options, words in (
+        (
+            RELEASE | {"vocab_size": 64_064},
+            [],
+            "expected a model of the tokenizer's 64000 codes, got vocab_size=64064.",
+        ),
+        (RELEASE | {"video_latent_shape": [1, 3, 4]}, [], "expected clips of at least 2 frames of tokens, got 1."),
+        (RELEASE, named, "expected no config for cosmos-4b, whose sizes are known, got one."),
+    ):
+        config.write_text(json.dumps(keys))
+        save_file(random_weights(read_cosmos_config(config)), tmp_path / "model.safetensors")
+        given = arguments(files, tmp_path / "out.mp4", "--config", config, "--weights", tmp_path / "model.safetensors")
+        code, said = invoke(*given, *options)
+        assert (code, words in said) in {(1, True), (2, True)}, said
 
 
 def test_a_plan_of_another_clip(files: Path) -> None:

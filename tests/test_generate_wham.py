@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 pytest.importorskip("av")
 
-from diagplan import Diagonal, compile_rollout, load_world, roll  # noqa: E402
+from diagplan import Diagonal, NextToken, compile_rollout, load_world, roll  # noqa: E402
 from diagplan.adapters.wham import WhamConfig, random_weights  # noqa: E402
 from diagplan.adapters.wham_actions import decode_actions  # noqa: E402
 from diagplan.adapters.wham_recordings import read_actions  # noqa: E402
@@ -89,10 +89,16 @@ def test_a_window_slides_to_the_end_of_the_actions(files: tuple[Path, Path], tmp
 
 
 def test_a_window_that_keeps_less(files: tuple[Path, Path], tmp_path: Path) -> None:
-    code, said = invoke(*arguments(files, tmp_path / "out.mp4", "--keep", 2, "--frames", 6, "--json"))
+    tokens = "--tokens", tmp_path / "tokens.npy"
+    code, said = invoke(*arguments(files, tmp_path / "out.mp4", "--keep", 2, "--frames", 6, *tokens, "--json"))
     assert code == 0, said
     figures = json.loads(said)
     assert (figures["frames"], figures["windows"], figures["passes"]) == (6, 3, 6 * 12)
+    world = world_of(files)
+    rollout = compile_rollout(TINY.layout(2), NextToken(), frames=6, prompt_frames=4)
+    prompt = world.tokenizer.encode(np.stack(list(world.read_frames(files[1]))[:4]))
+    want = roll(rollout, world.model, prompt, world.read_actions(files[1])[:9]).tokens[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "tokens.npy"), want)
 
 
 def test_one_window_is_one_plan(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -190,6 +196,7 @@ def more(*options: object) -> Callable[[list[object]], list[object]]:
         (another_size, 1, "expected wham-200m, "),
         (more("--keep", "4"), 2, "expected to keep 1 to 3 of 4 frames, got keep=4."),
         (more("--prompt-frames", "5"), 2, "at most 4 prompt frames"),
+        (more("--frames", "1000000000"), 1, "expected 1000000003 actions for 4 given"),
         (more("--frames", "30"), 1, "expected 33 actions for 4 given and 30 generated frames, got 12."),
         (more("--backend", "onnx"), 1, "expected the image tokenizer beside an exported transformer, got none."),
         (more("--text", "a fox", "--text-encoder", "t5"), 2, "expected --text with a Video2World model, got it with"),

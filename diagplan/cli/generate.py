@@ -1,5 +1,6 @@
 """The main job: a video and actions in, a video out."""
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,13 +37,14 @@ from diagplan.cli.output import (
     working,
 )
 from diagplan.cli.requests import sampler_from_options
-from diagplan.cli.worldplans import extent, plan_for, read_plan_for, text_features
-from diagplan.planner.errors import SpecError
+from diagplan.cli.worldplans import extent, plan_for, read_plan_for, read_text, require_text_options
+from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
 
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
+    from diagplan.video.files import VideoWriter
 
 __all__ = ["register"]
 
@@ -68,7 +70,9 @@ def generate_command(
     tokenizer: Annotated[
         Path | None, option(MODEL, "Of a release: the image tokenizer's folder; WHAM's is in its checkpoint.")
     ] = None,
-    config: Annotated[str | None, option(MODEL, "For mc-ar: a released size such as 300M_16f; else a file.")] = None,
+    config: Annotated[
+        str | None, option(MODEL, "For mc-ar: a released size such as 300M_16f, or a file; for cosmos: a file.")
+    ] = None,
     context: ContextOption = None,
     text: Annotated[str | None, option(MODEL, "Instead, what the video shows, for a Video2World model.")] = None,
     text_encoder: Annotated[Path | None, option(MODEL, "With --text: a local folder of T5-11B.")] = None,
@@ -105,7 +109,7 @@ def generate_command(
     from diagplan.generation import generate, require_frames
     from diagplan.planner.atomic import make_folder, write_atomically
     from diagplan.video.files import VideoWriter
-    from diagplan.video.frames import fit, png
+    from diagplan.video.frames import fit
     from diagplan.video.frames import gif as gif_bytes
     from diagplan.worlds import load_world
 
@@ -118,33 +122,32 @@ def generate_command(
     require_distinct(
         {"-o": out, "--gif": gif, "--tokens": tokens},
         {"--video": video, "--actions": actions, "--plan": plan, "--weights": weights, "--tokenizer": tokenizer}
-        | {"--model": Path(model), "--context": context},
+        | {"--context": context, "--text-encoder": text_encoder, "--model": Path(model)}
+        | {"--config": None if config is None else Path(config)},
     )
+    _require_folders({"--gif": gif, "--tokens": tokens})
     require_exported_options(backend, config=config, dtype=dtype, int8=int8)
     set_threads(backend, threads)
-    read = text_features(model, context, text, text_encoder, device=device, dtype=dtype)
     world = load_world(
-        model, weights=weights, tokenizer=tokenizer, config=config, backend=backend, dtype=dtype, device=device,
-        context=read, quantize="int8" if int8 else None,
-        threads=threads, lazy=True,
+        model, weights=weights, tokenizer=tokenizer, config=config, context=context, backend=backend, dtype=dtype,
+        device=device, quantize="int8" if int8 else None, threads=threads, lazy=True,
     )  # fmt: skip
+    require_text_options(world, context, text, text_encoder)
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=world.source.adapter)
     if world.block and actions is None:
         raise SpecError(f"expected actions, which lead {world.name} from frame to frame, got none. Give --actions.")
     blocks = None if actions is None else world.read_actions(actions)
     made = (
-        read_plan_for(world, plan)
+        read_plan_for(world, blocks, plan)
         if plan is not None
         else plan_for(world, blocks, frames, prompt_frames, keep, policies=policies, k=k, d=d)
     )
     first, last = extent(world, made)
     given = list(islice(world.read_frames(video), first))
     require_frames(given, first, video)
-    height, width = given[0].shape[:2]
-    if not as_json and (height, width) != (world.height, world.width):
-        err.print(
-            Text(f"frames of {width} x {height} are scaled and cut to {world.width} x {world.height}"), soft_wrap=True
-        )
+    if text is not None and text_encoder is not None:
+        with working("reading the text", quiet=as_json):
+            world = read_text(world, text, text_encoder, dtype=dtype)
 
     def tell(estimate: "Memory") -> None:
         if not as_json and err.is_terminal:
@@ -153,54 +156,45 @@ def generate_command(
     memory = world.source.require_memory(made, sampled=not isinstance(sampler, Greedy), report=tell)
     with working("loading", quiet=as_json):
         world.load()
+    height, width = given[0].shape[:2]
+    if not as_json and (height, width) != (world.height, world.width):
+        err.print(
+            Text(f"frames of {width} x {height} are scaled and cut to {world.width} x {world.height}"), soft_wrap=True
+        )
     if frames_dir is not None:
         make_folder(frames_dir)
-    shown: list[NDArray[np.uint8]] = []
-    bar = progress_bar("generating", "passes", TimeRemainingColumn(), quiet=as_json)
     passes = made.steps if isinstance(made, Plan) else made.cost().passes
+    bar = progress_bar("generating", "passes", TimeRemainingColumn(), quiet=as_json)
+    written = False
+    shown = _Shown([fit(frame, world.height, world.width) for frame in given], frames_dir)
     try:
         with bar as progress, VideoWriter(out, fps=fps or world.fps) as writer:
             task = progress.add_task("generating", total=passes)
-
-            def show(frame: NDArray[np.uint8]) -> None:
-                writer.add(frame)
-                shown.append(frame)
-                if frames_dir is not None:
-                    write_atomically(frames_dir / f"{len(shown) - 1:04d}.png", png(frame))
-
-            for frame in given:
-                show(fit(frame, world.height, world.width))
+            shown.writer = writer
             try:
                 done = generate(
-                    world,
-                    np.stack(given),
-                    blocks,
-                    made,
-                    sampler=sampler,
-                    seed=seed,
-                    on_frame=lambda _, picture: show(picture),
+                    world, np.stack(given), blocks, made, sampler=sampler, seed=seed,
+                    on_frame=lambda _, picture: shown.add(picture),
                     on_pass=lambda count: progress.update(task, completed=count),
-                )
+                )  # fmt: skip
             except KeyboardInterrupt:
-                if len(shown) == len(given):  # the prompt alone is no result, and may lie over an earlier one
+                if not shown.generated:  # the prompt alone is no result, and may lie over an earlier one
                     writer.discard()
                 raise
+        written = True
+        if gif is not None:
+            write_atomically(gif, gif_bytes(shown.frames, fps or world.fps))
+        if tokens is not None:
+            write_atomically(tokens, npy_bytes(done.tokens))
     except KeyboardInterrupt:
-        finished = len(shown) - len(given)
-        kept = (
-            f"{out} holds the prompt and the {finished} frames that were finished"
-            if finished > 0
-            else "no file was changed"
-        )
-        if as_json:
-            print_json({"ok": False, "error": f"interrupted; {kept}."})
-        else:
-            err.print(Text(f"diagplan: interrupted; {kept}."), soft_wrap=True)
-        return INTERRUPTED
-    if gif is not None:
-        write_atomically(gif, gif_bytes(shown, fps or world.fps))
-    if tokens is not None:
-        write_atomically(tokens, npy_bytes(done.tokens))
+        kept = f"{out} holds the prompt and the {shown.generated} frames that were finished"
+        return _interrupted(kept if shown.generated else "no file was changed", as_json=as_json)
+    except OSError as error:
+        if not written:
+            raise
+        raise DocumentError(
+            f"{out} is written, what goes beside it is not: {error.strerror}. Check the disk."
+        ) from None
     figures = {
         "frames": last - first,
         "passes": passes,
@@ -216,8 +210,53 @@ def generate_command(
         print_json(figures | about | {"shape": list(done.frames.shape), "out": str(out)})
     else:
         print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
-        console().print(Text(f"wrote {out}, {len(shown)} frames of {world.width} x {world.height}"), soft_wrap=True)
+        size = f"{len(shown.frames)} frames of {world.width} x {world.height}"
+        console().print(Text(f"wrote {out}, {size}"), soft_wrap=True)
     return FINE
+
+
+class _Shown:
+    """The frames of a video so far, written to the video and to a folder; the prompt's with the first generated one."""
+
+    def __init__(self, prompt: list[NDArray[np.uint8]], folder: Path | None) -> None:
+        self.prompt, self.folder = prompt, folder
+        self.frames: list[NDArray[np.uint8]] = []
+        self.writer: VideoWriter | None = None
+
+    @property
+    def generated(self) -> int:
+        """Frames that are not the prompt's."""
+        return max(0, len(self.frames) - len(self.prompt))
+
+    def add(self, picture: NDArray[np.uint8]) -> None:
+        """One more frame."""
+        for frame in [picture] if self.frames else [*self.prompt, picture]:
+            self._write(frame)
+
+    def _write(self, frame: NDArray[np.uint8]) -> None:
+        from diagplan.planner.atomic import write_atomically
+        from diagplan.video.frames import png
+
+        assert self.writer is not None
+        self.writer.add(frame)
+        self.frames.append(frame)
+        if self.folder is not None:
+            write_atomically(self.folder / f"{len(self.frames) - 1:04d}.png", png(frame))
+
+
+def _interrupted(kept: str, *, as_json: bool) -> int:
+    if as_json:
+        print_json({"ok": False, "error": f"interrupted; {kept}."})
+    else:
+        console(stderr=True).print(Text(f"diagplan: interrupted; {kept}."), soft_wrap=True)
+    return INTERRUPTED
+
+
+def _require_folders(outputs: Mapping[str, Path | None]) -> None:
+    """Say before the work that a folder is missing, not behind it."""
+    for name, path in outputs.items():
+        if path is not None and not path.parent.is_dir():
+            raise DocumentError(f"expected {name} in a folder that is there, got {path}. Make the folder.")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,12 +1,12 @@
 """From the options of ``generate`` to the plan of a world model, and to the text that it reads."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.cli.requests import policies_from_options, schedule_from_options
+from diagplan.cli.requests import ScheduleOption, policies_from_options, schedule_from_options
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
@@ -14,7 +14,7 @@ from diagplan.planner.rollout import Rollout
 if TYPE_CHECKING:
     from diagplan.worlds import World
 
-__all__ = ["extent", "plan_for", "read_plan_for", "text_features"]
+__all__ = ["extent", "plan_for", "read_plan_for", "read_text", "require_text_options"]
 
 
 def plan_for(
@@ -43,7 +43,7 @@ def plan_for(
     Raises:
         SpecError: the options do not fit the world or each other.
     """
-    from diagplan.generation import compile_for, roll_for
+    from diagplan.generation import compile_for, require_actions, roll_for
 
     given = prompt_frames or world.prompt_frames
     kept = world.keeps if keep is None else world.window(keep).prompt_frames
@@ -52,33 +52,37 @@ def plan_for(
     if frames is None:
         frames = led if kept is not None else min(room, led)
     if frames < 1:
+        more = "Give more actions or fewer prompt frames." if world.block else "Give fewer prompt frames."
         raise SpecError(
             f"expected room for a frame after {given} prompt frames, got {0 if actions is None else len(actions)} "
-            f"actions and a context of {world.context_frames} frames. Give more actions or fewer prompt frames."
+            f"actions and a context of {world.context_frames} frames. {more}"
         )
+    window = None if kept is None or frames <= room else world.window(kept)
+    layout = window or world.layout(frames, given)
+    if world.block:
+        require_actions(actions, given, frames)
     chosen = policies_from_options(policies, proxy=None, row_end=None, proxy_kv=None, visibility=None)
-    rolls = frames > room and kept is not None
-    layout = world.window(kept) if rolls and kept is not None else world.layout(frames, given)
-    timing = schedule_from_options(
-        layout, policies, name=None if k is not None else "next-token", k=k, d=d, window=None, order=None
-    )
-    if rolls and kept is not None:
-        return roll_for(world, frames, timing, keep=kept, prompt_frames=given, policies=chosen)
+    name: ScheduleOption | None = None if k is not None else "next-token"
+    timing = schedule_from_options(layout, policies, name=name, k=k, d=d, window=None, order=None)
+    if window is not None:
+        return roll_for(world, frames, timing, keep=window.prompt_frames, prompt_frames=given, policies=chosen)
     return compile_for(world, frames, timing, prompt_frames=given, policies=chosen)
 
 
-def read_plan_for(world: "World", path: Path) -> Plan:
+def read_plan_for(world: "World", actions: NDArray[np.int64] | None, path: Path) -> Plan:
     """The plan of a file.
 
     Raises:
-        MismatchError: it is not for this world.
+        MismatchError: it is not for this world, or for more frames than there are actions.
         DocumentError: as ``read_plan``.
     """
-    from diagplan.generation import require_layout
+    from diagplan.generation import require_actions, require_layout
     from diagplan.schemas.files import read_plan
 
     plan = read_plan(path)
     require_layout(world, plan)
+    if world.block:
+        require_actions(actions, plan.layout.prompt_frames, plan.layout.frames)
     return plan
 
 
@@ -88,14 +92,12 @@ def extent(world: "World", plan: Plan | Rollout) -> tuple[int, int]:
     return world.pictures(whole.prompt_frames), world.pictures(whole.prompt_frames + whole.frames)
 
 
-def text_features(
-    model: str, context: Path | None, text: str | None, encoder: Path | None, *, device: str, dtype: str
-) -> Any:
-    """What a Video2World model reads: a file, or the features of a text; ``None`` where neither is given.
+def require_text_options(world: "World", context: Path | None, text: str | None, encoder: Path | None) -> None:
+    """Check what leads a Video2World model, before anything is computed.
 
     Raises:
-        SpecError: both are given, or a text without its encoder, or an encoder without a text.
-        DocumentError, MissingExtraError: as ``encode_text``.
+        SpecError: features and a text, a text without its encoder or the reverse, a text for a model that reads none,
+            or none for one that does.
     """
     if context is not None and (text is not None or encoder is not None):
         raise SpecError("expected --context, or --text and --text-encoder, got both. Give one of them.")
@@ -104,14 +106,23 @@ def text_features(
             "expected --text and --text-encoder together, got one of them. The encoder is a local folder of T5-11B, "
             "which Google publishes on Hugging Face as google-t5/t5-11b."
         )
-    if text is None or encoder is None:
-        return context
-    if not model.startswith("cosmos"):
-        raise SpecError(f"expected --text with a Video2World model, got it with --model {model}. Leave it out.")
-    from diagplan.adapters.cosmos_text import encode_text
-    from diagplan.runtime import require_torch
+    if text is not None and not world.reads_text:
+        raise SpecError(f"expected --text with a Video2World model, got it with {world.name}. Leave it out.")
+    if text is None:
+        world.require_text()
 
-    require_torch()
+
+def read_text(world: "World", text: str, encoder: Path, *, dtype: str) -> "World":
+    """The same world, led by a text.
+
+    Raises:
+        DocumentError, MissingExtraError: as ``encode_text``.
+    """
     import torch
 
-    return encode_text(text, encoder, device=device, dtype=getattr(torch, dtype))
+    from diagplan.adapters.cosmos_text import encode_text
+    from diagplan.worlds.world import ClipWorld
+
+    assert isinstance(world, ClipWorld)
+    device = str(world.source.options["device"])
+    return world.with_text(encode_text(text, encoder, device=device, dtype=getattr(torch, dtype)))

@@ -1,7 +1,7 @@
 """Cosmos' worlds: 1 or 9 frames are given, the rest of a clip of 33 is made; Video2World models read a text too."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,15 +29,20 @@ def load_cosmos_world(
     """A Cosmos release; arguments as for ``load_world``, ``options`` are ``load_model``'s.
 
     Raises:
-        SpecError: no text for a model that reads one, or one for a model that reads none.
+        SpecError: a text for a model that reads none, or a config for a release whose sizes are known.
         DocumentError: a file that is missing or broken; the message says which, and where its publisher has it.
         MismatchError: an exported model of other sizes.
     """
-    from diagplan.adapters.cosmos_config import CONFIGS, REPOSITORIES, CosmosConfig
+    from diagplan.adapters.cosmos_config import CONFIGS, REPOSITORIES, config_from_export
     from diagplan.adapters.cosmos_files import cosmos_config
-    from diagplan.adapters.cosmos_tokenizer import load_cosmos_tokenizer
+    from diagplan.adapters.cosmos_tokenizer import CODES, load_cosmos_tokenizer
 
-    if config is None and model not in CONFIGS:
+    exported = options["backend"] == "onnx"
+    if config is not None and model in CONFIGS:
+        raise SpecError(
+            f"expected no config for {model}, whose sizes are known, got one. Another size is model='cosmos'."
+        )
+    if config is None and model not in CONFIGS and not exported:
         raise SpecError(
             f"expected a config for model='cosmos', got none. Name the release, {', '.join(CONFIGS)}, or give --config."
         )
@@ -52,43 +57,37 @@ def load_cosmos_world(
             "expected the folder of the video tokenizer (encoder.jit and decoder.jit), got none. NVIDIA publishes it "
             "on Hugging Face, in nvidia/Cosmos-Tokenize1-DV8x16x16-720p. Give --tokenizer FOLDER."
         )
-    sizes: CosmosConfig = CONFIGS[model] if config is None else cosmos_config(config)
-    source = Source(
-        adapter="cosmos", weights=weights, tokenizer=tokenizer, config=sizes, context=context, options=options
-    )
-    if source.exported:
+    source = Source(adapter="cosmos", weights=weights, tokenizer=tokenizer, context=context, options=options)
+    if exported:
         if context is not None:
             raise SpecError(
                 "expected no text with backend='onnx', got one. It was written into the model: export-onnx --context."
             )
-        source = replace(source, config=None)
-        _require_sizes(source.sizes(), sizes, model)
-    elif sizes.context_dim is not None and context is None:
-        raise SpecError(
-            f"expected a text for {model}, a Video2World model, got none. Give --context FILE of text features, or "
-            "--text TEXT and --text-encoder FOLDER."
-        )
+        sizes = config_from_export(source.sizes())
+        named = CONFIGS.get(model) if config is None else cosmos_config(config)
+        wrong = [name for name, value in asdict(sizes).items() if named and asdict(named)[name] != value]
+        if wrong:
+            got = getattr(sizes, wrong[0])
+            raise MismatchError(f"expected an exported {model}, got one with {wrong[0]}={got!r}. Name what it is.")
     else:
+        sizes = CONFIGS[model] if config is None else cosmos_config(config)
+        if context is not None and sizes.context_dim is None:
+            raise SpecError(f"expected no text: {model} reads none, got one. Leave it out.")
+        source = replace(source, config=sizes)
         source.sizes()
+    if sizes.vocab_size != CODES:
+        raise DocumentError(
+            f"expected a model of the tokenizer's {CODES} codes, got vocab_size={sizes.vocab_size}. The files do not "
+            "belong together."
+        )
     frames, rows, cols = sizes.video_latent_shape
     coder = load_cosmos_tokenizer(tokenizer, latent_shape=(frames, rows, cols), device=options["device"])
+    if not coder.prompts:
+        raise SpecError(f"expected clips of at least 2 frames of tokens, got {frames}. One of them is given.")
     return ClipWorld(
         name=model, source=source, tokenizer=coder, rows=rows, cols=cols, block=0, context_frames=coder.clip[0],
         fps=_FPS, read_actions=_no_actions, prompt_frames=max(coder.prompts), config=sizes,
     )  # fmt: skip
-
-
-def _require_sizes(said: Mapping[str, Any], sizes: Any, model: str) -> None:
-    names = ("dim", "n_layers", "video_latent_shape", "begin_of_video", "context_dim")
-    wrong = [name for name in names if _plain(said.get(name)) != _plain(getattr(sizes, name))]
-    if wrong:
-        raise MismatchError(
-            f"expected an exported {model}, got one with {wrong[0]}={said.get(wrong[0])!r}. Name the model that it is."
-        )
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else value
 
 
 def _no_actions(path: Path) -> NoReturn:

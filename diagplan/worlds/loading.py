@@ -44,8 +44,8 @@ def load_world(
         weights: of a release: the checkpoint; for Cosmos and WHAM with the backend ``"onnx"`` the exported folder.
         tokenizer: of a release: the folder of the image tokenizer (MC-AR), the folder of ``encoder.jit`` and
             ``decoder.jit`` (Cosmos), or the checkpoint with it where that is another one (WHAM).
-        config: for ``"mc-ar"`` a size or a config file, where the checkpoint has none beside it; for Cosmos and WHAM
-            another configuration than the release's, as for ``load_model``.
+        config: for ``"mc-ar"`` a size or a config file, where the checkpoint has none beside it; for ``"cosmos"`` a
+            config file or a ``CosmosConfig``; for WHAM a ``WhamConfig``, where the file does not tell.
         context: what a Cosmos Video2World model reads, as for ``load_model``.
         backend: as for ``load_model``.
         dtype: as for ``load_model``; of the transformer.
@@ -128,8 +128,13 @@ def _exported(model: str, options: Mapping[str, Any], files: tuple[Any, ...]) ->
             f"backend='onnx', got model={model[:200]!r}. Export one: diagplan export-onnx --model crafter-mini -o DIR."
         )
     about = read_about(folder / GRAPH, OnnxModelDocument).said
-    _require_companions(folder, about.companions)
     source = Source(adapter=about.family, weights=folder, tokenizer=folder / "tokenizer", options=options)
+    if about.family == "cosmos":
+        raise SpecError(
+            "expected the folder of an exported world model, got a Cosmos transformer. Say --model cosmos --weights "
+            f"{folder} --tokenizer FOLDER."
+        )
+    _require_companions(folder, about.companions)
     tokenizer = load_onnx_tokenizer(folder / "tokenizer", device=options["device"], threads=options["threads"])
     if about.family == "wham":
         return load_exported_wham(folder.name, source, tokenizer)

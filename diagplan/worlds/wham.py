@@ -75,9 +75,9 @@ def _world(name: str, source: Source, sizes: Mapping[str, Any], tokenizer: Any) 
     def blocks(path: Path) -> NDArray[np.int64]:
         return read_actions(path) - FIRST_ACTION + int(sizes["image_codes"])
 
-    if tokenizer.codes > sizes["image_codes"]:
+    if tokenizer.codes != sizes["image_codes"]:
         raise DocumentError(
-            f"expected an image tokenizer of at most {sizes['image_codes']} codes, got {tokenizer.codes}. "
+            f"expected an image tokenizer of {sizes['image_codes']} codes, got {tokenizer.codes}. "
             "The files do not belong together."
         )
     frames = sizes["seq_len"]

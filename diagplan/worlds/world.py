@@ -61,9 +61,23 @@ class World:
     words: "ActionWords | None" = None
     map_rows: int | None = None
 
-    def load(self) -> None:
-        """Load the transformer, if that was not done before."""
-        assert self.model is not None
+    @property
+    def reads_text(self) -> bool:
+        """Whether a text is needed that is not there yet: ``with_text``."""
+        return False
+
+    def require_text(self) -> None:
+        """Raise ``SpecError`` where a text is needed that is not there."""
+
+    def load(self) -> "Model":
+        """The transformer, loaded if that was not done before.
+
+        Raises:
+            SpecError: it reads a text, and there is none.
+            DiagplanError: as ``load_model``.
+        """
+        self.require_text()
+        return self.model
 
     @cached_property
     def model(self) -> "Model":
@@ -159,6 +173,23 @@ class ClipWorld(World):
     config: "CosmosConfig"
 
     @property
+    def reads_text(self) -> bool:
+        """Whether a text is needed that is not there yet: ``with_text``."""
+        return self.config.context_dim is not None and self.source.context is None and not self.source.exported
+
+    def with_text(self, features: Any) -> "ClipWorld":
+        """The same world, led by a text: features as for ``load_model``'s context."""
+        return replace(self, source=replace(self.source, context=features))
+
+    def require_text(self) -> None:
+        """Raise ``SpecError`` where a text is needed that is not there."""
+        if self.reads_text:
+            raise SpecError(
+                f"expected a text for {self.name}, a Video2World model, got none. Give --context FILE of text "
+                "features, or --text TEXT and --text-encoder FOLDER."
+            )
+
+    @property
     def height(self) -> int:
         """Pixels of a frame."""
         return int(self.tokenizer.clip[1])
@@ -195,7 +226,7 @@ class ClipWorld(World):
         """
         raise SpecError(
             f"expected no --keep for {self.name}, got {keep}. It makes {self.context_frames} frames at once; begin "
-            "another clip with the last 9."
+            "another clip with its last frames, cut to a file of their own."
         )
 
     def fits(self, layout: Layout) -> bool:
