@@ -267,9 +267,11 @@ def test_interrupted_before_a_frame_is_made(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(diagplan.generation, "generate", stopped)
     (tmp_path / "out.mp4").write_bytes(b"an earlier result")
-    code, out, err = run(*command(tmp_path, "--k", 2, "--json"))
+    pictures = tmp_path / "pictures"
+    code, out, err = run(*command(tmp_path, "--k", 2, "--json", "--frames-dir", pictures))
     assert (code, err) == (130, "")
     assert json.loads(out) == {"ok": False, "error": "interrupted; no file was changed."}
+    pictures.rmdir()  # it is empty
     assert (tmp_path / "out.mp4").read_bytes() == b"an earlier result"
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
