@@ -170,6 +170,16 @@ def test_too_little_memory_is_said_before_anything_is_loaded(
     assert not out.exists()
 
 
+def test_a_tokenizer_of_another_grid(files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many tokens, in other rows: the file's own notes say so."""
+    generator = torch.Generator().manual_seed(1)
+    vision = {f"context_encoders.images.{n}": torch.randn(s, generator=generator) for n, s in VISION.shapes().items()}
+    turned = {"image_size_per_x_axis": SIZE[0], "image_size_per_y_axis": SIZE[1]}
+    other = write_lightning(tmp_path / "other.ckpt", monkeypatch, vision, **turned)
+    code, said = invoke(*arguments(files, tmp_path / "out.mp4", "--tokenizer", other))
+    assert (code, "expected an image tokenizer of 3 x 4 tokens, got one of 4 x 3" in said) == (1, True), said
+
+
 def no_actions(given: list[object]) -> list[object]:
     at = given.index("--actions")
     return given[:at] + given[at + 2 :]

@@ -55,7 +55,13 @@ def load_wham_world(
             f"expected {model}, {named.n_layer} layers of width {named.n_embd}, got {sizes['n_layer']} layers of "
             f"width {sizes['n_embd']} in {weights}. Name the model that it is, or any of them: wham."
         )
-    pictures = load_wham_tokenizer(vision, rows=sizes["rows"], cols=sizes["cols"], device=options["device"])
+    grid = {"rows": sizes["rows"], "cols": sizes["cols"]}
+    pictures = load_wham_tokenizer(vision, **(grid if tokenizer is None else {}), device=options["device"])
+    if (pictures.config.rows, pictures.config.cols) != tuple(grid.values()):
+        raise DocumentError(
+            f"expected an image tokenizer of {sizes['rows']} x {sizes['cols']} tokens, got one of "
+            f"{pictures.config.rows} x {pictures.config.cols} in {vision}. The files do not belong together."
+        )
     return _world(model, source, sizes, pictures)
 
 
