@@ -5,7 +5,8 @@ and the release lets the model see them.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def encode_text(
     Args:
         texts: one text, or one for each sample.
         folder: of a T5 as transformers saves it, with its tokenizer; the releases read T5-11B.
-        tokens: a text is padded or cut to this length.
+        tokens: a text is padded to this length, and a longer one is silently cut there, as by the release.
         device: of the encoder.
         dtype: of the encoder.
 
@@ -89,19 +90,49 @@ def encode_text(
         its last hidden state, float32 [B, tokens, width]; zeros behind the end of a text.
 
     Raises:
-        SpecError: no text.
+        SpecError: no text, a blank one, or one that UTF-8 cannot express.
         DocumentError: a folder without a T5 that can be read.
         MissingExtraError: transformers is not installed.
     """
     several = [texts] if isinstance(texts, str) else list(texts)
     if not several or tokens < 1:
         raise SpecError(f"expected at least one text and one token, got {len(several)} texts and tokens={tokens}.")
+    for number, text in enumerate(several):
+        _check_text(text, number)
     tokenizer, encoder = _load_t5(Path(folder), device, dtype)
     made = tokenizer(several, padding="max_length", truncation=True, max_length=tokens, return_tensors="pt").to(device)
     with torch.inference_mode():
         hidden = encoder(input_ids=made["input_ids"], attention_mask=made["attention_mask"]).last_hidden_state
     seen = made["attention_mask"][:, :, None].bool()
     return torch.where(seen, hidden.float(), 0.0)
+
+
+def _check_text(text: str, number: int) -> None:
+    if not text.strip():
+        raise SpecError(f"expected a text that says something, got {text[:20]!r} as text {number}. Say what to show.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SpecError(
+            f"expected a text that UTF-8 can express, got {text[error.start]!r} at character {error.start} of text "
+            f"{number}. Leave it out."
+        ) from None
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Loading without progress bars on stderr, nor warnings about the tokenizer's forms, which are of no use here."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    if shown:
+        logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _load_t5(folder: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -118,8 +149,7 @@ def _load_t5(folder: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
             "publishes T5-11B on Hugging Face as google-t5/t5-11b. Fetch it, or read features from a file."
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the tokenizer's forms, of no use here
+        with _quiet(transformers):
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
             encoder, loaded = transformers.T5EncoderModel.from_pretrained(
                 folder, local_files_only=True, dtype=dtype, output_loading_info=True

@@ -30,6 +30,16 @@ _STORAGES: Mapping[str, torch.dtype] = MappingProxyType(
         "UntypedStorage": torch.uint8,
     }
 )  # fmt: skip
+_DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {
+        str(dtype).removeprefix("torch."): dtype
+        for dtype in (
+            *_STORAGES.values(), torch.uint16, torch.uint32, torch.uint64, torch.complex32, torch.float8_e4m3fn,
+            torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz, torch.float8_e8m0fnu,
+            torch.float4_e2m1fn_x2,
+        )
+    }
+)  # fmt: skip
 #: The pickle itself, without the tensors' bytes, is far smaller.
 _PICKLE_BYTES = 64 << 20
 _LOCAL_HEADER = 30
@@ -179,14 +189,11 @@ class _Unpickler(pickle._Unpickler):
         kind, named, key, _, numel = pid
         if not isinstance(key, str):
             raise TypeError("a storage without a name")
+        if kind != "storage" or named.module not in ("torch", "torch.storage"):
+            raise ValueError("a storage that is not torch's")
         dtype = _STORAGES[named.name]
         start, size = self._archive.storages[key]
-        if (
-            kind != "storage"
-            or named.module not in ("torch", "torch.storage")
-            or not _whole(numel)
-            or numel * dtype.itemsize > size
-        ):
+        if not _whole(numel) or numel * dtype.itemsize > size:
             raise ValueError(f"a storage of {numel} numbers in {size} bytes")
         return _Storage(dtype, start, numel)
 
@@ -275,9 +282,9 @@ def _whole(value: Any) -> bool:
 
 def _retyped(storage: _Storage, kind: Any) -> _Storage:
     """Bytes as numbers of a kind that is named like torch's own."""
-    dtype = getattr(torch, kind.name)
-    if kind.module != "torch" or not isinstance(dtype, torch.dtype):
-        raise TypeError("a tensor of no dtype")
+    if not isinstance(kind, _Name) or kind.module != "torch" or kind.name not in _DTYPES:
+        raise TypeError("a tensor of no dtype that is known")
+    dtype = _DTYPES[kind.name]
     return _Storage(dtype, storage.start, storage.numel * storage.dtype.itemsize // dtype.itemsize)
 
 

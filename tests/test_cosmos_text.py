@@ -155,6 +155,35 @@ def test_a_model_reads_what_t5_wrote(t5: Path, tmp_path: Path) -> None:
     assert causal_logits(model.with_context(read_text_features(tmp_path / "text.npy")), ids).equal(logits)
 
 
+def test_texts_that_are_none(t5: Path) -> None:
+    for texts in ("", " \n", ["a robot", "\u3000"]):
+        number = 0 if isinstance(texts, str) else 1
+        with pytest.raises(SpecError, match=rf"expected a text that says something, got .* as text {number}\."):
+            encode_text(texts, t5)
+    with pytest.raises(
+        SpecError, match=re.escape(r"expected a text that UTF-8 can express, got '\udcff' at character 2 of text 0")
+    ):
+        encode_text("a \udcff", t5)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_loading_is_quiet_and_leaves_progress_bars_as_they_were(
+    shown: bool, t5: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    logging = pytest.importorskip("transformers").utils.logging
+    (tmp_path / "config.json").write_text("{")
+    (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
+    try:
+        encode_text("a robot", t5)
+        assert capfd.readouterr() == ("", "")
+        assert logging.is_progress_bar_enabled() is shown
+        with pytest.raises(DocumentError):
+            encode_text("a robot", tmp_path)
+        assert logging.is_progress_bar_enabled() is shown
+    finally:
+        logging.disable_progress_bar()  # as write_t5 leaves them
+
+
 def test_folders_without_a_t5(t5: Path, tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match=r"without config\.json\. Google publishes T5-11B .* google-t5/t5-11b"):
         encode_text("a", tmp_path)

@@ -277,6 +277,29 @@ def test_tensors_outside_their_bytes(tensor: dict[str, Any], tmp_path: Path) -> 
         open_lightning(path)
 
 
+@pytest.mark.parametrize(
+    ("module", "name"), [("posix", "uint16"), ("posix", "chosen"), ("torch", "chosen"), ("torch", "nn"), ("torch", "d")]
+)
+def test_a_dtype_is_looked_up_in_a_table(
+    module: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch imports submodules when it is asked for a name that it lacks."""
+    asked: list[str] = []
+
+    def ask(name: str) -> Any:
+        asked.append(name)
+        raise AttributeError(name)
+
+    source = write_torch({"w": torch.zeros(3, dtype=torch.uint16)}, tmp_path / "w.ckpt")
+    named = f"c{module}\n{name}\n".encode()
+    path = rewrite(source, tmp_path / "h.ckpt", lambda _, data: data.replace(b"ctorch\nuint16\n", named))
+    assert path.read_bytes().count(named) == 1
+    monkeypatch.setattr(torch, "__getattr__", ask)
+    with pytest.raises(DocumentError, match="a tensor of no dtype that is known"):
+        open_lightning(path)
+    assert asked == []
+
+
 def test_files_of_another_kind(tmp_path: Path) -> None:
     source = write_torch({"w": torch.zeros(3)}, tmp_path / "w.ckpt")
     assert open_lightning(source).checkpoint.read("w").equal(torch.zeros(3))
