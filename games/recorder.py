@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from diagplan.games.game import open_game
 from diagplan.planner.atomic import make_folder, write_atomically
 from diagplan.planner.errors import DiagplanError, DocumentError, SpecError
 
-__all__ = ["SPLITS", "Recording", "play", "read_recording", "record"]
+__all__ = ["SPLITS", "Recording", "end_processes", "play", "read_recording", "record"]
 
 #: First world seed of each split, far enough apart never to meet.
 SPLITS: Mapping[str, int] = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
@@ -182,10 +183,16 @@ def _record_together(jobs: Sequence[tuple[Recording, int, Path]], workers: int) 
             _wait_for_one(readers)
             yield
     finally:
-        for process in crew:
+        end_processes(crew)
+
+
+def end_processes(crew: Sequence[BaseProcess]) -> None:
+    """Terminate processes until none is left: one that is just closing an object may swallow the exception to leave."""
+    while living := [process for process in crew if process.is_alive()]:
+        for process in living:
             process.terminate()
-        for process in crew:
-            process.join()
+        for process in living:
+            process.join(timeout=1)
 
 
 def _wait_for_one(readers: list[Connection]) -> None:

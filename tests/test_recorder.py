@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ pytest.importorskip("av")
 from diagplan.cli import app
 from diagplan.evaluation.pictures import psnr
 from diagplan.games.clips import list_clips, read_clip
-from diagplan.games.recorder import SPLITS, Recording, play, read_recording, record
+from diagplan.games.recorder import SPLITS, Recording, end_processes, play, read_recording, record
 from diagplan.planner.errors import DocumentError, SpecError
 
 TINY: dict[str, Any] = {"rows": 6, "cols": 6, "frames": 4}
@@ -174,3 +176,28 @@ def test_ctrl_c_leaves_whole_clips_and_no_process(tmp_path: Path) -> None:
     left = {path.name for path in tmp_path.glob("*/*")} | {path.name for path in tmp_path.glob("*/.*")}
     assert left == {f"{path.stem}{end}" for path in list_clips(tmp_path / "train") for end in (".mp4", ".jsonl")}
     assert len(read_clip(list_clips(tmp_path / "train")[0]).frames) == 4
+
+
+def leave_at_the_second_call(ready: Connection) -> None:
+    calls = []
+
+    def leave(*_: object) -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            sys.exit(1)
+
+    signal.signal(signal.SIGTERM, leave)
+    ready.send(None)
+    time.sleep(60)
+
+
+def test_a_process_that_swallows_its_first_end_is_ended() -> None:
+    context = get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(target=leave_at_the_second_call, args=(writer,), daemon=True)
+    process.start()
+    reader.recv()
+    end_processes([process])
+    assert process.exitcode == 1
+    reader.close()
+    writer.close()
