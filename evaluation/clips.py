@@ -82,25 +82,26 @@ class Piece:
         return {"name": self.path.name, "first": int(self.numbers[0]), "every": step, "sha256": self.sha256}
 
 
-def rule_for(name: str, *, context: int, count: int | None = None) -> Rule:
+def rule_for(name: str, *, context: int, count: int | None = None, slides: bool = False) -> Rule:
     """A rule with its numbers filled in.
 
     Args:
         name: of ``RULES``.
         context: frames of the model's context.
         count: pieces; the rule's own by default.
+        slides: whether a window slides where frames go beyond the context.
 
     Raises:
-        SpecError: no such rule, more frames than the context, or no count.
+        SpecError: no such rule, more frames than the context where no window slides, or no count.
     """
     if name not in RULES:
         raise SpecError(f"expected a rule out of {', '.join(RULES)}, got {name!r}.")
     rule = replace(RULES[name], frames=RULES[name].frames or context, count=count or RULES[name].count)
     assert rule.frames is not None
-    if rule.frames > context:
+    if rule.frames > context and not slides:
         raise SpecError(
             f"expected a rule of at most {context} frames, the model's context, got {name} with {rule.frames}. "
-            "Take another rule or model."
+            "Take another rule or model, or let a window slide that keeps some frames: --keep."
         )
     if rule.count is None:
         raise SpecError(f"expected a number of clips with the rule {name}, which has none of its own. Give --count.")

@@ -289,6 +289,9 @@ def test_interrupted_in_the_middle(
     ("more", "code", "said"),
     [
         (("--rule", "vpt"), 2, "at most 8 frames, the model's context, got vpt with 16"),
+        (("--rule", "vpt"), 2, "or let a window slide that keeps some frames: --keep."),
+        (("--rule", "vpt", "--keep", 8), 2, "expected to keep 1 to 7 of 8 frames, got keep=8."),
+        (("--rule", "wham", "--keep", 4), 2, "expected at most 8 prompt frames, as many as a window holds"),
         (("--rule", "zork"), 2, "a rule out of"),
         (("--only", "zork"), 2, "expected --only to name conditions"),
         (("--tuned", "base=x"), 2, "expected a label"),

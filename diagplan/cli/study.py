@@ -38,6 +38,10 @@ def evaluate_study_command(
         int | None, typer.Option(help="Clips; the rule's own number, or 128.", min=1, show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of clips and of the intervals.", min=0)] = 0,
+    keep: Annotated[
+        int | None,
+        typer.Option(help="Beyond the context: slide a window that keeps so many frames.", min=1, show_default=False),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Conditions to run, e.g. base/k=*; may be repeated; all.", show_default=False),
@@ -66,7 +70,7 @@ def evaluate_study_command(
     require_matplotlib()  # not after the first hour
     with working("reading clips", quiet=as_json):
         study = set_up(
-            model, clips, tuned=parse_tuned(tuned or []), rule=rule, count=count, seed=seed, batch=batch,
+            model, clips, tuned=parse_tuned(tuned or []), rule=rule, count=count, seed=seed, keep=keep, batch=batch,
             repeats=repeats, device=device, i3d=i3d, vbench=vbench,
         )  # fmt: skip
     layout = study.material.layout

@@ -7,8 +7,9 @@ from diagplan.adapters.contract import Model
 from diagplan.backends.given import given_from_prompt, given_slots
 from diagplan.backends.runtime import runtime_of
 from diagplan.planner.layout import Layout
+from diagplan.planner.rollout import Rollout
 
-__all__ = ["generated_loss"]
+__all__ = ["generated_loss", "rolled_loss"]
 
 Ids = NDArray[np.int64]
 
@@ -35,6 +36,30 @@ def generated_loss(
     return np.concatenate([
         _losses(model, sequences[at : at + batch], cells) for at in range(0, len(sequences), batch)
     ])  # fmt: skip
+
+
+def rolled_loss(
+    model: Model, rollout: Rollout, prompt: Ids, actions: Ids, tokens: Ids, *, batch: int = 32
+) -> NDArray[np.float64]:
+    """Nats a token by clip and frame, float64 [N, T]: each frame in the window that generates it.
+
+    Args:
+        model: the judge.
+        rollout: whose windows these are; its schedule does not matter.
+        prompt: int [N, F, rows, cols].
+        actions: blocks int [N, F - 1 + T, n].
+        tokens: int [N, T, rows, cols], generated under whatever plan.
+        batch: clips at a time.
+    """
+    video = np.concatenate([prompt, tokens], axis=1)
+    losses = []
+    for window in rollout.windows:
+        start = window.first + window.kept
+        end = start + window.frames
+        layout = rollout.plan_of(window).layout
+        kept, between = video[:, window.first : start], actions[:, window.first : end - 1]
+        losses.append(generated_loss(model, layout, kept, between, video[:, start:end], batch=batch))
+    return np.concatenate(losses, axis=1)
 
 
 def _losses(model: Model, ids: Ids, cells: Ids) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 
 from diagplan.evaluation.clips import Rule, choose_pieces, list_videos
 from diagplan.games.clips import read_actions
+from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import Layout
+from diagplan.planner.policy import Policies
+from diagplan.planner.rollout import Rollout, Window, compile_rollout, rollout_cost
+from diagplan.planner.schedule import NextToken, Schedule
 from diagplan.video.frames import fit
 from diagplan.world_report import counted_moves
 from diagplan.worlds import World
@@ -35,6 +39,7 @@ class Material:
         moved: int [N, T, 2], what the game says of each generated frame, 0 where unknown.
         counted: bool [N, T], the moves that are judged; ``None`` where the grid shows none.
         pieces: which pieces these are, for JSON.
+        window: of a window that slides over pieces longer than the context; ``None``: a piece is one window.
     """
 
     layout: Layout
@@ -45,11 +50,24 @@ class Material:
     moved: Ids
     counted: NDArray[np.bool_] | None
     pieces: tuple[dict[str, object], ...]
+    window: Layout | None = None
 
     @property
     def given(self) -> int:
         """F, the frames that are given."""
         return self.layout.prompt_frames
+
+    def rollout(self, schedule: Schedule, policies: Policies | None = None) -> Rollout:
+        """The windows and plans of a piece: one of each within the context."""
+        frames = self.layout.frames
+        if self.window is not None:
+            return compile_rollout(self.window, schedule, policies, frames=frames, prompt_frames=self.given)
+        return Rollout(
+            prompt_frames=self.given,
+            frames=frames,
+            plans=(compile_plan(self.layout, schedule, policies),),
+            windows=(Window(plan=0, first=0, kept=self.given, frames=frames),),
+        )
 
     def digest(self) -> str:
         """SHA-256 of the pieces, their tokens and actions."""
@@ -59,13 +77,22 @@ class Material:
         return made.hexdigest()
 
 
-def read_material(world: World, folder: Path, rule: Rule, *, seed: int) -> Material:
+def read_material(world: World, folder: Path, rule: Rule, *, seed: int, keep: int | None = None) -> Material:
     """Choose pieces of a folder's videos by a rule, and turn them into tokens.
 
+    Args:
+        world: the world model.
+        folder: of videos with actions.
+        rule: from ``rule_for``.
+        seed: of the choice.
+        keep: frames that a window keeps where a piece is longer than the context.
+
     Raises:
+        SpecError: a window that would keep nothing, or leave no room; more given frames than a window holds.
         DocumentError: files that cannot be read, or no piece.
     """
     assert rule.frames is not None
+    layout, window = _layouts(world, rule.frames, rule.given, keep)
     said: dict[Path, list[dict[str, Any]]] = {}
     blocks: dict[Path, Ids] = {}
 
@@ -101,7 +128,8 @@ def read_material(world: World, folder: Path, rule: Rule, *, seed: int) -> Mater
     since = np.array(moved, np.int64)[:, rule.given - 1 :]
     shows = world.words is not None and min(world.map_rows or world.rows, world.cols) >= 3
     return Material(
-        layout=world.layout(rule.frames - rule.given, rule.given),
+        layout=layout,
+        window=window,
         frames=frames,
         tokens=tokens,
         actions=np.stack(actions),
@@ -110,3 +138,12 @@ def read_material(world: World, folder: Path, rule: Rule, *, seed: int) -> Mater
         counted=counted_moves(tokens[:, rule.given - 1 :], since, world.map_rows) if shows else None,
         pieces=tuple(piece.as_dict() for piece in pieces),
     )
+
+
+def _layouts(world: World, whole: int, given: int, keep: int | None) -> tuple[Layout, Layout | None]:
+    """The layout of a piece, and that of a window which slides over it where it is longer than the context."""
+    if keep is None or whole <= world.context_frames:
+        return world.layout(whole - given, given), None
+    window = world.window(keep)
+    rollout_cost(window, NextToken(), frames=whole - given, prompt_frames=given)  # says what does not fit
+    return replace(window, frames=whole - given, prompt_frames=given), window

@@ -49,6 +49,11 @@ def write_report(
         "horizons": {
             id_: {name: one.curve(name).mean(0).tolist() for name in one.curves} for id_, one in results.items()
         },
+        "rollouts": {
+            id_: {"windows": one.plan["windows"], "prefill_tokens": one.plan["prefill_tokens"]}
+            for id_, one in results.items()
+            if "windows" in one.plan
+        },
         "effects": [
             {"policy": factor, "value": level, "loss_more": {"mean": one.mean, "low": one.low, "high": one.high}}
             for factor, level, one in found

@@ -1,5 +1,7 @@
 """Run the study: every condition on all clips, each result written as soon as it is done."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -7,16 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.backends import replay as executor
-from diagplan.backends.given import given_from_prompt
+from diagplan.backends.rolling import Rolled, roll
 from diagplan.evaluation.frechet import frechet_tokenizer
 from diagplan.evaluation.metrics import equal_tokens, squared_error, ssim_curve
-from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
-from diagplan.planner.plan import Plan
+from diagplan.planner.rollout import Rollout
+from diagplan.planner.schedule import NextToken
 from diagplan.schemas.convert import plan_digest
 from diagplan.study.conditions import BASE, Condition
-from diagplan.study.judge import generated_loss
+from diagplan.study.judge import rolled_loss
 from diagplan.study.material import Material
 from diagplan.study.results import Result, StudyFolder
 from diagplan.world_report import decoded, followed_moves
@@ -90,14 +91,14 @@ def run_study(
     ran = 0
     for condition in conditions:
         result = folder.read(condition.id, study.bound(condition.model))
-        plan = None if result is not None else _plan(study, condition)
-        work = 0 if plan is None else _work(study, plan)
+        rollout = None if result is not None else _rollout(study, condition)
+        work = 0 if rollout is None else _work(study, rollout)
         if on_start is not None:
             on_start(condition.id, work)
-        if plan is not None:
-            same = by_plan.get((condition.model, plan_digest(plan)))
+        if rollout is not None:
+            same = by_plan.get((condition.model, _digest(rollout)))
             if same is None:
-                result = _run(study, folder, condition, plan, on_work)
+                result = _run(study, folder, condition, rollout, on_work)
             else:  # other names, the same facts: replaying it would give the same tokens
                 folder.write_tokens(condition.id, folder.read_tokens(same))
                 names = {"condition": condition.id, "same_as": same, "policies": asdict(condition.policies)}
@@ -132,17 +133,13 @@ def time_again(
     Returns:
         all results, with the new times.
     """
-    given = given_from_prompt(
-        study.material.layout, study.material.tokens[:, : study.material.given], study.material.actions
-    )
     times: dict[str, list[float]] = {condition.id: [] for condition in conditions}
     for _ in range(study.repeats):
         for condition in conditions:
-            plan = _plan(study, condition)
-            ready = executor.prepare(plan, study.worlds[condition.model].model, unverified=True)
-            times[condition.id].append(executor.replay(ready, executor.new_state(ready, given[:1])).seconds)
+            rollout = _rollout(study, condition)
+            times[condition.id].append(_replay(study, study.worlds[condition.model], rollout, slice(1)).seconds)
             if on_work is not None:
-                on_work(plan.steps)
+                on_work(rollout.cost().passes)
     found = dict(results)
     for id_, seconds in times.items():
         found[id_] = replace(results[id_], seconds={**results[id_].seconds, "single": seconds})
@@ -157,7 +154,7 @@ def planned_work(study: Study, folder: StudyFolder, conditions: Sequence[Conditi
         DocumentError: as ``run_study``.
     """
     waiting = [c for c in conditions if folder.read(c.id, study.bound(c.model)) is None]
-    return len(conditions) - len(waiting), sum(_work(study, _plan(study, c)) for c in waiting)
+    return len(conditions) - len(waiting), sum(_work(study, _rollout(study, c)) for c in waiting)
 
 
 def judge_truth(study: Study) -> dict[str, Any]:
@@ -165,9 +162,7 @@ def judge_truth(study: Study) -> dict[str, Any]:
     material, world = study.material, study.worlds[BASE]
     given = material.given
     truth = material.tokens[:, given:]
-    loss = generated_loss(
-        world.model, material.layout, material.tokens[:, :given], material.actions, truth, batch=study.batch
-    )
+    loss = _judged(study, material.rollout(NextToken()), truth)
     followed = _followed(study, truth)
     again = decoded(world, truth)
     return {
@@ -201,41 +196,56 @@ def tokenizer_latents(world: World, frames: Frames, *, chunk: int = 16) -> NDArr
     return latents
 
 
-def _plan(study: Study, condition: Condition) -> Plan:
-    return compile_plan(study.material.layout, condition.schedule, condition.policies)
+def _rollout(study: Study, condition: Condition) -> Rollout:
+    return study.material.rollout(condition.schedule, condition.policies)
 
 
-def _work(study: Study, plan: Plan) -> int:
-    return plan.steps * (-(-len(study.material.tokens) // study.batch) + study.repeats)
+def _digest(rollout: Rollout) -> str:
+    """A plan's own digest where it is the only window; else of the plans and the order in which they are used."""
+    digests = [plan_digest(plan) for plan in rollout.plans]
+    if len(rollout.windows) == 1:
+        return digests[0]
+    used = [[digests[window.plan], window.first] for window in rollout.windows]
+    return "sha256:" + hashlib.sha256(json.dumps(used).encode()).hexdigest()
+
+
+def _judged(study: Study, rollout: Rollout, tokens: Ids) -> NDArray[np.float64]:
+    """The judge's loss, float64 [N, T]."""
+    material = study.material
+    prompt = material.tokens[:, : material.given]
+    return rolled_loss(study.worlds[BASE].model, rollout, prompt, material.actions, tokens, batch=study.batch)
+
+
+def _work(study: Study, rollout: Rollout) -> int:
+    return rollout.cost().passes * (-(-len(study.material.tokens) // study.batch) + study.repeats)
 
 
 def _run(
-    study: Study, folder: StudyFolder, condition: Condition, plan: Plan, on_work: Callable[[float], None] | None
+    study: Study, folder: StudyFolder, condition: Condition, rollout: Rollout, on_work: Callable[[float], None] | None
 ) -> Result:
     material, world = study.material, study.worlds[condition.model]
     given = material.given
-    tokens, batched, single = _generate(study, world, plan, on_work)
+    tokens, batched, single = _generate(study, world, rollout, on_work)
     base = study.worlds[BASE]
     truth, frames = material.tokens[:, given:], decoded(base, tokens)
     own = tokens if condition.name == "ntp" else folder.read_tokens(f"{condition.model}/ntp")
-    loss = generated_loss(
-        base.model, plan.layout, material.tokens[:, :given], material.actions, tokens, batch=study.batch
-    )
     curves = {
-        "loss": loss,
+        "loss": _judged(study, rollout, tokens),
         "equal_truth": equal_tokens(tokens, truth),
         "equal_ntp": equal_tokens(tokens, own),
         "error": squared_error(material.frames[:, given:], frames),
         "ssim": ssim_curve(material.frames[:, given:], frames),
     }
     folder.write_tokens(condition.id, tokens)
+    cost, schedule = rollout.cost(), rollout.plans[0].schedule
+    slid = {} if material.window is None else {"windows": cost.windows, "prefill_tokens": cost.prefill_tokens}
     return Result(
         id=condition.id,
         bound=study.bound(condition.model),
         plan={
-            "condition": condition.id, "schedule": plan.schedule.name, "k": plan.schedule.k, "d": plan.schedule.d,
-            "policies": asdict(condition.policies), "steps": plan.steps, "tokens": plan.layout.tokens,
-            "frames": plan.layout.frames, "digest": plan_digest(plan),
+            "condition": condition.id, "schedule": schedule.name, "k": schedule.k, "d": schedule.d,
+            "policies": asdict(condition.policies), "steps": cost.passes, "tokens": cost.tokens,
+            "frames": rollout.frames, "digest": _digest(rollout), **slid,
         },
         seconds={"single": single, "batched": batched, "batch": study.batch},
         curves={name: curve.tolist() for name, curve in curves.items()},
@@ -246,25 +256,24 @@ def _run(
 
 
 def _generate(
-    study: Study, world: World, plan: Plan, on_work: Callable[[float], None] | None
+    study: Study, world: World, rollout: Rollout, on_work: Callable[[float], None] | None
 ) -> tuple[Ids, float, list[float]]:
     """The tokens, the seconds of all batches, and those of the first clip alone, each time."""
-    material = study.material
-    given = given_from_prompt(plan.layout, material.tokens[:, : material.given], material.actions)
-    prepared: dict[int, executor.Prepared] = {}
-
-    def replay(ids: Ids) -> executor.Replayed:
-        if len(ids) not in prepared:
-            prepared[len(ids)] = executor.prepare(plan, world.model, batch=len(ids))
-        ready = prepared[len(ids)]
-        part = plan.steps / plan.layout.frames
-        return executor.replay(
-            ready, executor.new_state(ready, ids), on_frame=None if on_work is None else lambda _f, _t: on_work(part)
-        )
-
-    parts = [replay(given[at : at + study.batch]) for at in range(0, len(given), study.batch)]
-    single = [replay(given[:1]).seconds for _ in range(study.repeats)]
+    starts = range(0, len(study.material.tokens), study.batch)
+    parts = [_replay(study, world, rollout, slice(at, at + study.batch), on_work) for at in starts]
+    single = [_replay(study, world, rollout, slice(1), on_work).seconds for _ in range(study.repeats)]
     return np.concatenate([part.tokens for part in parts]), sum(part.seconds for part in parts), single
+
+
+def _replay(
+    study: Study, world: World, rollout: Rollout, clips: slice, on_work: Callable[[float], None] | None = None
+) -> Rolled:
+    material = study.material
+    part = rollout.cost().passes / rollout.frames
+    return roll(
+        rollout, world.model, material.tokens[clips, : material.given], material.actions[clips],
+        on_frame=None if on_work is None else lambda _f, _t: on_work(part),
+    )  # fmt: skip
 
 
 def _followed(study: Study, tokens: Ids) -> list[int] | None:

@@ -36,6 +36,7 @@ def set_up(
     rule: str = "context",
     count: int | None = None,
     seed: int = 0,
+    keep: int | None = None,
     batch: int = 32,
     repeats: int = 3,
     device: str = "cpu",
@@ -51,6 +52,7 @@ def set_up(
         rule: of ``RULES``.
         count: pieces; the rule's own, or ``DEFAULT_COUNT``.
         seed: of the choice.
+        keep: frames that a window keeps where a rule has more than the context; as the model's release has it.
         batch: clips at a time.
         repeats: timed replays of one clip alone.
         device: ``"cpu"``, ``"cuda"``, ...
@@ -69,7 +71,10 @@ def set_up(
     base = worlds[BASE]
     if count is None and rule in RULES and RULES[rule].count is None:
         count = DEFAULT_COUNT
-    material = read_material(base, clips, rule_for(rule, context=base.context_frames, count=count), seed=seed)
+    kept = base.keeps if keep is None else base.window(keep).prompt_frames
+    chosen = rule_for(rule, context=base.context_frames, count=count, slides=kept is not None)
+    material = read_material(base, clips, chosen, seed=seed, keep=kept)
+    slid = {} if material.window is None else {"keep": kept}
     for label, folder in labels.items():
         worlds[label] = load_world(str(folder), device=device)
         _require_same(base, worlds[label], label, material.frames[0, :1])
@@ -83,7 +88,7 @@ def set_up(
         worlds=worlds,
         weights={label: _digest(SHIPPED.get(name, Path(name))) for label, name in _names(model, labels).items()},
         material=material,
-        settings={"rule": rule, "seed": seed, "given": material.given, "frames": material.layout.frames},
+        settings={"rule": rule, "seed": seed, "given": material.given, "frames": material.layout.frames, **slid},
         truth=tokenizer_latents(base, material.frames[:, material.given :]),
         extras=extras,
         batch=batch,
