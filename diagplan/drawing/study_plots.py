@@ -67,6 +67,7 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
     """
     kept = [row for row in rows if not row.id.startswith("policies/")]
     groups = list(dict.fromkeys(row.id.partition("/")[0] for row in kept))
+    aside = {group: 1.03 ** (i - (len(groups) - 1) / 2) for i, group in enumerate(groups)}  # to tell models apart
     figure = _new(12, 8)
     shown = [name for name in _SHOWN if any(row.figures[name].mean is not None for row in kept)]
     for place, name in enumerate(shown, start=1):
@@ -77,7 +78,7 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
             if found.mean is None:
                 continue
             colour, marker = _COLOURS[groups.index(group) % len(_COLOURS)], _MARKERS[_kind(plan)]
-            x, y = getattr(row, across), found.mean * about.scale
+            x, y = getattr(row, across) * aside[group], found.mean * about.scale
             axes.errorbar(
                 x, y, yerr=_bars(found, about.scale), fmt=marker, color=colour, alpha=0.8, capsize=2, elinewidth=0.8,
                 markersize=10 if marker == "*" else 6,
@@ -85,6 +86,10 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
             if plan in ("ntp", "k=1", "k=2", "k=4") and group == groups[0]:
                 axes.annotate(plan, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8)
         axes.set_xscale("log")
+        if name == "loss":
+            axes.set_yscale("log")
+            kept_losses = _round_values(*axes.get_ylim())
+            axes.set_yticks(kept_losses, [f"{value:g}" for value in kept_losses])
         _ticks(axes, sorted({getattr(row, across) for row in kept}))
         axes.set_title(f"{about.heading} ({'less' if about.better == 'low' else 'more'} is better)", fontsize=10)
         axes.set_xlabel("forward passes for one clip" if across == "step" else "seconds for one clip alone")
@@ -93,10 +98,14 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
     return _png(figure)
 
 
+def _round_values(low: float, high: float) -> list[float]:
+    rounds = [factor * 10.0**power for power in range(-6, 6) for factor in (1, 2, 5)]
+    return [value for value in rounds if low <= value <= high]
+
+
 def _ticks(axes: Any, values: list[float]) -> None:
-    """Ticks at a few round values, in plain numbers."""
-    rounds = [factor * 10**power for power in range(-3, 6) for factor in (1, 2, 5)]
-    kept = [value for value in rounds if values[0] * 0.7 <= value <= values[-1] * 1.4]
+    """Ticks across at a few round values, in plain numbers."""
+    kept = _round_values(values[0] * 0.7, values[-1] * 1.4)
     axes.set_xticks(kept, [f"{value:g}" for value in kept])
     axes.minorticks_off()
     axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)

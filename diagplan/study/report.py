@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from diagplan.drawing.study_plots import horizon_plot, policies_plot, quality_pl
 from diagplan.evaluation.metrics import decibels
 from diagplan.planner.atomic import make_folder, write_atomically
 from diagplan.study.conditions import BASE
+from diagplan.study.effects import policy_effects, tuning_effects
 from diagplan.study.results import Result, StudyFolder
 from diagplan.study.run import Study
-from diagplan.study.tables import Row, csv_text, effects, markdown, rows_of
+from diagplan.study.tables import Row, csv_text, markdown, rows_of
 from diagplan.video.files import VideoWriter
 from diagplan.world_report import decoded
 
@@ -40,7 +42,7 @@ def write_report(
         the rows, and the paths that were written.
     """
     rows = rows_of(results, seed=seed)
-    found = effects(results, seed=seed)
+    policies, tuning = policy_effects(results, seed=seed), tuning_effects(results, seed=seed)
     clips = len(next(iter(results.values())).curves["loss"])
     said = {
         "clips": clips,
@@ -51,13 +53,14 @@ def write_report(
         },
         "effects": [
             {"policy": factor, "value": level, "loss_more": {"mean": one.mean, "low": one.low, "high": one.high}}
-            for factor, level, one in found
+            for factor, level, one in policies
         ],
+        "tuning": [asdict(one) for one in tuning],
     }
     files = {
         "results.json": (json.dumps(said, indent=1) + "\n").encode(),
         "results.csv": csv_text(rows).encode(),
-        "results.md": markdown(rows, about, found, clips=clips).encode(),
+        "results.md": markdown(rows, about, policies, tuning, clips=clips).encode(),
         "quality-passes.png": quality_plot(rows, "step"),
         "quality-time.png": quality_plot(rows, "seconds"),
         "horizons.png": horizon_plot(_curves(results)),
