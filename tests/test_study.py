@@ -147,15 +147,21 @@ def test_one_command_makes_tables_plots_and_videos(study: tuple[Path, list[objec
     assert rows["base/ntp"]["figures"]["loss_more"] == {"mean": 0, "low": 0, "high": 0}
     assert rows["base/k=2"]["figures"]["equal_ntp"]["mean"] > 0.9
     names = {"results.json", "results.csv", "results.md", "quality-passes.png", "quality-time.png", "horizons.png"}
-    assert names | {"policies.png", "samples", "conditions", "study.json"} == {path.name for path in folder.iterdir()}
-    for name in ("quality-passes.png", "quality-time.png", "horizons.png", "policies.png"):
+    names |= {"policies.png", "differences.png", "samples", "conditions", "study.json"}
+    assert names == {path.name for path in folder.iterdir()}
+    for name in (name for name in names if name.endswith(".png")):
         assert (folder / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert len(read_video(folder / "samples" / "clip-000.mp4")) == 8
     assert "| `k=2` | 196 |" in (folder / "results.md").read_text()
     assert (folder / "results.csv").read_text().splitlines()[1].startswith("base/ntp,756,")
-    horizons = json.loads((folder / "results.json").read_text())["horizons"]["base/k=2"]
+    results = json.loads((folder / "results.json").read_text())
+    horizons = results["horizons"]["base/k=2"]
     assert np.mean(horizons["loss"]) == pytest.approx(rows["base/k=2"]["figures"]["loss"]["mean"], rel=1e-4)
     assert len(horizons["error"]) == 7
+    assert np.shape(results["differing"]["base/k=1,d=5"]) == (9, 12)
+    assert np.max(results["differing"]["base/k=1,d=5"]) > 0
+    for name, share in results["differing"].items():
+        assert np.mean(share) == pytest.approx(1 - rows[name]["figures"]["equal_ntp"]["mean"], abs=1e-5)
     about = json.loads((folder / "study.json").read_text())
     assert (about["rule"], about["seed"], about["count"]) == ("context", 0, 2)
     assert {piece["name"]: piece["first"] for piece in about["pieces"]} == {"a.mp4": 0, "b.mp4": 0}

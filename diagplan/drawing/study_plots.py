@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diagplan.evaluation.intervals import Interval
 from diagplan.planner.errors import MissingExtraError
 from diagplan.study.tables import FIGURES, Row
@@ -12,7 +15,7 @@ from diagplan.study.tables import FIGURES, Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["horizon_plot", "policies_plot", "quality_plot", "require_matplotlib"]
+__all__ = ["differences_plot", "horizon_plot", "policies_plot", "quality_plot", "require_matplotlib"]
 
 #: Of the models in order, the base model first (Okabe and Ito's colours, told apart by everyone).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -167,3 +170,33 @@ def policies_plot(rows: Sequence[Row]) -> bytes:
     axes.set_xlabel("loss of the judge on what was generated, nats a token (less is better)")
     axes.grid(alpha=0.3, axis="x")
     return _png(figure)
+
+
+def differences_plot(shares: Mapping[str, NDArray[np.float64]]) -> bytes:
+    """Where on the grid tokens are not those of next-token prediction, as a PNG: one map a condition, one scale.
+
+    Args:
+        shares: condition -> share of clips and frames, float64 [rows, cols].
+    """
+    across = min(3, len(shares))
+    down = -(-len(shares) // across)
+    rows, cols = next(iter(shares.values())).shape
+    figure = _new(4.2 * across, 0.4 + down * (0.4 + 3.3 * rows / cols))
+    highest = 100 * max(float(share.max()) for share in shares.values())
+    maps = []
+    for place, (name, share) in enumerate(shares.items(), start=1):
+        axes = figure.add_subplot(down, across, place)
+        maps.append(axes.imshow(100 * share, cmap="viridis", norm=_powers(highest)))
+        axes.set_title(f"{name}: {100 * share.mean():.2f}%", fontsize=8)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    bar = figure.colorbar(maps[0], ax=figure.axes, shrink=0.8)
+    bar.set_label("% of tokens not as next-token prediction's")
+    return _png(figure)
+
+
+def _powers(highest: float) -> Any:
+    """A scale on which small shares are seen beside large ones."""
+    from matplotlib.colors import PowerNorm
+
+    return PowerNorm(0.5, vmin=0, vmax=max(highest, 1e-6))
