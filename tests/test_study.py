@@ -1,7 +1,6 @@
 """`diagplan evaluate study`: conditions, judge, resuming, tables; on the shipped model and two clips."""
 
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +15,17 @@ pytest.importorskip("av")
 pytest.importorskip("diffusers")
 pytest.importorskip("matplotlib")
 
-from diagplan import Layout, Policies, compile_plan, verify
+from diagplan import Layout, compile_plan, verify
 from diagplan.cli import app
 from diagplan.evaluation.clips import rule_for
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.errors import SpecError
 from diagplan.study.conditions import all_conditions, require_labels, select
 from diagplan.study.judge import generated_loss
 from diagplan.study.material import Material, read_material
-from diagplan.study.results import Result, StudyFolder
+from diagplan.study.results import StudyFolder
 from diagplan.study.run import run_study
 from diagplan.study.setup import parse_tuned, set_up, settings_of
-from diagplan.study.tables import csv_text, effects, markdown, rows_of
+from diagplan.study.tables import rows_of
 from diagplan.video.files import read_video
 from diagplan.world_report import Windows, teacher_forced
 from diagplan.worlds import SHIPPED, World, load_world
@@ -148,15 +147,21 @@ def test_one_command_makes_tables_plots_and_videos(study: tuple[Path, list[objec
     assert rows["base/ntp"]["figures"]["loss_more"] == {"mean": 0, "low": 0, "high": 0}
     assert rows["base/k=2"]["figures"]["equal_ntp"]["mean"] > 0.9
     names = {"results.json", "results.csv", "results.md", "quality-passes.png", "quality-time.png", "horizons.png"}
-    assert names | {"policies.png", "samples", "conditions", "study.json"} == {path.name for path in folder.iterdir()}
-    for name in ("quality-passes.png", "quality-time.png", "horizons.png", "policies.png"):
+    names |= {"policies.png", "differences.png", "samples", "conditions", "study.json"}
+    assert names == {path.name for path in folder.iterdir()}
+    for name in (name for name in names if name.endswith(".png")):
         assert (folder / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert len(read_video(folder / "samples" / "clip-000.mp4")) == 8
     assert "| `k=2` | 196 |" in (folder / "results.md").read_text()
     assert (folder / "results.csv").read_text().splitlines()[1].startswith("base/ntp,756,")
-    horizons = json.loads((folder / "results.json").read_text())["horizons"]["base/k=2"]
+    results = json.loads((folder / "results.json").read_text())
+    horizons = results["horizons"]["base/k=2"]
     assert np.mean(horizons["loss"]) == pytest.approx(rows["base/k=2"]["figures"]["loss"]["mean"], rel=1e-4)
     assert len(horizons["error"]) == 7
+    assert np.shape(results["differing"]["base/k=1,d=5"]) == (9, 12)
+    assert np.max(results["differing"]["base/k=1,d=5"]) > 0
+    for name, share in results["differing"].items():
+        assert np.mean(share) == pytest.approx(1 - rows[name]["figures"]["equal_ntp"]["mean"], abs=1e-5)
     about = json.loads((folder / "study.json").read_text())
     assert (about["rule"], about["seed"], about["count"]) == ("context", 0, 2)
     assert {piece["name"]: piece["first"] for piece in about["pieces"]} == {"a.mp4": 0, "b.mp4": 0}
@@ -318,81 +323,3 @@ def test_fvd_of_a_short_context_is_refused(tmp_path: Path, clips: Path) -> None:
     code, _, err = run("evaluate", "study", "--clips", clips, "-o", tmp_path / "out", "--i3d", network)
     assert code == 2
     assert "at least 9 frames for the Frechet Video Distance, got 8" in err
-
-
-# Results and tables
-
-
-def result(id_: str, *, loss: float, policies: Policies | None = None) -> Result:
-    chosen = policies or Policies()
-    curve = [[loss, loss + 0.1], [loss + 0.2, loss + 0.3], [loss, loss]]
-    plan = {"steps": 10, "tokens": 20, "frames": 2, "digest": id_}
-    plan |= {"policies": {name: getattr(chosen, name) for name in Policies.__dataclass_fields__}}
-    return Result(
-        id=id_, bound={"seed": 0}, plan=plan, seconds={"single": [1.0, 2.0, 4.0], "batched": 3.0, "batch": 2},
-        curves=dict.fromkeys(("loss", "equal_truth", "equal_ntp", "error", "ssim"), curve),
-        counted=[2, 0, 2], followed=[1, 0, 2], single={"frechet_tokenizer": 0.5},
-        extra={"fvd": {"of": "x", "value": 7.0}},
-    )  # fmt: skip
-
-
-def test_rows_are_means_over_clips() -> None:
-    rows = rows_of({"base/ntp": result("base/ntp", loss=1.0), "base/k=2": result("base/k=2", loss=1.5)})
-    row = rows[1]
-    assert (row.step, row.seconds, row.fps, row.tp, row.faster) == (10, 2.0, 1.0, 10.0, 1.0)
-    assert row.figures["loss"].mean == pytest.approx(1.5 + (0.05 + 0.25 + 0) / 3)
-    more = row.figures["loss_more"]
-    assert (more.low, more.mean, more.high) == pytest.approx((0.5, 0.5, 0.5))  # paired: the clips' spread is gone
-    assert row.figures["followed"].mean == 0.75  # of all moves, not the mean of shares
-    assert row.single == {"frechet_tokenizer": 0.5, "fvd": 7.0}
-    text = markdown(rows, {"model": "m"}, [], clips=3)
-    assert re.search(r"^\| `k=2` \| 10 \| 2\.000 \| 1\.00 \| 10 \|", text, re.MULTILINE)
-    lines = csv_text(rows).splitlines()
-    assert len({line.count(",") for line in lines}) == 1
-    assert lines[0].endswith("frechet_tokenizer,fvd")
-
-
-def test_what_each_policy_does_is_averaged_over_the_others() -> None:
-    """A loss that is a sum of one part for each policy: the effects are those parts."""
-    parts = {"previous-frame": 0.0, "above": 0.3, "keep": 0.2, "hidden": 0.0, "visible": 0.05, "causal": 0.01}
-    found = {"base/k=2": result("base/k=2", loss=1.0)}
-    crossed = [c for c in all_conditions(9, 12) if c.group == "policies"]
-    for condition in crossed:
-        values = [getattr(condition.policies, name) for name in Policies.__dataclass_fields__]
-        loss = 1 + sum(parts.get(value, 0.0) for value in values)
-        found[condition.id] = result(condition.id, loss=loss, policies=condition.policies)
-    said = {level: one.mean for _, level, one in effects(found)}
-    assert said["above"] == pytest.approx(0.3)
-    assert said["keep"] == pytest.approx(0.2)
-    assert said["visible"] == pytest.approx(0.05)
-    assert said["causal"] == pytest.approx(0.01)
-    assert said["hidden"] == said["written"] == said["refresh"] == said["previous-frame"] == 0
-    proxies = {id_: one for id_, one in found.items() if id_.endswith(",refresh,hidden,written")}
-    assert {factor for factor, _, _ in effects(proxies)} == {"proxy"}  # one policy alone is a cross too
-    assert effects({crossed[0].id: found[crossed[0].id]}) == []  # without the default
-    del found[crossed[0].id]
-    assert effects(found) == []  # an incomplete cross would compare unlike things
-
-
-def test_results_come_back_and_strangers_are_refused(tmp_path: Path) -> None:
-    folder = StudyFolder(tmp_path / "s", {"seed": 0, "tuned": {}})
-    one = result("base/k=2", loss=1.0)
-    assert folder.read("base/k=2", {"seed": 0}) is None
-    folder.write(one)
-    assert folder.read("base/k=2", {"seed": 0}) == one
-    with pytest.raises(DocumentError, match="with other seed"):
-        folder.read("base/k=2", {"seed": 1})
-    path = tmp_path / "s" / "conditions" / "base" / "k=2.json"
-    shutil.copy(path, path.with_name("k=4.json"))
-    with pytest.raises(DocumentError, match="with other id"):
-        folder.read("base/k=4", {"seed": 0})
-    for text, said in (("{", "a JSON object"), ("{}", "Remove it to run the condition")):
-        path.write_text(text)
-        with pytest.raises(DocumentError, match=said):
-            folder.read("base/k=2", {"seed": 0})
-    with pytest.raises(DocumentError, match="cannot read the tokens"):
-        folder.read_tokens("base/k=2")
-    tokens = np.arange(24).reshape(1, 2, 3, 4)
-    folder.write_tokens("base/k=2", tokens)
-    np.testing.assert_array_equal(folder.read_tokens("base/k=2"), tokens)
-    assert replace(one, id="x") != one

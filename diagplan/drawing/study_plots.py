@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diagplan.evaluation.intervals import Interval
 from diagplan.planner.errors import MissingExtraError
 from diagplan.study.tables import FIGURES, Row
@@ -12,7 +15,7 @@ from diagplan.study.tables import FIGURES, Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["horizon_plot", "policies_plot", "quality_plot", "require_matplotlib"]
+__all__ = ["differences_plot", "horizon_plot", "policies_plot", "quality_plot", "require_matplotlib"]
 
 #: Of the models in order, the base model first (Okabe and Ito's colours, told apart by everyone).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -67,6 +70,7 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
     """
     kept = [row for row in rows if not row.id.startswith("policies/")]
     groups = list(dict.fromkeys(row.id.partition("/")[0] for row in kept))
+    aside = {group: 1.03 ** (i - (len(groups) - 1) / 2) for i, group in enumerate(groups)}  # to tell models apart
     figure = _new(12, 8)
     shown = [name for name in _SHOWN if any(row.figures[name].mean is not None for row in kept)]
     for place, name in enumerate(shown, start=1):
@@ -77,7 +81,7 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
             if found.mean is None:
                 continue
             colour, marker = _COLOURS[groups.index(group) % len(_COLOURS)], _MARKERS[_kind(plan)]
-            x, y = getattr(row, across), found.mean * about.scale
+            x, y = getattr(row, across) * aside[group], found.mean * about.scale
             axes.errorbar(
                 x, y, yerr=_bars(found, about.scale), fmt=marker, color=colour, alpha=0.8, capsize=2, elinewidth=0.8,
                 markersize=10 if marker == "*" else 6,
@@ -85,6 +89,10 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
             if plan in ("ntp", "k=1", "k=2", "k=4") and group == groups[0]:
                 axes.annotate(plan, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8)
         axes.set_xscale("log")
+        if name == "loss":
+            axes.set_yscale("log")
+            kept_losses = _round_values(*axes.get_ylim())
+            axes.set_yticks(kept_losses, [f"{value:g}" for value in kept_losses])
         _ticks(axes, sorted({getattr(row, across) for row in kept}))
         axes.set_title(f"{about.heading} ({'less' if about.better == 'low' else 'more'} is better)", fontsize=10)
         axes.set_xlabel("forward passes for one clip" if across == "step" else "seconds for one clip alone")
@@ -93,10 +101,14 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
     return _png(figure)
 
 
+def _round_values(low: float, high: float) -> list[float]:
+    rounds = [factor * 10.0**power for power in range(-6, 6) for factor in (1, 2, 5)]
+    return [value for value in rounds if low <= value <= high]
+
+
 def _ticks(axes: Any, values: list[float]) -> None:
-    """Ticks at a few round values, in plain numbers."""
-    rounds = [factor * 10**power for power in range(-3, 6) for factor in (1, 2, 5)]
-    kept = [value for value in rounds if values[0] * 0.7 <= value <= values[-1] * 1.4]
+    """Ticks across at a few round values, in plain numbers."""
+    kept = _round_values(values[0] * 0.7, values[-1] * 1.4)
     axes.set_xticks(kept, [f"{value:g}" for value in kept])
     axes.minorticks_off()
     axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)
@@ -158,3 +170,33 @@ def policies_plot(rows: Sequence[Row]) -> bytes:
     axes.set_xlabel("loss of the judge on what was generated, nats a token (less is better)")
     axes.grid(alpha=0.3, axis="x")
     return _png(figure)
+
+
+def differences_plot(shares: Mapping[str, NDArray[np.float64]]) -> bytes:
+    """Where on the grid tokens are not those of next-token prediction, as a PNG: one map a condition, one scale.
+
+    Args:
+        shares: condition -> share of clips and frames, float64 [rows, cols].
+    """
+    across = min(3, len(shares))
+    down = -(-len(shares) // across)
+    rows, cols = next(iter(shares.values())).shape
+    figure = _new(4.2 * across, 0.4 + down * (0.4 + 3.3 * rows / cols))
+    highest = 100 * max(float(share.max()) for share in shares.values())
+    maps = []
+    for place, (name, share) in enumerate(shares.items(), start=1):
+        axes = figure.add_subplot(down, across, place)
+        maps.append(axes.imshow(100 * share, cmap="viridis", norm=_powers(highest)))
+        axes.set_title(f"{name}: {100 * share.mean():.2f}%", fontsize=8)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    bar = figure.colorbar(maps[0], ax=figure.axes, shrink=0.8)
+    bar.set_label("% of tokens not as next-token prediction's")
+    return _png(figure)
+
+
+def _powers(highest: float) -> Any:
+    """A scale on which small shares are seen beside large ones."""
+    from matplotlib.colors import PowerNorm
+
+    return PowerNorm(0.5, vmin=0, vmax=max(highest, 1e-6))

@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diagplan.demonstration import side_by_side
-from diagplan.drawing.study_plots import horizon_plot, policies_plot, quality_plot
+from diagplan.drawing.study_plots import differences_plot, horizon_plot, policies_plot, quality_plot
 from diagplan.evaluation.metrics import decibels
 from diagplan.planner.atomic import make_folder, write_atomically
 from diagplan.study.conditions import BASE
+from diagplan.study.effects import policy_effects, tuning_effects
 from diagplan.study.results import Result, StudyFolder
 from diagplan.study.run import Study
-from diagplan.study.tables import Row, csv_text, effects, markdown, rows_of
+from diagplan.study.tables import Row, csv_text, markdown, rows_of
 from diagplan.video.files import VideoWriter
 from diagplan.world_report import decoded
 
@@ -22,6 +25,11 @@ __all__ = ["write_report", "write_samples"]
 
 #: Plans shown as curves and in sample videos, as far as they were run.
 _SHOWN = ("ntp", "k=4", "k=2", "k=1", "zipar-release-w=2")
+#: Conditions whose differences are shown cell by cell: schedules, and the policies of MineWorld's and ZipAR's releases.
+_MAPPED = (
+    "base/k=4", "base/k=2", "base/k=1", "base/k=1,d=5", "policies/prompt,keep,visible,causal",
+    "policies/above-predecessor,refresh,visible,causal",
+)  # fmt: skip
 
 
 def write_report(
@@ -40,8 +48,9 @@ def write_report(
         the rows, and the paths that were written.
     """
     rows = rows_of(results, seed=seed)
-    found = effects(results, seed=seed)
+    policies, tuning = policy_effects(results, seed=seed), tuning_effects(results, seed=seed)
     clips = len(next(iter(results.values())).curves["loss"])
+    differing = _differing(folder, results)
     said = {
         "clips": clips,
         "truth": truth,
@@ -56,22 +65,33 @@ def write_report(
         },
         "effects": [
             {"policy": factor, "value": level, "loss_more": {"mean": one.mean, "low": one.low, "high": one.high}}
-            for factor, level, one in found
+            for factor, level, one in policies
         ],
+        "tuning": [asdict(one) for one in tuning],
+        "differing": {id_: np.round(share, 6).tolist() for id_, share in differing.items()},
     }
     files = {
         "results.json": (json.dumps(said, indent=1) + "\n").encode(),
         "results.csv": csv_text(rows).encode(),
-        "results.md": markdown(rows, about, found, clips=clips).encode(),
+        "results.md": markdown(rows, about, policies, tuning, clips=clips).encode(),
         "quality-passes.png": quality_plot(rows, "step"),
         "quality-time.png": quality_plot(rows, "seconds"),
         "horizons.png": horizon_plot(_curves(results)),
     }
     if any(row.id.startswith("policies/") for row in rows):
         files["policies.png"] = policies_plot(rows)
+    if differing:
+        files["differences.png"] = differences_plot(differing)
     for name, data in files.items():
         write_atomically(folder.folder / name, data)
     return rows, [folder.folder / name for name in files]
+
+
+def _differing(folder: StudyFolder, results: Mapping[str, Result]) -> dict[str, NDArray[np.float64]]:
+    """Of some conditions the share of clips and frames in which a cell is not next-token prediction's, [rows, cols]."""
+    kept = [id_ for id_ in _MAPPED if id_ in results]
+    theirs = folder.read_tokens(f"{BASE}/ntp") if kept else None
+    return {id_: (folder.read_tokens(id_) != theirs).mean((0, 1)) for id_ in kept}
 
 
 def _shown(results: Mapping[str, Result]) -> list[str]:

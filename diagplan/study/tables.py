@@ -2,21 +2,18 @@
 
 import csv
 import io
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from diagplan.evaluation.intervals import Interval, difference, interval
 from diagplan.evaluation.metrics import decibels, rates
-from diagplan.planner.policy import Policies
+from diagplan.study.effects import TuningEffect
 from diagplan.study.results import Result
 
-__all__ = ["FIGURES", "Figure", "Row", "csv_text", "effects", "markdown", "rows_of"]
+__all__ = ["FIGURES", "Figure", "Row", "csv_text", "markdown", "rows_of"]
 
 _REFERENCE = "base/ntp"
 
@@ -141,47 +138,25 @@ def _figures(result: Result, ntp: Result, seed: int) -> dict[str, Interval]:
     return found
 
 
-def effects(results: Mapping[str, Result], *, seed: int = 0) -> list[tuple[str, str, Interval]]:
-    """What each policy does, on average over all settings of the others: the loss, less that of the default's value.
-
-    Returns:
-        factor, value, how much the loss grows when the default's value is replaced by it; the default itself has 0.
-        Only policies of which several values were run; empty where they were not crossed completely, or without the
-        default, for then unlike things would be compared.
-    """
-    crossed = [result for id_, result in results.items() if id_.startswith("policies/")]
-    default = asdict(Policies())
-    levels = {name: list(dict.fromkeys(one.plan["policies"][name] for one in crossed)) for name in default}
-    complete = len(crossed) == math.prod(map(len, levels.values()))
-    if not crossed or not complete or any(default[name] not in values for name, values in levels.items()):
-        return []
-    found = []
-    for name, values in levels.items():
-        means = {
-            value: np.mean(
-                [one.curve("loss").mean(1) for one in crossed if one.plan["policies"][name] == value], axis=0
-            )
-            for value in values
-        }
-        if len(values) > 1:
-            usual = means[default[name]]
-            found += [(name, value, difference(mean, usual, seed=seed)) for value, mean in means.items()]
-    return found
-
-
 _FIXED = ("step", "seconds", "fps", "tp", "fewer_passes", "faster")
 _FIXED_HEADINGS = ("STEP", "s a clip", "FPS", "TP", "x passes", "x time")
 
 
 def markdown(
-    rows: Sequence[Row], about: Mapping[str, Any], found: Sequence[tuple[str, str, Interval]], *, clips: int
+    rows: Sequence[Row],
+    about: Mapping[str, Any],
+    policies: Sequence[tuple[str, str, Interval]],
+    tuning: Sequence[TuningEffect],
+    *,
+    clips: int,
 ) -> str:
-    """The tables as Markdown: one for each group of conditions, and one of the policies' effects.
+    """The tables as Markdown: one for each group of conditions, then what policies and fine-tuning do.
 
     Args:
         rows: from ``rows_of``.
         about: label -> value, printed above the tables.
-        found: from ``effects``.
+        policies: from ``policy_effects``.
+        tuning: from ``tuning_effects``.
         clips: how many clips.
     """
     lines = ["# The study", "", *(f"- {label}: {value}" for label, value in about.items()), ""]
@@ -193,13 +168,39 @@ def markdown(
         lines += [f"## {group}", "", _line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
         lines += [_line(_cells(row, names, single)) for row in rows if row.id.startswith(f"{group}/")]
         lines.append("")
-    if found:
-        said = "The loss over that with the default's value, averaged over all settings of the other policies."
-        lines += ["## What each policy does", "", said]
-        lines += ["", _line(["policy", "value", "loss"]), _line(["---", "---", "---:"])]
-        lines += [_line([factor, level, FIGURES["loss_more"].shown(one)]) for factor, level, one in found]
+    return "\n".join(lines + _policy_lines(policies) + _tuning_lines(tuning))
+
+
+def _policy_lines(found: Sequence[tuple[str, str, Interval]]) -> list[str]:
+    if not found:
+        return []
+    said = "The loss over that with the default's value, averaged over all settings of the other policies."
+    lines = [
+        "## What each policy does",
+        "",
+        said,
+        "",
+        _line(["policy", "value", "loss"]),
+        _line(["---", "---", "---:"]),
+    ]
+    return [*lines, *(_line([factor, level, FIGURES["loss_more"].shown(one)]) for factor, level, one in found), ""]
+
+
+def _tuning_lines(found: Sequence[TuningEffect]) -> list[str]:
+    if not found:
+        return []
+    lines = ["## What fine-tuning does", ""]
+    lines += ["A model's gap is its figure under the plan less that of the same model under next-token prediction.", ""]
+    heads = ["condition", "less base under the same plan", "gap of base", "gap of tuned", "change of the gap"]
+    for name in dict.fromkeys(one.figure for one in found):
+        figure = FIGURES[name]
+        lines += [f"### {figure.heading}", "", _line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
+        for one in found:
+            if one.figure == name:
+                parts = (one.over_base, one.base_gap, one.tuned_gap, one.change)
+                lines.append(_line([f"`{one.id}`", *map(figure.shown, parts)]))
         lines.append("")
-    return "\n".join(lines)
+    return lines
 
 
 def _cells(row: Row, names: Sequence[str], single: Sequence[str]) -> list[str]:
