@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -154,6 +155,15 @@ def group_lives(group: int) -> bool:
     return True
 
 
+@pytest.fixture
+def hears_interrupts() -> Iterator[None]:
+    """Processes that a test begins hear Ctrl-C, even where the tests run in the background of a shell script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_interrupts")
 def test_ctrl_c_leaves_whole_clips_and_no_process(tmp_path: Path) -> None:
     pytest.importorskip("crafter")
     arguments = ["--rows", "6", "--cols", "6", "--frames", "4", "--train", "999", "--workers", "2"]
