@@ -1,8 +1,13 @@
-"""The three Hypothesis profiles; ``make test`` and ``make search`` choose one."""
+"""The three Hypothesis profiles, of which ``make test`` and ``make search`` choose one, and the shipped world model."""
 
 import os
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from diagplan.worlds import World
 
 # derandomize is stated each time: Hypothesis changes its own defaults where it finds a CI variable.
 settings.register_profile("default", deadline=None, derandomize=False)
@@ -15,3 +20,11 @@ settings.register_profile(
     max_examples=int(os.environ.get("SEARCH_EXAMPLES", "2000")),
 )
 settings.load_profile("default")
+
+
+@pytest.fixture(scope="module")
+def world() -> "World":
+    """``crafter-mini``; tests that ask for it are in files that are skipped without torch."""
+    from diagplan.worlds import load_world
+
+    return load_world("crafter-mini")

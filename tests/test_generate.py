@@ -33,11 +33,6 @@ CLIP = SHIPPED["crafter-mini"] / "clip.mp4"
 ACTIONS = CLIP.with_suffix(".jsonl")
 
 
-@pytest.fixture(scope="module")
-def world() -> World:
-    return load_world("crafter-mini")
-
-
 def run(*args: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, [str(arg) for arg in args])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

@@ -28,7 +28,7 @@ from diagplan.study.setup import parse_tuned, set_up, settings_of
 from diagplan.study.tables import rows_of
 from diagplan.video.files import read_video
 from diagplan.world_report import Windows, teacher_forced
-from diagplan.worlds import SHIPPED, World, load_world
+from diagplan.worlds import SHIPPED, World
 
 CLIP = SHIPPED["crafter-mini"] / "clip.mp4"
 
@@ -37,11 +37,6 @@ def run(*args: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, [str(arg) for arg in args])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stdout, result.stderr
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return load_world("crafter-mini")
 
 
 @pytest.fixture(scope="module")

@@ -24,11 +24,6 @@ from tests.test_study import CLIP, run
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
-    return load_world("crafter-mini")
-
-
-@pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled clip twice in a row, under two names."""
     folder = tmp_path_factory.mktemp("clips")

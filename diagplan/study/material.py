@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from diagplan.evaluation.clips import Rule, choose_pieces, list_videos
 from diagplan.games.clips import read_actions
-from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import Layout
 from diagplan.planner.policy import Policies
-from diagplan.planner.rollout import Rollout, Window, compile_rollout, rollout_cost
+from diagplan.planner.rollout import Rollout, compile_rollout, rollout_cost
 from diagplan.planner.schedule import NextToken, Schedule
 from diagplan.video.frames import fit
 from diagplan.world_report import counted_moves
@@ -59,15 +58,8 @@ class Material:
 
     def rollout(self, schedule: Schedule, policies: Policies | None = None) -> Rollout:
         """The windows and plans of a piece: one of each within the context."""
-        frames = self.layout.frames
-        if self.window is not None:
-            return compile_rollout(self.window, schedule, policies, frames=frames, prompt_frames=self.given)
-        return Rollout(
-            prompt_frames=self.given,
-            frames=frames,
-            plans=(compile_plan(self.layout, schedule, policies),),
-            windows=(Window(plan=0, first=0, kept=self.given, frames=frames),),
-        )
+        window = self.window or self.layout
+        return compile_rollout(window, schedule, policies, frames=self.layout.frames, prompt_frames=self.given)
 
     def digest(self) -> str:
         """SHA-256 of the pieces, their tokens and actions."""

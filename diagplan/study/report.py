@@ -63,10 +63,7 @@ def write_report(
             for id_, one in results.items()
             if "windows" in one.plan
         },
-        "effects": [
-            {"policy": factor, "value": level, "loss_more": {"mean": one.mean, "low": one.low, "high": one.high}}
-            for factor, level, one in policies
-        ],
+        "effects": [{"policy": factor, "value": level, "loss_more": asdict(one)} for factor, level, one in policies],
         "tuning": [asdict(one) for one in tuning],
         "differing": {id_: np.round(share, 6).tolist() for id_, share in differing.items()},
     }

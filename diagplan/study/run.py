@@ -134,9 +134,9 @@ def time_again(
         all results, with the new times.
     """
     times: dict[str, list[float]] = {condition.id: [] for condition in conditions}
+    rollouts = [(condition, _rollout(study, condition)) for condition in conditions]
     for _ in range(study.repeats):
-        for condition in conditions:
-            rollout = _rollout(study, condition)
+        for condition, rollout in rollouts:
             times[condition.id].append(_replay(study, study.worlds[condition.model], rollout, slice(1)).seconds)
             if on_work is not None:
                 on_work(rollout.cost().passes)
