@@ -9,8 +9,8 @@ import numpy as np
 
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.replay import Prepared, State
-from diagplan.planner.atomic import write_atomically
 from diagplan.planner.errors import DocumentError
+from diagplan.schemas.atomic import write_atomically
 from diagplan.schemas.convert import plan_digest
 
 __all__ = ["load_checkpoint", "save_checkpoint"]

@@ -30,7 +30,7 @@ from diagplan.adapters.mc_ar import CONFIGS, McAr
 from diagplan.backends.memory import cache_bytes
 from diagplan.backends.onnx_runtime import OnnxModel, load_onnx_model
 from diagplan.backends.replay import Prepared, new_state, prepare, replay
-from diagplan.exporting import export_onnx
+from diagplan.models.exporting import export_onnx
 from diagplan.planner.schedule import Schedule
 
 RESULTS = Path(__file__).parent / "results"

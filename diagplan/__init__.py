@@ -8,7 +8,7 @@
 
 from diagplan.backends.rolling import roll
 from diagplan.backends.sampling import Greedy, Sample
-from diagplan.generation import generate
+from diagplan.models.loading import load_model, replay
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import DiagplanError
 from diagplan.planner.layout import Layout
@@ -17,11 +17,11 @@ from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
 from diagplan.planner.presets import PRESETS, preset_layout
 from diagplan.planner.rollout import compile_rollout
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
-from diagplan.runtime import load_model, replay
 from diagplan.schemas.files import read_plan, write_plan
 from diagplan.schemas.orders import read_order
 from diagplan.schemas.verify import verify
 from diagplan.worlds import load_world
+from diagplan.worlds.generation import generate
 
 __all__ = [
     "BUNDLES",

@@ -8,10 +8,10 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.atomic import write_atomically
 from diagplan.planner.errors import SpecError
 from diagplan.planner.masks import iter_masks
 from diagplan.planner.plan import Plan
+from diagplan.schemas.atomic import write_atomically
 
 __all__ = ["GRAPH_FORMATS", "MAX_EDGES", "NodeKind", "levels", "passes_needed", "plan_graph", "write_graph"]
 

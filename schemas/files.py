@@ -12,9 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from diagplan.planner.atomic import write_atomically
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 from diagplan.planner.plan import Plan
+from diagplan.schemas.atomic import write_atomically
 from diagplan.schemas.convert import FORMAT, VERSION, MaskForm, document_parts, plan_from_document
 
 if TYPE_CHECKING:

@@ -29,14 +29,14 @@ def demo_command(
     as_json: JsonOption = False,
 ) -> int:
     """Roll one clip forward under several plans: pictures, a video and a table."""
-    from diagplan.demonstration import SCHEDULES, as_rows, demonstrate, save_demonstration
     from diagplan.drawing.pictures import save_picture
     from diagplan.games.clips import read_clip
-    from diagplan.generation import compile_for
-    from diagplan.planner.atomic import make_folder
+    from diagplan.schemas.atomic import make_folder
     from diagplan.schemas.files import write_plan
+    from diagplan.study.demonstration import SCHEDULES, as_rows, demonstrate, save_demonstration
     from diagplan.video.frames import fit
     from diagplan.worlds import SHIPPED, load_world
+    from diagplan.worlds.generation import compile_for
 
     make_folder(out)
     world = load_world(model)
@@ -83,10 +83,10 @@ def evaluate_world_command(
     as_json: JsonOption = False,
 ) -> int:
     """Judge a world model on held-out clips: teacher-forced, rolled forward, and against repeating the last frame."""
-    from diagplan.demonstration import SCHEDULES
     from diagplan.games.clips import list_clips
-    from diagplan.planner.atomic import write_atomically
-    from diagplan.world_report import read_windows, report_world
+    from diagplan.schemas.atomic import write_atomically
+    from diagplan.study.demonstration import SCHEDULES
+    from diagplan.study.world_report import read_windows, report_world
     from diagplan.worlds import load_world
 
     require_exported_options(backend, config=None, dtype="float32", int8=int8)

@@ -77,8 +77,8 @@ def finetune_command(
     require_checkpoints(checkpoint_every)
     from dataclasses import replace
 
+    from diagplan.models.loading import require_torch
     from diagplan.planner.compiler import compile_plan
-    from diagplan.runtime import require_torch
     from diagplan.worlds import SHIPPED, load_world
 
     require_torch()

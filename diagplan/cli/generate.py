@@ -106,12 +106,12 @@ def generate_command(
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
     from diagplan.backends.sampling import Greedy
-    from diagplan.generation import generate, require_frames
-    from diagplan.planner.atomic import make_folder, write_atomically
+    from diagplan.schemas.atomic import make_folder, write_atomically
     from diagplan.video.files import VideoWriter
     from diagplan.video.frames import fit
     from diagplan.video.frames import gif as gif_bytes
     from diagplan.worlds import load_world
+    from diagplan.worlds.generation import generate, require_frames
 
     err = console(stderr=True)
     asked = {"--k": k, "--d": d, "--frames": frames, "--prompt-frames": prompt_frames, "--keep": keep}
@@ -234,7 +234,7 @@ class _Shown:
             self._write(frame)
 
     def _write(self, frame: NDArray[np.uint8]) -> None:
-        from diagplan.planner.atomic import write_atomically
+        from diagplan.schemas.atomic import write_atomically
         from diagplan.video.frames import png
 
         assert self.writer is not None

@@ -195,7 +195,7 @@ def schema_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.")] = False,
 ) -> int:
     """Print the JSON Schema of plan documents."""
-    from diagplan.planner.atomic import write_atomically
+    from diagplan.schemas.atomic import write_atomically
     from diagplan.schemas.schema import plan_schema, plan_schema_text
 
     if out is not None:

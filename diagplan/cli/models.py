@@ -56,7 +56,7 @@ ThreadsOption = Annotated[int | None, option(MODEL, "CPU threads of one pass; al
 def set_threads(backend: str, threads: int | None) -> None:
     """Give torch so many threads; ONNX Runtime is told when a model is loaded."""
     if threads is not None and backend == "torch":
-        from diagplan.runtime import require_torch
+        from diagplan.models.loading import require_torch
 
         require_torch()
         import torch
@@ -82,7 +82,7 @@ def load_from_options(
         SpecError: options of one backend given with the other.
         DiagplanError: as ``diagplan.load_model``.
     """
-    from diagplan.runtime import load_model
+    from diagplan.models.loading import load_model
 
     require_exported_options(backend, config=config, dtype=dtype, int8=int8)
     set_threads(backend, threads)

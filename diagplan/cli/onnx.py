@@ -56,8 +56,8 @@ def export_onnx_command(
     as_json: JsonOption = False,
 ) -> int:
     """Write a model for ONNX Runtime, and run it once against the original."""
-    from diagplan.exporting import export_onnx
-    from diagplan.runtime import load_model
+    from diagplan.models.exporting import export_onnx
+    from diagplan.models.loading import load_model
     from diagplan.worlds import SHIPPED, load_world
 
     if (model is None) == (weights is None):
@@ -129,7 +129,7 @@ def compare_command(
     """Replay a plan on PyTorch and on ONNX Runtime side by side: tokens, logits, time."""
     from diagplan.backends.compare import compare
     from diagplan.backends.replay import new_state, prepare, replay, require_grid
-    from diagplan.runtime import given_ids
+    from diagplan.models.loading import given_ids
     from diagplan.schemas.files import read_plan
 
     made = read_plan(plan)

@@ -80,7 +80,7 @@ def sampler_from_options(
         SpecError: options that contradict each other, or that no sampler takes.
     """
     from diagplan.backends.sampling import Greedy
-    from diagplan.sampling import sampler_for
+    from diagplan.models.sampling import sampler_for
 
     options = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p}
     asked = [name for name, value in options.items() if value is not None]

@@ -100,9 +100,9 @@ def run_command(
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
     from diagplan.backends.sampling import Greedy
-    from diagplan.memory import require_memory_before_loading
-    from diagplan.planner.atomic import write_atomically
-    from diagplan.runtime import given_ids
+    from diagplan.models.estimates import require_memory_before_loading
+    from diagplan.models.loading import given_ids
+    from diagplan.schemas.atomic import write_atomically
     from diagplan.schemas.files import read_plan
 
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, adapter=adapter)

@@ -69,7 +69,7 @@ def tokens_of(
     """
     from diagplan.adapters.image_tokenizer import tokenizer_files
     from diagplan.games.clips import list_clips
-    from diagplan.planner.atomic import make_folder
+    from diagplan.schemas.atomic import make_folder
     from diagplan.training.sequences import read_tokens, tokenize_clips, tokens_key, write_tokens
 
     paths = list_clips(clips)

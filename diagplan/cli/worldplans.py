@@ -43,7 +43,7 @@ def plan_for(
     Raises:
         SpecError: the options do not fit the world or each other.
     """
-    from diagplan.generation import compile_for, require_actions, roll_for
+    from diagplan.worlds.generation import compile_for, require_actions, roll_for
 
     given = prompt_frames or world.prompt_frames
     kept = world.keeps if keep is None else world.window(keep).prompt_frames
@@ -76,8 +76,8 @@ def read_plan_for(world: "World", actions: NDArray[np.int64] | None, path: Path)
         MismatchError: it is not for this world, or for more frames than there are actions.
         DocumentError: as ``read_plan``.
     """
-    from diagplan.generation import require_actions, require_layout
     from diagplan.schemas.files import read_plan
+    from diagplan.worlds.generation import require_actions, require_layout
 
     plan = read_plan(path)
     require_layout(world, plan)

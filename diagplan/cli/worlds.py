@@ -102,7 +102,7 @@ def tokenizer_command(
     Run again with the same folder and options, it goes on from the last checkpoint, to the identical result.
     """
     require_checkpoints(checkpoint_every)
-    from diagplan.runtime import require_torch
+    from diagplan.models.loading import require_torch
 
     require_torch()
     from diagplan.adapters.mc_ar_files import require_device
@@ -156,7 +156,7 @@ def model_command(
     Run again with the same folder and options, it goes on from the last checkpoint, to the identical result.
     """
     require_checkpoints(checkpoint_every)
-    from diagplan.runtime import require_torch
+    from diagplan.models.loading import require_torch
 
     require_torch()
     from diagplan.adapters.image_tokenizer import load_image_tokenizer

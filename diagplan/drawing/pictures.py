@@ -12,9 +12,9 @@ from diagplan.drawing.render import Painter, svg_bytes
 from diagplan.drawing.scene import Scene
 from diagplan.drawing.step_figure import step_figure
 from diagplan.drawing.wave_figure import wave_figure
-from diagplan.planner.atomic import write_atomically
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
+from diagplan.schemas.atomic import write_atomically
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -16,8 +16,8 @@ from diagplan.planner.layout import Layout
 from diagplan.planner.policy import Policies
 from diagplan.planner.rollout import Rollout, compile_rollout, rollout_cost
 from diagplan.planner.schedule import NextToken, Schedule
+from diagplan.study.world_report import counted_moves
 from diagplan.video.frames import fit
-from diagplan.world_report import counted_moves
 from diagplan.worlds import World
 
 __all__ = ["Material", "read_material"]

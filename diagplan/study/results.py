@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.atomic import make_folder, write_atomically
 from diagplan.planner.errors import DocumentError
+from diagplan.schemas.atomic import make_folder, write_atomically
 
 __all__ = ["Result", "StudyFolder"]
 

@@ -20,7 +20,7 @@ from diagplan.study.conditions import BASE, Condition
 from diagplan.study.judge import rolled_loss
 from diagplan.study.material import Material
 from diagplan.study.results import Result, StudyFolder
-from diagplan.world_report import decoded, followed_moves
+from diagplan.study.world_report import decoded, followed_moves
 from diagplan.worlds import World
 
 __all__ = ["Extra", "Study", "judge_truth", "planned_work", "run_study", "time_again", "tokenizer_latents"]

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from diagplan.models.loading import Backend, DTypeName, require_torch
 from diagplan.planner.errors import DocumentError, SpecError
-from diagplan.runtime import Backend, DTypeName, require_torch
 from diagplan.worlds.cosmos import COSMOS, load_cosmos_world
 from diagplan.worlds.mc_ar import SHIPPED, load_exported, load_folder, load_release
 from diagplan.worlds.source import Source

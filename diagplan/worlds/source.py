@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.memory import Memory
+from diagplan.models.loading import load_model
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
-from diagplan.runtime import load_model
 
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
@@ -25,7 +25,7 @@ class Source:
     Attributes:
         adapter: its family.
         weights, config, context: as for ``load_model``.
-        tokenizer: the files of the image tokenizer, as for ``diagplan.memory.tokenizer_bytes``.
+        tokenizer: the files of the image tokenizer, as for ``diagplan.models.estimates.tokenizer_bytes``.
         options: ``load_model``'s backend, dtype, device, quantize, portable and threads.
     """
 
@@ -107,7 +107,7 @@ class Source:
             CapacityError: there is too little memory; it says what would need less.
         """
         from diagplan.backends.onnx_tokenizer import ENCODER
-        from diagplan.memory import require_memory_before_loading, tokenizer_bytes
+        from diagplan.models.estimates import require_memory_before_loading, tokenizer_bytes
 
         exported = (Path(self.tokenizer) / ENCODER).is_file()
         beside = tokenizer_bytes(self.adapter, self.tokenizer, backend="onnx" if exported else "torch")

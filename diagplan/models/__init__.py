@@ -1,0 +1,1 @@
+"""Loading models, estimating their memory, exporting them; and the world model that comes with the package."""

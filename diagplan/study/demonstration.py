@@ -1,0 +1,165 @@
+"""The demonstration: one clip rolled forward under several plans, as pictures, a video and a table."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.evaluation.pictures import psnr, ssim
+from diagplan.games.clips import Clip
+from diagplan.planner.plan import Plan
+from diagplan.planner.schedule import Diagonal, NextToken, Schedule
+from diagplan.schemas.atomic import write_atomically
+from diagplan.video.files import VideoWriter
+from diagplan.video.frames import caption, fit, gif, png, sheet
+from diagplan.worlds import World
+from diagplan.worlds.generation import Generated, compile_for, generate, prompt_tokens
+
+__all__ = ["SCHEDULES", "Outcome", "demonstrate", "save_demonstration", "side_by_side"]
+
+Frames = NDArray[np.uint8]
+
+#: What the demonstration runs; in the last one a frame begins before the one above it is finished.
+SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
+    {
+        "next-token": NextToken(),
+        "k=4": Diagonal(k=4),
+        "k=2": Diagonal(k=2),
+        "k=1": Diagonal(k=1),
+        "k=2 d=14": Diagonal(k=2, d=14),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One plan's row of the table.
+
+    Attributes:
+        plan: its name.
+        passes: forward passes for all frames.
+        seconds: median of the replays.
+        frames_per_second, speedup_passes, speedup_time: the last two against next-token prediction.
+        psnr, ssim: against the recorded frames.
+        same_as_ntp: share of tokens equal to next-token prediction's.
+    """
+
+    plan: str
+    passes: int
+    seconds: float
+    frames_per_second: float
+    speedup_passes: float
+    speedup_time: float
+    psnr: float
+    ssim: float
+    same_as_ntp: float
+
+
+def demonstrate(
+    world: World, clip: Clip, blocks: NDArray[np.int64], *, repeats: int = 3, on_run: Callable[[], None] | None = None
+) -> tuple[list[Outcome], dict[str, Generated], Frames]:
+    """Roll a clip's first frame forward under every plan of ``SCHEDULES``, greedily.
+
+    Args:
+        world: the model.
+        clip: the truth; as many frames as the model's context are used.
+        blocks: the clip's actions as blocks.
+        repeats: runs of each plan, in turn; the median time is shown.
+        on_run: called after each run.
+
+    Returns:
+        the table, what came out under each plan, and the truth's frames after the prompt.
+    """
+    length = min(world.context_frames, len(clip.frames))
+    pixels = np.stack([fit(frame, world.height, world.width) for frame in clip.frames[:length]])
+    plans = {name: compile_for(world, length - 1, schedule) for name, schedule in SCHEDULES.items()}
+    runs: dict[str, list[Generated]] = {name: [] for name in plans}
+    prompt_tokens(world, pixels[:1])
+    for _ in range(repeats):
+        for name, plan in plans.items():
+            runs[name].append(generate(world, pixels[:1], blocks, plan))
+            if on_run is not None:
+                on_run()
+    seconds = {name: float(np.median([run.seconds for run in some])) for name, some in runs.items()}
+    made = {name: some[0] for name, some in runs.items()}
+    truth = pixels[1:]
+    table = [_outcome(name, plans, seconds, made, truth) for name in plans]
+    return table, made, truth
+
+
+def _outcome(
+    name: str, plans: Mapping[str, Plan], seconds: Mapping[str, float], made: Mapping[str, Generated], truth: Frames
+) -> Outcome:
+    return Outcome(
+        plan=name,
+        passes=plans[name].steps,
+        seconds=seconds[name],
+        frames_per_second=len(truth) / seconds[name],
+        speedup_passes=plans["next-token"].steps / plans[name].steps,
+        speedup_time=seconds["next-token"] / seconds[name],
+        psnr=psnr(truth, made[name].frames),
+        ssim=ssim(truth, made[name].frames),
+        same_as_ntp=float(np.mean(made[name].tokens == made["next-token"].tokens)),
+    )
+
+
+def save_demonstration(
+    folder: Path, clip: Clip, table: list[Outcome], made: Mapping[str, Generated], truth: Frames, prompt: Frames
+) -> list[Path]:
+    """Write side-by-side.mp4 and .gif, sheet.png and table.json; the paths that were written.
+
+    Raises:
+        DocumentError, VideoError: a file cannot be written.
+    """
+    passes = {row.plan: row.passes for row in table}
+    ways = {"truth": truth, **{name: run.frames for name, run in made.items()}}
+    titles = {name: name if name == "truth" else f"{name}, {passes[name]} passes" for name in ways}
+    pages = [side_by_side(ways, titles, None, clip.actions[0], prompt)]
+    pages += [side_by_side(ways, titles, i, clip.actions[i], prompt) for i in range(len(truth))]
+    pages += [pages[-1]] * 2
+    video, moving, still, figures = (
+        folder / name for name in ("side-by-side.mp4", "side-by-side.gif", "sheet.png", "table.json")
+    )
+    with VideoWriter(video, fps=2) as writer:
+        for page in pages:
+            writer.add(page)
+    write_atomically(moving, gif([page[::2, ::2] for page in pages], 2))
+    rows: list[tuple[str, list[NDArray[np.uint8]]]] = [
+        (titles[name].replace(", ", "\n"), [prompt, *frames]) for name, frames in ways.items()
+    ]
+    head = ["prompt", *(f"{i + 1}: {name}" for i, name in enumerate(clip.actions[: len(truth)]))]
+    write_atomically(still, png(sheet(rows, head=head)))
+    write_atomically(figures, (json.dumps({"plans": [asdict(row) for row in table]}, indent=1) + "\n").encode())
+    return [video, moving, still, figures]
+
+
+def side_by_side(
+    ways: Mapping[str, Frames], titles: Mapping[str, str], at: int | None, action: str, prompt: Frames
+) -> Frames:
+    """One frame of all ways beside each other, three in a row, under what is played; ``None`` for the prompt."""
+    zoom, cells = 2, []
+    for name, frames in ways.items():
+        picture = prompt if at is None else frames[at]
+        large = picture.repeat(zoom, 0).repeat(zoom, 1)
+        cells.append(np.concatenate([caption(titles[name], large.shape[1], 28), large]))
+    lines = [np.concatenate(cells[i : i + 3], axis=1) for i in range(0, len(cells), 3)]
+    said = "the prompt frame" if at is None else f"frame {at + 1}: the player plays {action}"
+    return np.concatenate([caption(said, lines[0].shape[1], 32, align="middle"), *lines])
+
+
+def as_rows(table: list[Outcome]) -> tuple[list[str], list[list[Any]]]:
+    """The table for ``print_table``: headings and cells."""
+    columns = ["plan", ">passes", ">seconds", ">frames/s", ">x passes", ">x time", ">PSNR", ">SSIM", ">same as NTP"]
+    cells = [
+        [
+            row.plan, row.passes, f"{row.seconds:.2f}", f"{row.frames_per_second:.1f}", f"{row.speedup_passes:.2f}",
+            f"{row.speedup_time:.2f}", f"{row.psnr:.1f}", f"{row.ssim:.3f}", f"{100 * row.same_as_ntp:.1f}%",
+        ]
+        for row in table
+    ]  # fmt: skip
+    return columns, cells

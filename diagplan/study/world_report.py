@@ -1,0 +1,273 @@
+"""What a world model is worth on held-out clips: teacher-forced figures, and rollouts under several plans."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.backends.runtime import runtime_of
+from diagplan.evaluation.motion import MOVES, best_move, clear_moves
+from diagplan.evaluation.pictures import psnr, ssim
+from diagplan.games.clips import Clip, read_clip
+from diagplan.models.loading import replay
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.schedule import Schedule
+from diagplan.worlds import World
+from diagplan.worlds.generation import compile_for
+
+__all__ = [
+    "Horizons",
+    "Windows",
+    "WorldReport",
+    "counted_moves",
+    "decoded",
+    "followed_moves",
+    "judge_frames",
+    "read_windows",
+    "report_world",
+    "teacher_forced",
+]
+
+Ids = NDArray[np.int64]
+Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Pieces of held-out clips, each as long as the model's context.
+
+    Attributes:
+        frames: uint8 [N, T, height, width, 3].
+        tokens: int [N, T, rows, cols], of those frames.
+        actions: int [N, T - 1, n], action blocks.
+        moved: int [N, T - 1, 2], what the game says, (columns right, rows down).
+    """
+
+    frames: Frames
+    tokens: Ids
+    actions: Ids
+    moved: Ids
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Horizons:
+    """Quality against the truth at each horizon, the first generated frame first.
+
+    Attributes:
+        tokens: share of tokens equal to the truth's.
+        psnr, ssim: of the pictures against the recorded frames.
+    """
+
+    tokens: tuple[float, ...]
+    psnr: tuple[float, ...]
+    ssim: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldReport:
+    """Figures of one model.
+
+    Attributes:
+        windows: how many pieces were rolled forward.
+        tokenizer_psnr: of the tokenizer alone, in dB.
+        loss, accuracy: teacher-forced, over all frames but the first.
+        action_gap: how much the loss grows with opposite actions, over frames that follow a move.
+        moved_loss: the loss over those frames.
+        repeat: the first frame as reconstructed, shown again and again.
+        rollouts: plan -> quality.
+        following: plan -> share of the true one-cell moves that the rollout makes too; ``"truth"`` is the truth's own.
+        clear_moves: how many true moves count.
+        passes: plan -> passes.
+    """
+
+    windows: int
+    tokenizer_psnr: float
+    loss: float
+    accuracy: float
+    moved_loss: float
+    action_gap: float
+    repeat: Horizons
+    rollouts: Mapping[str, Horizons]
+    following: Mapping[str, float]
+    clear_moves: int
+    passes: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def read_windows(world: World, paths: Sequence[Path], count: int, *, least_moves: int = 3) -> Windows:
+    """The first ``count`` windows with motion, evenly from all clips.
+
+    Args:
+        world: whose context and tokenizer to use.
+        paths: clips (.mp4 with actions beside them).
+        count: windows wanted.
+        least_moves: moves of the player that a window must hold, where the clips say.
+
+    Raises:
+        DocumentError: clips that cannot be read, or without such a window.
+    """
+    length = world.context_frames
+    found: list[tuple[int, Clip, int, Path]] = []
+    for path in paths:
+        clip = read_clip(path)
+        for number in range(len(clip.frames) // length):
+            first = number * length
+            steps = clip.moved[first : first + length - 1]
+            if sum(step is None or any(step) for step in steps) >= least_moves:
+                found.append((number, clip, first, path))
+    chosen = sorted(found, key=lambda item: item[0])[:count]
+    if not chosen:
+        raise DocumentError(f"expected clips of {length} frames with motion, got none. Record longer ones.")
+    frames, tokens, actions, moved = [], [], [], []
+    blocks = {path: world.read_actions(path.with_suffix(".jsonl")) for _, _, _, path in chosen}
+    for _, clip, first, path in chosen:
+        frames.append(clip.frames[first : first + length])
+        tokens.append(world.tokenizer.encode(frames[-1]))
+        actions.append(blocks[path][first : first + length - 1])
+        moved.append([(0, 0) if step is None else step for step in clip.moved[first : first + length - 1]])
+    return Windows(frames=np.stack(frames), tokens=np.stack(tokens), actions=np.stack(actions), moved=np.array(moved))
+
+
+def judge_frames(windows: Windows, tokens: Ids, frames: Frames) -> Horizons:
+    """Quality of generated tokens [N, T - 1, rows, cols] and their frames against the truth, by horizon."""
+    steps = range(tokens.shape[1])
+    return Horizons(
+        tokens=tuple(float(np.mean(tokens[:, i] == windows.tokens[:, i + 1])) for i in steps),
+        psnr=tuple(psnr(windows.frames[:, i + 1], frames[:, i]) for i in steps),
+        ssim=tuple(ssim(windows.frames[:, i + 1], frames[:, i]) for i in steps),
+    )
+
+
+def teacher_forced(world: World, windows: Windows, *, batch: int = 32) -> dict[str, float]:
+    """Loss, accuracy and action gap of the model on the windows, through the adapter's own forward pass.
+
+    Raises:
+        SpecError: a world whose actions are not words, or have no opposites.
+    """
+    import torch
+
+    from diagplan.training.sequences import TokenClips
+    from diagplan.training.world_model import Vocabulary, judge
+
+    if world.words is None or not world.words.opposites:
+        raise SpecError(f"expected actions with opposites, got none in {world.name}.")
+    ids, model = world.words.ids, world.model
+    opposites = {ids[name]: ids[other] for name, other in world.words.opposites.items()}
+    words = Vocabulary(begin=world.words.begin, end=world.words.end, opposites=opposites)
+    clips = TokenClips(frames=windows.tokens, actions=windows.actions[..., 1], moved=windows.moved)
+
+    runtime = runtime_of(model)
+
+    def forward(sequences: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
+        places = np.arange(sequences.shape[1])
+        at, mask = runtime.put(places), runtime.put(places <= places[:, None])
+        ids, rows, cache = (
+            runtime.put(sequences.numpy()),
+            runtime.put(wanted.numpy()),
+            model.new_cache(*sequences.shape),
+        )
+        with runtime.inference():
+            logits = model.forward(ids, at, at, mask, cache, rows)
+            return torch.from_numpy(np.array(runtime.numpy(runtime.float32(logits))))
+
+    said = judge(forward, clips, words, batch=batch)
+    return {
+        "loss": said.loss,
+        "accuracy": said.accuracy,
+        "moved_loss": said.moved_loss,
+        "action_gap": math.nan if math.isnan(said.moved_loss) else said.gap,
+    }
+
+
+def report_world(
+    world: World,
+    windows: Windows,
+    schedules: Mapping[str, Schedule],
+    *,
+    map_rows: int | None = None,
+    batch: int = 32,
+    on_plan: Callable[[str], None] | None = None,
+) -> WorldReport:
+    """Judge a model on windows: teacher-forced, and rolled forward from one frame under each schedule, greedily.
+
+    Args:
+        world: the model.
+        windows: what to judge it on.
+        schedules: name -> schedule.
+        map_rows: rows of tokens that show the map, from the top; those below do not move; all by default.
+        batch: windows at a time.
+        on_plan: called with each schedule's name before it runs.
+    """
+    n, t = windows.tokens.shape[:2]
+    if min(map_rows or world.rows, world.cols) < 3:
+        raise SpecError(f"expected a map of at least 3 x 3 tokens, got {map_rows or world.rows} x {world.cols}.")
+    clear = counted_moves(windows.tokens, windows.moved, map_rows)
+    following = {"truth": _share(followed_moves(windows.tokens, windows.moved, map_rows), clear)}
+    rollouts, passes = {}, {}
+    for name, schedule in schedules.items():
+        if on_plan is not None:
+            on_plan(name)
+        plan = compile_for(world, t - 1, schedule)
+        passes[name] = plan.steps
+        made = np.concatenate([
+            replay(plan, world.model, windows.tokens[at : at + batch, :1], windows.actions[at : at + batch])
+            for at in range(0, n, batch)
+        ])  # fmt: skip
+        rollouts[name] = judge_frames(windows, made, decoded(world, made))
+        whole = np.concatenate([windows.tokens[:, :1], made], axis=1)
+        following[name] = _share(followed_moves(whole, windows.moved, map_rows), clear)
+    still = np.repeat(windows.tokens[:, :1], t - 1, axis=1)
+    again = decoded(world, windows.tokens)
+    return WorldReport(
+        windows=n,
+        tokenizer_psnr=psnr(windows.frames, again),
+        **teacher_forced(world, windows, batch=batch),
+        repeat=judge_frames(windows, still, np.repeat(again[:, :1], t - 1, axis=1)),
+        rollouts=rollouts,
+        following=following,
+        clear_moves=int(clear.sum()),
+        passes=passes,
+    )
+
+
+def counted_moves(tokens: Ids, moved: Ids, map_rows: int | None = None) -> NDArray[np.bool_]:
+    """The true steps at which a rollout's move is judged, bool [N, T - 1]; ``clear_moves`` says which.
+
+    Args:
+        tokens: the truth's, [N, T, rows, cols].
+        moved: what the game says, int [N, T - 1, 2].
+        map_rows: rows of tokens that show the map, from the top; all by default.
+    """
+    before, after = _steps(tokens, map_rows)
+    return clear_moves(before, after, moved.reshape(-1, 2)).reshape(moved.shape[:2])
+
+
+def followed_moves(tokens: Ids, moved: Ids, map_rows: int | None = None) -> NDArray[np.bool_]:
+    """Whether tokens [N, T, rows, cols], the prompt's frame first, move as the game says, bool [N, T - 1]."""
+    made = np.array(list(MOVES.values()))[best_move(*_steps(tokens, map_rows))]
+    same: NDArray[np.bool_] = (made.reshape(moved.shape) == moved).all(-1)
+    return same
+
+
+def _steps(tokens: Ids, map_rows: int | None) -> tuple[Ids, Ids]:
+    """The maps before and after every step, [N (T - 1), rows, cols] each."""
+    maps = tokens[:, :, :map_rows]
+    return maps[:, :-1].reshape(-1, *maps.shape[2:]), maps[:, 1:].reshape(-1, *maps.shape[2:])
+
+
+def _share(followed: NDArray[np.bool_], counted: NDArray[np.bool_]) -> float:
+    return float(followed[counted].mean()) if counted.any() else float("nan")
+
+
+def decoded(world: World, tokens: Ids) -> Frames:
+    """Frames uint8 [N, T, height, width, 3] of tokens [N, T, rows, cols]."""
+    n, t = tokens.shape[:2]
+    frames: Frames = world.tokenizer.decode(tokens.reshape(n * t, *tokens.shape[2:]))
+    return frames.reshape(n, t, *frames.shape[1:])

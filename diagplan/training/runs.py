@@ -1,0 +1,156 @@
+"""A training run's folder: settings, log, curves and a checkpoint to go on from."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from diagplan.planner.errors import DocumentError, MissingExtraError
+from diagplan.schemas.atomic import make_folder, write_atomically
+
+__all__ = ["Run", "last_row"]
+
+
+class Run:
+    """The folder of a run; making it twice with the same settings goes on where the first stopped.
+
+    Args:
+        folder: made if it is not there.
+        settings: whatever decides the result; a folder of other settings is refused.
+
+    Raises:
+        DocumentError: the folder belongs to another run, or cannot be written.
+        MissingExtraError: matplotlib, which draws the curves, is not installed.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
+        if find_spec("matplotlib") is None:  # not after the first hundred steps
+            raise MissingExtraError(
+                "expected the package matplotlib, got none. Install it: pip install 'diagplan[train]'."
+            )
+        self.folder = Path(folder)
+        make_folder(self.folder)
+        path = self.folder / "settings.json"
+        said = json.loads(json.dumps(dict(settings)))
+        if path.is_file():
+            there = _read_settings(path)
+            other = sorted(key for key in {*there, *said} if there.get(key) != said.get(key))
+            if other:
+                raise DocumentError(
+                    f"expected the folder of the same run, got {folder} with other {', '.join(other)}. "
+                    "Give another folder, or the same settings to go on."
+                )
+        write_atomically(path, (json.dumps(said, indent=1) + "\n").encode())
+        self.rows: list[dict[str, float]] = []
+        self._began = time.monotonic()
+
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Load the last checkpoint and cut the log back to it; the steps that are done, 0 where there is none.
+
+        The clock of the log's seconds goes on from here.
+
+        Raises:
+            DocumentError: a checkpoint that cannot be read, or that is not of this model and optimizer.
+        """
+        path = self.folder / "checkpoint.pt"
+        self._began = time.monotonic()
+        if not path.is_file():
+            return 0
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            self.rows = state["log"]
+            self._began -= state["seconds"]
+            return int(state["step"])
+        except Exception as error:  # noqa: BLE001 - the unpickler raises almost anything
+            raise DocumentError(
+                f"cannot read the checkpoint {path} ({type(error).__name__}). Remove it to train from the start."
+            ) from None
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Write the checkpoint, the log as CSV and the curves as PNG."""
+        part = self.folder / "checkpoint.pt.part"
+        state = {
+            "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": self._seconds(),
+            "log": self.rows,
+        }  # fmt: skip
+        try:
+            torch.save(state, part)
+            part.replace(self.folder / "checkpoint.pt")
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
+            raise DocumentError(f"cannot write a checkpoint in {self.folder}: {error}.") from None
+        finally:
+            part.unlink(missing_ok=True)
+        self.write_log()
+
+    def log(self, step: int, **values: float) -> None:
+        """Append one row, with the seconds of training before it."""
+        row = {"step": step, "seconds": self._seconds(), **values}
+        self.rows.append({key: float(value) for key, value in row.items()})
+
+    def write_log(self) -> None:
+        """Write log.csv and curves.png."""
+        if not self.rows:
+            return
+        text = io.StringIO()
+        columns = list(dict.fromkeys(key for row in self.rows for key in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in self.rows)
+        write_atomically(self.folder / "log.csv", text.getvalue().encode())
+        write_atomically(self.folder / "curves.png", _curves(self.rows, columns))
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+
+def last_row(folder: str | Path) -> dict[str, float]:
+    """The last row of a run's log.csv; empty where there is none."""
+    path = Path(folder) / "log.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {key: float(value) for key, value in rows[-1].items() if value} if rows else {}
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DocumentError(f"cannot read {path}: {error.strerror}. Give another folder.") from None
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise DocumentError(f"expected the settings of a training run, got {path}. Give another folder.")
+    return said
+
+
+def _curves(rows: list[dict[str, float]], columns: list[str]) -> bytes:
+    """Every column against the step, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = [name for name in columns if name not in ("step", "seconds")]
+    figure = Figure(figsize=(4 * len(shown), 3), layout="constrained")
+    FigureCanvasAgg(figure)
+    for place, name in enumerate(shown, start=1):
+        axes = figure.add_subplot(1, len(shown), place)
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        axes.plot([x for x, _ in points], [y for _, y in points])
+        axes.set_title(name.replace("_", " "))
+        axes.set_xlabel("step")
+        if points and all(y > 0 for _, y in points) and name.endswith("loss"):
+            axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+    made = io.BytesIO()
+    figure.savefig(made, format="png", dpi=110)
+    return made.getvalue()

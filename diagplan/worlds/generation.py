@@ -1,0 +1,200 @@
+"""The main job: frames and actions in, frames out. Tokens, plan, replay, tokens; each frame as soon as it is known."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.backends.errors import MismatchError
+from diagplan.backends.rolling import roll
+from diagplan.backends.sampling import Sampler
+from diagplan.models.loading import replay
+from diagplan.planner.compiler import compile_plan
+from diagplan.planner.errors import SpecError
+from diagplan.planner.layout import Layout
+from diagplan.planner.plan import Plan
+from diagplan.planner.policy import Policies
+from diagplan.planner.rollout import Rollout, compile_rollout
+from diagplan.planner.schedule import Schedule
+from diagplan.worlds import World
+
+__all__ = [
+    "Generated",
+    "compile_for",
+    "generate",
+    "prompt_tokens",
+    "require_actions",
+    "require_frames",
+    "require_layout",
+    "roll_for",
+]
+
+
+class Generated(NamedTuple):
+    """What came out.
+
+    Attributes:
+        frames: uint8 [n, height, width, 3], of the generated frames.
+        tokens: int64 [T, rows, cols]; a frame of tokens may stand for several frames.
+        seconds: of the replay, without loading and without the image tokenizer.
+        tokenizer_seconds: of encoding the prompt and decoding the frames.
+    """
+
+    frames: NDArray[np.uint8]
+    tokens: NDArray[np.int64]
+    seconds: float
+    tokenizer_seconds: float
+
+
+def compile_for(
+    world: World,
+    frames: int,
+    schedule: Schedule,
+    *,
+    prompt_frames: int = 1,
+    policies: Policies | None = None,
+) -> Plan:
+    """The plan of ``frames`` generated frames of a world, both counted in pixels.
+
+    Raises:
+        SpecError: more frames than the model's context.
+    """
+    return compile_plan(world.layout(frames, prompt_frames), schedule, policies)
+
+
+def roll_for(
+    world: World,
+    frames: int,
+    schedule: Schedule,
+    *,
+    keep: int,
+    prompt_frames: int = 1,
+    policies: Policies | None = None,
+) -> Rollout:
+    """The plans of a video of any length: a window of the model's context slides and keeps ``keep`` frames.
+
+    Raises:
+        SpecError: a window that would keep nothing, or leave no room; more prompt frames than the context; a world
+            whose clips are made whole.
+    """
+    return compile_rollout(world.window(keep), schedule, policies, frames=frames, prompt_frames=prompt_frames)
+
+
+def prompt_tokens(world: World, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Tokens int64 [F, rows, cols] of frames uint8 [n, height, width, 3] of any size; they are cut to the model's."""
+    from diagplan.video.frames import fit
+
+    return world.encode(np.stack([fit(frame, world.height, world.width) for frame in frames]))
+
+
+def generate(
+    world: World,
+    prompt: NDArray[np.uint8],
+    actions: NDArray[np.int64] | None,
+    plan: Plan | Rollout,
+    *,
+    sampler: Sampler | None = None,
+    seed: int = 0,
+    on_frame: Callable[[int, NDArray[np.uint8]], None] | None = None,
+    on_pass: Callable[[int], None] | None = None,
+) -> Generated:
+    """Roll a world forward.
+
+    Args:
+        world: from ``load_world``.
+        prompt: the prompt frames, uint8 [n, height, width, 3], of any size.
+        actions: blocks int64 [at least F - 1 + T, n]; block i leads from frame i to frame i + 1. More are left out.
+            ``None`` for a world without actions.
+        plan: for the world's layout of F and T frames, or a rollout of its windows.
+        sampler: as for ``replay``.
+        seed: as for ``replay``.
+        on_frame: called with each frame's number and picture, uint8 [height, width, 3], in order, as soon as it is
+            known.
+        on_pass: called with the number of passes that are done.
+
+    Raises:
+        MismatchError: plan, prompt, actions and world do not fit together.
+        SpecError, InvalidPlanError, NumericError, CapacityError: as ``replay``.
+    """
+    require_layout(world, plan)
+    token_frames = plan.layout.prompt_frames if isinstance(plan, Plan) else plan.prompt_frames
+    if len(prompt) != world.pictures(token_frames):
+        raise MismatchError(f"expected {world.pictures(token_frames)} prompt frames, got {len(prompt)}.")
+    blocks = _blocks(world, actions, token_frames, plan.layout.frames if isinstance(plan, Plan) else plan.frames)
+    world.load()
+    began = time.perf_counter()
+    given = prompt_tokens(world, prompt)
+    tokenizer_seconds = time.perf_counter() - began
+    pictures: list[NDArray[np.uint8]] = []
+    decoded = world.decoding(given)
+    shown = 0.0
+
+    waiting: dict[int, NDArray[np.int64]] = {}
+    due = 0
+
+    def decode(number: int, tokens: NDArray[np.int64]) -> None:
+        """Frames of an imported order may be complete out of turn: they wait for those before them."""
+        nonlocal shown, due
+        start = time.perf_counter()
+        waiting[number] = tokens[0]
+        while due in waiting:
+            for picture in decoded(waiting.pop(due)):
+                pictures.append(picture)
+                if on_frame is not None:
+                    on_frame(len(pictures) - 1, picture)
+            due += 1
+        shown += time.perf_counter() - start
+
+    began = time.perf_counter()
+    if isinstance(plan, Rollout):
+        tokens = roll(
+            plan, world.model, given, blocks if world.block else None, sampler=sampler, seed=seed, on_frame=decode,
+            on_pass=on_pass,
+        ).tokens[0]  # fmt: skip
+    else:
+        ids = world.given(plan.layout, given, blocks)
+        tokens = replay(
+            plan, world.model, given=ids, sampler=sampler, seed=seed, on_frame=decode, on_pass=on_pass
+        )[0]  # fmt: skip
+    seconds = time.perf_counter() - began - shown
+    return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown)
+
+
+def _blocks(world: World, actions: NDArray[np.int64] | None, prompt_frames: int, frames: int) -> NDArray[np.int64]:
+    """The action blocks that are needed, int64 [F - 1 + T, n]."""
+    needed = prompt_frames - 1 + frames
+    if not world.block:
+        if actions is not None and len(actions):
+            raise MismatchError(f"expected no actions, which {world.name} does not know, got {len(actions)}.")
+        return np.zeros((needed, 0), dtype=np.int64)
+    return require_actions(actions, prompt_frames, frames)
+
+
+def require_actions(actions: NDArray[np.int64] | None, prompt_frames: int, frames: int) -> NDArray[np.int64]:
+    """The blocks that so many frames need; raise ``MismatchError`` where there are fewer."""
+    needed = prompt_frames - 1 + frames
+    if actions is None or len(actions) < needed:
+        raise MismatchError(
+            f"expected {needed} actions for {prompt_frames} given and {frames} generated frames, "
+            f"got {0 if actions is None else len(actions)}. Give more actions, or ask for fewer frames."
+        )
+    return actions[:needed]
+
+
+def require_layout(world: World, plan: Plan | Rollout) -> None:
+    """Raise ``MismatchError`` unless a plan is for a world's layout, with a prompt frame at least."""
+    layouts: list[Layout] = [plan.layout] if isinstance(plan, Plan) else [one.layout for one in plan.plans]
+    for layout in layouts:
+        if not world.fits(layout):
+            raise MismatchError(
+                f"expected a plan for {world.name}'s layout, {world.example()} or with other frames, got {layout}. "
+                "Compile one for it."
+            )
+
+
+def require_frames(frames: Sequence[NDArray[np.uint8]], wanted: int, source: object) -> None:
+    """Raise ``SpecError`` unless a video has so many frames."""
+    if len(frames) < wanted:
+        raise SpecError(f"expected at least {wanted} frames, got {len(frames)} in {source}. Give fewer prompt frames.")

@@ -1,0 +1,142 @@
+"""Int8 products on the CPU: how far from float32, what they may not depend on, and where they are refused."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from diagplan import Diagonal, Greedy, compile_plan, replay  # noqa: E402
+from diagplan.adapters.linear import Int8Linear, require_quantize  # noqa: E402
+from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
+from diagplan.backends import checkpoint  # noqa: E402
+from diagplan.backends import replay as executor  # noqa: E402
+from diagplan.backends.errors import MismatchError  # noqa: E402
+from diagplan.planner.errors import SpecError  # noqa: E402
+from tests.cli.test_run import folder, options, prompt, run  # noqa: E402, F401
+from tests.schemas.test_files_replayed import DATA, GIVEN, LAYOUT, META, WEIGHTS  # noqa: E402
+
+GOLDEN = McArConfig(**META["config"], image_vocab=META["image_vocab"])
+PLAN = compile_plan(LAYOUT, Diagonal(k=2))
+
+try:
+    require_quantize("int8", torch.device("cpu"), torch.float32)
+    here = True
+except SpecError:
+    here = False
+needs_int8 = pytest.mark.skipif(not here, reason="needs an x86 CPU with VNNI")
+
+
+def golden(quantize: Any = None) -> McAr:
+    return McAr(GOLDEN, {name: torch.from_numpy(w) for name, w in WEIGHTS.items()}, quantize=quantize)
+
+
+@needs_int8
+@given(st.integers(0, 2**32), st.integers(1, 40), st.sampled_from([16, 24, 64, 1024]), st.integers(1, 200))
+def test_near_the_float_layer(seed: int, rows: int, inner: int, outer: int) -> None:
+    """Each output is within the sum of both rounding errors, whatever the scale of a row."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn((outer, inner), generator=generator)
+    x = torch.randn((1, rows, inner), generator=generator) * 10.0 ** torch.arange(-3, rows - 3).remainder(8)[:, None]
+    off = (Int8Linear(weight)(x) - x @ weight.T).abs()
+    step_x, step_w = x.abs().amax(-1, keepdim=True) / 127, weight.abs().amax(1) / 127
+    bound = step_x * weight.abs().sum(1) / 2 + step_w * x.abs().sum(-1, keepdim=True) / 2 + inner * step_x * step_w / 4
+    assert (off <= 1.01 * bound).all()
+
+
+@needs_int8
+def test_a_few_percent_off_in_norm() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight = torch.randn((12, 1024), generator=generator), torch.randn((512, 1024), generator=generator)
+    exact = x @ weight.T
+    assert 0.002 < (Int8Linear(weight)(x) - exact).norm() / exact.norm() < 0.02
+
+
+@needs_int8
+def test_a_row_depends_on_itself_alone() -> None:
+    generator = torch.Generator().manual_seed(1)
+    layer = Int8Linear(torch.randn((96, 64), generator=generator))
+    x = torch.randn((2, 9, 64), generator=generator) * 10.0 ** torch.arange(-4, 5)[:, None]
+    whole = layer(x)
+    for i in range(9):
+        assert torch.equal(layer(x[:1, i : i + 1]), whole[:1, i : i + 1])
+
+
+@needs_int8
+def test_zeros_and_what_is_not_finite() -> None:
+    """Rows of zeros give zeros; NaN and infinity are not swallowed by the rounding."""
+    layer = Int8Linear(torch.cat([torch.ones((3, 16)), torch.zeros((1, 16))]))
+    x = torch.ones((4, 16))
+    x[0], x[1, 3], x[2, 3] = 0, float("nan"), float("inf")
+    out = layer(x)
+    assert (out[0] == 0).all()
+    assert not torch.isfinite(out[1:3]).any()
+    torch.testing.assert_close(out[3], torch.tensor([16.0, 16, 16, 0]))
+
+
+@needs_int8
+def test_tokens_are_reproducible_and_logits_near() -> None:
+    model = golden("int8")
+    first, again = (replay(PLAN, m, given=GIVEN, sampler=Greedy()) for m in (model, golden("int8")))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(replay(PLAN, model, given=np.stack([GIVEN, GIVEN]))[1], first[0])
+    n = len(DATA["prompt"].ravel())
+    ids, slots = torch.from_numpy(DATA["prompt"].ravel().astype(np.int64))[None], torch.arange(n)
+    mask = torch.ones((n, n), dtype=torch.bool).tril()
+    with torch.inference_mode():
+        off, exact = (m.forward(ids, slots, slots, mask, m.new_cache(1, n)) for m in (model, golden()))
+    assert 0 < (off - exact).norm() / exact.norm() < 0.05
+    assert model.weight_bytes() < golden().weight_bytes() / 2
+
+
+@needs_int8
+def test_states_are_not_resumed_across(tmp_path: Path) -> None:
+    exact, small = (executor.prepare(PLAN, golden(q)) for q in (None, "int8"))
+    state = executor.new_state(exact, GIVEN[None])
+    executor.replay(exact, state, cancelled=lambda: state.done > 3)
+    checkpoint.save_checkpoint(exact, state, tmp_path / "state")
+    with pytest.raises(MismatchError, match="expected a checkpoint with model="):
+        checkpoint.load_checkpoint(small, tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("quantize", "device", "dtype", "message"),
+    [
+        ("int8", "cpu", "bfloat16", "expected device cpu and dtype float32 for quantize='int8', got device='cpu' and "),
+        ("int8", "cuda", "float32", "got device='cuda' and dtype='float32'. The int8 products are those of x86 CPUs."),
+        ("int4", "cpu", "float32", "expected quantize to be None or one of int8, got 'int4'."),
+    ],
+)
+def test_refusals(quantize: Any, device: str, dtype: str, message: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)):
+        require_quantize(quantize, torch.device(device), getattr(torch, dtype))
+
+
+@pytest.mark.parametrize("lacking", ["engine", "instructions"])
+def test_a_machine_that_cannot(lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if lacking == "engine":
+        monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", ["qnnpack"])
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    with pytest.raises(SpecError, match="expected a PyTorch build with the onednn engine on an x86 CPU with VNNI"):
+        require_quantize("int8", torch.device("cpu"), torch.float32)
+
+
+@needs_int8
+def test_on_the_command_line(folder: Path) -> None:  # noqa: F811
+    common = [*prompt(folder), "--greedy", "--json"]
+    code, out, err = run(*options(folder, *common, "--int8"))
+    assert (code, err) == (0, "")
+    assert run(*options(folder, *common, "--int8", out="again.npy"))[0] == 0
+    assert (folder / "again.npy").read_bytes() == (folder / "tokens.npy").read_bytes()
+    exact = json.loads(run(*options(folder, *common))[1])
+    assert json.loads(out)["memory"]["weights"] < exact["memory"]["weights"] / 2
+    code, _, err = run(*options(folder, *prompt(folder), "--int8", "--dtype", "bfloat16"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected device cpu and dtype float32" in err

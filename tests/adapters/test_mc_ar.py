@@ -1,0 +1,222 @@
+"""MC-AR: released sizes, weights in every file form, and equality with transformers' Llama."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig  # noqa: E402
+from diagplan.adapters.mc_ar_files import load_mc_ar  # noqa: E402
+from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
+from tests.schemas.test_files_replayed import DATA, META, WEIGHTS  # noqa: E402
+from tests.support.checkpoints import write_folder, write_safetensors, write_sparse, write_torch  # noqa: E402
+
+GOLDEN = McArConfig(**META["config"], image_vocab=META["image_vocab"])
+#: A Hugging Face config.json of the golden model.
+GOLDEN_JSON: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "attention_bias": False,
+    "hidden_act": "silu",
+    "mlp_bias": False,
+    "model_type": "llama",
+    "rope_scaling": None,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float32",
+    "use_cache": True,
+    **META["config"],
+    "image_vocab": META["image_vocab"],
+}
+
+
+def golden_weights() -> dict[str, Any]:
+    return {name: torch.from_numpy(value) for name, value in WEIGHTS.items()}
+
+
+def release_weights() -> dict[str, Any]:
+    """As in a release file: under ``transformer.``, with the image tokenizer beside."""
+    held = {f"transformer.{name}": tensor for name, tensor in golden_weights().items()}
+    return held | {"tokenizer.model.quantize.embedding.weight": torch.zeros(9, 4)}
+
+
+def write_json(folder: Path, keys: Mapping[str, Any]) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps(keys))
+    return path
+
+
+def causal_logits(model: McAr, ids: Any) -> Any:
+    """Logits of a causal pass over ids [B, n], as float32."""
+    slots = torch.arange(ids.shape[1])
+    mask = torch.ones((len(slots), len(slots)), dtype=torch.bool).tril()
+    with torch.inference_mode():
+        return model.forward(ids, slots, slots, mask, model.new_cache(len(ids), len(slots))).float()
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_released_shapes_are_those_of_transformers(name: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = CONFIGS[name]
+    same = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+    keys = {key: getattr(config, key) for key in (*same, "vocab_size", "max_position_embeddings")}
+    with torch.device("meta"):
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**keys, tie_word_embeddings=False))
+    assert config.shapes() == {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("300M_16f", 321_049_600),
+        ("700M_16f", 725_985_280),
+        ("700M_32f", 725_985_280),
+        ("1200M_16f", 1_229_301_760),
+        ("1200M_32f", 1_229_301_760),
+    ],
+)
+def test_released_parameters(name: str, parameters: int) -> None:
+    config = CONFIGS[name]
+    count = sum(math.prod(shape) for shape in config.shapes().values())
+    h, m, kv = config.hidden_size, config.intermediate_size, 4 * 64
+    assert count == 2 * 8262 * h + h + 20 * (2 * h * h + 2 * kv * h + 3 * m * h + 2 * h) == parameters
+    assert config.max_position_embeddings == int(name[-3:-1]) * 347
+    assert config.image_ids == 8192
+
+
+# Weights
+
+
+@pytest.mark.parametrize("form", ["ckpt", "safetensors", "folder", "sharded folder"])
+def test_golden_logits_from_every_file_form(form: str, tmp_path: Path) -> None:
+    if form == "ckpt":
+        model = load_mc_ar(write_torch(release_weights(), tmp_path / "w.ckpt"), config=GOLDEN)
+    elif form == "safetensors":
+        config = write_json(tmp_path, GOLDEN_JSON)
+        path = write_safetensors(golden_weights(), tmp_path / "w.safetensors")
+        model = load_mc_ar(str(path), config=str(config))
+    else:
+        folder = write_folder(golden_weights(), tmp_path / "w", shards=3 if form == "sharded folder" else 1)
+        write_json(folder, GOLDEN_JSON)
+        model = load_mc_ar(folder)
+    assert model.config == GOLDEN
+    logits = causal_logits(model, torch.from_numpy(DATA["causal/input_ids"])[None])
+    np.testing.assert_allclose(logits[0].numpy(), DATA["causal/logits"], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("dtype", "mean"), [("bfloat16", 0.02), ("float16", 0.003)])
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "float16", "float64"])
+def test_lower_precision(stored: str, dtype: Any, mean: float, tmp_path: Path) -> None:
+    weights = {name: tensor.to(getattr(torch, stored)) for name, tensor in release_weights().items()}
+    model = load_mc_ar(write_torch(weights, tmp_path / "w.ckpt"), config=GOLDEN, dtype=dtype)
+    wanted = getattr(torch, dtype)
+    assert model.dtype == model.embedding.dtype == model.norm.dtype == model.cos.dtype == wanted
+    assert model.embedding.equal(weights["transformer.model.embed_tokens.weight"].to(wanted))
+    logits = causal_logits(model, torch.from_numpy(DATA["causal/input_ids"])[None])[0].numpy()
+    # transformers' own model in these dtypes is as far from float32: 0.014 and 0.002 on average.
+    assert 1e-5 < np.abs(logits - DATA["causal/logits"]).mean() < (0.02 if stored == "bfloat16" else mean)
+
+
+@pytest.mark.parametrize("shards", ["5GB", "20KB"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_key_value_heads": 6},
+        {"num_key_value_heads": 2},
+        {"num_key_value_heads": 1, "rms_norm_eps": 1e-2},
+        {"num_key_value_heads": 3, "head_dim": 16},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 123.0}},
+        {"tie_word_embeddings": True},
+        {"vocab_size": 8262},
+    ],
+    ids=lambda change: next(iter(change)) + str(next(iter(change.values())))[:6],
+)
+def test_equal_to_transformers(change: dict[str, Any], shards: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    transformers.utils.logging.disable_progress_bar()
+    torch.manual_seed(7)
+    sizes = {"hidden_size": 48, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 6,
+             "vocab_size": 50, "max_position_embeddings": 64}  # fmt: skip
+    theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**(sizes | change))).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.2 + (parameter.ndim == 1))
+    theirs.save_pretrained(tmp_path, max_shard_size=shards)
+    ours = load_mc_ar(tmp_path)
+    assert ours.config.image_ids == {50: 50, 8262: 8192}[ours.vocab_size]
+    ids = torch.randint(0, ours.vocab_size, (2, 40))
+    with torch.inference_mode():
+        want = theirs(ids).logits
+    torch.testing.assert_close(causal_logits(ours, ids), want, atol=2e-4, rtol=1e-4)
+
+
+class OnceOnly(Mapping[str, Any]):
+    """Gives each tensor once: a model that takes one twice reads it from the disk twice."""
+
+    def __init__(self, weights: dict[str, Any]) -> None:
+        self.weights = weights
+
+    def __getitem__(self, name: str) -> Any:
+        return self.weights.pop(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
+def test_each_tensor_is_taken_once() -> None:
+    weights = OnceOnly(golden_weights())
+    McAr(GOLDEN, weights)
+    assert len(weights) == 0
+
+
+def test_older_files_hold_rotary_frequencies(tmp_path: Path) -> None:
+    old = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.zeros(8)}
+    load_mc_ar(write_safetensors(golden_weights() | old, tmp_path / "w"), config=GOLDEN)
+
+
+def test_weights_of_another_config(tmp_path: Path) -> None:
+    weights = release_weights()
+    del weights["transformer.model.norm.weight"]
+    weights["transformer.model.layers.0.mlp.up_proj.bias"] = torch.zeros(96)
+    path = write_torch(weights, tmp_path / "w.ckpt")
+    said = (
+        f"expected the 21 tensors of the config, got {path} with 1 missing: transformer.model.norm.weight; "
+        "1 unexpected: transformer.model.layers.0.mlp.up_proj.bias. Weights and config must belong together."
+    )
+    with pytest.raises(DocumentError, match=f"^{re.escape(said)}"):
+        load_mc_ar(path, config=GOLDEN)
+    with pytest.raises(DocumentError, match=re.escape("expected num_hidden_layers=2000000000 layers")):
+        load_mc_ar(path, config=replace(GOLDEN, num_hidden_layers=2_000_000_000))
+
+
+def test_without_a_config_the_fitting_releases_are_named(tmp_path: Path) -> None:
+    path = write_sparse(CONFIGS["700M_16f"].shapes(), tmp_path / "w")
+    with pytest.raises(SpecError, match=re.escape("Its shapes are those of 700M_16f and 700M_32f.")):
+        load_mc_ar(path)
+
+
+def test_wrong_options(tmp_path: Path) -> None:
+    path = write_torch(release_weights(), tmp_path / "w.ckpt")
+    with pytest.raises(
+        SpecError, match=re.escape("got no config.json") + "|" + re.escape("got none, and no config.json")
+    ):
+        load_mc_ar(path)
+    with pytest.raises(SpecError, match=r"expected config to be one of 300M_16f, .*, or a file, got config='500M'"):
+        load_mc_ar(path, config="500M")
+    with pytest.raises(SpecError, match="expected dtype to be one of float32, bfloat16, float16, got dtype='int8'"):
+        load_mc_ar(path, config=GOLDEN, dtype="int8")  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="expected a device of this machine, got device='toaster'"):
+        load_mc_ar(path, config=GOLDEN, device="toaster")

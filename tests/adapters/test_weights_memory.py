@@ -1,0 +1,118 @@
+"""How much memory loading takes: little more than the weights."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+from diagplan.adapters.cosmos import CosmosConfig  # noqa: E402
+from diagplan.adapters.mc_ar import McArConfig  # noqa: E402
+from tests.support.checkpoints import write_safetensors, write_torch  # noqa: E402
+
+MEMORY = """
+import re, sys
+from pathlib import Path
+import torch
+from diagplan.adapters.mc_ar_files import load_mc_ar
+from tests.adapters.test_weights_memory import LARGE, SMALL
+
+def status(key):
+    return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+small, large, dtype = sys.argv[1:]
+load_mc_ar(small, config=SMALL, dtype=dtype)  # what loads libraries
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+before = status("VmRSS")
+model = load_mc_ar(large, config=LARGE, dtype=dtype)
+weights = sum(torch.Size(shape).numel() for shape in LARGE.shapes().values()) * getattr(torch, dtype).itemsize
+print((status("VmHWM") - before) / weights)
+"""
+SMALL = McArConfig(
+    hidden_size=64,
+    intermediate_size=64,
+    num_hidden_layers=1,
+    num_attention_heads=8,
+    num_key_value_heads=4,
+    vocab_size=64,
+    max_position_embeddings=64,
+)
+#: 207 MB in float32.
+LARGE = McArConfig(
+    hidden_size=512,
+    intermediate_size=2048,
+    num_hidden_layers=11,
+    num_attention_heads=8,
+    num_key_value_heads=4,
+    vocab_size=8262,
+    max_position_embeddings=512,
+)
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")
+@pytest.mark.parametrize(
+    ("form", "stored", "dtype"),
+    [
+        ("torch", "float32", "float32"),
+        ("safetensors", "float32", "float32"),
+        pytest.param("torch", "bfloat16", "float32", marks=pytest.mark.slow),
+    ],
+)
+def test_peak_memory_is_little_more_than_the_weights(form: str, stored: str, dtype: str, tmp_path: Path) -> None:
+    paths = []
+    for name, config in (("small", SMALL), ("large", LARGE)):
+        weights = {key: torch.zeros(shape, dtype=getattr(torch, stored)) for key, shape in config.shapes().items()}
+        write = write_torch if form == "torch" else write_safetensors
+        paths.append(str(write(weights, tmp_path / name)))
+    command = [sys.executable, "-c", MEMORY, *paths, dtype]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) <= 1.15
+
+
+COSMOS_MEMORY = """
+import re, sys
+from pathlib import Path
+import torch
+from diagplan.adapters.cosmos_files import load_cosmos
+from tests.adapters.test_weights_memory import cosmos_config
+
+def status(key):
+    return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+small, large, dtype = sys.argv[1:]
+load_cosmos(small, config=cosmos_config(64, 1), dtype=dtype)
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+model = load_cosmos(large, config=cosmos_config(512, 9), dtype=dtype)
+print((status("VmHWM") - before) / model.weight_bytes())
+"""
+
+
+def cosmos_config(dim: int, layers: int) -> CosmosConfig:
+    """With 512 and 9 about 200 MB in float32."""
+    return CosmosConfig(
+        dim=dim, n_layers=layers, n_heads=8, n_kv_heads=4, ffn_hidden_size=4 * dim, vocab_size=8000,
+        video_latent_shape=(2, 2, 2), begin_of_video=True, absolute=True, context_dim=64,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")
+@pytest.mark.parametrize(
+    ("form", "dtype"),
+    [("torch", "float32"), pytest.param("safetensors", "float32", marks=pytest.mark.slow)],
+)
+def test_cosmos_takes_little_more_than_its_weights(form: str, dtype: str, tmp_path: Path) -> None:
+    paths = []
+    for name, config in (("small", cosmos_config(64, 1)), ("large", cosmos_config(512, 9))):
+        weights = {f"model.{k}": torch.zeros(s, dtype=torch.bfloat16) for k, s in config.shapes().items()}
+        write = write_torch if form == "torch" else write_safetensors
+        paths.append(str(write(weights, tmp_path / name)))
+    command = [sys.executable, "-c", COSMOS_MEMORY, *paths, dtype]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) <= 1.15

@@ -1,0 +1,295 @@
+"""Exported folders that are missing, broken, changed or hostile: one clear error each, and nothing runs."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+from diagplan import Diagonal, Layout, compile_plan, load_model  # noqa: E402
+from diagplan.adapters.contract import AllowedIds  # noqa: E402
+from diagplan.backends import onnx_runtime  # noqa: E402
+from diagplan.backends.errors import MismatchError  # noqa: E402
+from diagplan.backends.memory import cache_bytes  # noqa: E402
+from diagplan.backends.onnx_export import export_model  # noqa: E402
+from diagplan.backends.onnx_runtime import GRAPH, OnnxModel, load_onnx_model, open_session  # noqa: E402
+from diagplan.backends.onnx_tokenizer import load_onnx_tokenizer  # noqa: E402
+from diagplan.backends.replay import prepare  # noqa: E402
+from diagplan.planner.errors import DiagplanError, DocumentError, SpecError  # noqa: E402
+from tests.schemas.test_files_replayed import LAYOUT  # noqa: E402
+from tests.support.exported import exported_folder, exported_model, golden_model  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy that a test may break."""
+    return Path(shutil.copytree(exported_folder(), tmp_path / "model"))
+
+
+def edit(folder: Path, change: Callable[[Any], None]) -> None:
+    model = onnx.load(folder / GRAPH, load_external_data=False)
+    change(model)
+    onnx.save(model, folder / GRAPH)
+
+
+def say(folder: Path, **values: Any) -> None:
+    """Change what the metadata say."""
+
+    def change(model: Any) -> None:
+        (prop,) = (prop for prop in model.metadata_props if prop.key == "diagplan")
+        prop.value = json.dumps(json.loads(prop.value) | values)
+
+    edit(folder, change)
+
+
+def add_node(domain: str) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        model.graph.node.append(onnx.helper.make_node("Run", ["ids"], ["x"], domain=domain))
+        model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+
+    return change
+
+
+def inside_if(model: Any) -> None:
+    """A custom operator in a branch."""
+    branch = onnx.helper.make_graph([onnx.helper.make_node("Run", [], ["y"], domain="evil")], "branch", [], [])
+    model.graph.node.append(onnx.helper.make_node("If", ["mask"], ["x"], then_branch=branch, else_branch=branch))
+
+
+def other_place(place: str) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        tensor = next(t for t in model.graph.initializer if t.external_data)
+        next(entry for entry in tensor.external_data if entry.key == "location").value = place
+
+    return change
+
+
+def other_opset(model: Any) -> None:
+    model.opset_import[0].version = 17
+
+
+def without_metadata(model: Any) -> None:
+    del model.metadata_props[:]
+
+
+def with_function(model: Any) -> None:
+    model.functions.add().name = "own"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (add_node("evil.ops"), "operators of the ONNX standard only .* got some of evil.ops"),
+        (add_node("com.microsoft"), "operators of the ONNX standard only .* got some of com.microsoft"),
+        (inside_if, "operators of the ONNX standard only .* got some of evil"),
+        (with_function, "operators of the ONNX standard only .* got some of its own"),
+        (other_place("../../secret"), r"expected weights in model.onnx.data only, got '../../secret'"),
+        (other_place("/etc/passwd"), "expected weights in model.onnx.data only, got '/etc/passwd'"),
+        (other_opset, "expected opset 23 or 24 in .*, got 17"),
+        (without_metadata, "expected a model of diagplan export-onnx in .*, got one without its metadata"),
+    ],
+    ids=["domain", "contrib", "branch", "function", "outside", "absolute", "opset", "no-metadata"],
+)
+def test_graphs_that_are_refused(
+    folder: Path, change: Callable[[Any], None], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(folder, change)
+    monkeypatch.setattr(onnx_runtime, "open_session", lambda *_, **__: pytest.fail("ONNX Runtime has seen it"))
+    with pytest.raises(DocumentError, match=words):
+        load_onnx_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"version": 2}, "version: Input should be 1"),
+        ({"plan_version": 9}, "the top: Value error, plan documents are of version 1"),
+        ({"vocabulary": [{"low": 4000, "high": 5000}]}, "allowed ids must be ranges within the vocabulary"),
+        ({"vocabulary": [{"low": 3, "high": 3}]}, "allowed ids must be ranges within the vocabulary"),
+        ({"opset": 24}, "expected opset 24 in .*, as its metadata say, got 23"),
+        ({"extra": 1}, "extra: Extra inputs are not permitted"),
+        ({"cache_shapes": []}, "cache_shapes: "),
+        ({"dtype": "int3"}, "dtype: "),
+        ({"weights_sha256": "0" * 64}, "expected the weights of .*model.onnx in .*model.onnx.data, got others"),
+        ({"weights_bytes": 7}, "expected 7 bytes of weights"),
+        # What the graph contradicts:
+        ({"cache_shapes": [[2, 16]]}, "expected past_1 as no part of .*model.onnx, got .*float"),
+        ({"cache_shapes": [[1, 4]] * 4}, "expected past_0 as .*Graph and metadata differ"),
+        ({"cache_shapes": [[1 << 26, 1 << 26]] * 4}, "expected past_0 as .*Graph and metadata differ"),
+        ({"vocab_size": 1000}, "expected logits as .*Graph and metadata differ"),
+        ({"dtype": "float16"}, "expected past_0 as .*Graph and metadata differ"),
+        ({"positions": 100_000}, "expected ONNX Runtime to run the exported graph, got an error"),
+    ],
+    ids=str,
+)
+def test_metadata_that_are_refused(folder: Path, values: dict[str, Any], words: str) -> None:
+    say(folder, **values)
+    with pytest.raises(DiagplanError, match=words):
+        load_onnx_model(folder)
+
+
+def test_metadata_that_are_no_json(folder: Path) -> None:
+    def change(model: Any) -> None:
+        model.metadata_props[0].value = "{" * 10_000
+
+    edit(folder, change)
+    with pytest.raises(DocumentError, match="expected the metadata of an exported model"):
+        load_onnx_model(folder)
+
+
+def test_files_that_are_missing_or_cut_off(folder: Path, tmp_path: Path) -> None:
+    graph, data = folder / GRAPH, folder / f"{GRAPH}.data"
+    whole = data.read_bytes()
+    data.write_bytes(whole[:-1])
+    with pytest.raises(DocumentError, match=rf"expected {len(whole)} bytes of weights in .*, got {len(whole) - 1}"):
+        load_onnx_model(folder)
+    data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DocumentError, match=r"expected the weights of .*, got others"):
+        load_onnx_model(folder)
+    data.unlink()
+    with pytest.raises(DocumentError, match=r"cannot read the weights .*: No such file"):
+        load_onnx_model(folder)
+    data.write_bytes(whole)
+    for size in (0, 10, len(graph.read_bytes()) // 2):
+        graph.write_bytes((exported_folder() / GRAPH).read_bytes()[:size])
+        with pytest.raises(DocumentError, match=r"expected (an ONNX graph in|opset 23 or 24)"):
+            load_onnx_model(folder)
+    graph.unlink()
+    with pytest.raises(DocumentError, match=r"expected model.onnx of an exported model in .*, got none"):
+        load_onnx_model(folder)
+    with pytest.raises(DocumentError, match=r"expected encoder.onnx of an exported model"):
+        load_onnx_tokenizer(tmp_path)
+
+
+def test_models_that_do_not_belong(folder: Path) -> None:
+    say(folder, family="cosmos")
+    with pytest.raises(MismatchError, match="expected an exported model of the adapter mc-ar, got one of cosmos"):
+        load_model("mc-ar", folder, backend="onnx")
+    long = compile_plan(Layout(frames=40, rows=4, cols=6, prompt_frames=1, between_frames=3), Diagonal(k=2))
+    with pytest.raises(MismatchError, match=r"expected a plan of at most .* positions for this mc-ar model"):
+        prepare(long, exported_model())
+    with pytest.raises(SpecError, match="expected no config, dtype, quantize, portable or context with backend='onnx'"):
+        load_model("mc-ar", folder, backend="onnx", dtype="bfloat16")
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:", "cpu:-1", "cpu:0", "cpu:", ""])
+def test_devices_that_are_none(device: str) -> None:
+    with pytest.raises(SpecError, match="expected device to be cpu, cuda or cuda:N"):
+        load_onnx_model(exported_folder(), device=device)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SpecError, match="expected a CUDA device of this machine, which has 0, got cuda:0"):
+        load_onnx_model(exported_folder(), device="cuda")
+
+
+def test_a_silent_fall_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime runs on the CPU, with two lines on stderr, where it cannot load its CUDA provider."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+
+    class FellBack:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
+    monkeypatch.setattr(onnx_runtime, "_torch_stream", lambda _: {})
+    monkeypatch.setattr(onnxruntime, "InferenceSession", FellBack)
+    with pytest.raises(SpecError, match="expected the CUDAExecutionProvider for device='cuda:1', got CPUExecution"):
+        open_session(exported_folder() / GRAPH, device="cuda:1")
+
+
+def test_what_the_cpu_cannot_run(tmp_path: Path) -> None:
+    export_model(golden_model(dtype=torch.bfloat16, portable=True), tmp_path / GRAPH, config={})
+    with pytest.raises(SpecError, match="expected device cuda for the bfloat16 of"):
+        load_onnx_model(tmp_path)
+    with pytest.raises(DocumentError, match="expected a graph that ONNX Runtime loads on cpu, got "):
+        open_session(tmp_path / GRAPH)
+
+
+def test_bfloat16_takes_two_bytes() -> None:
+    model = exported_model()
+    half = OnnxModel(model.session, model.document.model_copy(update={"dtype": "bfloat16"}), "")
+    assert str(half.dtype) == "bfloat16"
+    assert 2 * cache_bytes(half, 3, 50) == cache_bytes(model, 3, 50)
+
+
+def test_int8_is_for_the_cpu() -> None:
+    with pytest.raises(SpecError, match=r"expected device cpu for the int8 products of .*, got cuda"):
+        load_onnx_model(exported_folder(quantize="int8"), device="cuda")
+
+
+@pytest.mark.parametrize("threads", [0, -3])
+def test_no_threads(threads: int) -> None:
+    with pytest.raises(SpecError, match=f"expected threads >= 1, got threads={threads}"):
+        load_onnx_model(exported_folder(), threads=threads)
+
+
+def test_what_onnx_runtime_raises_is_named() -> None:
+    model = exported_model()
+    cache = model.new_cache(1, 4)
+    one = np.zeros(1, np.int64)
+    with pytest.raises(DiagplanError, match="expected ONNX Runtime to run the exported graph, got an error"):
+        model.forward(one[None], one + 10**6, one, np.ones((1, 4), np.bool_), cache)
+
+
+def test_cells_that_no_id_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = golden_model()
+    model.vocabulary = (AllowedIds(low=0, high=5, rows=(0, 1)),)
+    with pytest.raises(MismatchError, match="expected ids that each cell may take, got none for some"):
+        prepare(compile_plan(LAYOUT, Diagonal(k=2)), model)
+
+
+class TestExport:
+    def test_options_that_are_refused(self, tmp_path: Path) -> None:
+        half = golden_model(dtype=torch.float16, portable=True)
+        with pytest.raises(SpecError, match="expected quantize to be None, or 'int8' for a float32 model"):
+            export_model(half, tmp_path / GRAPH, config={}, quantize="int8")
+        with pytest.raises(SpecError, match="expected opset to be one of 23, 24, got opset=18"):
+            export_model(half, tmp_path / GRAPH, config={}, opset=18)
+
+    def test_packed_weights_are_named(self, tmp_path: Path) -> None:
+        with pytest.raises(SpecError, match=r"expected a model that torch can trace.*portable=True"):
+            export_model(golden_model(), tmp_path / GRAPH, config={})
+
+    def test_an_adapter_that_reads_its_cache_before_it_writes(self, tmp_path: Path) -> None:
+        class Late(type(golden_model())):  # type: ignore[misc]
+            def forward(self, ids: Any, position: Any, slot: Any, mask: Any, cache: Any, rows: Any = None) -> Any:
+                before = cache.layer(0)[0].sum()
+                return super().forward(ids, position, slot, mask, cache, rows) + before
+
+        model = golden_model(portable=True)
+        model.__class__ = Late
+        with pytest.raises(SpecError, match="expected the adapter to write past_0 once, with index_copy_"):
+            export_model(model, tmp_path / GRAPH, config={})
+
+    def test_weights_that_are_not_finite(self, tmp_path: Path) -> None:
+        model = golden_model(portable=True)
+        model.embedding = model.embedding.clone()
+        model.embedding[7, 3] = float("nan")
+        with pytest.raises(DocumentError, match="expected finite weights, got NaN"):
+            export_model(model, tmp_path / GRAPH, config={})
+
+    def test_an_error_leaves_nothing(self, tmp_path: Path) -> None:
+        from diagplan.backends.onnx_files import written_whole
+
+        for folder in (tmp_path / "new", tmp_path / "old"):
+            if folder.name == "old":
+                folder.mkdir()
+                (folder / "kept").touch()
+            with pytest.raises(DocumentError), written_whole(folder) as made:
+                (made / GRAPH / "below").write_text("no folder")
+        assert not (tmp_path / "new").exists()
+        assert [path.name for path in (tmp_path / "old").iterdir()] == ["kept"]
+
+    def test_nothing_of_this_machine_is_in_the_file(self) -> None:
+        content = (exported_folder() / GRAPH).read_bytes()
+        assert str(Path(__file__).parents[2]).encode() not in content
+        assert b"site-packages" not in content

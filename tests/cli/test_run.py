@@ -1,0 +1,211 @@
+"""`diagplan run` from files to files: the golden tokens, checkpoints that survive a kill, one-line errors."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch")
+safetensors_torch = pytest.importorskip("safetensors.torch")
+
+from diagplan import Diagonal, Greedy, Sample, compile_plan, load_model, replay, write_plan  # noqa: E402
+from diagplan.cli import app  # noqa: E402
+from diagplan.cli.run import read_ids  # noqa: E402
+from diagplan.planner.errors import DocumentError  # noqa: E402
+from tests.schemas.test_files_replayed import DATA, GIVEN, LAYOUT, META, WEIGHTS, golden_plan  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Golden weights, configuration, prompt, actions and one plan as files."""
+    safetensors_torch.save_file({n: torch.from_numpy(w) for n, w in WEIGHTS.items()}, tmp_path / "model.safetensors")
+    config = META["config"] | {"image_vocab": META["image_vocab"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    np.save(tmp_path / "prompt.npy", DATA["prompt"].reshape(1, LAYOUT.rows, LAYOUT.cols))
+    np.save(tmp_path / "actions.npy", DATA["actions"][: LAYOUT.frames])
+    np.save(tmp_path / "given.npy", GIVEN)
+    write_plan(golden_plan(META["cases"]["image_k2_prompt"]), tmp_path / "plan.json")
+    return tmp_path
+
+
+def options(folder: Path, *more: str, out: str = "tokens.npy") -> list[str]:
+    files = {"--weights": "model.safetensors", "--config": "config.json", "-o": out}
+    return [
+        "run",
+        str(folder / "plan.json"),
+        *(part for option, name in files.items() for part in (option, str(folder / name))),
+        *more,
+    ]
+
+
+def prompt(folder: Path) -> list[str]:
+    return ["--prompt", str(folder / "prompt.npy"), "--actions", str(folder / "actions.npy")]
+
+
+def run(*args: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(args))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_golden_tokens_from_files(folder: Path) -> None:
+    code, out, err = run(*options(folder, *prompt(folder), "--greedy", "--json"))
+    assert (code, err) == (0, "")
+    figures = json.loads(out)
+    assert figures["passes"] == META["cases"]["image_k2_prompt"]["forward_passes"]
+    assert figures["shape"] == [1, LAYOUT.frames, LAYOUT.rows, LAYOUT.cols]
+    tokens = np.load(folder / "tokens.npy")
+    np.testing.assert_array_equal(tokens.ravel(), DATA["tokens/image_k2_prompt"].ravel())
+    assert run(*options(folder, "--given", str(folder / "given.npy"), "--greedy", out="again.npy"))[0] == 0
+    assert (folder / "again.npy").read_bytes() == (folder / "tokens.npy").read_bytes()
+
+
+def test_a_batch_and_a_seed(folder: Path) -> None:
+    np.save(folder / "given.npy", np.stack([GIVEN, GIVEN]))
+    sampling = ["--given", str(folder / "given.npy"), "--top-p", "0.8", "--temperature", "1.5", "--seed"]
+    for seed, name in (("1", "a"), ("1", "b"), ("2", "c")):
+        assert run(*options(folder, *sampling, seed, out=f"{name}.npy"))[0] == 0
+    a, b, c = (np.load(folder / f"{name}.npy") for name in "abc")
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).any()
+    assert (a[0] != a[1]).any()
+
+
+def test_python_face(folder: Path) -> None:
+    model = load_model("mc-ar", folder / "model.safetensors", config=folder / "config.json")
+    frames: list[int] = []
+    tokens = replay(
+        golden_plan(META["cases"]["vid_k1_latest"]),
+        model,
+        np.load(folder / "prompt.npy"),
+        np.load(folder / "actions.npy"),
+        sampler=Greedy(),
+        on_frame=lambda frame, _: frames.append(frame),
+    )
+    np.testing.assert_array_equal(tokens.ravel(), DATA["tokens/vid_k1_latest"].ravel())
+    assert frames == [0, 1, 2, 3]
+
+
+def test_resume_gives_the_identical_result(folder: Path) -> None:
+    common = [*prompt(folder), "--top-k", "9", "--seed", "4"]
+    assert run(*options(folder, *common, out="whole.npy"))[0] == 0
+    state = str(folder / "state.safetensors")
+    assert run(*options(folder, *common, "--checkpoint", state, "--checkpoint-every", "5"))[0] == 0
+    code, out, _ = run(*options(folder, *common, "--resume", state, "--json", out="resumed.npy"))
+    assert code == 0
+    assert json.loads(out)["passes"] == 36 % 5
+    assert (folder / "resumed.npy").read_bytes() == (folder / "whole.npy").read_bytes()
+
+
+def test_a_killed_process_loses_a_few_steps_at_most(folder: Path) -> None:
+    """The process is killed while it replays; what it wrote last is whole, and resuming ends in the same tokens."""
+    write_plan(compile_plan(LAYOUT, Diagonal(k=2)), folder / "plan.json")
+    state = folder / "state.safetensors"
+    arguments = options(folder, *prompt(folder), "--seed", "4", "--top-k", "9")
+    slow = (
+        "import sys, time\nfrom diagplan.adapters.mc_ar import McAr\nreal = McAr.forward\n"
+        "def forward(*args, **kwargs):\n    time.sleep(0.1)\n    return real(*args, **kwargs)\n"
+        "McAr.forward = forward\nfrom diagplan.cli import app\napp(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", slow, *arguments, "--checkpoint", str(state), "--checkpoint-every", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / "tokens.npy").exists()
+    assert run(*arguments)[0] == 0
+    assert (
+        run(*options(folder, *prompt(folder), "--seed", "4", "--top-k", "9", "--resume", str(state), out="r.npy"))[0]
+        == 0
+    )
+    assert (folder / "r.npy").read_bytes() == (folder / "tokens.npy").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--greedy", "--top-k", "3"], 2, "expected --greedy or --top-k, got both"),
+        (["--temperature", "0"], 2, "expected temperature > 0"),
+        (["--top-k", "3", "--top-p", "0.5"], 2, "expected top_k or top_p"),
+        (["--checkpoint", "state"], 2, "expected --checkpoint and --checkpoint-every together"),
+        (["--resume", "nowhere"], 1, "expected a checkpoint in nowhere"),
+        (["--device", "nonsense"], 2, "nonsense"),
+    ],
+)
+def test_wrong_usage(folder: Path, more: list[str], code: int, message: str) -> None:
+    exit_code, out, err = run(*options(folder, *prompt(folder), *more))
+    assert (exit_code, out) == (code, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def break_plan(folder: Path) -> None:
+    value = json.loads((folder / "plan.json").read_text())
+    value["steps"][2]["source"][-1] = 80
+    (folder / "plan.json").write_text(json.dumps(value))
+
+
+BREAKAGES: dict[str, tuple[Any, str]] = {
+    "prompt": (lambda f: np.save(f / "prompt.npy", np.zeros((2, 3, 5), int)), "expected prompt of shape"),
+    "float prompt": (lambda f: np.save(f / "prompt.npy", np.zeros((1, 3, 5))), "expected one .npy array of integers"),
+    "actions": (lambda f: np.save(f / "actions.npy", np.zeros((4, 3), int)), "expected actions of shape"),
+    "ids": (lambda f: np.save(f / "prompt.npy", np.full((1, 3, 5), 70)), "expected given ids from 0 to 69"),
+    "no npy": (lambda f: (f / "prompt.npy").write_bytes(b"hello"), "expected a .npy array"),
+    "plan": (break_plan, "expected a valid plan"),
+    "weights": (lambda f: (f / "model.safetensors").write_bytes(b"\x00" * 64), "model.safetensors"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_broken_files_are_one_line(folder: Path, name: str) -> None:
+    breakage, message = BREAKAGES[name]
+    breakage(folder)
+    code, out, err = run(*options(folder, *prompt(folder)))
+    assert (code, out) == (1, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (folder / "tokens.npy").exists()
+
+
+def npy(header: bytes) -> bytes:
+    """A .npy file of version 1 with this header."""
+    padded = header + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<i8', 'fortran_order': False, 'shape': (3,",  # tokenize.TokenError
+        b"{'descr': '<i8', 'fortran_order': False, 'shape': (1, 3, 5)L, }",
+        b"(" * 900,
+        b"-" * 9000,
+        b"{'descr': '<i8', 'fortran_order': False, 'shape': (99999999999999, 99999999999999), }",
+        b"{'descr': ('<i8', '<i8'), 'fortran_order': False, 'shape': (3,), }",
+        b"{'descr': [('a', 1)], 'fortran_order': False, 'shape': (3,), }",
+        b"\x00",
+        b"",
+    ],
+)
+def test_hostile_npy_headers_are_one_line(header: bytes, tmp_path: Path) -> None:
+    (tmp_path / "ids.npy").write_bytes(npy(header))
+    with pytest.raises(DocumentError, match=re.escape(str(tmp_path / "ids.npy"))) as caught:
+        read_ids(tmp_path / "ids.npy")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("expected a .npy array in")
+
+
+def test_sample_is_public() -> None:
+    assert Sample(top_p=0.8).crossing == "keep"

@@ -1,0 +1,1 @@
+"""Tests of the prose: its examples run."""

@@ -1,0 +1,78 @@
+"""WHAM's own way of sampling: its golden filters, its floor of the temperature, its defaults."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diagplan.backends.sampling import Sample, keys_for, numpy_choose
+from diagplan.models.sampling import sampler_for
+from diagplan.planner.errors import SpecError
+
+DATA = dict(np.load(Path(__file__).parents[1] / "golden" / "wham_sampling.npz"))
+DRAWS = 60_000
+
+
+def drawn(logits: np.ndarray, sampler: Sample) -> np.ndarray:
+    """How often each id is chosen, as shares [V]."""
+    share = np.zeros(len(logits))
+    for at in range(0, DRAWS, 10_000):
+        keys = keys_for(np.array([3]), np.array([0]), np.arange(at, at + 10_000))
+        chosen = numpy_choose(np.broadcast_to(logits, (1, 10_000, len(logits))), sampler, keys, (0, len(logits)))
+        share += np.bincount(chosen[0], minlength=len(logits)) / DRAWS
+    return share
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("top_k5", {"top_k": 5}),
+        ("top_p90", {"top_p": 0.9}),
+        ("top_p30", {"top_p": 0.3}),
+        ("top_p0", {"top_p": 0.0}),
+        ("top_p100", {"top_p": 1.0}),
+    ],
+)
+def test_golden_filters(name: str, options: dict[str, Any]) -> None:
+    """Exactly the kept ids are drawn, as often as their softmax says."""
+    sampler = sampler_for("wham", temperature=1.0, **options)
+    for logits, kept in zip(DATA["logits"], DATA[name], strict=True):
+        share = drawn(logits, sampler)
+        want = np.exp(kept.astype(np.float64) - kept.max())
+        want /= want.sum()
+        assert (share[np.isneginf(kept)] == 0).all()
+        assert (share[want > 20 / DRAWS] > 0).all()
+        np.testing.assert_allclose(share, want, atol=0.01)
+
+
+def test_top_p_drops_the_id_that_crosses() -> None:
+    """Others keep it: the golden filters tell the two rules apart."""
+    kept = np.isfinite(DATA["top_p90"][0])
+    share = drawn(DATA["logits"][0], sampler_for("mc-ar", top_p=0.9))
+    assert (share > 0).sum() == kept.sum() + 1
+
+
+def test_temperature() -> None:
+    assert sampler_for("wham").temperature == 0.9
+    assert sampler_for("mc-ar").temperature == 1.0
+    for cold in (0.0, 0.05, 0.1):
+        assert sampler_for("wham", temperature=cold).temperature == 0.1
+    assert sampler_for("wham", temperature=2.0).temperature == 2.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -1.0}, "expected temperature >= 0, got temperature=-1.0."),
+        ({"temperature": float("nan")}, "expected temperature >= 0, got temperature=nan."),
+        ({"temperature": float("inf")}, "expected temperature > 0, got temperature=inf."),
+        ({"top_p": 1.5}, "expected 0 <= top_p <= 1, got top_p=1.5."),
+        ({"top_p": 1.0, "top_k": 3}, "expected top_k or top_p, got top_k=3 and top_p=1.0."),
+        ({"top_p": 0.5, "top_k": 3}, "expected top_k or top_p, got top_k=3 and top_p=0.5."),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)):
+        sampler_for("wham", **options)

@@ -1,0 +1,43 @@
+"""Exported models for the tests, made once a run."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
+from diagplan.backends.onnx_export import export_model  # noqa: E402
+from diagplan.backends.onnx_runtime import GRAPH, OnnxModel, load_onnx_model  # noqa: E402
+from tests.schemas.test_files_replayed import META, WEIGHTS  # noqa: E402
+
+_KEPT = TemporaryDirectory(prefix="diagplan-test-")
+
+
+def golden_model(**options: Any) -> McAr:
+    """The model of MineWorld's golden data."""
+    config = McArConfig(**META["config"], image_vocab=META["image_vocab"])
+    dtype = options.pop("dtype", torch.float32)
+    return McAr(config, {name: torch.from_numpy(value).to(dtype) for name, value in WEIGHTS.items()}, **options)
+
+
+def exported_folder(dtype: str = "float32", quantize: Any = None, opset: int = 23) -> Path:
+    """The folder of the golden model's export; never to be changed."""
+    folder = Path(_KEPT.name, f"{dtype}-{quantize}-{opset}")
+    if folder.exists():
+        return folder
+    folder.mkdir()
+    model = golden_model(dtype=getattr(torch, dtype), portable=True)
+    export_model(model, folder / GRAPH, config={}, quantize=quantize, opset=opset)
+    return folder
+
+
+@cache
+def exported_model(dtype: str = "float32", quantize: Any = None, opset: int = 23) -> OnnxModel:
+    """The golden model on ONNX Runtime."""
+    return load_onnx_model(exported_folder(dtype, quantize, opset), threads=1)

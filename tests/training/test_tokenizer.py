@@ -1,0 +1,108 @@
+"""The tokenizer's training: tiles of one look get one code, a run goes on to the identical weights."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+for needed in ("av", "diffusers", "matplotlib"):
+    pytest.importorskip(needed)
+
+from diagplan.adapters.image_tokenizer import load_image_tokenizer  # noqa: E402
+from diagplan.games.clips import Clip, list_clips, write_clip  # noqa: E402
+from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
+from diagplan.training.runs import last_row  # noqa: E402
+from diagplan.training.tiles import TileBank, TileCodes, cut, join, load_frames  # noqa: E402
+from diagplan.training.tokenizer import train_tokenizer  # noqa: E402
+from tests.support.scrolling import CODES, COLS, ROWS, TOKENIZER, StopError, scrolls, stop_at, write_scrolls  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scrolls(tmp_path_factory.mktemp("clips"))
+
+
+@given(*[st.integers(1, 3)] * 3, st.integers(1, 5))
+def test_tiles_are_cut_and_joined_to_what_was(n: int, rows: int, cols: int, side: int) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (n, rows * side, cols * side, 3), dtype=np.uint8)
+    tiles = cut(frames, side)
+    assert tiles.shape == (n, rows, cols, side, side, 3)
+    for row, col in np.ndindex(rows, cols):
+        tile = frames[:, row * side : (row + 1) * side, col * side : (col + 1) * side]
+        np.testing.assert_array_equal(tiles[:, row, col], tile)
+    np.testing.assert_array_equal(join(tiles), frames)
+
+
+def test_tiles_of_one_look_have_one_code(clips: Path) -> None:
+    frames = load_frames(list_clips(clips / "train"), 5)
+    assert frames.shape == (15, ROWS * 4, COLS * 4, 3)
+    looks = TileCodes(TileBank(frames, 4), 16)
+    assert len(looks.centres) == CODES  # as many as there are colours, not as many as are allowed
+    codes = looks.assign(frames, 4)
+    assert codes.shape == (15, ROWS, COLS)
+    truth = np.concatenate([scrolls(3, 5, seed=5).frames[n] for n in range(3)])
+    assert len({*zip(codes.ravel().tolist(), truth.ravel().tolist(), strict=True)}) == CODES
+
+
+def test_clips_of_different_sizes(clips: Path, tmp_path: Path) -> None:
+    paths = list_clips(clips / "train")
+    odd = Clip(frames=np.zeros((2, 8, 8, 3), np.uint8), actions=("noop",), moved=(None,))
+    write_clip(tmp_path / "odd.mp4", odd)
+    with pytest.raises(DocumentError, match=r"clips of one size, got .*odd\.mp4"):
+        load_frames([*paths, tmp_path / "odd.mp4"], 2)
+    with pytest.raises(SpecError, match="at least 4 x 5 tiles, got 2 x 2"):
+        train_tokenizer(TOKENIZER, [tmp_path / "odd.mp4"], paths, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"steps": 0}, {"whole_steps": -1}, {"batch": 1}, {"codes": 1}, {"guided": 0.0}, {"guided": 1.1}, {"seed": -1},
+        {"learning_rate": 0.0}, {"learning_rate": float("inf")}, {"learning_rate": float("nan")},
+    ],
+)  # fmt: skip
+def test_recipes_that_are_none(keys: dict[str, Any]) -> None:
+    ((name, value),) = keys.items()
+    with pytest.raises(SpecError, match=rf"^expected positive steps, .* seed >= 0 .*'{name}': {value}[,}}]"):
+        replace(TOKENIZER, **keys)
+
+
+@pytest.fixture(scope="module")
+def tokenizer_run(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer(
+        TOKENIZER, list_clips(clips / "train"), list_clips(clips / "validation"), folder, checkpoint_every=10
+    )
+    return folder
+
+
+def test_a_tokenizer_learns(tokenizer_run: Path, clips: Path) -> None:
+    with (tokenizer_run / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [10, 20, 30]
+    assert float(rows[-1]["loss"]) < 0.9 * float(rows[0]["loss"])
+    assert float(rows[-1]["validation_psnr"]) > float(rows[0]["validation_psnr"])
+    assert last_row(tokenizer_run)["step"] == 30
+    assert (tokenizer_run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    loaded = load_image_tokenizer(tokenizer_run)
+    assert loaded.encode(load_frames(list_clips(clips / "validation"), 2)).shape == (2, ROWS, COLS)
+
+
+def test_a_tokenizer_goes_on_to_the_identical_weights(tokenizer_run: Path, clips: Path, tmp_path: Path) -> None:
+    arguments = (TOKENIZER, list_clips(clips / "train"), list_clips(clips / "validation"), tmp_path)
+    with pytest.raises(StopError):
+        train_tokenizer(*arguments, checkpoint_every=10, on_step=stop_at(15))
+    assert not (tmp_path / "config.json").exists()
+    steps: list[int] = []
+    train_tokenizer(*arguments, checkpoint_every=10, on_step=lambda step, _: steps.append(step))
+    assert steps == list(range(11, 31))
+    name = "diffusion_pytorch_model.safetensors"
+    assert (tmp_path / name).read_bytes() == (tokenizer_run / name).read_bytes()
+    with pytest.raises(DocumentError, match="with other seed"):
+        train_tokenizer(replace(TOKENIZER, seed=1), *arguments[1:])
