@@ -34,12 +34,12 @@ HEAVY = EXTRAS | {"jsonschema", "pydantic", "rich", "typer"}
 
 #: Which way imports point: a folder may import the folders in its row, and no folder imports the face.
 MAY_IMPORT = {
-    "planner": {"planner"},
+    "planner": {"planner", "schemas"},
     "schemas": {"planner", "schemas"},
     "adapters": {"planner", "schemas", "adapters"},
     "backends": {"planner", "schemas", "backends"},
     "video": {"planner", "video"},
-    "games": {"planner", "games", "video"},
+    "games": {"planner", "schemas", "games", "video"},
     "evaluation": {"planner", "schemas", "games", "video", "evaluation"},
     "training": {"planner", "schemas", "adapters", "games", "video", "evaluation", "training"},
 }
