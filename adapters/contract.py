@@ -5,16 +5,36 @@ pass needs is an input of fixed shape, so nothing about a plan is known to a mod
 backend. Arrays are torch tensors for the adapters, NumPy arrays where a runtime without torch stands behind a model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.adapters.samplers import Sampler
 from diagplan.planner.layout import Layout
 
-__all__ = ["AllowedIds", "Array", "Cache", "Grid", "Model", "Widths", "allowed_ids"]
+__all__ = [
+    "LENGTH_STEP",
+    "AllowedIds",
+    "Array",
+    "Cache",
+    "Config",
+    "Grid",
+    "ImageTokenizer",
+    "Model",
+    "Runtime",
+    "Widths",
+    "allowed_ids",
+    "config_of",
+    "own_runtime",
+    "widths_of",
+]
+
+#: Cache lengths are multiples of this many slots, unless a runtime has its own step: attention kernels like them so.
+LENGTH_STEP = 64
 
 #: A torch tensor or a NumPy array, as the model takes them.
 Array = Any
@@ -69,7 +89,7 @@ class Grid(NamedTuple):
 
 
 class Widths(NamedTuple):
-    """How many numbers a layer holds of one feed, for estimates of memory; a model may have them as ``widths``.
+    """How many numbers a layer holds of one feed, for estimates of memory.
 
     Attributes:
         hidden: of the stream between layers.
@@ -84,8 +104,102 @@ class Widths(NamedTuple):
     mlp: int
 
 
+class Config(Protocol):
+    """A model's sizes; a dataclass, so that ``dataclasses.asdict`` gives what an export writes down.
+
+    ``widths`` may be ``None``: not known.
+    """
+
+    @property
+    def cache_shapes(self) -> tuple[tuple[int, int], ...]:
+        """(heads, width) of each array of the cache."""
+        ...
+
+    @property
+    def widths(self) -> Widths | None:
+        """Of a layer."""
+        ...
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The name and shape of every weight."""
+        ...
+
+    def weight_bytes(self, itemsize: int, quantize: Any = None, *, packed: bool = False, text_tokens: int = 0) -> int:
+        """Bytes of a loaded model's weights, with what it keeps of a text.
+
+        Args:
+            itemsize: bytes of a number.
+            quantize: as for ``LoadOptions``.
+            packed: whether linear layers are reordered, which makes copies.
+            text_tokens: of all texts together.
+        """
+        ...
+
+
+class Runtime(Protocol):
+    """Arrays on one device: what replay does with them besides ``Model.forward``.
+
+    Attributes:
+        on_gpu: whether launching a pass costs more than padding it.
+        graphs: whether passes of fixed shapes run from torch's static buffers, on a GPU as CUDA graphs.
+        length_step: cache lengths are multiples of this many slots; a new length costs, and so do masked slots.
+    """
+
+    on_gpu: bool
+    graphs: bool
+    length_step: int
+
+    def put(self, array: NDArray[Any]) -> Array:
+        """A NumPy array as this runtime's, on its device."""
+        ...
+
+    def numpy(self, array: Array) -> NDArray[Any]:
+        """The other way round."""
+        ...
+
+    def float32(self, logits: Array) -> Array:
+        """As float32."""
+        ...
+
+    def all_finite(self, logits: Array) -> bool:
+        """Whether there is no NaN and no infinity."""
+        ...
+
+    def choose(self, logits: Array, sampler: Sampler, keys: Array, allowed: tuple[int, int] | Array) -> Array:
+        """The chosen ids, int64 [B, m]; arguments as for ``diagplan.backends.sampling.torch_choose``."""
+        ...
+
+    def inference(self) -> AbstractContextManager[object]:
+        """A context around all passes."""
+        ...
+
+
+class ImageTokenizer(Protocol):
+    """Frames to tokens and back, frame by frame; a token stands for a square of pixels.
+
+    Attributes:
+        codes: entries of the codebook.
+        factor: pixels of a token's side.
+    """
+
+    codes: int
+    factor: int
+
+    def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Tokens int64 [T, height / factor, width / factor] of frames uint8 [T, height, width, 3]."""
+        ...
+
+    def decode(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """The other way round."""
+        ...
+
+
 class Model(Protocol):
     """One model, loaded on one device in one dtype.
+
+    A model may also have ``widths`` (``Widths``, for estimates of memory), ``config`` (a dataclass, which an export
+    writes down) and ``runtime`` (``Runtime``, where its arrays are not torch's): ``widths_of``, ``config_of`` and
+    ``own_runtime`` read them.
 
     Attributes:
         family: name of the adapter, e.g. ``"mc-ar"``.
@@ -135,3 +249,18 @@ class Model(Protocol):
             logits, [B, m, V] in the model's dtype. An ONNX Runtime model may overwrite them in its next pass.
         """
         ...
+
+
+def widths_of(model: Model) -> Widths | None:
+    """A model's ``widths``; ``None`` where it has none."""
+    return getattr(model, "widths", None)
+
+
+def config_of(model: Model) -> Any:
+    """A model's ``config``, a dataclass; ``None`` where it has none."""
+    return getattr(model, "config", None)
+
+
+def own_runtime(model: Model) -> Runtime | None:
+    """A model's ``runtime``; ``None`` where its arrays are torch's."""
+    return getattr(model, "runtime", None)

@@ -150,14 +150,18 @@ class CosmosConfig:
         """Of a layer."""
         return Widths(self.dim, self.n_heads, self.n_kv_heads, self.head_size, 2 * self.ffn_hidden_size)
 
-    def weight_bytes(self, itemsize: int, quantize: Quantize | None = None, *, text_tokens: int = 0) -> int:
+    def weight_bytes(
+        self, itemsize: int, quantize: Quantize | None = None, *, packed: bool = False, text_tokens: int = 0
+    ) -> int:
         """Bytes of a model's weights, of its position tables and of a text's keys and values.
 
         Args:
             itemsize: bytes of a number.
             quantize: as for ``load_cosmos``.
+            packed: of no effect: packing replaces weights.
             text_tokens: of all texts together, their padding included.
         """
+        del packed
         sizes = {name: math.prod(shape) for name, shape in self.shapes().items()}
         linear = sum(size for name, size in sizes.items() if ".w" in name.removesuffix(".weight"))
         small = linear if quantize == "int8" else 0

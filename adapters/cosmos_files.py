@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +17,9 @@ from torch import Tensor
 from diagplan.adapters.cosmos import Cosmos
 from diagplan.adapters.cosmos_config import CONFIGS, REPOSITORIES, CosmosConfig
 from diagplan.adapters.cosmos_positions import FrequencyRescale
+from diagplan.adapters.devices import DTypeName, require_device, require_dtype
 from diagplan.adapters.headers import Comparison, Header, check_weights, compare_weights
 from diagplan.adapters.linear import Quantize, require_quantize
-from diagplan.adapters.mc_ar_files import DTypeName, require_device
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError, SpecError
 
@@ -104,10 +104,8 @@ def load_cosmos(
 
     >>> load_cosmos("Cosmos-Predict1-4B/model.pt", config="cosmos-4b", dtype="bfloat16")  # doctest: +SKIP
     """
-    if dtype not in get_args(DTypeName):
-        raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
-    require_device(device)
-    require_quantize(quantize, torch.device(device), getattr(torch, dtype))
+    require_dtype(dtype)
+    require_quantize(quantize, require_device(device), getattr(torch, dtype))
     checkpoint, sizes, names = checked_cosmos(weights, config)
     lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
     return Cosmos(sizes, lazy, quantize=quantize, portable=portable)

@@ -1,14 +1,15 @@
 """What a checkpoint says of its tensors, beside what a model expects: names, shapes and dtypes, no data."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from diagplan.planner.errors import DocumentError
 
-__all__ = ["Comparison", "Header", "check_weights", "compare_weights", "listed"]
+__all__ = ["Comparison", "Header", "Shaped", "check_weights", "compare_weights", "elements", "listed", "nearest"]
 
 _FLOATS = ("float32", "bfloat16", "float16", "float64")
 #: Names that an error lists of each kind.
@@ -25,6 +26,14 @@ class Header(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: str
+
+
+class Shaped(Protocol):
+    """A configuration, as far as it says which tensors a model has."""
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The name and shape of every weight."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +144,33 @@ def check_weights(
             f"config must belong together. `diagplan inspect-weights {source}` shows what the file holds."
         )
     return dict(found.names)
+
+
+def elements(header: Header) -> int:
+    """Numbers of a tensor; 0 for what is none."""
+    return 0 if header.dtype.endswith("no tensor") else math.prod(header.shape)
+
+
+def nearest(
+    headers: Mapping[str, Header], configs: Mapping[str, "Shaped"], compare: "Callable[[Any], Comparison]"
+) -> tuple[str, Comparison]:
+    """The configurations nearest to a checkpoint, their names joined by "and", and how its tensors compare.
+
+    Nearest is the fewest problems, then the nearest number of parameters; configurations of the same shapes are one.
+
+    Args:
+        headers: of the checkpoint.
+        configs: by name.
+        compare: the checkpoint with one of them.
+    """
+    ranked: dict[tuple[int, int], list[str]] = {}
+    comparisons = {name: compare(config) for name, config in configs.items()}
+    for name, comparison in comparisons.items():
+        held = sum(elements(header) for other, header in headers.items() if other not in comparison.ignored)
+        expected = sum(math.prod(shape) for shape in configs[name].shapes().values())
+        ranked.setdefault((comparison.problems, abs(held - expected)), []).append(name)
+    names = ranked[min(ranked)]
+    return " and ".join(names), comparisons[names[0]]
 
 
 def listed(names: Sequence[str], limit: int = LISTED) -> str:

@@ -6,6 +6,7 @@ decoder's output is clamped to [-1, 1].
 
 import inspect
 import json
+import math
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from diagplan.adapters.headers import check_weights
 from diagplan.adapters.weights import LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError, MissingExtraError
 
-__all__ = ["ImageTokenizer", "load_image_tokenizer", "tokenizer_files", "vq_class"]
+__all__ = ["ImageTokenizer", "load_image_tokenizer", "tokenizer_bytes", "tokenizer_files", "vq_class"]
 
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "vae.safetensors", "vae.ckpt", "diffusion_pytorch_model.bin")
 
@@ -145,6 +146,16 @@ def tokenizer_files(folder: str | Path) -> tuple[Path, Path]:
             f"expected the weights of an image tokenizer ({_WEIGHTS[0]} or vae.ckpt) in {place}, got none."
         )
     return place / "config.json", found
+
+
+def tokenizer_bytes(folder: str | Path) -> int:
+    """Bytes of a tokenizer's weights as they are loaded, in float32, from headers.
+
+    Raises:
+        DocumentError: files that are missing or cannot be read.
+    """
+    headers = open_checkpoint(tokenizer_files(folder)[1]).headers
+    return 4 * sum(math.prod(header.shape) for name, header in headers.items() if not name.startswith("loss."))
 
 
 def _read_config(path: Path) -> dict[str, Any]:

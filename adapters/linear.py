@@ -5,12 +5,13 @@ the weights are reordered ahead for oneDNN, which is nearly flat there, in bfloa
 rounding. On request the products are taken in int8, which reads a quarter of float32's bytes and rounds far more.
 """
 
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from diagplan.adapters.devices import Quantize
 from diagplan.planner.errors import SpecError
 
 __all__ = [
@@ -23,9 +24,6 @@ __all__ = [
     "linear_for",
     "require_quantize",
 ]
-
-#: How weights may be quantised on load.
-Quantize = Literal["int8"]
 
 
 class Linear(Protocol):

@@ -106,8 +106,11 @@ class McArConfig:
         heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
         return Widths(self.hidden_size, heads, kv_heads, self.head_size, 2 * self.intermediate_size)
 
-    def weight_bytes(self, itemsize: int, quantize: Quantize | None = None) -> int:
-        """Bytes of a model's weights whose numbers have ``itemsize`` bytes."""
+    def weight_bytes(
+        self, itemsize: int, quantize: Quantize | None = None, *, packed: bool = False, text_tokens: int = 0
+    ) -> int:
+        """As in ``diagplan.adapters.contract.Config``; packing replaces weights, and no text is read."""
+        del packed, text_tokens
         sizes = {name: math.prod(shape) for name, shape in self.shapes().items()}
         small = sum(size for name, size in sizes.items() if "_proj" in name) if quantize == "int8" else 0
         return small + (sum(sizes.values()) - small) * itemsize

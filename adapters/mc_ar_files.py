@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
+from diagplan.adapters.devices import DTypeName, require_device, require_dtype
 from diagplan.adapters.headers import Comparison, check_weights, compare_weights
 from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig
@@ -21,16 +22,12 @@ from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS
 
 __all__ = [
-    "DTypeName",
     "compare_mc_ar",
     "config_beside",
     "load_mc_ar",
     "open_mc_ar",
     "read_mc_ar_config",
-    "require_device",
 ]
-
-DTypeName = Literal["float32", "bfloat16", "float16"]
 
 #: A release file holds the transformer under ``transformer.`` and may bundle the image tokenizer; older Hugging Face
 #: files hold the rotary frequencies, which are computed here.
@@ -99,10 +96,8 @@ def load_mc_ar(
 
     >>> load_mc_ar("700M_16f.ckpt", config="700M_16f", dtype="bfloat16")  # doctest: +SKIP
     """
-    if dtype not in get_args(DTypeName):
-        raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
-    require_device(device)
-    require_quantize(quantize, torch.device(device), getattr(torch, dtype))
+    require_dtype(dtype)
+    require_quantize(quantize, require_device(device), getattr(torch, dtype))
     checkpoint, sizes, names = open_mc_ar(weights, config)
     lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
     return McAr(sizes, lazy, quantize=quantize, portable=portable)
@@ -159,19 +154,6 @@ def config_beside(checkpoint: Checkpoint) -> Path | None:
     """The config.json in the folder of the weights, if there is one."""
     path = checkpoint.files[0].with_name("config.json")
     return path if path.is_file() else None
-
-
-def require_device(device: str) -> None:
-    """Say at once that a device is none of this machine's.
-
-    Raises:
-        SpecError: torch cannot use it.
-    """
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        said = str(error).partition("\n")[0].rstrip(".")
-        raise SpecError(f"expected a device of this machine, got device={device!r} ({said}). Try 'cpu'.") from None
 
 
 def _shapes(config: McArConfig, checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:

@@ -108,8 +108,11 @@ class WhamConfig:
         """Of a layer."""
         return Widths(self.n_embd, self.n_head, self.n_head, self.head_size, 4 * self.n_embd)
 
-    def weight_bytes(self, itemsize: int, quantize: Quantize | None = None, *, packed: bool = False) -> int:
+    def weight_bytes(
+        self, itemsize: int, quantize: Quantize | None = None, *, packed: bool = False, text_tokens: int = 0
+    ) -> int:
         """Bytes of a model's weights; the head counts where it is a second, reordered copy of the embedding."""
+        del text_tokens
         sizes = {name: math.prod(shape) for name, shape in self.shapes().items()}
         if not packed:
             del sizes["lm_head.weight"]

@@ -11,14 +11,14 @@ from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import torch
 
+from diagplan.adapters.devices import DTypeName, require_device, require_dtype
 from diagplan.adapters.headers import Comparison, check_weights, compare_weights
 from diagplan.adapters.lightning import open_lightning
 from diagplan.adapters.linear import Quantize, require_quantize
-from diagplan.adapters.mc_ar_files import DTypeName, require_device
 from diagplan.adapters.pickles import Record, field, mappings_with
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.adapters.wham import CONFIGS, Wham, WhamConfig
@@ -33,6 +33,7 @@ __all__ = [
     "load_wham",
     "notes_text",
     "open_wham",
+    "read_wham_config",
     "released_configs",
     "require_tied",
     "transformer_names",
@@ -42,6 +43,7 @@ __all__ = [
 PUBLISHER = "Its publisher is microsoft/wham on Hugging Face (WHAM_200M.ckpt, WHAM_1.6B_v1.ckpt)"
 #: The key of a converted file's metadata.
 NOTES_KEY, NOTES_FORMAT = "diagplan", "diagplan-wham-1"
+_CONFIG_BYTES = 1 << 20
 
 _PREFIXES = ("predictor.gpt_model.", "gpt_model.", "")
 #: The image tokenizer and what its training left behind; masks of an older version.
@@ -75,7 +77,7 @@ class WhamNotes(NamedTuple):
 def load_wham(
     weights: str | Path,
     *,
-    config: str | WhamConfig | None = None,
+    config: str | Path | WhamConfig | None = None,
     dtype: DTypeName = "float32",
     device: str = "cpu",
     quantize: Quantize | None = None,
@@ -85,8 +87,8 @@ def load_wham(
 
     Args:
         weights: a published ``.ckpt``, or a ``.safetensors`` file or folder with the same names. Nothing in it is run.
-        config: a ``WhamConfig``; a name of ``CONFIGS``, whose version and biases give way to the tensors' own; or
-            ``None``: all is taken from tensors and hyper-parameters.
+        config: a ``WhamConfig``; a JSON file of one (``read_wham_config``); a name of ``CONFIGS``, whose version and
+            biases give way to the tensors' own; or ``None``: all is taken from tensors and hyper-parameters.
         dtype: of the model, whatever the file's.
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products on an x86 CPU, float32 elsewhere in the model.
@@ -99,10 +101,8 @@ def load_wham(
 
     >>> load_wham("WHAM_200M.ckpt", dtype="bfloat16")  # doctest: +SKIP
     """
-    if dtype not in get_args(DTypeName):
-        raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
-    require_device(device)
-    require_quantize(quantize, torch.device(device), getattr(torch, dtype))
+    require_dtype(dtype)
+    require_quantize(quantize, require_device(device), getattr(torch, dtype))
     checkpoint, sizes, names = checked_wham(weights, config)
     require_tied(checkpoint, names)
     lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
@@ -110,7 +110,7 @@ def load_wham(
 
 
 def checked_wham(
-    weights: str | Path, config: str | WhamConfig | None = None
+    weights: str | Path, config: str | Path | WhamConfig | None = None
 ) -> tuple[Checkpoint, WhamConfig, dict[str, str]]:
     """What ``load_wham`` loads, and where each tensor is, from headers alone; arguments and errors as there."""
     checkpoint, notes = open_wham(weights)
@@ -140,7 +140,9 @@ def open_wham(path: str | Path) -> tuple[Checkpoint, WhamNotes]:
     return checkpoint, _notes_in_metadata(checkpoint)
 
 
-def wham_config_for(checkpoint: Checkpoint, notes: WhamNotes, config: str | WhamConfig | None = None) -> WhamConfig:
+def wham_config_for(
+    checkpoint: Checkpoint, notes: WhamNotes, config: str | Path | WhamConfig | None = None
+) -> WhamConfig:
     """The configuration of a checkpoint's transformer; ``config`` as for ``load_wham``.
 
     Raises:
@@ -149,12 +151,12 @@ def wham_config_for(checkpoint: Checkpoint, notes: WhamNotes, config: str | Wham
     """
     if isinstance(config, WhamConfig):
         return config
-    if config is not None and config not in CONFIGS:
-        raise SpecError(f"expected config to be one of {', '.join(CONFIGS)}, or a WhamConfig, got config={config!r}.")
+    if config is not None and str(config) not in CONFIGS:
+        return read_wham_config(config)
     if config is None and notes.config is not None:
         return notes.config
     if config is not None:
-        return released_configs(checkpoint)[config]
+        return released_configs(checkpoint)[str(config)]
     shapes = _transformer_shapes(checkpoint)
     version, bias = _version_and_bias(checkpoint)
     numbers = {int(m[1]) for name in shapes if (m := re.match(r"transformer\.h\.(\d{1,6})\.", name))}
@@ -164,7 +166,7 @@ def wham_config_for(checkpoint: Checkpoint, notes: WhamNotes, config: str | Wham
     if heads is None:
         raise SpecError(
             f"expected a WHAM whose heads are known, got {layers} layers of width {width} in {checkpoint.path}. Shapes "
-            "do not tell heads. Give a WhamConfig as config."
+            "do not tell heads. Give a JSON file of a WhamConfig as config."
         )
     rows, cols = notes.grid or (18, 30)
     codes = _tokenizer_size(checkpoint, "vq_vae._embedding.weight", vocab - 68)
@@ -173,12 +175,45 @@ def wham_config_for(checkpoint: Checkpoint, notes: WhamNotes, config: str | Wham
         raise SpecError(
             f"expected {rows} x {cols} image tokens and 16 action tokens a frame and 68 action ids, got vocab={vocab}, "
             f"codes={codes}, tokens per image={cells}, positions={positions} in {checkpoint.path}. "
-            "Give a WhamConfig as config."
+            "Give a JSON file of a WhamConfig as config."
         )
     return WhamConfig(
         n_layer=layers, n_head=heads, n_embd=width, nanogpt_version=version, bias=bias,
         seq_len=positions // (cells + 16), rows=rows, cols=cols, image_codes=codes,
     )  # fmt: skip
+
+
+def read_wham_config(path: str | Path) -> WhamConfig:
+    """Read a configuration: a JSON object with the fields of ``WhamConfig``; those left out are the 200M release's.
+
+    Raises:
+        SpecError: no such file, nor a released configuration of that name.
+        DocumentError: a file that cannot be read, is too large, or has other keys or values.
+    """
+    place = Path(path)
+    if len(str(path)) > 4000 or not place.is_file():
+        raise SpecError(
+            f"expected config to be one of {', '.join(CONFIGS)}, a JSON file or a WhamConfig, got "
+            f"config={str(path)[:200]!r}."
+        )
+    try:
+        if place.stat().st_size > _CONFIG_BYTES:
+            raise DocumentError(f"expected a config of at most {_CONFIG_BYTES} bytes, got {place} with more.")
+        keys = json.loads(place.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DocumentError(f"cannot read {place}: {error.strerror}. Check the name and the permissions.") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DocumentError):
+            raise
+        raise DocumentError(f"expected a JSON object, got {place}, which is not JSON.") from None
+    known = {entry.name for entry in fields(WhamConfig)}
+    if not isinstance(keys, dict) or set(keys) - known:
+        wrong = ", ".join(sorted(map(str, set(keys) - known))[:4]) if isinstance(keys, dict) else type(keys).__name__
+        raise DocumentError(f"expected the keys {', '.join(sorted(known))}, got {place} with {wrong[:200]}.")
+    try:
+        return WhamConfig(**keys)
+    except SpecError as error:
+        raise DocumentError(f"{place}: {error}") from None
 
 
 def released_configs(checkpoint: Checkpoint) -> dict[str, WhamConfig]:

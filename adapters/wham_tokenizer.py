@@ -16,8 +16,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diagplan.adapters.devices import require_device
 from diagplan.adapters.headers import check_weights
-from diagplan.adapters.mc_ar_files import require_device
 from diagplan.adapters.weights import Checkpoint, LazyWeights
 from diagplan.adapters.wham_files import PUBLISHER, WhamNotes, open_wham
 from diagplan.planner.errors import DocumentError, SpecError

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diagplan.adapters.contract import Model, Widths
+from diagplan.adapters.contract import Model, Widths, own_runtime, widths_of
 from diagplan.backends.errors import CapacityError
 from diagplan.backends.program import Ints, reaches
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
@@ -85,9 +85,9 @@ def sizes_of(model: Model) -> Sizes:
         item=int(model.dtype.itemsize),
         cache_shapes=model.cache_shapes,
         vocab_size=model.vocab_size,
-        widths=getattr(model, "widths", None),
+        widths=widths_of(model),
         length_step=STATIC_STEP if runtime.on_gpu else runtime.length_step,
-        scores=getattr(model, "runtime", None) is not None,
+        scores=own_runtime(model) is not None,
     )
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import Model
+from diagplan.adapters.contract import Model, widths_of
 from diagplan.backends.onnx_files import OPSETS, save_exported
 from diagplan.planner.errors import MissingExtraError, SpecError
 from diagplan.schemas.onnx_model import (
@@ -109,7 +109,7 @@ def export_model(
     write_in_place(program, pasts, [heads for heads, _ in model.cache_shapes])
     if quantize == "int8":
         quantize_products(program)
-    widths = getattr(model, "widths", None)
+    widths = widths_of(model)
     about = {
         "family": model.family,
         "config": dict(config),

@@ -15,8 +15,10 @@ from diagplan.planner.errors import DocumentError, MissingExtraError
 from diagplan.schemas.files import producer_version
 from diagplan.schemas.onnx_model import KEY, ExportedDocument, read_onnx_metadata
 
-__all__ = ["OPSETS", "Exported", "read_about", "read_exported", "save_exported", "written_whole"]
+__all__ = ["GRAPH", "OPSETS", "Exported", "read_about", "read_exported", "save_exported", "written_whole"]
 
+#: The step graph's file.
+GRAPH = "model.onnx"
 #: The opsets that have what a step graph needs: Attention.
 OPSETS = (23, 24)
 

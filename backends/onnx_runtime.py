@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import AllowedIds, Array, Grid, Widths
-from diagplan.backends.onnx_files import read_exported
+from diagplan.backends.onnx_files import GRAPH, read_exported
 from diagplan.backends.runtime import NumpyRuntime, Runtime
 from diagplan.backends.selftest import require_masks_obeyed
 from diagplan.planner.errors import DiagplanError, DocumentError, MissingExtraError, SpecError
@@ -24,8 +24,6 @@ from diagplan.schemas.onnx_model import OnnxModelDocument
 
 __all__ = ["GRAPH", "OnnxCache", "OnnxModel", "load_onnx_model", "open_session", "require_signature", "run"]
 
-#: The step graph's file.
-GRAPH = "model.onnx"
 
 _BFLOAT16 = 16  # onnx's number of a type that NumPy does not have
 _TYPES = {"float64": "double", "float32": "float", "float16": "float16", "bfloat16": "bfloat16"}

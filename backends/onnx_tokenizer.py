@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.frame_tokenizer import FrameTokenizer
-from diagplan.backends.onnx_files import read_exported
+from diagplan.backends.onnx_files import read_about, read_exported
 from diagplan.backends.onnx_runtime import open_session, require_signature, run
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.schemas.onnx_model import OnnxTokenizerDocument
 
-__all__ = ["DECODER", "ENCODER", "OnnxImageTokenizer", "load_onnx_tokenizer"]
+__all__ = ["DECODER", "ENCODER", "OnnxImageTokenizer", "exported_tokenizer_bytes", "load_onnx_tokenizer"]
 
 #: The files of an exported image tokenizer.
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
@@ -71,3 +71,13 @@ def load_onnx_tokenizer(folder: str | Path, *, device: str = "cpu", threads: int
     require_signature(first, halves[0].path, frames, tokens)
     require_signature(second, halves[1].path, tokens, frames)
     return OnnxImageTokenizer(first, second, encoder)
+
+
+def exported_tokenizer_bytes(folder: str | Path) -> int:
+    """Bytes of an exported tokenizer's weights, from its files' metadata.
+
+    Raises:
+        DocumentError: files that are missing or broken.
+    """
+    halves = (read_about(Path(folder) / name, OnnxTokenizerDocument) for name in (ENCODER, DECODER))
+    return sum(half.said.weights_bytes for half in halves)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.adapters.contract import LENGTH_STEP
 from diagplan.planner.masks import iter_masks
 from diagplan.planner.plan import Plan
 
@@ -43,7 +44,7 @@ class PassColumns:
     target: Ints
 
 
-def program(plan: Plan, *, chunk: int = 512, length_step: int = 64) -> Iterator[PassColumns]:
+def program(plan: Plan, *, chunk: int = 512, length_step: int = LENGTH_STEP) -> Iterator[PassColumns]:
     """The passes of a valid plan, in order.
 
     Args:

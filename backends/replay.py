@@ -1,23 +1,29 @@
-"""Replay, on every runtime: everything a pass needs is laid out before step 0; the loop keeps no books."""
+"""Replay, on every runtime: one pass after the other; the loop keeps no books."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import Array, Cache, Model, allowed_ids
-from diagplan.backends.errors import CapacityError, MismatchError, NumericError
-from diagplan.backends.memory import estimate_memory
-from diagplan.backends.program import PassColumns, program
-from diagplan.backends.runtime import STATIC_STEP, Runtime, runtime_of
-from diagplan.backends.sampling import Greedy, Sampler, keys_for
-from diagplan.planner.checker import verify_plan
-from diagplan.planner.errors import InvalidPlanError, SpecError
-from diagplan.planner.lowering import pad_steps
-from diagplan.planner.plan import Plan
+from diagplan.backends.prepared import (
+    Pass,
+    Prepared,
+    State,
+    choose,
+    forward,
+    know,
+    new_state,
+    not_finite,
+    prepare,
+    require_grid,
+    too_large,
+)
+
+if TYPE_CHECKING:
+    from diagplan.backends.torch_graphs import StaticPasses
 
 __all__ = [
     "Pass",
@@ -32,85 +38,6 @@ __all__ = [
     "replay",
     "require_grid",
 ]
-
-#: Passes of few shapes: steps are padded to these widths.
-_WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-
-# Shapes: B samples, n feeds, m of them with a target, L cache slots in use, G given slots, V vocabulary.
-
-
-class Pass(NamedTuple):
-    """One forward pass's inputs, on the device; ``frames`` are complete after it."""
-
-    step: int
-    last: bool
-    source: Array
-    position: Array
-    slot: Array
-    mask: Array
-    rows: Array
-    target: Array
-    keys: Array
-    allowed: tuple[int, int] | Array
-    frames: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A plan laid out for one model, batch and seed; it can be replayed any number of times.
-
-    Args:
-        guidance: scale of classifier-free guidance, or ``None``; with it the batch holds the conditional samples and
-            then the unconditional ones.
-        passes: the plan's passes, in order.
-        given_slots, cell_slots: int64 [G] and [T, h, w].
-        static: whether passes have few shapes, as CUDA graphs need.
-    """
-
-    plan: Plan
-    model: Model
-    runtime: Runtime
-    sampler: Sampler
-    seed: int
-    batch: int
-    guidance: float | None
-    passes: tuple[Pass, ...]
-    given_slots: NDArray[np.int64]
-    cell_slots: NDArray[np.int64]
-    static: bool
-
-    @property
-    def cache_slots(self) -> int:
-        """Slots of the cache: enough for the longest pass."""
-        return max(int(p.mask.shape[1]) for p in self.passes)
-
-    @property
-    def rows(self) -> int:
-        """Rows of the model's batch: twice the samples under guidance."""
-        return self.batch * (1 if self.guidance is None else 2)
-
-    def guided(self, logits: Array) -> Array:
-        """The logits of the samples, [B, n, V], from those of all rows."""
-        if self.guidance is None:
-            return logits
-        wide = self.runtime.float32(logits)
-        conditional, unconditional = wide[: self.batch], wide[self.batch :]
-        return unconditional + self.guidance * (conditional - unconditional)
-
-
-@dataclass(slots=True, kw_only=True)
-class State:
-    """A replay between two passes: what is known and what is cached.
-
-    Args:
-        tokens: ids of all slots, int64 [rows, positions + 1]; -1 where unknown; the last column is of no use.
-        cache: the model's cache.
-        done: passes done.
-    """
-
-    tokens: Array
-    cache: Cache
-    done: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,179 +57,6 @@ class Replayed:
     complete: bool
     seconds: float
     pass_seconds: tuple[float, ...]
-
-
-def prepare(
-    plan: Plan,
-    model: Model,
-    *,
-    sampler: Sampler | None = None,
-    seed: int = 0,
-    batch: int = 1,
-    guidance: float | None = None,
-    chunk: int = 512,
-    unverified: bool = False,
-    static: bool | None = None,
-) -> Prepared:
-    """Lay a plan out on the model's device.
-
-    Args:
-        plan: the plan.
-        model: the model.
-        sampler: how tokens are chosen; greedy by default.
-        seed: sample i of the batch is keyed by (seed, i).
-        batch: B, samples.
-        guidance: scale of classifier-free guidance: logits = unconditional + scale x (conditional - unconditional).
-        chunk: feeds of the widest pass; wider steps (a long prompt) are cut.
-        unverified: take the plan as it is, without checking it.
-        static: pad steps and cache lengths to few shapes, of which a GPU replays graphs; ``None``: on a GPU.
-
-    Raises:
-        InvalidPlanError: the plan does not verify.
-        MismatchError: the plan is longer than the model's position embeddings, or has cells that no id may take.
-        CapacityError: too little memory.
-    """
-    if not unverified:
-        report = verify_plan(plan, cap=1)
-        if not report.ok:
-            first = next(d for d in report.diagnostics if d.severity == "error")
-            raise InvalidPlanError(
-                f"expected a valid plan, got {report.errors} error(s), the first {first.code}: {first.message} "
-                "`diagplan verify` lists them."
-            )
-    if plan.positions > model.positions:
-        raise MismatchError(
-            f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
-            f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
-        )
-    if not 0 <= seed < 1 << 63:
-        raise SpecError(f"expected 0 <= seed < 2**63, got seed={seed}. Give another seed.")
-    runtime = runtime_of(model)
-    static = runtime.on_gpu if static is None else static
-    if static and plan.trash_slot is None and not len(plan.listed):
-        plan = pad_steps(plan, _WIDTHS)
-    length_step = STATIC_STEP if static else runtime.length_step
-    try:
-        laid_out = list(program(plan, chunk=chunk, length_step=length_step))
-        frames = _complete_after(plan, laid_out)
-        keys = keys_for(np.full(batch, seed, dtype=np.int64), np.arange(batch), np.arange(plan.positions))
-        ranges = allowed_ids(model.vocabulary, plan.layout)
-        _require_ids(ranges, plan)
-        passes = tuple(
-            _laid_out(columns, runtime, keys, ranges, tuple(frames.get(i, ()))) for i, columns in enumerate(laid_out)
-        )
-    except (RuntimeError, MemoryError) as error:
-        raise _too_large(error, plan, model, batch) from None
-    return Prepared(
-        plan=plan,
-        model=model,
-        runtime=runtime,
-        sampler=sampler or Greedy(),
-        seed=seed,
-        batch=batch,
-        guidance=guidance,
-        passes=passes,
-        given_slots=np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in plan.given.tolist()]),
-        cell_slots=plan.layout.cell_slots().astype(np.int64),
-        static=static,
-    )
-
-
-def require_grid(plan: Plan, model: Model) -> None:
-    """Raise ``MismatchError`` where a model's position embeddings are made for another grid than a plan's.
-
-    ``prepare`` does not ask: any model can be taken through any plan, its tokens then mean nothing.
-    """
-    layout, grid = plan.layout, model.grid
-    if grid is not None and tuple(grid) != (layout.rows, layout.cols, layout.between_frames):
-        raise MismatchError(
-            f"expected a plan of {grid.rows} x {grid.cols} tokens a frame and {grid.between_frames} between frames, "
-            f"for which this {model.family} model's positions are made, got {layout.rows} x {layout.cols} and "
-            f"{layout.between_frames}. Compile a plan for the model's layout."
-        )
-
-
-def _require_ids(ranges: NDArray[np.int64], plan: Plan) -> None:
-    low, high = ranges[plan.target[plan.target >= 0]].T
-    if (low >= high).any():
-        raise MismatchError(
-            "expected ids that each cell may take, got none for some. The model's vocabulary rules leave cells out; "
-            "see AllowedIds in docs/adapters.md."
-        )
-
-
-def _complete_after(plan: Plan, passes: list[PassColumns]) -> dict[int, list[int]]:
-    """The generated frames that are complete after each pass."""
-    chosen_in = np.zeros(plan.positions, dtype=np.int64)
-    for i, columns in enumerate(passes):
-        chosen_in[columns.target] = i
-    frames: dict[int, list[int]] = {}
-    for frame, last in enumerate(chosen_in[plan.layout.cell_slots()].max(axis=(1, 2)).tolist()):
-        frames.setdefault(last, []).append(frame)
-    return frames
-
-
-def _laid_out(
-    columns: PassColumns,
-    runtime: Runtime,
-    keys: NDArray[np.int64],
-    ranges: NDArray[np.int64],
-    frames: tuple[int, ...],
-) -> Pass:
-    own = ranges[columns.target]
-    one_range = len(own) and (own == own[0]).all()
-    return Pass(
-        columns.step,
-        columns.last,
-        runtime.put(columns.source),
-        runtime.put(columns.position),
-        runtime.put(columns.slot),
-        runtime.put(columns.mask),
-        runtime.put(columns.rows),
-        runtime.put(columns.target),
-        runtime.put(keys[:, columns.target]),
-        (int(own[0, 0]), int(own[0, 1])) if one_range else runtime.put(own),
-        frames,
-    )
-
-
-def _too_large(error: Exception, plan: Plan, model: Model, batch: int) -> Exception:
-    text = str(error).lower()
-    if not isinstance(error, MemoryError) and not any(word in text for word in ("memory", "failed to allocate")):
-        return error
-    return CapacityError(
-        f"expected room on {model.device} for at least {estimate_memory(model, plan, batch)}, for {batch} row(s) of "
-        "batch, got an out-of-memory error. Take a smaller batch or chunk, fewer frames, or dtype bfloat16."
-    )
-
-
-def new_state(prepared: Prepared, given: Array) -> State:
-    """The state before step 0.
-
-    Args:
-        prepared: from ``prepare``.
-        given: ids of the given slots in slot order, int [rows, G] (conditional samples first under guidance).
-
-    Raises:
-        MismatchError: another shape, or ids outside the vocabulary.
-        CapacityError: too little memory for the cache.
-    """
-    plan, model, runtime = prepared.plan, prepared.model, prepared.runtime
-    ids = np.asarray(given).astype(np.int64)
-    expected = (prepared.rows, len(prepared.given_slots))
-    if ids.shape != expected:
-        raise MismatchError(f"expected given ids of shape {list(expected)}, got {list(ids.shape)}.")
-    if ids.size and not 0 <= ids.min() <= ids.max() < model.vocab_size:
-        raise MismatchError(
-            f"expected given ids from 0 to {model.vocab_size - 1}, got {ids.min()} to {ids.max()}. "
-            "Image and action ids must be those of this model's vocabulary."
-        )
-    try:
-        tokens = np.full((prepared.rows, plan.positions + 1), -1, dtype=np.int64)
-        tokens[:, prepared.given_slots] = ids
-        return State(tokens=runtime.put(tokens), cache=model.new_cache(prepared.rows, prepared.cache_slots))
-    except (RuntimeError, MemoryError) as error:
-        raise _too_large(error, plan, model, prepared.rows) from None
 
 
 def replay(
@@ -341,7 +95,7 @@ def _replay(
     begin = time.perf_counter()
     runtime, samples = prepared.runtime, prepared.batch
     step = prepared.passes[state.done - 1].step if state.done else -1
-    static = runtime.static_passes(prepared, state) if prepared.static else None
+    static = _static_passes(prepared, state)
     for p in prepared.passes[state.done :]:
         before = time.perf_counter()
         try:
@@ -352,11 +106,11 @@ def _replay(
             else:
                 static.advance(state.done)
         except (RuntimeError, MemoryError) as error:
-            raise _too_large(error, prepared.plan, prepared.model, prepared.rows) from None
+            raise too_large(error, prepared.plan, prepared.model, prepared.rows, prepared.chunk) from None
         if static is not None and (p.frames or p is prepared.passes[-1]):
             failed = static.failed_step()
             if failed is not None:
-                raise _not_finite(failed)
+                raise not_finite(failed)
         state.done += 1
         step = p.step
         times.append(time.perf_counter() - before)
@@ -377,34 +131,10 @@ def _replay(
     )
 
 
-def forward(prepared: Prepared, state: State, p: Pass) -> Array | None:
-    """One pass: the logits of its targets, guidance applied, [B, m, V]; ``None`` where it has none.
-
-    Raises:
-        NumericError: logits that are not finite.
-    """
-    ids = state.tokens[:, p.source]
-    logits = prepared.model.forward(ids, p.position, p.slot, p.mask, state.cache, p.rows)
-    if not len(p.rows):
+def _static_passes(prepared: Prepared, state: State) -> "StaticPasses | None":
+    """A runner of passes of fixed shapes; ``None`` where the runtime sees to them itself, or they are not wanted."""
+    if not prepared.static or not prepared.runtime.graphs:
         return None
-    logits = prepared.guided(logits)
-    if not prepared.runtime.all_finite(logits):
-        raise _not_finite(p.step)
-    return logits
+    from diagplan.backends.torch_graphs import StaticPasses
 
-
-def choose(prepared: Prepared, p: Pass, logits: Array) -> Array:
-    """The ids that a pass chooses, int64 [B, m]."""
-    return prepared.runtime.choose(logits, prepared.sampler, p.keys, p.allowed)
-
-
-def know(prepared: Prepared, state: State, p: Pass, chosen: Array) -> None:
-    """Put down what a pass chose; under guidance both halves of the batch go on with the same ids."""
-    for first in range(0, prepared.rows, prepared.batch):
-        state.tokens[first : first + prepared.batch, p.target] = chosen
-
-
-def _not_finite(step: int) -> NumericError:
-    return NumericError(
-        f"expected finite logits, got NaN or infinity at step {step}. Check the weights, or load them as float32."
-    )
+    return StaticPasses(prepared, state, capture=prepared.runtime.on_gpu)

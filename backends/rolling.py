@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Model
 from diagplan.backends import replay as executor
+from diagplan.backends.arguments import require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
@@ -81,6 +82,7 @@ def roll(
         NumericError: logits that are not finite.
         CapacityError: too little memory.
     """
+    require_replayable(rollout, model, sampler, kind=Rollout)
     executor.require_grid(rollout.plans[0], model)
     layout = rollout.plans[0].layout
     frames = batched("prompt", prompt, (rollout.prompt_frames, layout.rows, layout.cols))

@@ -1,79 +1,26 @@
-"""What replay asks of a runtime's arrays, and the NumPy one."""
+"""The runtime of a model's arrays: its own, NumPy's, or torch's on the device of its weights."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import Array, Model
-from diagplan.backends.sampling import Sampler, numpy_choose
+from diagplan.adapters.contract import Model, Runtime, own_runtime
+from diagplan.adapters.samplers import Sampler
+from diagplan.backends.sampling import numpy_choose
 
-if TYPE_CHECKING:
-    from diagplan.backends.replay import Prepared, State
-
-__all__ = ["STATIC_STEP", "NumpyRuntime", "Runtime", "StaticRunner", "runtime_of"]
+__all__ = ["STATIC_STEP", "NumpyRuntime", "Runtime", "runtime_of"]
 
 #: Where passes have fixed shapes, cache lengths are multiples of this many slots.
 STATIC_STEP = 1024
 
 
-class StaticRunner(Protocol):
-    """Advances one state by passes of fixed shapes, without waiting for the device."""
-
-    def advance(self, number: int) -> None:
-        """Run pass ``number``."""
-        ...
-
-    def failed_step(self) -> int | None:
-        """The first step with logits that are not finite, or ``None``. Waits for the device."""
-        ...
-
-
-class Runtime(Protocol):
-    """Arrays on one device.
-
-    Attributes:
-        on_gpu: whether launching a pass costs more than padding it.
-        length_step: cache lengths are multiples of this many slots; a new length costs, and so do masked slots.
-    """
-
-    on_gpu: bool
-    length_step: int
-
-    def put(self, array: NDArray[Any]) -> Array:
-        """A NumPy array as this runtime's, on its device."""
-        ...
-
-    def numpy(self, array: Array) -> NDArray[Any]:
-        """The other way round."""
-        ...
-
-    def float32(self, logits: Array) -> Array:
-        """As float32."""
-        ...
-
-    def all_finite(self, logits: Array) -> bool:
-        """Whether there is no NaN and no infinity."""
-        ...
-
-    def choose(self, logits: Array, sampler: Sampler, keys: Array, allowed: tuple[int, int] | Array) -> Array:
-        """The chosen ids, int64 [B, m]; arguments as for ``diagplan.backends.sampling.torch_choose``."""
-        ...
-
-    def inference(self) -> AbstractContextManager[object]:
-        """A context around all passes."""
-        ...
-
-    def static_passes(self, prepared: "Prepared", state: "State") -> StaticRunner | None:
-        """A runner of passes of fixed shapes, or ``None`` where the model itself sees to them."""
-        ...
-
-
 class NumpyRuntime:
-    """NumPy arrays on the CPU."""
+    """NumPy arrays on the CPU; see ``diagplan.adapters.contract.Runtime``."""
 
     on_gpu = False
+    graphs = False
     length_step = 256  # a new length moves the cache and binds it anew
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -102,14 +49,10 @@ class NumpyRuntime:
         """Nothing to be done."""
         return nullcontext()
 
-    def static_passes(self, prepared: "Prepared", state: "State") -> None:
-        """None: passes of fixed shapes are no faster here."""
-        del prepared, state
-
 
 def runtime_of(model: Model) -> Runtime:
     """The runtime of a model's arrays: its own, or torch's on the device of its weights."""
-    own: Runtime | None = getattr(model, "runtime", None)
+    own = own_runtime(model)
     if own is not None:
         return own
     from diagplan.backends.torch_eager import TorchRuntime

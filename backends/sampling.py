@@ -5,13 +5,12 @@ same tokens come out whatever the batch, the padding, the order of slots and the
 ``torch_choose`` do the same arithmetic, in float64.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.errors import SpecError
+from diagplan.adapters.samplers import Greedy, Sample, Sampler
 
 if TYPE_CHECKING:
     import torch
@@ -21,48 +20,6 @@ __all__ = ["Greedy", "Sample", "Sampler", "keys_for", "numpy_choose", "numpy_gum
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Greedy:
-    """The id with the largest logit; the smallest such id where several are equal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """Sampling from the softmax of logits / temperature, cut by top-k or top-p.
-
-    Args:
-        temperature: above 0.
-        top_k: keep ids whose logit is at least the k-th largest (ties are kept); ``None``: all.
-        top_p: keep the most probable ids up to this probability; ``None``: all. The models differ in the last one:
-        crossing: ``"keep"`` (MC-AR, Cosmos): the id that crosses top_p is kept. ``"drop"`` (WHAM): it is not, but the
-            most probable one always is.
-
-    Raises:
-        SpecError: a value out of range, or both top-k and top-p.
-    """
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    crossing: Literal["keep", "drop"] = "keep"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise SpecError(f"expected temperature > 0, got temperature={self.temperature}. For no noise use greedy.")
-        if self.top_k is not None and self.top_k < 1:
-            raise SpecError(f"expected top_k >= 1, got top_k={self.top_k}.")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise SpecError(f"expected 0 < top_p <= 1, got top_p={self.top_p}.")
-        if self.top_k is not None and self.top_p is not None:
-            raise SpecError(
-                f"expected top_k or top_p, got top_k={self.top_k} and top_p={self.top_p}. Give one of them."
-            )
-        if self.crossing not in ("keep", "drop"):
-            raise SpecError(f"expected crossing to be 'keep' or 'drop', got crossing={self.crossing!r}.")
-
-
-Sampler = Greedy | Sample
 
 # The finaliser of SplitMix64 (Steele, Lea, Flood, 2014): multiplication and shifts modulo 2^64.
 _GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB

@@ -1,24 +1,22 @@
 """Eager PyTorch: tensors on one device; on CUDA, passes of fixed shape as CUDA graphs."""
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diagplan.backends.sampling import Sampler, torch_choose
-from diagplan.backends.torch_graphs import StaticPasses
-
-if TYPE_CHECKING:
-    from diagplan.backends.replay import Prepared, State
+from diagplan.adapters.contract import LENGTH_STEP
+from diagplan.adapters.samplers import Sampler
+from diagplan.backends.sampling import torch_choose
 
 __all__ = ["TorchRuntime"]
 
 
 class TorchRuntime:
-    """Tensors on one device; see ``diagplan.backends.runtime.Runtime``.
+    """Tensors on one device; see ``diagplan.adapters.contract.Runtime``.
 
     Args:
         device: of all tensors.
@@ -26,7 +24,7 @@ class TorchRuntime:
         graphs: whether a model's passes can be captured as CUDA graphs.
     """
 
-    def __init__(self, device: torch.device, *, length_step: int = 64, graphs: bool = True) -> None:
+    def __init__(self, device: torch.device, *, length_step: int = LENGTH_STEP, graphs: bool = True) -> None:
         self.device, self.length_step, self.graphs = device, length_step, graphs
         self.on_gpu = device.type == "cuda" and graphs
 
@@ -54,7 +52,3 @@ class TorchRuntime:
     def inference(self) -> AbstractContextManager[object]:
         """No gradients."""
         return torch.inference_mode()
-
-    def static_passes(self, prepared: "Prepared", state: "State") -> StaticPasses | None:
-        """CUDA graphs, or the same passes directly."""
-        return StaticPasses(prepared, state, capture=self.on_gpu) if self.graphs else None

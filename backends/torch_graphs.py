@@ -8,15 +8,12 @@ how it is tested; capture itself needs a GPU.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from diagplan.backends.prepared import Pass, Prepared, State
 from diagplan.backends.sampling import torch_choose
-
-if TYPE_CHECKING:
-    from diagplan.backends.replay import Pass, Prepared, State
 
 __all__ = ["StaticPasses"]
 
@@ -37,14 +34,14 @@ class StaticPasses:
     ``first_bad`` holds on the device the first step whose logits were not finite; reading it waits for the device.
     """
 
-    def __init__(self, prepared: "Prepared", state: "State", *, capture: bool) -> None:
+    def __init__(self, prepared: Prepared, state: State, *, capture: bool) -> None:
         self.prepared, self.state, self.capture = prepared, state, capture
         self.buckets: dict[tuple[int, int], _Bucket] = {}
         self.first_bad = torch.full((), _NO_STEP, dtype=torch.int64, device=prepared.model.device)
         self.columns = [self._columns(p) for p in prepared.passes]
         self.uses = Counter(tuple(p.mask.shape) for p in prepared.passes)
 
-    def _columns(self, p: "Pass") -> Tensor:
+    def _columns(self, p: Pass) -> Tensor:
         """All integer inputs of a pass, int64 [_KEYS + B, n]; a feed without target writes the trash column."""
         n, trash = len(p.source), self.prepared.plan.positions
         columns = torch.zeros((_KEYS + self.prepared.batch, n), dtype=torch.int64, device=p.source.device)

@@ -6,38 +6,56 @@
 (162, True)
 """
 
-from diagplan.backends.rolling import roll
-from diagplan.backends.sampling import Greedy, Sample
+from diagplan.adapters.options import LoadOptions
+from diagplan.adapters.samplers import Greedy, Sample
+from diagplan.backends.errors import CapacityError, MismatchError, NumericError
+from diagplan.backends.rolling import Rolled, roll
 from diagplan.models.loading import load_model, replay
+from diagplan.models.sampling import sampler_for
+from diagplan.planner.checker import Verification
 from diagplan.planner.compiler import compile_plan
-from diagplan.planner.errors import DiagplanError
+from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError, MissingExtraError, SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
 from diagplan.planner.presets import PRESETS, preset_layout
-from diagplan.planner.rollout import compile_rollout
+from diagplan.planner.rollout import Rollout, compile_rollout
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
 from diagplan.schemas.files import read_plan, write_plan
 from diagplan.schemas.orders import read_order
 from diagplan.schemas.verify import verify
-from diagplan.worlds import load_world
-from diagplan.worlds.generation import generate
+from diagplan.worlds import World, load_world
+from diagplan.worlds.generation import Generated, compile_for, generate, roll_for
 
 __all__ = [
     "BUNDLES",
     "PRESETS",
+    "CapacityError",
     "Diagonal",
     "DiagplanError",
+    "DocumentError",
+    "Generated",
     "Greedy",
     "Imported",
+    "InvalidPlanError",
     "Layout",
+    "LoadOptions",
+    "MismatchError",
+    "MissingExtraError",
     "NextToken",
+    "NumericError",
     "Plan",
     "Policies",
+    "Rolled",
+    "Rollout",
     "Sample",
+    "SpecError",
+    "Verification",
+    "World",
     "ZipAR",
     "__version__",
     "bundle_schedule",
+    "compile_for",
     "compile_plan",
     "compile_rollout",
     "generate",
@@ -48,6 +66,8 @@ __all__ = [
     "read_plan",
     "replay",
     "roll",
+    "roll_for",
+    "sampler_for",
     "verify",
     "write_plan",
 ]

@@ -8,8 +8,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from diagplan.adapters.devices import require_torch
 from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table, require_distinct
-from diagplan.models.loading import require_torch
 
 __all__ = ["register"]
 

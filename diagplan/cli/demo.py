@@ -10,7 +10,7 @@ import typer
 from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
-from diagplan.cli.models import BackendOption, require_exported_options
+from diagplan.cli.models import BackendOption, load_options
 from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
 from diagplan.cli.study import evaluate_study_command
 from diagplan.planner.errors import SpecError
@@ -87,10 +87,9 @@ def evaluate_world_command(
     from diagplan.schemas.atomic import write_atomically
     from diagplan.study.demonstration import SCHEDULES
     from diagplan.study.world_report import read_windows, report_world
-    from diagplan.worlds import load_world
+    from diagplan.worlds.loading import open_world
 
-    require_exported_options(backend, config=None, dtype="float32", int8=int8)
-    world = load_world(model, backend=backend, quantize="int8" if int8 else None)
+    world = open_world(model, load_options(backend=backend, int8=int8))
     if map_rows is not None and map_rows > world.rows:
         raise SpecError(f"expected --map-rows of at most {world.rows}, got {map_rows}. Leave it out.")
     pieces = read_windows(world, list_clips(clips), windows)

@@ -77,12 +77,12 @@ def finetune_command(
     require_checkpoints(checkpoint_every)
     from dataclasses import replace
 
-    from diagplan.models.loading import require_torch
+    from diagplan.adapters.devices import require_torch
     from diagplan.planner.compiler import compile_plan
     from diagplan.worlds import SHIPPED, load_world
 
     require_torch()
-    from diagplan.adapters.mc_ar_files import require_device
+    from diagplan.adapters.devices import require_device
     from diagplan.schemas.world import WorldDocument, read_world_document
     from diagplan.training.finetune import finetune, training_layout, tuning
     from diagplan.training.parallel import joined

@@ -19,9 +19,8 @@ from diagplan.cli.models import (
     DtypeOption,
     Int8Option,
     ThreadsOption,
+    load_options,
     option,
-    require_exported_options,
-    set_threads,
 )
 from diagplan.cli.output import (
     FINE,
@@ -110,8 +109,8 @@ def generate_command(
     from diagplan.video.files import VideoWriter
     from diagplan.video.frames import fit
     from diagplan.video.frames import gif as gif_bytes
-    from diagplan.worlds import load_world
     from diagplan.worlds.generation import generate, require_frames
+    from diagplan.worlds.loading import open_world
 
     err = console(stderr=True)
     asked = {"--k": k, "--d": d, "--frames": frames, "--prompt-frames": prompt_frames, "--keep": keep}
@@ -126,12 +125,10 @@ def generate_command(
         | {"--config": None if config is None else Path(config)},
     )
     _require_folders({"--gif": gif, "--tokens": tokens})
-    require_exported_options(backend, config=config, dtype=dtype, int8=int8)
-    set_threads(backend, threads)
-    world = load_world(
-        model, weights=weights, tokenizer=tokenizer, config=config, context=context, backend=backend, dtype=dtype,
-        device=device, quantize="int8" if int8 else None, threads=threads, lazy=True,
-    )  # fmt: skip
+    options = load_options(
+        backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context
+    )
+    world = open_world(model, options, weights=weights, tokenizer=tokenizer)
     require_text_options(world, context, text, text_encoder)
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=world.source.adapter)
     if world.block and actions is None:
@@ -173,7 +170,7 @@ def generate_command(
             shown.writer = writer
             try:
                 done = generate(
-                    world, np.stack(given), blocks, made, sampler=sampler, seed=seed,
+                    made, world, np.stack(given), blocks, sampler=sampler, seed=seed,
                     on_frame=lambda _, picture: shown.add(picture),
                     on_pass=lambda count: progress.update(task, completed=count),
                 )  # fmt: skip
@@ -206,7 +203,7 @@ def generate_command(
     if isinstance(made, Rollout):
         figures |= {"windows": len(made.windows), "prefill_tokens": made.cost().prefill_tokens}
     if as_json:
-        about = {"model": world.name, "memory": memory._asdict()}
+        about = {"model": world.name, "memory": None if memory is None else memory._asdict()}
         print_json(figures | about | {"shape": list(done.frames.shape), "out": str(out)})
     else:
         print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])

@@ -1,14 +1,13 @@
 """The options that name a model and a runtime, shared by the commands that load one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from diagplan.planner.errors import SpecError
-
-if TYPE_CHECKING:
-    from diagplan.adapters.contract import Model
+from diagplan.adapters.families import FAMILIES
+from diagplan.adapters.options import LoadOptions
+from diagplan.backends.table import BACKENDS
 
 __all__ = [
     "MODEL",
@@ -20,10 +19,8 @@ __all__ = [
     "DtypeOption",
     "Int8Option",
     "ThreadsOption",
-    "load_from_options",
+    "load_options",
     "option",
-    "require_exported_options",
-    "set_threads",
 ]
 
 #: The panel of these options in --help.
@@ -35,7 +32,14 @@ def option(panel: str, text: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
 
 
-AdapterOption = Annotated[Literal["mc-ar", "cosmos", "wham"], typer.Option(help="Model family.", rich_help_panel=MODEL)]
+AdapterOption = Annotated[
+    str,
+    typer.Option(
+        help=f"Model family: {', '.join(FAMILIES.names())}.",
+        rich_help_panel=MODEL,
+        autocompletion=lambda: list(FAMILIES.names()),
+    ),
+]
 ConfigOption = Annotated[
     str | None, option(MODEL, "A released size such as 300M_16f, cosmos-4b or wham-200m, a YAML file or a config.json.")
 ]
@@ -43,7 +47,12 @@ ContextOption = Annotated[
     Path | None, option(MODEL, "Text features that a Cosmos Video2World model reads, .npy or .safetensors.")
 ]
 BackendOption = Annotated[
-    Literal["torch", "onnx"], typer.Option(help="What runs the model; onnx: ONNX Runtime.", rich_help_panel=MODEL)
+    str,
+    typer.Option(
+        help=f"What runs the model: {', '.join(BACKENDS.names())}; onnx is ONNX Runtime.",
+        rich_help_panel=MODEL,
+        autocompletion=lambda: list(BACKENDS.names()),
+    ),
 ]
 DtypeOption = Annotated[
     Literal["float32", "bfloat16", "float16"], typer.Option(help="Weights and cache.", rich_help_panel=MODEL)
@@ -53,51 +62,10 @@ Int8Option = Annotated[bool, option(MODEL, "Int8 products: faster, less exact; f
 ThreadsOption = Annotated[int | None, option(MODEL, "CPU threads of one pass; all.", min=1, max=1024)]
 
 
-def set_threads(backend: str, threads: int | None) -> None:
-    """Give torch so many threads; ONNX Runtime is told when a model is loaded."""
-    if threads is not None and backend == "torch":
-        from diagplan.models.loading import require_torch
-
-        require_torch()
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-def load_from_options(
-    adapter: str,
-    weights: Path,
-    *,
-    config: str | None,
-    context: Path | None = None,
-    backend: Literal["torch", "onnx"],
-    dtype: Literal["float32", "bfloat16", "float16"],
-    device: str,
-    int8: bool,
-    threads: int | None,
-) -> "Model":
-    """The model that the options name.
+def load_options(*, int8: bool = False, **options: Any) -> LoadOptions:
+    """The load options of a command's own: ``--int8`` is ``quantize``, all others have their names.
 
     Raises:
-        SpecError: options of one backend given with the other.
-        DiagplanError: as ``diagplan.load_model``.
+        SpecError: as ``LoadOptions``.
     """
-    from diagplan.models.loading import load_model
-
-    require_exported_options(backend, config=config, dtype=dtype, int8=int8)
-    set_threads(backend, threads)
-    return load_model(
-        adapter, weights, backend=backend, config=config, dtype=dtype, device=device, threads=threads,
-        quantize="int8" if int8 else None, context=context,
-    )  # fmt: skip
-
-
-def require_exported_options(backend: str, *, config: str | None, dtype: str, int8: bool) -> None:
-    """Raise ``SpecError`` where an exported model is given what was chosen when it was exported."""
-    given = {"--config": config is not None, "--dtype": dtype != "float32", "--int8": int8}
-    wrong = [name for name, is_given in given.items() if is_given]
-    if backend == "onnx" and wrong:
-        raise SpecError(
-            f"expected {wrong[0]} with --backend torch only, got it with --backend onnx. An exported model has its "
-            "sizes and dtype already; choose them with export-onnx."
-        )
+    return LoadOptions(quantize="int8" if int8 else None, **options)

@@ -17,7 +17,7 @@ from diagplan.cli.models import (
     DeviceOption,
     DtypeOption,
     ThreadsOption,
-    load_from_options,
+    load_options,
     option,
 )
 from diagplan.cli.output import (
@@ -56,9 +56,9 @@ def export_onnx_command(
     as_json: JsonOption = False,
 ) -> int:
     """Write a model for ONNX Runtime, and run it once against the original."""
-    from diagplan.models.exporting import export_onnx
-    from diagplan.models.loading import load_model
-    from diagplan.worlds import SHIPPED, load_world
+    from diagplan.models.exporting import export_onnx, exported_pictures
+    from diagplan.models.loading import load_model_as
+    from diagplan.worlds.loading import SHIPPED, open_world
 
     if (model is None) == (weights is None):
         raise SpecError("expected --model or --weights, got neither or both. Give one of them.")
@@ -66,19 +66,20 @@ def export_onnx_command(
         raise SpecError("expected --config and --tokenizer with --weights only, got them with --model. Leave them out.")
     if int8 and dtype != "float32":
         raise SpecError(f"expected --int8 with --dtype float32, got {dtype}. Leave one of them out.")
+    options = load_options(config=config, context=context, dtype=dtype, portable=True)
     pictures: Any = None
     rows = cols = None
     world_json: Path | None = None
     with working("loading", quiet=as_json):
         if model is not None:
-            world = load_world(model, dtype=dtype, portable=True)
+            world = open_world(model, options)
             loaded, pictures, rows, cols = world.model, world.tokenizer, world.rows, world.cols
             world_json = SHIPPED.get(model, Path(model)) / "world.json"
         else:
             assert weights is not None
-            loaded = load_model(adapter, weights, config=config, context=context, dtype=dtype, portable=True)
+            loaded = load_model_as(adapter, weights, options)
             if tokenizer is not None:
-                pictures, rows, cols = _pictures(loaded, tokenizer)
+                pictures, rows, cols = exported_pictures(loaded, tokenizer)
     with working("exporting", quiet=as_json):
         done = export_onnx(
             loaded, out, tokenizer=pictures, rows=rows, cols=cols, world_json=world_json,
@@ -129,22 +130,17 @@ def compare_command(
     """Replay a plan on PyTorch and on ONNX Runtime side by side: tokens, logits, time."""
     from diagplan.backends.compare import compare
     from diagplan.backends.replay import new_state, prepare, replay, require_grid
-    from diagplan.models.loading import given_ids
+    from diagplan.models.loading import given_ids, load_model_as
     from diagplan.schemas.files import read_plan
 
     made = read_plan(plan)
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=adapter)
+    options = load_options(config=config, context=context, dtype=dtype, device=device, threads=threads)
     with working("loading", quiet=as_json):
         models = {
-            "torch": load_from_options(
-                adapter, weights, config=config, context=context, backend="torch", dtype=dtype, device=device,
-                int8=False, threads=threads,
-            ),
-            "onnx": load_from_options(
-                adapter, onnx, config=None, backend="onnx", dtype="float32", device=device, int8=False,
-                threads=threads,
-            ),
-        }  # fmt: skip
+            "torch": load_model_as(adapter, weights, options),
+            "onnx": load_model_as(adapter, onnx, load_options(backend="onnx", device=device, threads=threads)),
+        }
     first, second = models.values()
     if (first.vocab_size, first.cache_shapes) != (second.vocab_size, second.cache_shapes):
         raise DocumentError(f"expected {onnx} to be exported from {weights}, got models of other sizes.")
@@ -210,22 +206,6 @@ def _random_ids(plan: Plan, low: int, high: int, seed: int) -> NDArray[np.int64]
     from diagplan.backends.given import given_slots
 
     return np.random.default_rng(seed).integers(low, high, (1, len(given_slots(plan.layout))))
-
-
-def _pictures(loaded: Any, tokenizer: Path) -> tuple[Any, int, int]:
-    """The image tokenizer of a transformer, and the grid that it is exported for."""
-    from diagplan.adapters.image_tokenizer import load_image_tokenizer
-    from diagplan.adapters.wham_tokenizer import load_wham_tokenizer
-
-    if loaded.family == "cosmos":
-        raise SpecError(
-            "expected no --tokenizer for cosmos, got one. Its video tokenizer is a pair of TorchScript files already, "
-            "and runs on torch. Leave it out."
-        )
-    rows, cols = loaded.config.rows, loaded.config.cols
-    if loaded.family == "wham":
-        return load_wham_tokenizer(tokenizer, rows=rows, cols=cols), rows, cols
-    return load_image_tokenizer(tokenizer), rows, cols
 
 
 def register(app: typer.Typer) -> None:

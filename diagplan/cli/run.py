@@ -19,9 +19,8 @@ from diagplan.cli.models import (
     DtypeOption,
     Int8Option,
     ThreadsOption,
-    load_from_options,
+    load_options,
     option,
-    require_exported_options,
 )
 from diagplan.cli.output import (
     FINE,
@@ -99,9 +98,10 @@ def run_command(
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
+    from diagplan.backends.memory import estimate_memory
     from diagplan.backends.sampling import Greedy
     from diagplan.models.estimates import require_memory_before_loading
-    from diagplan.models.loading import given_ids
+    from diagplan.models.loading import given_ids, load_model_as
     from diagplan.schemas.atomic import write_atomically
     from diagplan.schemas.files import read_plan
 
@@ -116,7 +116,9 @@ def run_command(
     require_distinct({"-o": out}, {"--resume": resume})
     made = read_plan(plan)
     ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
-    require_exported_options(backend, config=config, dtype=dtype, int8=int8)
+    options = load_options(
+        backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context
+    )
     err = console(stderr=True)
 
     def show(memory: "Memory") -> None:
@@ -124,13 +126,13 @@ def run_command(
             err.print(Text(f"memory, estimated: {memory}"), soft_wrap=True)
 
     memory = require_memory_before_loading(
-        adapter, weights, made, batch=len(ids), chunk=chunk, sampled=not isinstance(sampler, Greedy), report=show,
-        backend=backend, config=config, dtype=dtype, device=device, quantize="int8" if int8 else None, context=context,
+        adapter, weights, made, options, batch=len(ids), chunk=chunk, sampled=not isinstance(sampler, Greedy),
+        report=show,
     )  # fmt: skip
-    model = load_from_options(
-        adapter, weights, config=config, context=context, backend=backend, dtype=dtype, device=device, int8=int8,
-        threads=threads,
-    )  # fmt: skip
+    model = load_model_as(adapter, weights, options)
+    if memory is None:
+        memory = estimate_memory(model, made, len(ids), chunk=chunk, sampled=not isinstance(sampler, Greedy))
+        show(memory)
 
     from diagplan.backends import checkpoint as checkpoints
     from diagplan.backends import replay as executor

@@ -121,8 +121,6 @@ def read_text(world: "World", text: str, encoder: Path, *, dtype: str) -> "World
     import torch
 
     from diagplan.adapters.cosmos_text import encode_text
-    from diagplan.worlds.world import ClipWorld
 
-    assert isinstance(world, ClipWorld)
-    device = str(world.source.options["device"])
+    device = world.source.options.device
     return world.with_text(encode_text(text, encoder, device=device, dtype=getattr(torch, dtype)))

@@ -102,10 +102,10 @@ def tokenizer_command(
     Run again with the same folder and options, it goes on from the last checkpoint, to the identical result.
     """
     require_checkpoints(checkpoint_every)
-    from diagplan.models.loading import require_torch
+    from diagplan.adapters.devices import require_torch
 
     require_torch()
-    from diagplan.adapters.mc_ar_files import require_device
+    from diagplan.adapters.devices import require_device
     from diagplan.games.clips import list_clips
     from diagplan.training.runs import last_row
     from diagplan.training.tokenizer import TokenizerRecipe, train_tokenizer
@@ -156,11 +156,11 @@ def model_command(
     Run again with the same folder and options, it goes on from the last checkpoint, to the identical result.
     """
     require_checkpoints(checkpoint_every)
-    from diagplan.models.loading import require_torch
+    from diagplan.adapters.devices import require_torch
 
     require_torch()
+    from diagplan.adapters.devices import require_device
     from diagplan.adapters.image_tokenizer import load_image_tokenizer
-    from diagplan.adapters.mc_ar_files import require_device
     from diagplan.games.clips import FPS
     from diagplan.games.game import open_game
     from diagplan.games.recorder import read_recording

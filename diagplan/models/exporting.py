@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from diagplan.planner.errors import DocumentError
+from diagplan.planner.errors import DocumentError, SpecError
 
 if TYPE_CHECKING:
-    from diagplan.adapters.contract import Model
+    from diagplan.adapters.contract import ImageTokenizer, Model
     from diagplan.schemas.onnx_model import OnnxModelDocument
 
-__all__ = ["ExportedModel", "export_onnx"]
+__all__ = ["ExportedModel", "export_onnx", "exported_pictures"]
 
 #: Most by which float32 logits of the exported model may differ from the original's, relative to their size.
 _TOLERANCE = 1e-3
@@ -63,6 +63,7 @@ def export_onnx(
         DocumentError: the files cannot be written, or the graph does not give the model's logits.
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
     """
+    from diagplan.adapters.contract import config_of
     from diagplan.backends.onnx_export import export_model, export_tokenizer
     from diagplan.backends.onnx_files import written_whole
     from diagplan.backends.onnx_runtime import GRAPH, load_onnx_model
@@ -81,7 +82,7 @@ def export_onnx(
         document = export_model(
             model,
             made / GRAPH,
-            config=asdict(model.config) if hasattr(model, "config") else {},
+            config={} if config_of(model) is None else asdict(config_of(model)),
             companions={
                 path.relative_to(made).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in beside
             },
@@ -119,3 +120,26 @@ def _require_alike(difference: float, size: float, *, exact: bool) -> None:
             f"expected the exported graph to give the model's logits, got a difference of {difference:.3g} (largest "
             f"logit {size:.3g}). Nothing was written. Try another version of torch, onnx or onnxruntime."
         )
+
+
+def exported_pictures(model: "Model", tokenizer: Path) -> "tuple[ImageTokenizer, int, int]":
+    """The image tokenizer of a model, and the rows and columns of tokens that it is exported for.
+
+    Args:
+        model: to be exported with it.
+        tokenizer: its files, as the family has them.
+
+    Raises:
+        SpecError: a family whose tokenizer cannot be exported, or that has none.
+        DocumentError: files that are missing or broken.
+    """
+    from diagplan.adapters.contract import config_of
+    from diagplan.adapters.families import family_named
+
+    pictures, config = family_named(model.family).pictures, config_of(model)
+    if pictures is None or pictures.no_export is not None:
+        raise SpecError(
+            (pictures and pictures.no_export)
+            or f"expected no --tokenizer: the family {model.family} has no image tokenizer. Leave it out."
+        )
+    return pictures.load(tokenizer, config.rows, config.cols, "cpu"), config.rows, config.cols

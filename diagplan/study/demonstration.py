@@ -82,7 +82,7 @@ def demonstrate(
     prompt_tokens(world, pixels[:1])
     for _ in range(repeats):
         for name, plan in plans.items():
-            runs[name].append(generate(world, pixels[:1], blocks, plan))
+            runs[name].append(generate(plan, world, pixels[:1], blocks))
             if on_run is not None:
                 on_run()
     seconds = {name: float(np.median([run.seconds for run in some])) for name, some in runs.items()}

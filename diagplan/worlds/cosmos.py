@@ -1,32 +1,23 @@
 """Cosmos' worlds: 1 or 9 frames are given, the rest of a clip of 33 is made; Video2World models read a text too."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, NoReturn
+from dataclasses import asdict
 
+from diagplan.adapters.options import LoadOptions
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.table import backend_named
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.worlds.clip_world import ClipWorld
 from diagplan.worlds.source import Source
-from diagplan.worlds.world import ClipWorld
+from diagplan.worlds.world import WorldFiles
 
-__all__ = ["COSMOS", "load_cosmos_world"]
+__all__ = ["open_world"]
 
-#: The releases by name; ``cosmos``: another size or grid, by its config.
-COSMOS = ("cosmos", "cosmos-4b", "cosmos-12b", "cosmos-5b-v2w", "cosmos-13b-v2w")
 #: Frames a second of what the release writes.
 _FPS = 25
 
 
-def load_cosmos_world(
-    model: str,
-    weights: str | Path | None,
-    tokenizer: str | Path | None,
-    config: Any,
-    context: Any,
-    options: Mapping[str, Any],
-) -> ClipWorld:
-    """A Cosmos release; arguments as for ``load_world``, ``options`` are ``load_model``'s.
+def open_world(files: WorldFiles, options: LoadOptions) -> ClipWorld:
+    """A Cosmos release.
 
     Raises:
         SpecError: a text for a model that reads none, or a config for a release whose sizes are known.
@@ -37,7 +28,8 @@ def load_cosmos_world(
     from diagplan.adapters.cosmos_files import cosmos_config
     from diagplan.adapters.cosmos_tokenizer import CODES, load_cosmos_tokenizer
 
-    exported = options["backend"] == "onnx"
+    model, weights, tokenizer, config = files.model, files.weights, files.tokenizer, options.config
+    exported = backend_named(options.backend).exported
     if config is not None and model in CONFIGS:
         raise SpecError(
             f"expected no config for {model}, whose sizes are known, got one. Another size is model='cosmos'."
@@ -57,12 +49,14 @@ def load_cosmos_world(
             "expected the folder of the video tokenizer (encoder.jit and decoder.jit), got none. NVIDIA publishes it "
             "on Hugging Face, in nvidia/Cosmos-Tokenize1-DV8x16x16-720p. Give --tokenizer FOLDER."
         )
-    source = Source(adapter="cosmos", weights=weights, tokenizer=tokenizer, context=context, options=options)
+    context = options.context
+    source = Source(adapter="cosmos", weights=weights, tokenizer=tokenizer, options=options)
     if exported:
         if context is not None:
             raise SpecError(
                 "expected no text with backend='onnx', got one. It was written into the model: export-onnx --context."
             )
+        source = source.replaced(config=None)  # what is checked here was chosen at export
         sizes = config_from_export(source.sizes())
         named = CONFIGS.get(model) if config is None else cosmos_config(config)
         wrong = [name for name, value in asdict(sizes).items() if named and asdict(named)[name] != value]
@@ -73,7 +67,7 @@ def load_cosmos_world(
         sizes = CONFIGS[model] if config is None else cosmos_config(config)
         if context is not None and sizes.context_dim is None:
             raise SpecError(f"expected no text: {model} reads none, got one. Leave it out.")
-        source = replace(source, config=sizes)
+        source = source.replaced(config=sizes)
         source.sizes()
     if sizes.vocab_size != CODES:
         raise DocumentError(
@@ -81,14 +75,7 @@ def load_cosmos_world(
             "belong together."
         )
     frames, rows, cols = sizes.video_latent_shape
-    coder = load_cosmos_tokenizer(tokenizer, latent_shape=(frames, rows, cols), device=options["device"])
+    coder = load_cosmos_tokenizer(tokenizer, latent_shape=(frames, rows, cols), device=options.device)
     if not coder.prompts:
         raise SpecError(f"expected clips of at least 2 frames of tokens, got {frames}. One of them is given.")
-    return ClipWorld(
-        name=model, source=source, tokenizer=coder, rows=rows, cols=cols, block=0, context_frames=coder.clip[0],
-        fps=_FPS, read_actions=_no_actions, prompt_frames=max(coder.prompts), config=sizes,
-    )  # fmt: skip
-
-
-def _no_actions(path: Path) -> NoReturn:
-    raise SpecError(f"expected no actions, which Cosmos does not know, got {path}. Leave them out.")
+    return ClipWorld(name=model, source=source, tokenizer=coder, config=sizes, fps=_FPS)

@@ -1,8 +1,9 @@
 """The main job: frames and actions in, frames out. Tokens, plan, replay, tokens; each frame as soon as it is known."""
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.rollout import Rollout, compile_rollout
 from diagplan.planner.schedule import Schedule
-from diagplan.worlds import World
+from diagplan.worlds.world import World
 
 __all__ = [
     "Generated",
@@ -90,10 +91,10 @@ def prompt_tokens(world: World, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def generate(
+    plan: Plan | Rollout,
     world: World,
     prompt: NDArray[np.uint8],
-    actions: NDArray[np.int64] | None,
-    plan: Plan | Rollout,
+    actions: NDArray[np.int64] | None = None,
     *,
     sampler: Sampler | None = None,
     seed: int = 0,
@@ -102,12 +103,15 @@ def generate(
 ) -> Generated:
     """Roll a world forward.
 
+    The order of the arguments is that of ``replay`` and ``roll``: the plan, what runs it, what is given. Until version
+    0.3 the former order, ``generate(world, prompt, actions, plan)``, is taken as well, with a warning.
+
     Args:
+        plan: for the world's layout of F and T frames, or a rollout of its windows.
         world: from ``load_world``.
         prompt: the prompt frames, uint8 [n, height, width, 3], of any size.
         actions: blocks int64 [at least F - 1 + T, n]; block i leads from frame i to frame i + 1. More are left out.
             ``None`` for a world without actions.
-        plan: for the world's layout of F and T frames, or a rollout of its windows.
         sampler: as for ``replay``.
         seed: as for ``replay``.
         on_frame: called with each frame's number and picture, uint8 [height, width, 3], in order, as soon as it is
@@ -118,6 +122,7 @@ def generate(
         MismatchError: plan, prompt, actions and world do not fit together.
         SpecError, InvalidPlanError, NumericError, CapacityError: as ``replay``.
     """
+    plan, world, prompt, actions = _in_order(plan, world, prompt, actions)
     require_layout(world, plan)
     token_frames = plan.layout.prompt_frames if isinstance(plan, Plan) else plan.prompt_frames
     if len(prompt) != world.pictures(token_frames):
@@ -160,6 +165,23 @@ def generate(
         )[0]  # fmt: skip
     seconds = time.perf_counter() - began - shown
     return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown)
+
+
+def _in_order(plan: Any, world: Any, prompt: Any, actions: Any) -> tuple[Any, Any, Any, Any]:
+    """The arguments of ``generate`` in the order of today, whichever they came in."""
+    if isinstance(actions, Plan | Rollout) and not isinstance(plan, Plan | Rollout):
+        warnings.warn(
+            "generate(world, prompt, actions, plan) is now generate(plan, world, prompt, actions).",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        plan, world, prompt, actions = actions, plan, world, prompt
+    if not isinstance(plan, Plan | Rollout) or not hasattr(world, "decoding"):
+        raise SpecError(
+            f"expected generate(plan, world, prompt, actions), got a {type(plan).__name__} as the plan and a "
+            f"{type(world).__name__} as the world. Compile a plan with compile_for, load a world with load_world."
+        )
+    return plan, world, prompt, actions
 
 
 def _blocks(world: World, actions: NDArray[np.int64] | None, prompt_frames: int, frames: int) -> NDArray[np.int64]:

@@ -3,20 +3,28 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
-from diagplan.models.loading import Backend, DTypeName, require_torch
+from diagplan.adapters.devices import DTypeName, Quantize, require_device, require_torch
+from diagplan.adapters.families import FAMILIES, Family, family_named, family_of_release
+from diagplan.adapters.options import LoadOptions
+from diagplan.adapters.plugins import resolve
+from diagplan.backends.table import backend_named
 from diagplan.planner.errors import DocumentError, SpecError
-from diagplan.worlds.cosmos import COSMOS, load_cosmos_world
-from diagplan.worlds.mc_ar import SHIPPED, load_exported, load_folder, load_release
-from diagplan.worlds.source import Source
-from diagplan.worlds.wham import WHAM, load_exported_wham, load_wham_world
-from diagplan.worlds.world import World
+from diagplan.worlds.world import World, WorldFiles, WorldOpener
 
-__all__ = ["RELEASES", "load_world"]
+__all__ = ["SHIPPED", "load_world", "open_world", "release_names"]
 
-#: Releases, whose files the user has.
-RELEASES = ("mc-ar", *COSMOS, *WHAM)
+#: The world models that come with the package.
+SHIPPED: Mapping[str, Path] = MappingProxyType(
+    {"crafter-mini": Path(__file__).resolve().parent.parent / "models" / "crafter-mini"}
+)
+
+
+def release_names() -> tuple[str, ...]:
+    """Releases, whose files the user has."""
+    return tuple(name for family in FAMILIES.records() for name in family.releases)
 
 
 def load_world(
@@ -26,10 +34,10 @@ def load_world(
     tokenizer: str | Path | None = None,
     config: Any = None,
     context: Any = None,
-    backend: Backend = "torch",
+    backend: str = "torch",
     dtype: DTypeName = "float32",
     device: str = "cpu",
-    quantize: Literal["int8"] | None = None,
+    quantize: Quantize | None = None,
     portable: bool = False,
     threads: int | None = None,
     lazy: bool = False,
@@ -37,8 +45,8 @@ def load_world(
     """Load a world model.
 
     Args:
-        model: ``"crafter-mini"``; the folder of a world model (one with world.json), with the backend ``"onnx"`` of an
-            exported one; or a release, whose files are yours: ``"mc-ar"``, ``"cosmos-4b"``, ``"cosmos-12b"``,
+        model: ``"crafter-mini"``; the folder of a world model (one with world.json), or of an exported one; or a
+            release, whose files are yours: ``"mc-ar"``, ``"cosmos-4b"``, ``"cosmos-12b"``,
             ``"cosmos-5b-v2w"``, ``"cosmos-13b-v2w"``, ``"cosmos"`` for another one by its config, ``"wham-200m"``,
             ``"wham-1.6b"``, ``"wham"`` for whatever size the file holds.
         weights: of a release: the checkpoint; for Cosmos and WHAM with the backend ``"onnx"`` the exported folder.
@@ -47,7 +55,7 @@ def load_world(
         config: for ``"mc-ar"`` a size or a config file, where the checkpoint has none beside it; for ``"cosmos"`` a
             config file or a ``CosmosConfig``; for WHAM a ``WhamConfig``, where the file does not tell.
         context: what a Cosmos Video2World model reads, as for ``load_model``.
-        backend: as for ``load_model``.
+        backend: as for ``load_model``; an exported world model's folder is known as one, and needs none.
         dtype: as for ``load_model``; of the transformer.
         device: as for ``load_model``.
         quantize: as for ``load_model``.
@@ -62,40 +70,98 @@ def load_world(
         MismatchError: an exported model of another family.
         MissingExtraError: torch, diffusers or onnxruntime is not installed.
     """
-    options: dict[str, Any] = {"backend": backend, "dtype": dtype, "device": device, "quantize": quantize}
-    options |= {"portable": portable, "threads": threads}
-    world = _opened(model, options, weights, tokenizer, config, context)
+    options = LoadOptions(
+        backend=backend, config=config, dtype=dtype, device=device, quantize=quantize, portable=portable,
+        threads=threads, context=context,
+    )  # fmt: skip
+    world = open_world(model, options, weights=weights, tokenizer=tokenizer)
     if not lazy:
         world.load()
     return world
 
 
-def _opened(model: str, options: Mapping[str, Any], weights: Any, tokenizer: Any, config: Any, context: Any) -> World:
-    if context is not None and model not in COSMOS:
+def open_world(
+    model: str, options: LoadOptions, *, weights: str | Path | None = None, tokenizer: str | Path | None = None
+) -> World:
+    """``load_world`` with its options as one value; the transformer is loaded when it is first asked for."""
+    backend_named(options.backend)
+    family = family_of_release(model)
+    if options.context is not None and not (family and family.reads_text):
         raise SpecError(f"expected a text for Cosmos Video2World models only, got one with model={model[:200]!r}.")
-    if options["backend"] == "onnx" and model not in (*COSMOS, *WHAM):
-        return _exported(model, options, (weights, tokenizer, config))
-    require_torch()
-    from diagplan.adapters.mc_ar_files import require_device
-
-    require_device(options["device"])
-    if model in COSMOS:
-        return load_cosmos_world(model, weights, tokenizer, config, context, options)
-    if model in WHAM:
-        return load_wham_world(model, weights, tokenizer, config, options)
-    if model == "mc-ar":
-        return load_release(weights, tokenizer, config, options)
-    if weights is not None or tokenizer is not None or config is not None:
-        raise SpecError(
-            f"expected weights, tokenizer and config with a release only ({', '.join(RELEASES)}), got model={model!r}."
-        )
+    if family is not None:
+        files = WorldFiles(model=model, weights=weights, tokenizer=tokenizer)
+        return _opener(family)(files, _checked(options))
     folder = SHIPPED.get(model, Path(model))
-    if len(model) > 4000 or not (folder / "world.json").is_file():
+    if _is_exported(folder, options):
+        return _exported(model, options.replaced(backend="onnx"), (weights, tokenizer))
+    if weights is not None or tokenizer is not None or options.config is not None:
         raise SpecError(
-            f"expected one of {', '.join([*SHIPPED, *RELEASES])}, or a folder with world.json, got "
+            f"expected weights, tokenizer and config with a release only ({', '.join(release_names())}), got "
+            f"model={model!r}."
+        )
+    marked = None if len(model) > 4000 else _family_of_folder(folder)
+    if marked is None:
+        raise SpecError(
+            f"expected one of {', '.join([*SHIPPED, *release_names()])}, or a folder with world.json, got "
             f"model={model[:200]!r}."
         )
-    return load_folder(folder, options)
+    return _opener(marked)(WorldFiles(model=model, folder=folder), _checked(options))
+
+
+def _checked(options: LoadOptions) -> LoadOptions:
+    if not backend_named(options.backend).exported:
+        require_torch()
+        require_device(options.device)
+    return options
+
+
+def _opener(family: Family) -> WorldOpener:
+    if family.world is None:
+        raise SpecError(
+            f"expected a family with world models, got {family.name}, which has none. Replay its plans with "
+            "diagplan.replay or `diagplan run`."
+        )
+    opener: WorldOpener = resolve(family.world)
+    return opener
+
+
+def _family_of_folder(folder: Path) -> Family | None:
+    marks = ((family, family.folder_file) for family in FAMILIES.records())
+    return next((family for family, mark in marks if mark is not None and (folder / mark).is_file()), None)
+
+
+def _is_exported(folder: Path, options: LoadOptions) -> bool:
+    """Whether an exported world model is asked for, by the backend or by what lies in the folder."""
+    from diagplan.backends.onnx_files import GRAPH
+
+    if backend_named(options.backend).exported:
+        return True
+    try:
+        return (folder / GRAPH).is_file() and not (folder / "model.safetensors").is_file()
+    except (OSError, ValueError):  # a name that no folder can have
+        return False
+
+
+def _exported(model: str, options: LoadOptions, files: tuple[Any, ...]) -> World:
+    """A world of ``diagplan export-onnx``, its image tokenizer included."""
+    from diagplan.backends.onnx_backend import read_exported_model
+
+    folder = Path(model)
+    if (*files, options.config) != (None, None, None) or len(model) > 4000 or not folder.is_dir():
+        raise SpecError(
+            "expected the folder of an exported world model, and no weights, tokenizer or config beside it, with "
+            f"backend='onnx', got model={model[:200]!r}. Export one: diagplan export-onnx --model crafter-mini -o DIR."
+        )
+    document = read_exported_model(None, folder, options)
+    family = family_named(document.family)
+    no_export = None if family.pictures is None else family.pictures.no_export
+    if no_export is not None:
+        raise SpecError(
+            f"expected the folder of an exported world model, got a {family.name} transformer alone: its "
+            f"tokenizer is not exported. Say --model {family.releases[0]} --weights {folder} --tokenizer FOLDER."
+        )
+    _require_companions(folder, document.companions)
+    return _opener(family)(WorldFiles(model=model, folder=folder), options)
 
 
 def _require_companions(folder: Path, companions: Mapping[str, str]) -> None:
@@ -112,30 +178,3 @@ def _require_companions(folder: Path, companions: Mapping[str, str]) -> None:
                 f"expected {name} as it was exported with {folder / 'model.onnx'}, got "
                 f"{'another file' if path.is_file() else 'none'}. Export it again: diagplan export-onnx."
             )
-
-
-def _exported(model: str, options: Mapping[str, Any], files: tuple[Any, ...]) -> World:
-    """A world of ``diagplan export-onnx``, its image tokenizer included."""
-    from diagplan.backends.onnx_files import read_about
-    from diagplan.backends.onnx_runtime import GRAPH
-    from diagplan.backends.onnx_tokenizer import load_onnx_tokenizer
-    from diagplan.schemas.onnx_model import OnnxModelDocument
-
-    folder = Path(model)
-    if files != (None, None, None) or len(model) > 4000 or not folder.is_dir():
-        raise SpecError(
-            "expected the folder of an exported world model, and no weights, tokenizer or config beside it, with "
-            f"backend='onnx', got model={model[:200]!r}. Export one: diagplan export-onnx --model crafter-mini -o DIR."
-        )
-    about = read_about(folder / GRAPH, OnnxModelDocument).said
-    source = Source(adapter=about.family, weights=folder, tokenizer=folder / "tokenizer", options=options)
-    if about.family == "cosmos":
-        raise SpecError(
-            "expected the folder of an exported world model, got a Cosmos transformer. Say --model cosmos --weights "
-            f"{folder} --tokenizer FOLDER."
-        )
-    _require_companions(folder, about.companions)
-    tokenizer = load_onnx_tokenizer(folder / "tokenizer", device=options["device"], threads=options["threads"])
-    if about.family == "wham":
-        return load_exported_wham(folder.name, source, tokenizer)
-    return load_exported(folder, source, tokenizer)

@@ -1,41 +1,52 @@
 """MC-AR's worlds: a folder with world.json, the files of a MineWorld release, or what was exported of either."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.errors import DocumentError
+from diagplan.adapters.contract import ImageTokenizer
+from diagplan.adapters.options import LoadOptions
+from diagplan.backends.table import backend_named
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.worlds.frame_world import FrameWorld
 from diagplan.worlds.source import Source
-from diagplan.worlds.world import World
+from diagplan.worlds.world import WorldFiles
 
 if TYPE_CHECKING:
-    from diagplan.adapters.frame_tokenizer import FrameTokenizer
     from diagplan.schemas.world import WorldDocument
 
-__all__ = ["SHIPPED", "load_exported", "load_folder", "load_release"]
+__all__ = ["open_world"]
 
-#: The world models that come with the package.
-SHIPPED: Mapping[str, Path] = MappingProxyType(
-    {"crafter-mini": Path(__file__).resolve().parent.parent / "models" / "crafter-mini"}
-)
 _POSITIONS = "max_position_embeddings"
 _PUBLISHER = "Its publisher is microsoft/mineworld on Hugging Face, which has taken the files down for now"
 
 
-def load_release(
-    weights: str | Path | None, tokenizer: str | Path | None, config: Any, options: Mapping[str, Any]
-) -> World:
-    """A release of MineWorld; ``options`` are ``load_model``'s.
+def open_world(files: WorldFiles, options: LoadOptions) -> FrameWorld:
+    """A world model of a folder, a release, or what was exported of one of them.
 
     Raises:
-        DocumentError: a file that is missing or broken; the message says which.
+        DocumentError: a file that is missing or broken; the message says which, and who publishes it.
+        SpecError: a release that is to run on a backend of exported models, but was not exported.
     """
+    exported = backend_named(options.backend).exported
+    if files.folder is None:
+        if exported:
+            raise SpecError(
+                "expected the folder of an exported world model, and no weights, tokenizer or config beside it, with "
+                f"backend='onnx', got model={files.model!r}. Export one: diagplan export-onnx --model crafter-mini -o "
+                "DIR."
+            )
+        return _release(files, options)
+    return _exported(files.folder, options) if exported else _folder(files.folder, options)
+
+
+def _release(files: WorldFiles, options: LoadOptions) -> FrameWorld:
+    """A release of MineWorld."""
     from diagplan.adapters.image_tokenizer import load_image_tokenizer
 
+    weights, tokenizer = files.weights, files.tokenizer
     if weights is None or not Path(weights).exists():
         raise DocumentError(
             f"expected the checkpoint of a release, such as 300M_16f.ckpt, got weights={_shown(weights)}. "
@@ -46,41 +57,33 @@ def load_release(
             "expected the folder of the release's image tokenizer (config.json and vae.ckpt), "
             f"got tokenizer={_shown(tokenizer)}. {_PUBLISHER}. Give --tokenizer FOLDER."
         )
-    pictures = load_image_tokenizer(tokenizer, device=options["device"])
-    return _of_release(
-        Source(adapter="mc-ar", weights=weights, tokenizer=tokenizer, config=config, options=options), pictures
-    )
+    pictures = load_image_tokenizer(tokenizer, device=options.device)
+    return _of_release(Source(adapter="mc-ar", weights=weights, tokenizer=tokenizer, options=options), pictures)
 
 
-def load_folder(folder: Path, options: Mapping[str, Any]) -> World:
-    """The world model of a folder with world.json; ``options`` are ``load_model``'s.
-
-    Raises:
-        DocumentError: a file that is missing or broken; the message says which.
-    """
+def _folder(folder: Path, options: LoadOptions) -> FrameWorld:
+    """The world model of a folder with world.json."""
     from diagplan.adapters.image_tokenizer import load_image_tokenizer
     from diagplan.schemas.world import read_world_document
 
-    tokenizer = load_image_tokenizer(folder / "tokenizer", device=options["device"])
-    said = read_world_document(folder / "world.json")
+    tokenizer = load_image_tokenizer(folder / "tokenizer", device=options.device)
+    document = read_world_document(folder / "world.json")
     source = Source(
         adapter="mc-ar",
         weights=folder / "model.safetensors",
         tokenizer=folder / "tokenizer",
-        config=folder / "config.json",
-        options=options,
+        options=options.replaced(config=folder / "config.json"),
     )
-    return _of_document(said, folder, source, tokenizer)
+    return _of_document(document, folder, source, tokenizer)
 
 
-def load_exported(folder: Path, source: Source, tokenizer: "FrameTokenizer") -> World:
-    """The world of an exported model, whose step graph says the sizes, and of its image tokenizer.
-
-    Raises:
-        DocumentError: files that do not belong together.
-    """
+def _exported(folder: Path, options: LoadOptions) -> FrameWorld:
+    """The world of an exported model, whose step graph says the sizes, and of its image tokenizer."""
+    from diagplan.backends.onnx_tokenizer import load_onnx_tokenizer
     from diagplan.schemas.world import read_world_document
 
+    source = Source(adapter="mc-ar", weights=folder, tokenizer=folder / "tokenizer", options=options)
+    tokenizer = load_onnx_tokenizer(folder / "tokenizer", device=options.device, threads=options.threads)
     about = source.about()
     if not {"rows", "cols", "action_tokens", "image_vocab", "vocab_size", _POSITIONS} <= set(about.config):
         raise DocumentError(f"expected the sizes of an mc-ar model in {folder}, got others. Export it again.")
@@ -93,7 +96,7 @@ def _shown(path: object) -> str:
     return "none" if path is None else repr(str(path))
 
 
-def _of_document(said: "WorldDocument", folder: Path, source: Source, tokenizer: "FrameTokenizer") -> World:
+def _of_document(said: "WorldDocument", folder: Path, source: Source, tokenizer: ImageTokenizer) -> FrameWorld:
     """A world whose world.json says how actions become tokens."""
     from diagplan.games.clips import read_actions
 
@@ -121,13 +124,13 @@ def _of_document(said: "WorldDocument", folder: Path, source: Source, tokenizer:
             raise DocumentError(f"expected actions of {', '.join(words.ids)}, got {', '.join(unknown[:4])} in {path}.")
         return np.array([[words.begin, words.ids[name], words.end] for name in names], np.int64).reshape(-1, 3)
 
-    return World(
+    return FrameWorld(
         name=said.name, source=source, tokenizer=tokenizer, rows=said.rows, cols=said.cols, block=3,
         context_frames=said.context_frames, fps=said.fps, read_actions=blocks, words=words, map_rows=said.map_rows,
     )  # fmt: skip
 
 
-def _of_release(source: Source, tokenizer: "FrameTokenizer") -> World:
+def _of_release(source: Source, tokenizer: ImageTokenizer) -> FrameWorld:
     """A world with MineWorld's actions."""
     from diagplan.adapters.mc_ar_actions import BLOCK, encode_actions
 
@@ -144,7 +147,7 @@ def _of_release(source: Source, tokenizer: "FrameTokenizer") -> World:
             f"expected an image tokenizer of at most {image_ids} codes, got {tokenizer.codes}. "
             "The files do not belong together."
         )
-    return World(
+    return FrameWorld(
         name="mc-ar", source=source, tokenizer=tokenizer, rows=rows, cols=cols, block=BLOCK,
         context_frames=(sizes[_POSITIONS] + BLOCK) // (rows * cols + BLOCK), fps=6, read_actions=encode_actions,
     )  # fmt: skip

@@ -1,19 +1,23 @@
 """The transformer of a world before it is loaded: its sizes from headers, the memory that it takes, and itself."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diagplan.backends.errors import MismatchError
+from diagplan.adapters.families import family_named
+from diagplan.adapters.options import LoadOptions
 from diagplan.backends.memory import Memory
-from diagplan.models.loading import load_model
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.backends.table import backend_named
+from diagplan.models.estimates import require_memory_before_loading, tokenizer_bytes
+from diagplan.models.loading import load_model_as
+from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
 
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
+    from diagplan.schemas.onnx_model import OnnxModelDocument
 
 __all__ = ["Source"]
 
@@ -24,22 +28,24 @@ class Source:
 
     Attributes:
         adapter: its family.
-        weights, config, context: as for ``load_model``.
+        weights: as for ``load_model``.
         tokenizer: the files of the image tokenizer, as for ``diagplan.models.estimates.tokenizer_bytes``.
-        options: ``load_model``'s backend, dtype, device, quantize, portable and threads.
+        options: as for ``load_model``.
     """
 
     adapter: str
     weights: str | Path
     tokenizer: str | Path
-    config: Any = None
-    context: Any = None
-    options: Mapping[str, Any]
+    options: LoadOptions
 
     @property
     def exported(self) -> bool:
-        """Whether it is for ONNX Runtime."""
-        return bool(self.options["backend"] == "onnx")
+        """Whether it was exported, for ONNX Runtime."""
+        return backend_named(self.options.backend).exported
+
+    def replaced(self, **options: Any) -> "Source":
+        """The same, loaded with other options."""
+        return replace(self, options=self.options.replaced(**options))
 
     def load(self) -> "Model":
         """The model.
@@ -47,7 +53,7 @@ class Source:
         Raises:
             DiagplanError: as ``load_model``.
         """
-        return load_model(self.adapter, self.weights, config=self.config, context=self.context, **self.options)
+        return load_model_as(self.adapter, self.weights, self.options)
 
     def sizes(self) -> dict[str, Any]:
         """The model's configuration, from headers; its tensors are checked by name and shape.
@@ -57,43 +63,27 @@ class Source:
         """
         if self.exported:
             return dict(self.about().config)
-        from diagplan.adapters.cosmos_files import checked_cosmos
-        from diagplan.adapters.mc_ar_files import open_mc_ar
-        from diagplan.adapters.wham_files import checked_wham
+        open_ = family_named(self.adapter).open
+        if open_ is None:
+            raise SpecError(f"expected a family whose files tell its sizes, got adapter={self.adapter!r}.")
+        config: Any = open_(self.weights, self.options).config
+        return asdict(config)
 
-        opened: Any = {"mc-ar": open_mc_ar, "cosmos": checked_cosmos, "wham": checked_wham}[self.adapter]
-        return asdict(opened(self.weights, self.config)[1])
-
-    def about(self) -> Any:
-        """What an exported step graph says of itself, an ``OnnxModelDocument``.
+    def about(self) -> "OnnxModelDocument":
+        """What an exported step graph says of itself.
 
         Raises:
             SpecError: what was chosen when it was exported is chosen again.
             DocumentError: files that are missing or broken.
             MismatchError: one of another family.
         """
-        from diagplan.backends.onnx_files import read_about
-        from diagplan.backends.onnx_runtime import GRAPH
-        from diagplan.schemas.onnx_model import OnnxModelDocument
+        from diagplan.backends.onnx_backend import read_exported_model
 
-        if not Path(self.weights).is_dir():
-            raise DocumentError(f"expected the folder of an exported model, got {self.weights}, which is none.")
-        if (self.options["dtype"], self.options["quantize"], self.options["portable"]) != ("float32", None, False):
-            raise SpecError(
-                "expected no dtype, quantize or portable with backend='onnx', got some. They were chosen when the "
-                "model was exported. Leave them out, or export it anew."
-            )
-        said = read_about(Path(self.weights) / GRAPH, OnnxModelDocument).said
-        if said.family != self.adapter:
-            raise MismatchError(
-                f"expected an exported model of the adapter {self.adapter}, got one of {said.family} in "
-                f"{self.weights}. Name the model that it is."
-            )
-        return said
+        return read_exported_model(self.adapter, self.weights, self.options)
 
     def require_memory(
         self, plan: Plan | Rollout, *, sampled: bool, report: Callable[[Memory], None] | None = None
-    ) -> Memory:
+    ) -> Memory | None:
         """Estimate what a replay takes, and check that it is free.
 
         The image tokenizer counts in the estimate, and not in the check: it is loaded already.
@@ -103,25 +93,22 @@ class Source:
             sampled: whether tokens are sampled.
             report: called with the estimate before it is checked.
 
+        Returns:
+            the estimate; ``None``: the family cannot tell before loading.
+
         Raises:
             CapacityError: there is too little memory; it says what would need less.
         """
         from diagplan.backends.onnx_tokenizer import ENCODER
-        from diagplan.models.estimates import require_memory_before_loading, tokenizer_bytes
 
         exported = (Path(self.tokenizer) / ENCODER).is_file()
         beside = tokenizer_bytes(self.adapter, self.tokenizer, backend="onnx" if exported else "torch")
 
-        def whole(memory: Memory) -> Memory:
-            return memory._replace(tokenizer=beside)
-
         def told(memory: Memory) -> None:
             if report is not None:
-                report(whole(memory))
+                report(memory._replace(tokenizer=beside))
 
-        said = {name: self.options[name] for name in ("backend", "dtype", "device", "quantize")}
         memory = require_memory_before_loading(
-            self.adapter, self.weights, plan, sampled=sampled, report=told, config=self.config,
-            context=self.context, **said,
-        )  # fmt: skip
-        return whole(memory)
+            self.adapter, self.weights, plan, self.options, sampled=sampled, report=told
+        )
+        return None if memory is None else memory._replace(tokenizer=beside)

@@ -109,7 +109,7 @@ def test_the_world_moves_as_the_player_moved(world: World) -> None:
     for schedule in (NextToken(), Diagonal(k=2)):
         shares = []
         for played in (blocks, swapped):
-            made = generate(world, clip.frames[:1], played, compile_for(world, 7, schedule))
+            made = generate(compile_for(world, 7, schedule), world, clip.frames[:1], played)
             tokens = np.concatenate([prompt_tokens(world, clip.frames[:1]), made.tokens])[:, :7]
             best = np.array(list(MOVES.values()))[best_move(tokens[:-1], tokens[1:])]
             shares.append((best[counts] == moved[counts]).all(1).mean())
@@ -121,7 +121,7 @@ def test_frames_come_out_as_they_are_finished(world: World) -> None:
     clip, seen = read_clip(CLIP), []
     plan = compile_for(world, 3, Diagonal(k=1, d=12))
     done = generate(
-        world, clip.frames[:1], world.read_actions(ACTIONS), plan, on_frame=lambda i, frame: seen.append((i, frame))
+        plan, world, clip.frames[:1], world.read_actions(ACTIONS), on_frame=lambda i, frame: seen.append((i, frame))
     )
     assert [number for number, _ in seen] == [0, 1, 2]
     np.testing.assert_array_equal(np.stack([frame for _, frame in seen]), done.frames)
@@ -249,7 +249,7 @@ def test_frames_of_an_imported_order_come_in_turn(world: World) -> None:
     layout = world.layout(2)
     turns = np.arange(layout.tokens).reshape(2, -1)[::-1].reshape(2, layout.rows, layout.cols)
     prompt = read_video(CLIP, limit=1)
-    done = generate(world, prompt, world.read_actions(ACTIONS), compile_plan(layout, Imported(steps=turns)))
+    done = generate(compile_plan(layout, Imported(steps=turns)), world, prompt, world.read_actions(ACTIONS))
     np.testing.assert_array_equal(done.frames[0], world.tokenizer.decode(done.tokens[:1])[0])
     assert (done.frames[0] != done.frames[1]).any()
 

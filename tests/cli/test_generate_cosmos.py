@@ -24,8 +24,8 @@ from diagplan.planner.errors import SpecError  # noqa: E402
 from diagplan.planner.schedule import Imported  # noqa: E402
 from diagplan.video.files import VideoWriter, read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
+from diagplan.worlds.clip_world import ClipWorld  # noqa: E402
 from diagplan.worlds.generation import compile_for, prompt_tokens  # noqa: E402
-from diagplan.worlds.world import ClipWorld  # noqa: E402
 from tests.adapters.test_cosmos_text import write_t5  # noqa: E402
 from tests.adapters.test_cosmos_tokenizer import Decoder, Encoder, save  # noqa: E402
 
@@ -100,7 +100,7 @@ def test_frames_come_when_the_clip_is_whole(files: Path) -> None:
     plan = compile_for(world, 24, Diagonal(k=2), prompt_frames=9)
     order: list[tuple[str, int]] = []
     done = generate(
-        world, read_video(files / "video.mp4", limit=9), None, plan,
+        plan, world, read_video(files / "video.mp4", limit=9),
         on_frame=lambda i, _: order.append(("frame", i)), on_pass=lambda i: order.append(("pass", i)),
     )  # fmt: skip
     assert done.frames.shape == (24, 48, 64, 3)
@@ -152,7 +152,7 @@ def test_the_same_on_onnx_runtime(files: Path, tmp_path: Path) -> None:
     from diagplan.models.sampling import sampler_for
 
     done = generate(
-        world, read_video(files / "video.mp4", limit=9), None, plan, sampler=sampler_for("cosmos", top_p=0.8), seed=2
+        plan, world, read_video(files / "video.mp4", limit=9), sampler=sampler_for("cosmos", top_p=0.8), seed=2
     )
     np.testing.assert_array_equal(done.tokens, np.load(tmp_path / "a.npy"))
     np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), np.load(tmp_path / "a.npy"))
@@ -229,7 +229,7 @@ def test_frames_that_are_complete_out_of_turn(files: Path) -> None:
     plan = compile_plan(layout, Imported(steps=turns))
     seen: list[int] = []
     prompt = read_video(files / "video.mp4", limit=9)
-    done = generate(world, prompt, None, plan, on_frame=lambda number, _: seen.append(number))
+    done = generate(plan, world, prompt, on_frame=lambda number, _: seen.append(number))
     given = prompt_tokens(world, prompt)
     np.testing.assert_array_equal(done.frames, world.tokenizer.decode(np.concatenate([given, done.tokens]))[9:])
     assert seen == list(range(24))
@@ -258,4 +258,4 @@ def test_a_plan_of_another_clip(files: Path) -> None:
     world = world_of(files)
     plan = compile_plan(world.config.layout(3), Diagonal(k=1))
     with pytest.raises(MismatchError, match="expected a plan for cosmos's layout"):
-        generate(world, np.zeros((17, 48, 64, 3), dtype=np.uint8), None, plan)
+        generate(plan, world, np.zeros((17, 48, 64, 3), dtype=np.uint8))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diagplan.backends.sampling import Sample, keys_for, numpy_choose
+from diagplan.backends.sampling import Greedy, Sample, Sampler, keys_for, numpy_choose
 from diagplan.models.sampling import sampler_for
 from diagplan.planner.errors import SpecError
 
@@ -15,7 +15,7 @@ DATA = dict(np.load(Path(__file__).parents[1] / "golden" / "wham_sampling.npz"))
 DRAWS = 60_000
 
 
-def drawn(logits: np.ndarray, sampler: Sample) -> np.ndarray:
+def drawn(logits: np.ndarray, sampler: Sampler) -> np.ndarray:
     """How often each id is chosen, as shares [V]."""
     share = np.zeros(len(logits))
     for at in range(0, DRAWS, 10_000):
@@ -54,12 +54,23 @@ def test_top_p_drops_the_id_that_crosses() -> None:
     assert (share > 0).sum() == kept.sum() + 1
 
 
+def temperature_of(family: str, temperature: float | None = None) -> float:
+    sampler = sampler_for(family, temperature=temperature)
+    assert isinstance(sampler, Sample)
+    return sampler.temperature
+
+
+def test_no_temperature_is_greedy() -> None:
+    """But for WHAM, whose release lets none below 0.1 through."""
+    assert sampler_for("mc-ar", temperature=0.0) == sampler_for("cosmos", temperature=0, top_k=3) == Greedy()
+
+
 def test_temperature() -> None:
-    assert sampler_for("wham").temperature == 0.9
-    assert sampler_for("mc-ar").temperature == 1.0
+    assert temperature_of("wham") == 0.9
+    assert temperature_of("mc-ar") == 1.0
     for cold in (0.0, 0.05, 0.1):
-        assert sampler_for("wham", temperature=cold).temperature == 0.1
-    assert sampler_for("wham", temperature=2.0).temperature == 2.0
+        assert temperature_of("wham", cold) == 0.1
+    assert temperature_of("wham", 2.0) == 2.0
 
 
 @pytest.mark.parametrize(

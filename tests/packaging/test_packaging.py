@@ -1,6 +1,5 @@
 """What is installed, what an import loads, and what is public. Walks the tree, so new modules are covered."""
 
-import ast
 import importlib
 import importlib.metadata
 import inspect
@@ -32,18 +31,6 @@ EXTRAS = {
 #: What `import diagplan` and the planner must not load: the extras, and what only the border and the face need.
 HEAVY = EXTRAS | {"jsonschema", "pydantic", "rich", "typer"}
 
-#: Which way imports point: a folder may import the folders in its row, and no folder imports the face.
-MAY_IMPORT = {
-    "planner": {"planner", "schemas"},
-    "schemas": {"planner", "schemas"},
-    "adapters": {"planner", "schemas", "adapters"},
-    "backends": {"planner", "schemas", "backends"},
-    "video": {"planner", "video"},
-    "games": {"planner", "schemas", "games", "video"},
-    "evaluation": {"planner", "schemas", "games", "video", "evaluation"},
-    "training": {"planner", "schemas", "adapters", "games", "video", "evaluation", "training"},
-}
-
 
 def package_files() -> Iterator[Path]:
     """Every file of the package as installed, relative to the root; the links are followed."""
@@ -60,7 +47,6 @@ def module_name(path: Path) -> str:
 FILES = list(package_files())
 MODULES = {module_name(path): path for path in FILES if path.suffix == ".py"}
 PUBLIC = [name for name in MODULES if not any(part.startswith("_") for part in name.split("."))]
-SUBPACKAGES = {name.split(".")[1] for name in PACKAGES if "." in name}
 #: The root folders that are part of the package; all other packages lie in diagplan/ itself.
 FOLDERS = ["adapters", "backends", "planner", "schemas"]
 
@@ -160,27 +146,6 @@ print(*sorted({HEAVY!r} & {{name.partition(".")[0] for name in sys.modules}}))
 """
     loaded = run_python(code, cwd=tmp_path)
     assert loaded == "", f"importing {names[0]} loads {loaded}"
-
-
-@pytest.mark.parametrize("name", [name for name in MODULES if "." in name])
-def test_imports_point_one_way(name: str) -> None:
-    folder = name.split(".")[1]
-    for node in ast.walk(ast.parse((ROOT / MODULES[name]).read_text(encoding="utf-8"))):
-        match node:
-            case ast.Import(names=aliases):
-                targets = [alias.name for alias in aliases]
-            case ast.ImportFrom(module=str(module), names=aliases):
-                targets = [f"{module}.{alias.name}" for alias in aliases]
-            case _:
-                continue
-        for target in targets:
-            top, _, rest = target.partition(".")
-            if top == "diagplan" and folder in MAY_IMPORT:
-                inner = rest.split(".")[0]
-                contracts = tuple(f"diagplan.adapters.{name}." for name in ("contract", "cache", "frame_tokenizer"))
-                if folder == "backends" and target.startswith(contracts):
-                    continue  # the contract that backends ask of every model and image tokenizer
-                assert inner in MAY_IMPORT[folder] | {"__version__"}, f"{name}:{node.lineno} imports {target}"
 
 
 def load(name: str) -> Any:

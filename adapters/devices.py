@@ -1,0 +1,49 @@
+"""Where a model computes and in which dtype, checked before anything is read. torch is loaded when a check is made."""
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+from diagplan.planner.errors import MissingExtraError, SpecError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["DTypeName", "Quantize", "require_device", "require_dtype", "require_torch"]
+
+#: Of weights, cache and activations.
+DTypeName = Literal["float32", "bfloat16", "float16"]
+#: How weights may be quantised on load.
+Quantize = Literal["int8"]
+
+
+def require_torch() -> None:
+    """Raise ``MissingExtraError`` unless torch can be imported."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "expected PyTorch for replay, got none. Install it: pip install 'diagplan[torch]'."
+        ) from None
+
+
+def require_dtype(dtype: str) -> None:
+    """Raise ``SpecError`` unless ``dtype`` is a ``DTypeName``."""
+    if dtype not in get_args(DTypeName):
+        raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
+
+
+def require_device(device: str) -> "torch.device":
+    """Say at once that a device is none of this machine's; torch's own name of it.
+
+    Raises:
+        SpecError: torch cannot use it.
+        MissingExtraError: torch is not installed.
+    """
+    require_torch()
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        said = str(error).partition("\n")[0].rstrip(".")
+        raise SpecError(f"expected a device of this machine, got device={device!r} ({said}). Try 'cpu'.") from None
+    return torch.device(device)

@@ -1,0 +1,75 @@
+"""How a model is loaded: the options that travel from the caller to a backend and a family, as one value."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from diagplan.adapters.devices import DTypeName, Quantize, require_dtype
+from diagplan.planner.errors import SpecError
+from diagplan.planner.layout import require_int
+
+__all__ = ["LoadOptions"]
+
+#: What an export has fixed.
+_FIXED_AT_EXPORT = ("config", "dtype", "quantize", "portable", "context")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """Options of ``diagplan.load_model``, checked as far as they can be without a model.
+
+    Attributes:
+        backend: what runs the model: a name of ``diagplan.backends.table``.
+        config: a released configuration by name, a file or a family's own dataclass; ``None``: the files tell.
+        dtype: of weights, cache and activations.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+        quantize: ``"int8"``: int8 products, faster and less exact; float32 on an x86 CPU only.
+        portable: leave the weights in no machine's own order, as ONNX export needs them; slower.
+        threads: CPU threads of one pass; ``None``: the backend's choice.
+        context: what a model that reads a text is led by: a file of features, or an array [tokens, width] or
+            [batch, tokens, width].
+
+    Raises:
+        SpecError: a dtype or a way to quantise that there is not, or no thread.
+
+    >>> LoadOptions(dtype="bfloat16").replaced(device="cuda").device
+    'cuda'
+    """
+
+    backend: str = "torch"
+    config: Any = None
+    dtype: DTypeName = "float32"
+    device: str = "cpu"
+    quantize: Quantize | None = None
+    portable: bool = False
+    threads: int | None = None
+    context: Any = None
+
+    def __post_init__(self) -> None:
+        require_dtype(self.dtype)
+        if not isinstance(self.device, str):
+            raise SpecError(f"expected device as text, got device={self.device!r}. Give 'cpu' or 'cuda'.")
+        if self.quantize not in (None, "int8"):
+            raise SpecError(f"expected quantize to be None or one of int8, got {self.quantize!r}.")
+        if self.threads is not None:
+            require_int("threads", self.threads, 1, largest=1024)
+
+    def replaced(self, **changes: Any) -> "LoadOptions":
+        """The same with other values; checked anew."""
+        return replace(self, **changes)
+
+    def of_files(self) -> dict[str, Any]:
+        """What a family's loader of files takes: config, dtype, device, quantize and portable."""
+        return {name: getattr(self, name) for name in ("config", "dtype", "device", "quantize", "portable")}
+
+    def require_as_exported(self) -> None:
+        """Raise ``SpecError`` where something is chosen that was chosen when the model was exported."""
+        given = {name: getattr(self, name) for name in _FIXED_AT_EXPORT}
+        given["dtype"] = None if self.dtype == "float32" else self.dtype
+        wrong = next((name for name, value in given.items() if value is not None and value is not False), None)
+        if wrong is not None:
+            named = "a context" if wrong == "context" else f"{wrong}={given[wrong]!r}"
+            raise SpecError(
+                f"expected no {', '.join(_FIXED_AT_EXPORT[:-1])} or {_FIXED_AT_EXPORT[-1]} with "
+                f"backend={self.backend!r}, got {named[:200]}. They were chosen when the model was exported. "
+                "Leave them out, or export it anew."
+            )

@@ -1,0 +1,65 @@
+"""How tokens are to be chosen, as data; ``diagplan.backends.sampling`` chooses them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from diagplan.planner.errors import SpecError
+
+__all__ = ["Greedy", "Sample", "Sampler", "plain_sampler"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greedy:
+    """The id with the largest logit; the smallest such id where several are equal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Sampling from the softmax of logits / temperature, cut by top-k or top-p.
+
+    Args:
+        temperature: above 0.
+        top_k: keep ids whose logit is at least the k-th largest (ties are kept); ``None``: all.
+        top_p: keep the most probable ids up to this probability; ``None``: all. The models differ in the last one:
+        crossing: ``"keep"`` (MC-AR, Cosmos): the id that crosses top_p is kept. ``"drop"`` (WHAM): it is not, but the
+            most probable one always is.
+
+    Raises:
+        SpecError: a value out of range, or both top-k and top-p.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    crossing: Literal["keep", "drop"] = "keep"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise SpecError(f"expected temperature > 0, got temperature={self.temperature}. For no noise use greedy.")
+        if self.top_k is not None and self.top_k < 1:
+            raise SpecError(f"expected top_k >= 1, got top_k={self.top_k}.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise SpecError(f"expected 0 < top_p <= 1, got top_p={self.top_p}.")
+        if self.top_k is not None and self.top_p is not None:
+            raise SpecError(
+                f"expected top_k or top_p, got top_k={self.top_k} and top_p={self.top_p}. Give one of them."
+            )
+        if self.crossing not in ("keep", "drop"):
+            raise SpecError(f"expected crossing to be 'keep' or 'drop', got crossing={self.crossing!r}.")
+
+
+Sampler = Greedy | Sample
+
+
+def plain_sampler(temperature: float | None, top_k: int | None, top_p: float | None) -> Sampler:
+    """A sampler without a release's own rules: temperature 1 where none is given, greedy at 0.
+
+    Raises:
+        SpecError: a value out of range, or both top-k and top-p.
+
+    >>> plain_sampler(0.0, None, None)
+    Greedy()
+    """
+    if temperature == 0:
+        return Greedy()
+    return Sample(temperature=1.0 if temperature is None else temperature, top_k=top_k, top_p=top_p)

@@ -1,0 +1,99 @@
+"""The record of WHAM."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diagplan.adapters.contract import ImageTokenizer, Model
+from diagplan.adapters.families import Family, Inspection, Opened, Pictures
+from diagplan.adapters.options import LoadOptions
+from diagplan.adapters.samplers import Sample
+from diagplan.planner.errors import SpecError
+
+if TYPE_CHECKING:
+    from diagplan.adapters.headers import Comparison
+    from diagplan.adapters.weights import Checkpoint
+
+__all__ = ["FAMILY"]
+
+#: The release's temperature by default, and the least that it lets through.
+_TEMPERATURE, _COOLEST = 0.9, 0.1
+_LEAST = 1e-300
+
+
+def _load(weights: str | Path, options: LoadOptions) -> Model:
+    from diagplan.adapters.wham_files import load_wham
+
+    return load_wham(weights, **options.of_files())
+
+
+def _open(weights: str | Path, options: LoadOptions) -> Opened:
+    from diagplan.adapters.wham_files import checked_wham
+
+    config = checked_wham(weights, options.config)[1]
+    return Opened(config=config, vocab_size=config.vocab_size)
+
+
+def _sampler(temperature: float | None, top_k: int | None, top_p: float | None) -> Sample:
+    """As the release samples: no temperature below 0.1; top-p drops the id that crosses the bound; 1 keeps all."""
+    warmth = _TEMPERATURE if temperature is None else temperature
+    if not warmth >= 0:
+        raise SpecError(f"expected temperature >= 0, got temperature={temperature}.")
+    if top_p is not None and not 0 <= top_p <= 1:
+        raise SpecError(f"expected 0 <= top_p <= 1, got top_p={top_p}.")
+    share = None if top_p is None or (top_p == 1 and top_k is None) else max(top_p, _LEAST)
+    return Sample(temperature=max(warmth, _COOLEST), top_k=top_k, top_p=share, crossing="drop")
+
+
+def _open_files(path: Path) -> "Checkpoint":
+    from diagplan.adapters.lightning import open_lightning
+
+    return open_lightning(path).checkpoint  # its files pickle classes of their own, which are not run
+
+
+def _closest(checkpoint: "Checkpoint") -> "tuple[list[tuple[str, Comparison]], str | None]":
+    from diagplan.adapters.headers import nearest
+    from diagplan.adapters.wham_files import compare_wham, released_configs
+
+    configs = released_configs(checkpoint)
+    return [nearest(checkpoint.headers, configs, lambda config: compare_wham(checkpoint, config))], None
+
+
+def _pictures(weights: Path, rows: int, cols: int, device: str) -> ImageTokenizer:
+    from diagplan.adapters.wham_tokenizer import load_wham_tokenizer
+
+    return load_wham_tokenizer(weights, rows=rows, cols=cols, device=device)
+
+
+def _picture_bytes(weights: Path) -> int:
+    from diagplan.adapters.wham_files import open_wham
+    from diagplan.adapters.wham_tokenizer import tokenizer_config_for
+
+    config = tokenizer_config_for(*open_wham(weights))
+    return 4 * sum(math.prod(shape) for shape in config.shapes().values())
+
+
+FAMILY = Family(
+    name="wham",
+    title="WHAM, the world and human action model of Xbox gameplay",
+    weights="a release .ckpt, or what `diagplan convert-weights` made of it",
+    load=_load,
+    configs=("wham-200m", "wham-1.6b"),
+    open=_open,
+    sampler=_sampler,
+    presets=("wham",),
+    inspection=Inspection(
+        layer=r"(?:.*\.)?transformer\.h\.(\d+)\.attn\.c_attn\.weight",
+        sizes={
+            "vocab_size": ("transformer.wte.weight", 0),
+            "hidden_size": ("transformer.wte.weight", 1),
+            "positions": ("transformer.wpe.weight", 0),
+            "intermediate_size": ("mlp.c_fc.weight", 0),  # heads of a GPT-2 cannot be told from shapes
+        },
+        closest=_closest,
+        open=_open_files,
+    ),
+    pictures=Pictures(load=_pictures, weight_bytes=_picture_bytes),
+    releases=("wham", "wham-200m", "wham-1.6b"),
+    world="diagplan.worlds.wham:open_world",
+)

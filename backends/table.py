@@ -1,0 +1,60 @@
+"""Backends: what loads a model for a runtime, one record each, found by its name.
+
+A third party registers one by an entry point of the group ``diagplan.backends``; CONTRIBUTING.md says how.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from diagplan.adapters.contract import Model
+from diagplan.adapters.options import LoadOptions
+from diagplan.adapters.plugins import Table
+from diagplan.backends.memory import Sizes
+
+__all__ = ["BACKENDS", "Backend", "backend_named"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A runtime, as far as loading goes; replay itself asks a model for its ``runtime``.
+
+    Attributes:
+        name: by which it is asked for.
+        title: one line for people.
+        load: a model of a family by its name, from weights; it has passed the self-test of masks.
+        sizes: what the same arguments would load, from headers, for estimates of memory; ``None``: not known before
+            loading.
+        exported: whether it runs exported models, whose family, sizes and dtype were chosen at export.
+    """
+
+    name: str
+    title: str
+    load: Callable[[str, str | Path, LoadOptions], Model]
+    sizes: Callable[[str, str | Path, LoadOptions], Sizes | None]
+    exported: bool = False
+
+
+#: Every backend by name.
+BACKENDS = Table(
+    kind="backend",
+    option="backend",
+    record=Backend,
+    group="diagplan.backends",
+    built_in={
+        "torch": "diagplan.backends.torch_backend:BACKEND",
+        "onnx": "diagplan.backends.onnx_backend:BACKEND",
+    },
+)
+
+
+def backend_named(name: str) -> Backend:
+    """The record of a backend.
+
+    Raises:
+        SpecError: no such backend; the message lists those that there are.
+
+    >>> backend_named("onnx").title
+    'ONNX Runtime, models of `diagplan export-onnx`'
+    """
+    return BACKENDS.get(name)
