@@ -2,6 +2,6 @@
 
 from importlib.util import find_spec
 
-_TORCH = ["diagplan/adapters/*", "diagplan/backends/*", "diagplan/training/*", "bench/*"]
+_TORCH = ["diagplan/adapters/*", "diagplan/backends/*", "diagplan/examples/*", "diagplan/training/*", "bench/*"]
 #: Of games, videos and pictures every other package is imported where it is used.
 collect_ignore_glob = [] if find_spec("torch") else _TORCH

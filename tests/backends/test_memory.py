@@ -14,8 +14,8 @@ from diagplan.adapters.mc_ar import McAr, McArConfig, random_weights  # noqa: E4
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.errors import CapacityError  # noqa: E402
 from diagplan.backends.memory import Memory, estimate_memory, require_memory  # noqa: E402
+from diagplan.examples.image_model import ImageModel  # noqa: E402
 from diagplan.planner.plan import Plan  # noqa: E402
-from tests.support.example_adapter import ImageModel  # noqa: E402
 from tests.support.strategies import plans  # noqa: E402
 
 PLAN = compile_plan(Layout(frames=1, rows=4, cols=4, lead=3), Diagonal(k=2))

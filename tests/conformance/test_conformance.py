@@ -32,10 +32,10 @@ from diagplan.backends.given import given_slots  # noqa: E402
 from diagplan.backends.reference import reference_replay, teacher_forced_logits  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample, Sampler  # noqa: E402
 from diagplan.backends.selftest import require_masks_obeyed  # noqa: E402
+from diagplan.examples.image_model import ImageModel  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError  # noqa: E402
 from diagplan.planner.plan import Plan  # noqa: E402
 from diagplan.planner.policy import Visibility  # noqa: E402
-from tests.support.example_adapter import ImageModel  # noqa: E402
 
 POSITIONS = 160
 LAYOUT = Layout(frames=3, rows=3, cols=4, prompt_frames=1, between_frames=2)

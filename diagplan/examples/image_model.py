@@ -10,6 +10,9 @@ from torch import Tensor
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid
 
+__all__ = ["END_OF_LINE", "IMAGE_IDS", "PROMPT_IDS", "ImageModel"]
+
+#: Ids 0 to 47 are image ids, 48 is the end of a line, the next seven are a prompt's.
 IMAGE_IDS, END_OF_LINE, PROMPT_IDS = 48, 48, 7
 
 

@@ -1,0 +1,1 @@
+"""A model family and a backend of a third party."""
