@@ -34,7 +34,7 @@ HEAVY = EXTRAS | {"jsonschema", "pydantic", "rich", "typer"}
 
 #: Which way imports point: a folder may import the folders in its row, and no folder imports the face.
 MAY_IMPORT = {
-    "planner": {"planner", "schemas"},
+    "planner": {"planner"},
     "schemas": {"planner", "schemas"},
     "adapters": {"planner", "schemas", "adapters"},
     "backends": {"planner", "schemas", "backends"},
