@@ -69,7 +69,7 @@ def compile_plan(
                 "That value marks plans made elsewhere. Choose a policy that says what to do."
             )
     if max_width is not None:
-        require_int("max_width", max_width, 1)
+        max_width = require_int("max_width", max_width, 1)
     steps = cell_steps(schedule, layout)
     step, source, position, target = (
         np.concatenate(column)

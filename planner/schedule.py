@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout, require_int
+from diagplan.planner.layout import Layout, store_int
 
 __all__ = [
     "MAX_LABEL",
@@ -60,9 +60,9 @@ class Diagonal:
     d: int | None = None
 
     def __post_init__(self) -> None:
-        require_int("k", self.k, 1)
+        store_int(self, "k", 1)
         if self.d is not None:
-            require_int("d", self.d, 1)
+            store_int(self, "d", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class ZipAR:
     variant: Literal["ideal", "llamagen"] = "ideal"
 
     def __post_init__(self) -> None:
-        require_int("window", self.window, 1)
+        store_int(self, "window", 1)
         if self.variant not in ("ideal", "llamagen"):
             raise SpecError(f"expected variant to be 'ideal' or 'llamagen', got variant={self.variant!r}.")
 
