@@ -10,8 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, store_int
+from diagplan.planner.values import ByValue
 
 __all__ = [
     "MAX_LABEL",
@@ -24,6 +26,7 @@ __all__ = [
     "ZipAR",
     "cell_steps",
     "record",
+    "require_schedule",
 ]
 
 #: The longest label of an imported order.
@@ -91,7 +94,7 @@ class ZipAR:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Imported:
+class Imported(ByValue):
     """An order that comes from elsewhere (LPD, RandAR, NAR, PAR, ...): the step of every cell.
 
     Args:
@@ -110,6 +113,7 @@ class Imported:
     label: str = "imported"
 
     def __init__(self, *, steps: ArrayLike, label: str = "imported") -> None:
+        require_kind("label", label, str, "Give the order a name.")
         if len(label) > MAX_LABEL:
             raise SpecError(f"expected a label of at most {MAX_LABEL} characters, got {len(label)}. Shorten it.")
         if not label.isprintable():
@@ -119,6 +123,12 @@ class Imported:
 
 
 Schedule = NextToken | Diagonal | ZipAR | Imported
+
+
+def require_schedule(schedule: object) -> None:
+    """Raise ``SpecError`` unless the value is a schedule."""
+    remedy = "Give one of NextToken(), Diagonal(k=...), ZipAR(window=...), Imported(steps=...)."
+    require_kind("schedule", schedule, Schedule, remedy, what="a schedule")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
