@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from diagplan.planner.columns import PlanColumns, prefill_feeds
 from diagplan.planner.layout import require_int
+from diagplan.planner.masks import iter_masks
 from diagplan.planner.values import ByValue, read_only
 
 __all__ = ["PlanStats", "plan_stats"]
@@ -128,12 +129,15 @@ def plan_stats(plan: PlanColumns) -> PlanStats:
 
 
 def _unwritten_reads(plan: PlanColumns) -> int:
-    """Rows that follow the rule see unwritten slots under ``causal`` only, where cache slots are positions."""
+    """Rows that follow the rule see unwritten slots under ``causal`` only, as runs where cache slots are positions."""
     listed = np.zeros(plan.feeds, dtype=np.bool_)
     listed[plan.listed.feed] = True
     causal = plan.policies.visibility == "causal"
     if not causal and not listed.any():
         return 0
+    real = plan.source >= 0
+    if causal and np.any(plan.slot[real] != plan.position[real]):
+        return _unwritten_reads_of_rows(plan)
     blocks = -(-plan.cache_slots // _BLOCK)
     unwritten = np.zeros((blocks, _BLOCK), dtype=np.bool_)
     unwritten.ravel()[: plan.cache_slots] = True
@@ -158,4 +162,15 @@ def _unwritten_reads(plan: PlanColumns) -> int:
         for row in range(*np.searchsorted(plan.listed.feed, (first, last))):
             ends = np.minimum(plan.listed.row(row), plan.cache_slots)
             count += int((before(ends[:, 1]) - before(ends[:, 0])).sum())
+    return count
+
+
+def _unwritten_reads_of_rows(plan: PlanColumns) -> int:
+    """The same from the expanded rows, in time proportional to feeds times cache slots."""
+    unwritten = np.ones(plan.cache_slots, dtype=np.bool_)
+    count = 0
+    for first, mask in iter_masks(plan):
+        end = int(plan.step_offsets[np.searchsorted(plan.step_offsets, first, side="right")])
+        unwritten[plan.slot[first:end]] = False
+        count += int(np.count_nonzero(mask & unwritten))
     return count

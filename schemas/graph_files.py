@@ -34,7 +34,9 @@ def write_graph(graph: "nx.DiGraph[int]", path: str | Path) -> None:
         case ".dot":
             text = "\n".join(_dot_lines(graph))
         case _:
-            raise SpecError(f"expected a name ending in {', '.join(GRAPH_FORMATS)}, got {path.name}.")
+            raise SpecError(
+                f"expected a name ending in {', '.join(GRAPH_FORMATS)}, got {path.name}. Choose one of them."
+            )
     write_atomically(path, text.encode() + b"\n")
 
 
@@ -43,6 +45,7 @@ def _dot_lines(graph: "nx.DiGraph[int]") -> Iterator[str]:
         return ", ".join(f'{key}="{value}"' for key, value in data.items())
 
     yield "digraph plan {"
+    yield f"  graph [{attributes(graph.graph)}];"
     for node, data in graph.nodes(data=True):
         yield f"  {node} [{attributes(data)}];"
     for a, b, data in graph.edges(data=True):
