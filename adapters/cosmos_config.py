@@ -13,7 +13,7 @@ from diagplan.adapters.contract import Widths
 from diagplan.adapters.cosmos_positions import LARGEST, FrequencyRescale
 from diagplan.adapters.linear import Quantize
 from diagplan.planner.errors import DocumentError, SpecError
-from diagplan.planner.layout import MAX_POSITIONS, Layout, require_int
+from diagplan.planner.layout import MAX_POSITIONS, Layout, require_int, store_int
 
 __all__ = ["CONFIGS", "REPOSITORIES", "CosmosConfig", "config_from_export"]
 
@@ -57,15 +57,15 @@ class CosmosConfig:
 
     def __post_init__(self) -> None:
         for name in _SIZES:
-            require_int(name, getattr(self, name), 1)
+            store_int(self, name, 1)
         for name in ("head_dim", "context_dim"):
             if getattr(self, name) is not None:
-                require_int(name, getattr(self, name), 1)
+                store_int(self, name, 1)
         grid: object = self.video_latent_shape
         if not isinstance(grid, tuple) or len(grid) != 3:
             raise SpecError(f"expected video_latent_shape as (frames, rows, columns), got {self.video_latent_shape!r}.")
-        for size in self.video_latent_shape:
-            require_int("video_latent_shape", size, 1)
+        shape = tuple(require_int("video_latent_shape", size, 1) for size in self.video_latent_shape)
+        object.__setattr__(self, "video_latent_shape", shape)
         for name in ("norm_eps", "rope_theta"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LARGEST:

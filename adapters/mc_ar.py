@@ -21,7 +21,7 @@ from diagplan.adapters.contract import AllowedIds, Grid, Widths
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import require_int
+from diagplan.planner.layout import store_int
 
 __all__ = ["CONFIGS", "McAr", "McArConfig", "random_weights", "rotary_tables"]
 
@@ -65,7 +65,7 @@ class McArConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type in ("int", int) or (field.name in ("head_dim", "image_vocab") and value is not None):
-                require_int(field.name, value, 0 if field.name == "action_tokens" else 1)
+                store_int(self, field.name, 0 if field.name == "action_tokens" else 1)
         if self.num_attention_heads % self.num_key_value_heads:
             raise SpecError(
                 f"expected key-value heads that divide the heads, got num_attention_heads={self.num_attention_heads} "

@@ -22,7 +22,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid, Widths
 from diagplan.adapters.linear import Linear, PlainLinear, Quantize, linear_for, require_quantize
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout, require_int
+from diagplan.planner.layout import Layout, store_int
 
 __all__ = ["CONFIGS", "Wham", "WhamConfig", "random_weights"]
 
@@ -65,7 +65,7 @@ class WhamConfig:
         for field in fields(self):
             if field.name != "bias":
                 smallest = {"buttons": 0, "sticks": 0, "image_codes": 2}.get(field.name, 1)
-                require_int(field.name, getattr(self, field.name), smallest)
+                store_int(self, field.name, smallest)
         if self.nanogpt_version not in (1, 2):
             raise SpecError(f"expected nanogpt_version to be 1 or 2, got nanogpt_version={self.nanogpt_version}.")
         if not isinstance(self.bias, bool):

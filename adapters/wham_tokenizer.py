@@ -21,7 +21,7 @@ from diagplan.adapters.headers import check_weights
 from diagplan.adapters.weights import Checkpoint, LazyWeights
 from diagplan.adapters.wham_files import PUBLISHER, WhamNotes, open_wham
 from diagplan.planner.errors import DocumentError, SpecError
-from diagplan.planner.layout import require_int
+from diagplan.planner.layout import store_int
 
 __all__ = [
     "WhamTokenizer",
@@ -71,7 +71,7 @@ class WhamTokenizerConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            require_int(field.name, getattr(self, field.name), 1)
+            store_int(self, field.name, 1)
         if self.width % self.head_size:
             raise SpecError(f"expected heads that divide the width={self.width}, got head_size={self.head_size}.")
 

@@ -21,6 +21,7 @@ from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
 from diagplan.planner.presets import PRESETS, preset_layout
 from diagplan.planner.rollout import Rollout, compile_rollout
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
+from diagplan.schemas.convert import plan_digest
 from diagplan.schemas.files import read_plan, write_plan
 from diagplan.schemas.orders import read_order
 from diagplan.schemas.verify import verify
@@ -61,6 +62,7 @@ __all__ = [
     "generate",
     "load_model",
     "load_world",
+    "plan_digest",
     "preset_layout",
     "read_order",
     "read_plan",

@@ -1,5 +1,6 @@
 """How two plans differ, feed by feed."""
 
+from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.masks import iter_masks
-from diagplan.planner.plan import MaskRows, Plan
+from diagplan.planner.plan import Plan
 
 __all__ = ["Difference", "PlanComparison", "compare_plans"]
 
@@ -37,7 +38,10 @@ class Difference:
 class PlanComparison:
     """Differences of two plans: in the header by field name, in the feeds, and how many feeds agree.
 
-    ``masks_compared`` is false where the plans are too long to expand their rows.
+    Besides the plan's fields the header may name ``steps``, ``listed rows`` and ``padding`` (with their counts),
+    ``slots`` (plans that number their cache slots by different rules: the feeds' slots are then not compared one by
+    one) and ``order`` (the first feed that comes at another place in its step). ``masks_compared`` is false where the
+    plans are too long to expand their rows.
     """
 
     header: dict[str, tuple[Any, Any]]
@@ -47,7 +51,7 @@ class PlanComparison:
 
     @property
     def same(self) -> bool:
-        """Whether the plans agree in everything that was compared."""
+        """Whether nothing differs, which is so exactly for equal plans."""
         return not self.header and not self.feeds
 
 
@@ -55,21 +59,10 @@ def compare_plans(a: Plan, b: Plan) -> PlanComparison:
     """Compare two plans whose numbers are in range (``well_formed``).
 
     Predictors are matched by target; feeds without one by position and order of occurrence. Mask rows are compared as
-    sets of positions, so that plans with other cache slot orders can be compared.
+    sets of positions, so that plans with other cache slot orders can be compared, and named for feeds that agree in
+    everything else.
     """
-    header = {
-        field.name: (getattr(a, field.name), getattr(b, field.name))
-        for field in fields(Plan)
-        if not isinstance(getattr(a, field.name), np.ndarray)
-        and field.name != "listed"
-        and getattr(a, field.name) != getattr(b, field.name)
-    }
-    if not np.array_equal(a.given, b.given):
-        header["given"] = (a.given.tolist(), b.given.tolist())
-    if a.steps != b.steps:
-        header["steps"] = (a.steps, b.steps)
-    if not all(np.array_equal(getattr(a.listed, f.name), getattr(b.listed, f.name)) for f in fields(MaskRows)):
-        header["listed rows"] = (len(a.listed), len(b.listed))
+    header = _header(a, b)
     keys_a, keys_b = _keys(a), _keys(b)
     steps_a, steps_b = a.feed_steps(), b.feed_steps()
     differences = [
@@ -85,9 +78,8 @@ def compare_plans(a: Plan, b: Plan) -> PlanComparison:
     left = np.array([keys_a[key] for key in common], dtype=np.int64)
     right = np.array([keys_b[key] for key in common], dtype=np.int64)
     changed = np.zeros(len(common), dtype=np.bool_)
-    same_order = np.array_equal(a.slot == a.position, b.slot == b.position)
     columns = [("step", steps_a, steps_b), ("source", a.source, b.source)]
-    if same_order:
+    if "slots" not in header:
         columns.append(("slot", a.slot, b.slot))
     for what, in_a, in_b in columns:
         for i in np.flatnonzero(in_a[left] != in_b[right]).tolist():
@@ -113,6 +105,76 @@ def compare_plans(a: Plan, b: Plan) -> PlanComparison:
         same_feeds=int(np.count_nonzero(~changed)),
         masks_compared=comparable,
     )
+
+
+def _header(a: Plan, b: Plan) -> dict[str, tuple[Any, Any]]:
+    header: dict[str, tuple[Any, Any]] = {
+        field.name: (getattr(a, field.name), getattr(b, field.name))
+        for field in fields(Plan)
+        if not isinstance(getattr(a, field.name), np.ndarray)
+        and field.name != "listed"
+        and getattr(a, field.name) != getattr(b, field.name)
+    }
+    if not np.array_equal(a.given, b.given):
+        header["given"] = (a.given.tolist(), b.given.tolist())
+    if a.steps != b.steps:
+        header["steps"] = (a.steps, b.steps)
+    if a.listed != b.listed:
+        header["listed rows"] = (len(a.listed), len(b.listed))
+    rules_a, rules_b = _slot_rules(a), _slot_rules(b)
+    if rules_a and rules_b and not rules_a & rules_b:
+        header["slots"] = (rules_a.pop(), rules_b.pop())
+    padding_a, padding_b = _padding(a), _padding(b)
+    if padding_a != padding_b:
+        header["padding"] = (len(padding_a), len(padding_b))
+    order = _first_out_of_order(a, b)
+    if order:
+        header["order"] = order
+    return header
+
+
+def _slot_rules(plan: Plan) -> set[str]:
+    """The named rules that a plan's numbering of cache slots follows; next-token prediction follows both."""
+    real = plan.source >= 0
+    slot = plan.slot[real]
+    rules: dict[str, NDArray[Any]] = {"position": plan.position[real], "step-order": np.arange(len(slot))}
+    return {name for name, expected in rules.items() if np.array_equal(slot, expected)}
+
+
+def _padding(plan: Plan) -> list[tuple[int, ...]]:
+    """Step, position, slot and target of every padding feed."""
+    padding = plan.source < 0
+    columns = (plan.feed_steps(), plan.position, plan.slot, plan.target)
+    return [*zip(*(column[padding].tolist() for column in columns), strict=True)]
+
+
+def _first_out_of_order(a: Plan, b: Plan) -> tuple[str, str] | None:
+    """The first feeds that differ once both plans are reduced to what they have in the same step."""
+    places_a, places_b = _places(a), _places(b)
+    both = set(places_a) & set(places_b)
+    in_a, in_b = ((place for place in places if place in both) for places in (places_a, places_b))
+    for left, right in zip(in_a, in_b, strict=True):
+        if left != right:
+            return _place_words(left), _place_words(right)
+    return None
+
+
+def _places(plan: Plan) -> list[tuple[int, ...]]:
+    """The feeds in order: the step and key of real ones, the step and number in it of padding."""
+    keys = {feed: key for key, feed in _keys(plan).items()}
+    places: list[tuple[int, ...]] = []
+    padding = Counter[int]()
+    for feed, step in enumerate(plan.feed_steps().tolist()):
+        if feed in keys:
+            places.append((step, *keys[feed]))
+        else:
+            places.append((step, padding[step]))
+            padding[step] += 1
+    return places
+
+
+def _place_words(place: tuple[int, ...]) -> str:
+    return f"step {place[0]}: " + (f"position {place[1]}" if len(place) > 2 else "padding")
 
 
 def _bits(plan: Plan) -> int:

@@ -11,13 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
 from diagplan.planner.lowering import cap_width, pad_steps, step_order_slots
 from diagplan.planner.plan import Plan
-from diagplan.planner.policy import Policies
+from diagplan.planner.policy import Policies, require_policies
 from diagplan.planner.proxies import NO_PROXY, proxy_sources
-from diagplan.planner.schedule import Schedule, cell_steps, record
+from diagplan.planner.schedule import Schedule, cell_steps, record, require_schedule
 
 __all__ = ["SlotOrder", "compile_plan"]
 
@@ -55,13 +56,9 @@ def compile_plan(
     162
     """
     policies = Policies() if policies is None else policies
-    for name, value, kind in (
-        ("layout", layout, Layout),
-        ("schedule", schedule, Schedule),
-        ("policies", policies, Policies),
-    ):
-        if not isinstance(value, kind):
-            raise SpecError(f"expected a {name} made by diagplan, got {type(value).__name__}. See help(compile_plan).")
+    require_kind("layout", layout, Layout, "The layout comes first: compile_plan(layout, schedule, policies).")
+    require_schedule(schedule)
+    require_policies(policies)
     for name in ("proxy", "row_end", "visibility"):
         if getattr(policies, name) in ("custom", "listed"):
             raise SpecError(
@@ -69,7 +66,7 @@ def compile_plan(
                 "That value marks plans made elsewhere. Choose a policy that says what to do."
             )
     if max_width is not None:
-        require_int("max_width", max_width, 1)
+        max_width = require_int("max_width", max_width, 1)
     steps = cell_steps(schedule, layout)
     step, source, position, target = (
         np.concatenate(column)

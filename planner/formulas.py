@@ -4,7 +4,7 @@ Notation (Diagonal Decoding, arXiv 2503.14070, section 3): T frames of h rows an
 delay d, both in steps; k' = min(k, w), F = (h - 1) k' + w, d' = min(d, F). ``d=None`` means frames in sequence.
 The pass over the prompt is one of the steps, for it predicts the first token. Everything is an ``int`` or a
 ``Fraction``: no result is ever rounded. Every function raises ``SpecError`` for an argument that is not an
-integer of at least 1. ``proofs.py`` proves the same forms for all integers.
+integer of at least 1. planner/proofs/ proves the same forms for all integers.
 """
 
 from fractions import Fraction
@@ -26,9 +26,9 @@ __all__ = [
 ]
 
 
-def _require_positive(**arguments: int) -> None:
-    for name, value in arguments.items():
-        require_int(name, value, 1, largest=None)
+def _positive(**arguments: int) -> list[int]:
+    """The arguments as plain integers, which never overflow."""
+    return [require_int(name, value, 1, largest=None) for name, value in arguments.items()]
 
 
 def row_delay(k: int, cols: int) -> int:
@@ -37,7 +37,7 @@ def row_delay(k: int, cols: int) -> int:
     >>> row_delay(k=80, cols=64)
     64
     """
-    _require_positive(k=k, cols=cols)
+    k, cols = _positive(k=k, cols=cols)
     return min(k, cols)
 
 
@@ -47,7 +47,7 @@ def frame_steps(rows: int, cols: int, k: int) -> int:
     >>> frame_steps(rows=14, cols=24, k=2)
     50
     """
-    _require_positive(rows=rows)
+    rows, cols = _positive(rows=rows, cols=cols)
     return (rows - 1) * row_delay(k, cols) + cols
 
 
@@ -60,7 +60,7 @@ def frame_delay(d: int | None, rows: int, cols: int, k: int) -> int:
     alone = frame_steps(rows, cols, k)
     if d is None:
         return alone
-    _require_positive(d=d)
+    (d,) = _positive(d=d)
     return min(d, alone)
 
 
@@ -70,7 +70,7 @@ def total_steps(frames: int, rows: int, cols: int, k: int, d: int | None) -> int
     >>> total_steps(frames=3, rows=40, cols=64, k=2, d=10)
     162
     """
-    _require_positive(frames=frames)
+    (frames,) = _positive(frames=frames)
     return (frames - 1) * frame_delay(d, rows, cols, k) + frame_steps(rows, cols, k)
 
 
@@ -83,7 +83,7 @@ def zipar_llamagen_steps(frames: int, rows: int, cols: int, window: int) -> int:
     >>> zipar_llamagen_steps(frames=1, rows=24, cols=24, window=16)
     400
     """
-    _require_positive(frames=frames, rows=rows, cols=cols, window=window)
+    frames, rows, cols, window = _positive(frames=frames, rows=rows, cols=cols, window=window)
     alone = cols if rows == 1 else 2 * cols + (rows - 2) * row_delay(window, cols)
     return frames * alone
 
@@ -94,6 +94,7 @@ def r_spa(rows: int, cols: int, k: int) -> Fraction:
     >>> r_spa(rows=14, cols=24, k=2)
     Fraction(168, 25)
     """
+    rows, cols = _positive(rows=rows, cols=cols)
     return Fraction(rows * cols, frame_steps(rows, cols, k))
 
 
@@ -105,7 +106,7 @@ def r_spa_approx(rows: int, cols: int, k: int) -> Fraction:
     >>> r_spa_approx(rows=14, cols=24, k=2)
     Fraction(84, 13)
     """
-    _require_positive(rows=rows)
+    rows, cols = _positive(rows=rows, cols=cols)
     return Fraction(rows * cols, rows * row_delay(k, cols) + cols)
 
 
@@ -118,7 +119,7 @@ def r_spa_error_bound(rows: int, cols: int, k: int) -> Fraction:
     >>> r_spa_error_bound(rows=14, cols=24, k=2)
     Fraction(6, 13)
     """
-    _require_positive(rows=rows)
+    rows, cols = _positive(rows=rows, cols=cols)
     return Fraction(cols, rows * row_delay(k, cols) + cols)
 
 
@@ -128,6 +129,7 @@ def r_diag(frames: int, rows: int, cols: int) -> Fraction:
     >>> r_diag(frames=3, rows=40, cols=64)
     Fraction(2560, 61)
     """
+    frames, rows, cols = _positive(frames=frames, rows=rows, cols=cols)
     return Fraction(frames * rows * cols, total_steps(frames, rows, cols, 1, rows))
 
 
@@ -137,7 +139,7 @@ def r_diag_approx(cols: int) -> Fraction:
     >>> r_diag_approx(cols=64)
     Fraction(64, 1)
     """
-    _require_positive(cols=cols)
+    (cols,) = _positive(cols=cols)
     return Fraction(cols)
 
 
@@ -150,4 +152,5 @@ def r_diag_error_bound(frames: int, rows: int, cols: int) -> Fraction:
     >>> r_diag_error_bound(frames=3, rows=40, cols=64)
     Fraction(1344, 61)
     """
+    (cols,) = _positive(cols=cols)
     return Fraction(cols * (cols - 1), total_steps(frames, rows, cols, 1, rows))

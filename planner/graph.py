@@ -1,22 +1,19 @@
-"""The plan as a networkx graph of typed dependencies, and its exports."""
+"""The plan as a networkx graph of typed dependencies."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.columns import PlanColumns
 from diagplan.planner.errors import SpecError
 from diagplan.planner.masks import iter_masks
-from diagplan.planner.plan import Plan
-from diagplan.schemas.atomic import write_atomically
 
-__all__ = ["GRAPH_FORMATS", "MAX_EDGES", "NodeKind", "levels", "passes_needed", "plan_graph", "write_graph"]
+__all__ = ["MAX_EDGES", "NodeKind", "levels", "passes_needed", "plan_graph"]
 
 NodeKind = Literal["feeds", "tokens"]
-GRAPH_FORMATS = (".graphml", ".dot", ".json")
 
 #: The largest graph built, in edges: networkx takes some 400 bytes for each.
 MAX_EDGES = 1_000_000
@@ -24,7 +21,7 @@ MAX_EDGES = 1_000_000
 Pairs = NDArray[np.int64]
 
 
-def plan_graph(plan: Plan, nodes: NodeKind = "feeds", *, cache_edges: bool = True) -> "nx.DiGraph[int]":
+def plan_graph(plan: PlanColumns, nodes: NodeKind = "feeds", *, cache_edges: bool = True) -> "nx.DiGraph[int]":
     """The dependencies between feeds, or between tokens. Time and memory are linear in the number of edges.
 
     Feed graph: node i is feed i (attributes step, source, position, slot, target). An edge j -> i of type ``token``
@@ -51,7 +48,7 @@ def plan_graph(plan: Plan, nodes: NodeKind = "feeds", *, cache_edges: bool = Tru
     5
     """
     if nodes not in ("feeds", "tokens"):
-        raise SpecError(f"expected nodes to be 'feeds' or 'tokens', got nodes={nodes!r}.")
+        raise SpecError(f"expected nodes to be 'feeds' or 'tokens', got nodes={nodes!r:.60}. Choose one of them.")
     graph: nx.DiGraph[int] = nx.DiGraph(nodes=nodes, steps=plan.steps)
     token = _token_edges(plan, nodes)
     cache = np.concatenate([token[:0], *_cache_edges(plan, nodes, len(token))]) if cache_edges else token[:0]
@@ -79,7 +76,7 @@ def plan_graph(plan: Plan, nodes: NodeKind = "feeds", *, cache_edges: bool = Tru
     return graph
 
 
-def _token_edges(plan: Plan, nodes: NodeKind) -> Pairs:
+def _token_edges(plan: PlanColumns, nodes: NodeKind) -> Pairs:
     if nodes == "tokens":
         feed = np.flatnonzero(plan.target >= 0)
         return np.stack([plan.source[feed], plan.target[feed]], axis=1).astype(np.int64)
@@ -90,7 +87,7 @@ def _token_edges(plan: Plan, nodes: NodeKind) -> Pairs:
     return np.stack([chooser[feed], feed], axis=1)
 
 
-def _cache_edges(plan: Plan, nodes: NodeKind, edges: int) -> Iterator[Pairs]:
+def _cache_edges(plan: PlanColumns, nodes: NodeKind, edges: int) -> Iterator[Pairs]:
     writer = np.full(plan.cache_slots, -1, dtype=np.int64)
     written = 0
     ends = plan.step_offsets[1:]
@@ -132,37 +129,3 @@ def levels(graph: "nx.DiGraph[int]") -> dict[int, int]:
 def passes_needed(graph: "nx.DiGraph[int]") -> int:
     """The forward passes that the graph's dependencies call for: one more than the highest level."""
     return max(levels(graph).values()) + 1
-
-
-def write_graph(graph: "nx.DiGraph[int]", path: str | Path) -> None:
-    """Write a graph as .graphml, .dot or .json (networkx node-link form), by the name's extension.
-
-    Raises:
-        SpecError: another extension.
-        DocumentError: the file cannot be written.
-    """
-    import json
-
-    path = Path(path)
-    match path.suffix:
-        case ".graphml":
-            text = "\n".join(nx.generate_graphml(graph))
-        case ".json":
-            text = json.dumps(nx.node_link_data(graph, edges="edges"))
-        case ".dot":
-            text = "\n".join(_dot_lines(graph))
-        case _:
-            raise SpecError(f"expected a name ending in {', '.join(GRAPH_FORMATS)}, got {path.name}.")
-    write_atomically(path, text.encode() + b"\n")
-
-
-def _dot_lines(graph: "nx.DiGraph[int]") -> Iterator[str]:
-    def attributes(data: dict[str, object]) -> str:
-        return ", ".join(f'{key}="{value}"' for key, value in data.items())
-
-    yield "digraph plan {"
-    for node, data in graph.nodes(data=True):
-        yield f"  {node} [{attributes(data)}];"
-    for a, b, data in graph.edges(data=True):
-        yield f"  {a} -> {b} [{attributes(data)}];"
-    yield "}"

@@ -20,17 +20,27 @@ MAX_POSITIONS = 1 << 24
 _SMALLEST = {"frames": 1, "rows": 1, "cols": 1, "lead": 0, "prompt_frames": 0, "between_frames": 0, "between_rows": 0}
 
 
-def require_int(name: str, value: object, smallest: int, *, largest: int | None = 2**31 - 1) -> None:
-    """Raise ``SpecError`` unless ``value`` is an integer (not a bool) from ``smallest`` to ``largest``.
+def require_int(name: str, value: object, smallest: int, *, largest: int | None = 2**31 - 1) -> int:
+    """The value as a plain ``int``: an integer, also NumPy's, but no bool, from ``smallest`` to ``largest``.
 
     2^31 - 1 is the largest number that a plan document holds.
+
+    Raises:
+        SpecError: the value is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise SpecError(f"expected {name} to be an integer, got {name}={value!r}. Give a whole number >= {smallest}.")
-    if value < smallest:
-        raise SpecError(f"expected {name} >= {smallest}, got {name}={value}. Give a whole number >= {smallest}.")
-    if largest is not None and value > largest:
-        raise SpecError(f"expected {name} <= {largest}, got {name}={value:.6g}. Give a smaller number.")
+    number = int(value)
+    if number < smallest:
+        raise SpecError(f"expected {name} >= {smallest}, got {name}={number}. Give a whole number >= {smallest}.")
+    if largest is not None and number > largest:
+        raise SpecError(f"expected {name} <= {largest}, got {name}={number:.6g}. Give a smaller number.")
+    return number
+
+
+def store_int(owner: object, name: str, smallest: int, *, largest: int | None = 2**31 - 1) -> None:
+    """Make a field of a frozen dataclass a plain ``int``, as ``require_int`` does, from its ``__post_init__``."""
+    object.__setattr__(owner, name, require_int(name, getattr(owner, name), smallest, largest=largest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +74,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            require_int(field.name, getattr(self, field.name), _SMALLEST[field.name], largest=None)
+            store_int(self, field.name, _SMALLEST[field.name], largest=None)
         if self.lead + self.prompt_frames == 0:
             raise SpecError(
                 "expected a given token before the first cell, got lead=0 and prompt_frames=0. "

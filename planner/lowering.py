@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.columns import prefill_feeds
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
 from diagplan.planner.plan import Plan
@@ -17,13 +18,6 @@ __all__ = ["cap_width", "pad_steps", "prefill_feeds", "step_order_slots"]
 
 
 _MOST_FEEDS = 1 << 26
-
-
-def prefill_feeds(plan: Plan) -> int:
-    """Feeds of step 0 that only write the prompt to the cache; they do not count towards a step's width."""
-    end = int(plan.step_offsets[1])
-    prompt = int(plan.given[0, 1]) if len(plan.given) and plan.given[0, 0] == 0 else 0
-    return int(np.count_nonzero((plan.source[:end] >= 0) & (plan.position[:end] < prompt) & (plan.target[:end] < 0)))
 
 
 def cap_width(plan: Plan, max_width: int) -> Plan:
@@ -36,7 +30,7 @@ def cap_width(plan: Plan, max_width: int) -> Plan:
     Raises:
         SpecError: ``max_width`` is not an integer of at least 1.
     """
-    require_int("max_width", max_width, 1)
+    max_width = require_int("max_width", max_width, 1)
     assert plan.trash_slot is None
     offsets = plan.step_offsets.tolist()
     prefill = prefill_feeds(plan)
@@ -97,11 +91,9 @@ def pad_steps(plan: Plan, widths: Sequence[int]) -> Plan:
         raise SpecError(f"expected the widths to pad to as a list, got pad={widths!r}. Give e.g. [1, 2, 4].") from None
     if not widths:
         raise SpecError("expected at least one width to pad to, got none. Give the widths your runtime has.")
-    for choice in widths:
-        require_int("pad", choice, 1)
     assert plan.trash_slot is None
     assert not len(plan.listed)
-    choices = np.unique(np.asarray(widths, dtype=np.int64))
+    choices = np.unique(np.asarray([require_int("pad", choice, 1) for choice in widths], dtype=np.int64))
     real = np.diff(plan.step_offsets)
     wider = np.minimum(np.searchsorted(choices, real), len(choices) - 1)
     width = np.maximum(real, choices[wider])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.plan import MaskRows, Plan
+from diagplan.planner.columns import MaskRows, PlanColumns
 
 __all__ = ["iter_masks", "mask_rows", "step_mask", "to_runs"]
 
@@ -21,7 +21,7 @@ _CHUNK = 1 << 26  # mask bits held at a time
 class _Cache:
     """Per cache slot the smallest position that sees it (its key), as the writes come in."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: PlanColumns) -> None:
         self.plan = plan
         self.home = np.full(plan.positions, -1, dtype=np.int32)  # position -> cache slot of its newest write
         self.owner = np.full(plan.cache_slots, -1, dtype=np.int32)  # cache slot -> position it was written for
@@ -55,7 +55,7 @@ class _Cache:
         return mask
 
 
-def _list_exceptions(plan: Plan, mask: NDArray[np.bool_], first: int, last: int) -> NDArray[np.bool_]:
+def _list_exceptions(plan: PlanColumns, mask: NDArray[np.bool_], first: int, last: int) -> NDArray[np.bool_]:
     for j in range(*np.searchsorted(plan.listed.feed, (first, last))):
         row = mask[plan.listed.feed[j] - first]
         row[:] = False
@@ -64,7 +64,7 @@ def _list_exceptions(plan: Plan, mask: NDArray[np.bool_], first: int, last: int)
     return mask
 
 
-def step_mask(plan: Plan, step: int) -> NDArray[np.bool_]:
+def step_mask(plan: PlanColumns, step: int) -> NDArray[np.bool_]:
     """The mask rows of one step's feeds, bool [n, cache_slots]."""
     first, last = plan.step_offsets[step : step + 2].tolist()
     cache = _Cache(plan)
@@ -72,7 +72,7 @@ def step_mask(plan: Plan, step: int) -> NDArray[np.bool_]:
     return _list_exceptions(plan, cache.rows(first, last), first, last)
 
 
-def iter_masks(plan: Plan, *, listed: bool = True) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+def iter_masks(plan: PlanColumns, *, listed: bool = True) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """All mask rows in order of feeds, as (number of the first feed, bool [n, cache_slots]).
 
     A wide step comes in several parts, so that memory stays bounded. ``listed=False`` gives the rule's rows alone.
@@ -96,7 +96,7 @@ def to_runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int3
     return count, edge.astype(np.int32).reshape(-1, 2)
 
 
-def mask_rows(plan: Plan) -> MaskRows:
+def mask_rows(plan: PlanColumns) -> MaskRows:
     """Every feed's mask row as runs. Takes time and memory in proportion to feeds times cache slots."""
     counts, runs = [np.zeros(1, dtype=np.int64)], [np.zeros((0, 2), dtype=np.int32)]
     for _, mask in iter_masks(plan):

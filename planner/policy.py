@@ -8,11 +8,22 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.schedule import Diagonal, Schedule, ZipAR
 
-__all__ = ["BUNDLES", "DEFAULT_BUNDLE", "Policies", "ProxyKV", "ProxyPolicy", "RowEnd", "Visibility", "bundle_schedule"]
+__all__ = [
+    "BUNDLES",
+    "DEFAULT_BUNDLE",
+    "Policies",
+    "ProxyKV",
+    "ProxyPolicy",
+    "RowEnd",
+    "Visibility",
+    "bundle_schedule",
+    "require_policies",
+]
 
 ProxyPolicy = Literal["above", "latest", "prompt", "previous-frame", "above-predecessor", "custom"]
 RowEnd = Literal["keep", "refresh", "custom"]
@@ -70,6 +81,11 @@ class Policies:
                 raise SpecError(f"expected {field.name} to be one of {', '.join(choices)}, got {field.name}={value!r}.")
 
 
+def require_policies(policies: object) -> None:
+    """Raise ``SpecError`` unless the value is a ``Policies``."""
+    require_kind("policies", policies, Policies, "Give Policies(...) or a bundle: BUNDLES['default'].")
+
+
 _MINEWORLD = Policies(proxy="prompt", row_end="keep", proxy_kv="visible", visibility="causal")
 
 #: The policies of each named bundle. ``default`` is ours (docs/concepts.md says why); the others reproduce a release.
@@ -98,6 +114,7 @@ def bundle_schedule(name: str, layout: Layout, k: int) -> Schedule:
     >>> bundle_schedule("mineworld-video", Layout(frames=2, rows=14, cols=24, prompt_frames=1), 2)
     Diagonal(k=2, d=28)
     """
+    require_kind("layout", layout, Layout, "The name comes first: bundle_schedule(name, layout, k).")
     match name:
         case "default" | "mineworld-image":
             return Diagonal(k=k)

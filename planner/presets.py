@@ -1,9 +1,10 @@
 """The grids and given tokens of published models, by name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 
@@ -89,11 +90,16 @@ def preset_layout(name: str, **changes: int | None) -> Layout:
         changes: fields of ``Layout`` to replace; ``None`` leaves the preset's value.
 
     Raises:
-        SpecError: no preset has that name, or the changed layout is not valid.
+        SpecError: no preset has that name, or a change is none of a layout, or the changed layout is not valid.
 
     >>> preset_layout("mc-ar", frames=2).tokens
     672
     """
+    require_kind("name", name, str, "Give a model's name, e.g. preset_layout('cosmos'); `diagplan presets` lists them.")
     if name not in PRESETS:
         raise SpecError(f"expected a model out of {', '.join(PRESETS)}, got {name!r}. `diagplan presets` lists them.")
+    names = [field.name for field in fields(Layout)]
+    for change in changes:
+        if change not in names:
+            raise SpecError(f"expected a field of Layout out of {', '.join(names)}, got {change}. Correct its name.")
     return replace(PRESETS[name].layout, **{key: value for key, value in changes.items() if value is not None})

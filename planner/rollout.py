@@ -8,13 +8,14 @@ one plan: a rollout has at most three, for the first window, for those in the mi
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.compiler import SlotOrder, compile_plan
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
 from diagplan.planner.lowering import prefill_feeds
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
-from diagplan.planner.schedule import Imported, Schedule, record
+from diagplan.planner.schedule import Imported, Schedule, record, require_schedule
 
 __all__ = ["Rollout", "RolloutCost", "Window", "compile_rollout", "rollout_cost"]
 
@@ -52,7 +53,7 @@ class Window:
     frames: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """The windows of one video, in order, and their plans.
 
@@ -117,7 +118,7 @@ def compile_rollout(
     Raises:
         SpecError: the description is inconsistent; the message says what to change.
     """
-    prompt = _prompt_frames(window, schedule, frames, prompt_frames)
+    prompt, frames = _checked_frames(window, schedule, frames, prompt_frames)
     shapes: dict[tuple[int, int], int] = {}
     windows = []
     have, whole = prompt, window.prompt_frames + window.frames
@@ -152,7 +153,7 @@ def rollout_cost(window: Layout, schedule: Schedule, *, frames: int, prompt_fram
     >>> rollout_cost(window, Diagonal(k=2), frames=100, prompt_frames=1)
     RolloutCost(windows=92, passes=6400, prefill_tokens=455828, tokens=54000)
     """
-    prompt = _prompt_frames(window, schedule, frames, prompt_frames)
+    prompt, frames = _checked_frames(window, schedule, frames, prompt_frames)
     kept = window.prompt_frames
     head = min(frames, kept + window.frames - prompt)
     slid, rest = divmod(frames - head, window.frames)
@@ -172,20 +173,27 @@ def rollout_cost(window: Layout, schedule: Schedule, *, frames: int, prompt_fram
     )
 
 
-def _prompt_frames(window: Layout, schedule: Schedule, frames: int, prompt_frames: int | None) -> int:
-    """The prompt's frames, checked together with the rest."""
+def _checked_frames(window: Layout, schedule: Schedule, frames: int, prompt_frames: int | None) -> tuple[int, int]:
+    """The frames given and to generate, checked together with the rest."""
+    require_kind(
+        "window",
+        window,
+        Layout,
+        "The window's layout comes first: compile_rollout(window, schedule, policies, frames=...).",
+    )
+    require_schedule(schedule)
     if isinstance(schedule, Imported):
         raise SpecError(
             "expected a schedule by name for a rollout, got an imported order. An order fits one number of frames, and "
             "windows have several. Take NextToken, Diagonal or ZipAR."
         )
     prompt = window.prompt_frames if prompt_frames is None else prompt_frames
-    require_int("frames", frames, 1)
-    require_int("prompt_frames", prompt, 0 if window.lead else 1)
+    frames = require_int("frames", frames, 1)
+    prompt = require_int("prompt_frames", prompt, 0 if window.lead else 1)
     whole = window.prompt_frames + window.frames
     if prompt > whole:
         raise SpecError(
             f"expected at most {whole} prompt frames, as many as a window holds, got prompt_frames={prompt}. "
             f"Give the last {whole}."
         )
-    return prompt
+    return prompt, frames

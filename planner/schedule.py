@@ -10,8 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout, require_int
+from diagplan.planner.layout import Layout, store_int
+from diagplan.planner.values import ByValue
 
 __all__ = [
     "MAX_LABEL",
@@ -24,6 +26,7 @@ __all__ = [
     "ZipAR",
     "cell_steps",
     "record",
+    "require_schedule",
 ]
 
 #: The longest label of an imported order.
@@ -60,9 +63,9 @@ class Diagonal:
     d: int | None = None
 
     def __post_init__(self) -> None:
-        require_int("k", self.k, 1)
+        store_int(self, "k", 1)
         if self.d is not None:
-            require_int("d", self.d, 1)
+            store_int(self, "d", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +88,13 @@ class ZipAR:
     variant: Literal["ideal", "llamagen"] = "ideal"
 
     def __post_init__(self) -> None:
-        require_int("window", self.window, 1)
+        store_int(self, "window", 1)
         if self.variant not in ("ideal", "llamagen"):
             raise SpecError(f"expected variant to be 'ideal' or 'llamagen', got variant={self.variant!r}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Imported:
+class Imported(ByValue):
     """An order that comes from elsewhere (LPD, RandAR, NAR, PAR, ...): the step of every cell.
 
     Args:
@@ -110,6 +113,7 @@ class Imported:
     label: str = "imported"
 
     def __init__(self, *, steps: ArrayLike, label: str = "imported") -> None:
+        require_kind("label", label, str, "Give the order a name.")
         if len(label) > MAX_LABEL:
             raise SpecError(f"expected a label of at most {MAX_LABEL} characters, got {len(label)}. Shorten it.")
         if not label.isprintable():
@@ -119,6 +123,12 @@ class Imported:
 
 
 Schedule = NextToken | Diagonal | ZipAR | Imported
+
+
+def require_schedule(schedule: object) -> None:
+    """Raise ``SpecError`` unless the value is a schedule."""
+    remedy = "Give one of NextToken(), Diagonal(k=...), ZipAR(window=...), Imported(steps=...)."
+    require_kind("schedule", schedule, Schedule, remedy, what="a schedule")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

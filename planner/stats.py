@@ -1,17 +1,16 @@
 """What a plan costs: passes, widths, cache, and how often it works on a guess."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.columns import PlanColumns, prefill_feeds
 from diagplan.planner.layout import require_int
-from diagplan.planner.lowering import prefill_feeds
-from diagplan.planner.plan import Plan
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from diagplan.planner.masks import iter_masks
+from diagplan.planner.values import ByValue, read_only
 
 __all__ = ["PlanStats", "plan_stats"]
 
@@ -19,7 +18,7 @@ _BLOCK = 1024  # slots counted together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PlanStats:
+class PlanStats(ByValue):
     """The figures of one plan.
 
     Args:
@@ -52,6 +51,9 @@ class PlanStats:
     refreshes: int
     unwritten_reads: int
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", read_only(self.width, np.int64))
+
     @property
     def max_width(self) -> int:
         """Feeds of the widest step, the prompt's prefill not counted."""
@@ -74,10 +76,9 @@ class PlanStats:
         >>> stats.cache_bytes(layers=16, kv_heads=8, head_dim=128)
         327680
         """
-        for name, value in locals().copy().items():
-            if name != "self":
-                require_int(name, value, 1)
-        return 2 * batch * layers * kv_heads * self.cache_slots * head_dim * bytes_per_value
+        sizes = {"layers": layers, "kv_heads": kv_heads, "head_dim": head_dim}
+        sizes |= {"bytes_per_value": bytes_per_value, "batch": batch}
+        return 2 * self.cache_slots * prod(require_int(name, value, 1) for name, value in sizes.items())
 
     def as_dict(self) -> dict[str, int | float]:
         """The figures by name, without the width of each step."""
@@ -98,39 +99,8 @@ class PlanStats:
             "unwritten_reads": self.unwritten_reads,
         }
 
-    def labelled(self) -> list[tuple[str, str]]:
-        """The figures worth showing, as (label, text)."""
-        shown = {
-            "forward passes": f"{self.steps:,}",
-            "tokens": f"{self.tokens:,}",
-            "speed-up in passes": f"{self.speedup:.2f} x",
-            "width, mean / max": f"{self.mean_width:.2f} / {self.max_width:,}",
-            "passes a width cap costs": f"{self.extra_steps:,}" if self.extra_steps else "",
-            "feeds (of them prefill)": f"{self.feeds:,} ({self.prefill_feeds:,})",
-            "padding feeds": f"{self.padding_feeds:,}" if self.padding_feeds else "",
-            "cache slots": f"{self.cache_slots:,}",
-            "proxies": f"{self.proxies:,}",
-            "refreshes": f"{self.refreshes:,}",
-            "reads of unwritten slots": f"{self.unwritten_reads:,}",
-        }
-        return [(label, value) for label, value in shown.items() if value]
 
-    def __rich__(self) -> "Table":
-        from rich.table import Table
-
-        table = Table(show_header=False)
-        table.add_column()
-        table.add_column(justify="right")
-        for label, value in self.labelled():
-            table.add_row(label, value)
-        return table
-
-    def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{label}</td><td>{value}</td></tr>" for label, value in self.labelled())
-        return f"<table>{rows}</table>"
-
-
-def plan_stats(plan: Plan) -> PlanStats:
+def plan_stats(plan: PlanColumns) -> PlanStats:
     """Count what a plan does. The plan's numbers must be in range (``verify`` says so); it need not be valid."""
     real = plan.source >= 0
     prefill = prefill_feeds(plan)
@@ -158,13 +128,16 @@ def plan_stats(plan: Plan) -> PlanStats:
     )
 
 
-def _unwritten_reads(plan: Plan) -> int:
-    """Rows that follow the rule see unwritten slots under ``causal`` only, where cache slots are positions."""
+def _unwritten_reads(plan: PlanColumns) -> int:
+    """Rows that follow the rule see unwritten slots under ``causal`` only, as runs where cache slots are positions."""
     listed = np.zeros(plan.feeds, dtype=np.bool_)
     listed[plan.listed.feed] = True
     causal = plan.policies.visibility == "causal"
     if not causal and not listed.any():
         return 0
+    real = plan.source >= 0
+    if causal and np.any(plan.slot[real] != plan.position[real]):
+        return _unwritten_reads_of_rows(plan)
     blocks = -(-plan.cache_slots // _BLOCK)
     unwritten = np.zeros((blocks, _BLOCK), dtype=np.bool_)
     unwritten.ravel()[: plan.cache_slots] = True
@@ -189,4 +162,15 @@ def _unwritten_reads(plan: Plan) -> int:
         for row in range(*np.searchsorted(plan.listed.feed, (first, last))):
             ends = np.minimum(plan.listed.row(row), plan.cache_slots)
             count += int((before(ends[:, 1]) - before(ends[:, 0])).sum())
+    return count
+
+
+def _unwritten_reads_of_rows(plan: PlanColumns) -> int:
+    """The same from the expanded rows, in time proportional to feeds times cache slots."""
+    unwritten = np.ones(plan.cache_slots, dtype=np.bool_)
+    count = 0
+    for first, mask in iter_masks(plan):
+        end = int(plan.step_offsets[np.searchsorted(plan.step_offsets, first, side="right")])
+        unwritten[plan.slot[first:end]] = False
+        count += int(np.count_nonzero(mask & unwritten))
     return count

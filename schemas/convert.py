@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.masks import iter_masks, to_runs
@@ -76,7 +77,11 @@ def plan_digest(plan: Plan) -> str:
 
     The facts are the document without ``producer``, ``names`` and ``digest``, its mask rows as the rule and the
     rows that differ from it, so that a document with explicit rows and one without have the same digest.
+
+    Raises:
+        SpecError: the argument is not a plan.
     """
+    require_kind("plan", plan, Plan, "Read a file first: plan_digest(read_plan(path)).")
     facts = _header(plan) | {"masks": _masks(plan), "steps": _steps(plan)}
     return "sha256:" + hashlib.sha256(_canonical(facts)).hexdigest()
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from functools import cache
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.schemas.atomic import write_atomically
@@ -136,7 +138,9 @@ def read_document(path: str | Path) -> "PlanDocument":
     Raises:
         DocumentError: the file cannot be read, is too large, or is not a valid plan document.
         MissingExtraError: a .zst file without the extra ``zstd``.
+        SpecError: ``path`` is not a path.
     """
+    require_kind("path", path, str | os.PathLike, "Give the name of a plan file.", what="a path")
     path = Path(path)
     return plan_document(read_bytes(path), name=path.name)
 
@@ -165,8 +169,10 @@ def write_plan(plan: Plan, path: str | Path, *, masks: MaskForm = "explicit") ->
     Raises:
         DocumentError: the file cannot be written, or the plan is too long for explicit rows.
         MissingExtraError: a .zst file without the extra ``zstd``.
-        SpecError: another ending of the name.
+        SpecError: another ending of the name, or ``plan`` is not a plan.
     """
+    require_kind("plan", plan, Plan, "The plan comes first: write_plan(plan, path).")
+    require_kind("path", path, str | os.PathLike, "Give the name of the file to write.", what="a path")
     path = Path(path)
     if path.suffix not in ("", ".json", ".gz", ".zst"):
         raise SpecError(f"expected a name ending in .json, .json.gz or .json.zst, got {path.name}. Choose one of them.")

@@ -1,9 +1,11 @@
 """Verify a plan, or a plan file together with the digest it states."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.checker import Diagnostic, Verification, verify_plan
 from diagplan.planner.plan import Plan
 from diagplan.schemas.convert import plan_digest, plan_from_document
@@ -26,7 +28,7 @@ def verify(plan: Plan | str | Path, *, cap: int = 20) -> Verification:
 
     Raises:
         DocumentError: the file is not a readable plan document.
-        SpecError: ``cap`` is not an integer of at least 1.
+        SpecError: ``plan`` is neither, or ``cap`` is not an integer of at least 1.
 
     >>> from diagplan import Layout, NextToken, compile_plan
     >>> verify(compile_plan(Layout(frames=1, rows=2, cols=2, lead=1), NextToken())).ok
@@ -34,6 +36,8 @@ def verify(plan: Plan | str | Path, *, cap: int = 20) -> Verification:
     """
     if isinstance(plan, Plan):
         return verify_plan(plan, cap=cap)
+    remedy = "Compile one, or give the path of a plan file."
+    require_kind("plan", plan, str | os.PathLike, remedy, what="a Plan or the path of a plan file")
     document = read_document(plan)
     made = plan_from_document(document)
     return verify_digest(verify_plan(made, cap=cap), made, document.digest)

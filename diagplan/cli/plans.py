@@ -83,6 +83,7 @@ def compile_command(
     as_json: JsonOption = False,
 ) -> int:
     """Compile a decoding plan, verify it and write it as JSON."""
+    from diagplan.drawing.stats_table import stats_rows
     from diagplan.planner.checker import verify_plan
     from diagplan.planner.compiler import compile_plan
     from diagplan.schemas.convert import plan_digest
@@ -129,7 +130,7 @@ def compile_command(
         return FINE
     screen = console()
     screen.print(Text(f"{plan!r}"[1:-1]), soft_wrap=True)
-    rows_ = [(label, value) for label, value in stats.labelled()]
+    rows_ = stats_rows(stats)
     print_table(["", ">"], [*rows_, ("warnings of the checker", f"{report.warnings:,}"), ("digest", digest)])
     if out is not None:
         screen.print(Text(f"wrote {out} ({out.stat().st_size:,} bytes)"), soft_wrap=True)
@@ -302,8 +303,9 @@ def graph_command(
     as_json: JsonOption = False,
 ) -> int:
     """Export the plan as a dependency graph, and say how many passes its dependencies call for."""
-    from diagplan.planner.graph import passes_needed, plan_graph, write_graph
+    from diagplan.planner.graph import passes_needed, plan_graph
     from diagplan.schemas.files import read_plan
+    from diagplan.schemas.graph_files import write_graph
     from diagplan.schemas.verify import verify
 
     made = read_plan(plan)

@@ -9,11 +9,14 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.checker.facts import NEVER, Facts
 from diagplan.planner.plan import Plan
 
-__all__ = ["ExpectedFeeds", "expected_feeds", "expected_steps"]
+__all__ = ["NEVER", "ExpectedFeeds", "expected_feeds", "expected_steps"]
 
+#: A step later than all steps: of a token that no feed chooses, of a slot that no feed writes.
+NEVER = np.iinfo(np.int32).max
+
+Bool = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
 ExpectedFeeds = dict[str, Int64]
 
@@ -44,16 +47,21 @@ class _Slots:
         return np.asarray(self.lead + frame * self.picture + row * self.line + col)
 
 
-def expected_steps(facts: Facts) -> Int64 | None:
+def expected_steps(plan: Plan, given: Bool, known: NDArray[np.int32]) -> Int64 | None:
     """The step in which the named schedule chooses each position's token, before any width cap, [positions].
 
     -1 for given positions; ``None`` where the schedule's header is not usable (the rules on it say so).
+
+    Args:
+        plan: the plan.
+        given: the given positions, [positions].
+        known: the step in which the plan does choose it, which is what a custom schedule says, [positions].
     """
-    plan, schedule = facts.plan, facts.plan.schedule
+    schedule = plan.schedule
     steps = np.full(plan.positions, -1, dtype=np.int64)
-    generated = np.flatnonzero(~facts.given)
+    generated = np.flatnonzero(~given)
     if schedule.name == "custom":
-        return facts.known.astype(np.int64)
+        return known.astype(np.int64)
     if schedule.name == "imported":
         if schedule.order is None or len(schedule.order) != len(generated):
             return None
@@ -70,14 +78,19 @@ def expected_steps(facts: Facts) -> Int64 | None:
     return steps
 
 
-def expected_feeds(facts: Facts, known: Int64) -> ExpectedFeeds:
+def expected_feeds(plan: Plan, given: Bool, known: Int64, *, capped: bool) -> ExpectedFeeds:
     """The feeds that the names call for: columns step, position, source, target, in the order of (step, position).
 
     The source is -2 where no image token could stand in, and where the proxy policy is custom. If the policy
     ``row_end`` is custom nothing says which tokens are fed without a target, so there are predictors only.
+
+    Args:
+        plan: the plan.
+        given: the given positions, [positions].
+        known: the step that chooses each position's token, as ``expected_steps`` has it, [positions].
+        capped: whether the names say how a width cap delays the feeds.
     """
-    plan = facts.plan
-    target = np.flatnonzero(~facts.given)
+    target = np.flatnonzero(~given)
     position = target - 1
     source = np.where(known[position] < known[target], position, -2)
     proxied = source == -2
@@ -85,7 +98,7 @@ def expected_feeds(facts: Facts, known: Int64) -> ExpectedFeeds:
         source[proxied] = _stand_ins(plan, known, target[proxied])
     extra_position, extra_step = target[:0], target[:0]
     if plan.policies.row_end != "custom":
-        extra_position, extra_step = _cache_only(facts, known)
+        extra_position, extra_step = _cache_only(plan, given, known)
     feeds = {
         "step": np.concatenate([known[target], extra_step]),
         "position": np.concatenate([position, extra_position]),
@@ -94,20 +107,19 @@ def expected_feeds(facts: Facts, known: Int64) -> ExpectedFeeds:
     }
     order = np.lexsort((feeds["position"], feeds["step"]))
     feeds = {name: column[order] for name, column in feeds.items()}
-    if facts.capped:
+    if capped:
         assert plan.max_width is not None
-        feeds["step"] = _delayed(feeds, plan.max_width, int(np.argmin(facts.given)))
+        feeds["step"] = _delayed(feeds, plan.max_width, int(np.argmin(given)))
     return feeds
 
 
-def _cache_only(facts: Facts, known: Int64) -> tuple[Int64, Int64]:
+def _cache_only(plan: Plan, given: Bool, known: Int64) -> tuple[Int64, Int64]:
     """Positions fed without a target, and when: given tokens, and generated ones that their predictor cannot carry."""
-    plan = facts.plan
     last_step = int(known[known != NEVER].max())
     successor = np.append(known[1:], NEVER)
     # Walk backwards: the block of given tokens before a cell is fed when the cell's frame (or row) starts.
     slots = _Slots(plan)
-    generated = np.flatnonzero(~facts.given)
+    generated = np.flatnonzero(~given)
     frame, row = slots.frame(generated), slots.row(generated)
     first_frame = int(frame[0]) if len(frame) else 0
     frame_begin = np.full(plan.layout.frames + first_frame, NEVER, dtype=np.int64)
@@ -120,10 +132,10 @@ def _cache_only(facts: Facts, known: Int64) -> tuple[Int64, Int64]:
     has_behind = behind < len(generated)
     block_begin = np.where(has_behind, begin[np.minimum(behind, len(generated) - 1)], NEVER)
     positions = np.arange(plan.positions)
-    fed_given = facts.given & has_behind & ((successor < 0) | (successor > block_begin))
+    fed_given = given & has_behind & ((successor < 0) | (successor > block_begin))
     fed_given &= positions < plan.positions - 1
     extra = [(positions[fed_given], block_begin[fed_given])]
-    token = ~facts.given & (positions < plan.positions - 1)
+    token = ~given & (positions < plan.positions - 1)
     if plan.policies.row_end == "refresh":
         again = token & (known + 1 <= last_step) & (successor != known + 1)
         extra.append((positions[again], known[again] + 1))

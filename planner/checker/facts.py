@@ -6,15 +6,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.checker.expected import NEVER, expected_feeds, expected_steps
 from diagplan.planner.plan import Plan
 
 __all__ = ["NEVER", "Facts"]
 
 Int32 = NDArray[np.int32]
 Bool = NDArray[np.bool_]
-
-#: A step later than all steps: of a token that no feed chooses, of a slot that no feed writes.
-NEVER = np.iinfo(np.int32).max
 
 _BITS = 1 << 24  # mask bits held at a time
 
@@ -99,10 +97,8 @@ class Facts:
     @cached_property
     def expected(self) -> dict[str, NDArray[np.int64]] | None:
         """The feeds that the plan's names call for (see expected.py); ``None`` if the schedule's header is wrong."""
-        from diagplan.planner.checker.expected import expected_feeds, expected_steps
-
-        known = expected_steps(self)
-        return None if known is None else expected_feeds(self, known)
+        known = expected_steps(self.plan, self.given, self.known)
+        return None if known is None else expected_feeds(self.plan, self.given, known, capped=self.capped)
 
     @cached_property
     def capped(self) -> bool:

@@ -24,7 +24,7 @@ def verify_plan(plan: Plan, *, cap: int = 20) -> Verification:
     Raises:
         SpecError: ``cap`` is not an integer of at least 1.
     """
-    require_int("cap", cap, 1)
+    cap = require_int("cap", cap, 1)
     facts = Facts(plan)
     diagnostics: list[Diagnostic] = []
     counts: dict[str, int] = {}
