@@ -9,75 +9,34 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.checker.facts import NEVER, Facts
+from diagplan.planner.checker.slots import NEVER, Slots
 from diagplan.planner.plan import Plan
 
-__all__ = ["ExpectedFeeds", "expected_feeds", "expected_steps"]
+__all__ = ["ExpectedFeeds", "expected_feeds"]
 
+Bool = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
 ExpectedFeeds = dict[str, Int64]
 
 _AT_ONCE = 1 << 20  # candidate cells looked at together
 
 
-class _Slots:
-    """Frame, row and column of positions, by arithmetic on slot numbers; frames count from the first prompt frame."""
-
-    def __init__(self, plan: Plan) -> None:
-        layout = plan.layout
-        self.w, self.h = layout.cols, layout.rows
-        self.line = layout.cols + layout.between_rows
-        self.picture = layout.rows * self.line - layout.between_rows + layout.between_frames
-        self.lead = layout.lead
-        self.total = plan.positions
-
-    def frame(self, slot: Int64) -> Int64:
-        return np.asarray((slot - self.lead) // self.picture)
-
-    def row(self, slot: Int64) -> Int64:
-        return np.asarray((slot - self.lead) % self.picture // self.line)
-
-    def col(self, slot: Int64) -> Int64:
-        return np.asarray((slot - self.lead) % self.picture % self.line)
-
-    def at(self, frame: Int64, row: Int64, col: Int64) -> Int64:
-        return np.asarray(self.lead + frame * self.picture + row * self.line + col)
-
-
-def expected_steps(facts: Facts) -> Int64 | None:
-    """The step in which the named schedule chooses each position's token, before any width cap, [positions].
-
-    -1 for given positions; ``None`` where the schedule's header is not usable (the rules on it say so).
-    """
-    plan, schedule = facts.plan, facts.plan.schedule
-    steps = np.full(plan.positions, -1, dtype=np.int64)
-    generated = np.flatnonzero(~facts.given)
-    if schedule.name == "custom":
-        return facts.known.astype(np.int64)
-    if schedule.name == "imported":
-        if schedule.order is None or len(schedule.order) != len(generated):
-            return None
-        steps[generated] = schedule.order
-        return steps
-    if schedule.k_in_force is None or schedule.d_in_force is None:
-        return None
-    slots = _Slots(plan)
-    row = slots.row(generated)
-    frame = slots.frame(generated) - plan.layout.prompt_frames
-    steps[generated] = frame * schedule.d_in_force + row * schedule.k_in_force + slots.col(generated)
-    if schedule.name == "zipar-llamagen":
-        steps[generated] += np.where(row > 0, slots.w - schedule.k_in_force, 0)
-    return steps
-
-
-def expected_feeds(facts: Facts, known: Int64) -> ExpectedFeeds:
+def expected_feeds(plan: Plan, given: Bool, known: Int64, *, capped: bool) -> ExpectedFeeds:
     """The feeds that the names call for: columns step, position, source, target, in the order of (step, position).
 
     The source is -2 where no image token could stand in, and where the proxy policy is custom. If the policy
     ``row_end`` is custom nothing says which tokens are fed without a target, so there are predictors only.
+
+    Args:
+        plan: a plan whose positions are those of its layout; its feeds are not read.
+        given: the given positions, bool [positions].
+        known: the step in which the schedule chooses each token, -1 for given ones, int64 [positions].
+        capped: whether ``plan.max_width`` delays the feeds.
+
+    Returns:
+        the columns, int64 [n] each.
     """
-    plan = facts.plan
-    target = np.flatnonzero(~facts.given)
+    target = np.flatnonzero(~given)
     position = target - 1
     source = np.where(known[position] < known[target], position, -2)
     proxied = source == -2
@@ -85,7 +44,7 @@ def expected_feeds(facts: Facts, known: Int64) -> ExpectedFeeds:
         source[proxied] = _stand_ins(plan, known, target[proxied])
     extra_position, extra_step = target[:0], target[:0]
     if plan.policies.row_end != "custom":
-        extra_position, extra_step = _cache_only(facts, known)
+        extra_position, extra_step = _cache_only(plan, given, known)
     feeds = {
         "step": np.concatenate([known[target], extra_step]),
         "position": np.concatenate([position, extra_position]),
@@ -94,20 +53,19 @@ def expected_feeds(facts: Facts, known: Int64) -> ExpectedFeeds:
     }
     order = np.lexsort((feeds["position"], feeds["step"]))
     feeds = {name: column[order] for name, column in feeds.items()}
-    if facts.capped:
+    if capped:
         assert plan.max_width is not None
-        feeds["step"] = _delayed(feeds, plan.max_width, int(np.argmin(facts.given)))
+        feeds["step"] = _delayed(feeds, plan.max_width, int(np.argmin(given)))
     return feeds
 
 
-def _cache_only(facts: Facts, known: Int64) -> tuple[Int64, Int64]:
+def _cache_only(plan: Plan, given: Bool, known: Int64) -> tuple[Int64, Int64]:
     """Positions fed without a target, and when: given tokens, and generated ones that their predictor cannot carry."""
-    plan = facts.plan
     last_step = int(known[known != NEVER].max())
     successor = np.append(known[1:], NEVER)
     # Walk backwards: the block of given tokens before a cell is fed when the cell's frame (or row) starts.
-    slots = _Slots(plan)
-    generated = np.flatnonzero(~facts.given)
+    slots = Slots(plan)
+    generated = np.flatnonzero(~given)
     frame, row = slots.frame(generated), slots.row(generated)
     first_frame = int(frame[0]) if len(frame) else 0
     frame_begin = np.full(plan.layout.frames + first_frame, NEVER, dtype=np.int64)
@@ -120,10 +78,10 @@ def _cache_only(facts: Facts, known: Int64) -> tuple[Int64, Int64]:
     has_behind = behind < len(generated)
     block_begin = np.where(has_behind, begin[np.minimum(behind, len(generated) - 1)], NEVER)
     positions = np.arange(plan.positions)
-    fed_given = facts.given & has_behind & ((successor < 0) | (successor > block_begin))
+    fed_given = given & has_behind & ((successor < 0) | (successor > block_begin))
     fed_given &= positions < plan.positions - 1
     extra = [(positions[fed_given], block_begin[fed_given])]
-    token = ~facts.given & (positions < plan.positions - 1)
+    token = ~given & (positions < plan.positions - 1)
     if plan.policies.row_end == "refresh":
         again = token & (known + 1 <= last_step) & (successor != known + 1)
         extra.append((positions[again], known[again] + 1))
@@ -136,13 +94,13 @@ def _cache_only(facts: Facts, known: Int64) -> tuple[Int64, Int64]:
 
 def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
     """The proxy of each target by the named policy, [n]; -2 where nothing is known."""
-    slots = _Slots(plan)
+    slots = Slots(plan)
     before = target - 1
     now = known[target]
     frame, row, col = slots.frame(target), slots.row(target), slots.col(target)
     p_frame, p_row, p_col = slots.frame(before), slots.row(before), slots.col(before)
 
-    def newest(first: Int64, offsets: Int64, valid: NDArray[np.bool_]) -> Int64:
+    def newest(first: Int64, offsets: Int64, valid: Bool) -> Int64:
         """The candidate ``first + offset`` of largest (step, slot) among those known and not behind ``before``."""
         best = np.full(len(first), -2, dtype=np.int64)
         asked = np.flatnonzero(valid)
@@ -154,16 +112,16 @@ def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
             best[part] = np.where(key >= 0, key % slots.total, -2)
         return best
 
-    def same_cell(wanted: NDArray[np.bool_]) -> Int64:
-        found = np.full(len(target), -2, dtype=np.int64)
+    def same_cell(wanted: Bool) -> Int64:
+        earlier = np.full(len(target), -2, dtype=np.int64)
         open_ = np.flatnonzero(wanted & (p_frame > 0))
         slot = slots.at(p_frame[open_] - 1, p_row[open_], p_col[open_])
         while len(open_):
             ready = known[slot] < now[open_]
-            found[open_[ready]] = slot[ready]
+            earlier[open_[ready]] = slot[ready]
             keep = ~ready & (slot - slots.picture >= slots.lead)
             open_, slot = open_[keep], slot[keep] - slots.picture
-        return found
+        return earlier
 
     def otherwise(first: Int64, second: Int64) -> Int64:
         return np.where(first >= 0, first, second)
@@ -193,14 +151,14 @@ def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
             above = slots.at(p_frame, p_row - 1, np.zeros_like(p_row))
             # Within the row above, only up to the predecessor's column.
             upto = np.where(inner, above + p_col, -1)
-            found = np.full(len(target), -2, dtype=np.int64)
+            best = np.full(len(target), -2, dtype=np.int64)
             for c in range(slots.w):
                 slot = np.where(inner, above + c, 0)
                 better = inner & (slot <= upto) & (known[slot] < now)
-                better &= (found < 0) | (known[slot] >= known[np.maximum(found, 0)])
-                found = np.where(better, slot, found)
-            found = np.where(p_frame != frame, same_cell(p_frame != frame), found)
-            return otherwise(found, latest)
+                better &= (best < 0) | (known[slot] >= known[np.maximum(best, 0)])
+                best = np.where(better, slot, best)
+            best = np.where(p_frame != frame, same_cell(p_frame != frame), best)
+            return otherwise(best, latest)
 
 
 def _delayed(feeds: ExpectedFeeds, max_width: int, prompt: int) -> Int64:
