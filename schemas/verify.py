@@ -35,8 +35,8 @@ def verify(plan: Plan | str | Path, *, cap: int = 20) -> Verification:
     if isinstance(plan, Plan):
         return verify_plan(plan, cap=cap)
     document = read_document(plan)
-    made = plan_from_document(document)
-    return verify_digest(verify_plan(made, cap=cap), made, document.digest)
+    read = plan_from_document(document)
+    return verify_digest(verify_plan(read, cap=cap), read, document.digest)
 
 
 def verify_digest(report: Verification, plan: Plan, stated: str) -> Verification:
