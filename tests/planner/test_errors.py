@@ -23,7 +23,7 @@ def test_every_error_is_one_family_and_a_value_error(name: str) -> None:
     assert issubclass(error, DiagplanError)
     assert issubclass(error, ValueError)
     assert error.__doc__
-    with pytest.raises(DiagplanError, match="^expected A, got b$"):
+    with pytest.raises(DiagplanError, match=r"^expected A, got b$"):
         raise error("expected A, got b")
 
 
