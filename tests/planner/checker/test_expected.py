@@ -56,8 +56,10 @@ def test_custom_policies_leave_open_what_they_do_not_say() -> None:
     proxy = expected_of(replace(plan, policies=replace(plan.policies, proxy="custom")))
     assert rows_of(proxy)[2] == (1, 3, -2, 4)
     assert [row for row in rows_of(proxy) if row[2] != -2] == [row for row in rows_of(expected_of(plan)) if row[3] != 4]
-    row_end = expected_of(replace(plan, policies=replace(plan.policies, row_end="custom")))
-    assert rows_of(row_end) == [row for row in rows_of(expected_of(plan)) if row[3] >= 0]
+    prompted = compile_plan(Layout(frames=1, rows=2, cols=3, lead=2), Diagonal(k=1))  # slot 0 is fed alone
+    row_end = expected_of(replace(prompted, policies=replace(prompted.policies, row_end="custom")))
+    assert rows_of(row_end) == [row for row in rows_of(expected_of(prompted)) if row[3] >= 0]
+    assert len(rows_of(row_end)) == 6
 
 
 def test_a_target_without_anything_known_has_no_source() -> None:

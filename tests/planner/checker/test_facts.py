@@ -101,6 +101,7 @@ def test_what_the_names_say(plan: Plan, capped: bool, named_too: bool) -> None:
         (listing({2: [0, 4]}), {"unwritten": [(2, 2)], "rule": [(2, 2)]}),
         (listing({6: [0, 7]}, IN_ORDER), {"stale": [(6, 2)], "rule": [(6, 2)]}),
         (listing({1: [0, 1, 7, 8]}, PADDED), {"trash": [(1, 0)], "rule": [(1, 0)]}),
+        (listing({1: [1, 2, 7, 8]}, PADDED), {"trash": [(1, 1)], "unwritten": [(1, 1)], "rule": [(1, 1)]}),  # no future
         (listing({2: [0, 2, 7, 8]}, PADDED), {"trash": [(2, 7)], "rule": [(2, 7)]}),
         (listing({3: [0, 1, 2, 3], 6: [1, 6]}), {"rule": [(3, 1), (6, 0)]}),
         (listing({3: [0, 3]}), {}),  # as the rule has it

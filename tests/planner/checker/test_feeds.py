@@ -14,7 +14,7 @@ from diagplan.planner.compiler import compile_plan
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
-from diagplan.planner.schedule import Diagonal
+from diagplan.planner.schedule import Diagonal, Imported
 from tests.support.findings import findings
 from tests.support.invalid_plans import BASE, CAUSAL, GRID, IN_ORDER, PADDED, changed, offsets, promising, without
 from tests.support.strategies import Request, plans
@@ -119,7 +119,7 @@ def test_sources_are_known_before() -> None:
 
 def test_positions_and_sources_of_feeds() -> None:
     assert where(feeds.position_not_predecessor, columns(BASE, position={1: 2, 5: 0, 6: 6})) == [(1, 2), (6, 6)]
-    assert where(feeds.cache_only_source, columns(BASE, source={2: 0, 5: 1})) == [(5, 3)]
+    assert where(feeds.cache_only_source, columns(BASE, source={0: 3, 2: 0, 5: 1})) == [(5, 3)]
 
 
 def test_writes_of_one_step() -> None:
@@ -141,15 +141,21 @@ def test_kept_proxies_are_one_for_each_row_start(k: int) -> None:
     assert [slot for _, slot in kept] == [3, 6, 9, 15, 18, 21]
     assert all(plan.position[feed] == slot and plan.source[feed] != slot for feed, slot in kept if feed is not None)
     assert where(feeds.kept_proxies, compile_plan(plan.layout, Diagonal(k=k))) == []
+    # What comes in the last step nobody could read.
+    last = compile_plan(Layout(frames=1, rows=1, cols=3, lead=1), Imported(steps=[[0, 1, 1]]))
+    assert last.source.tolist() == [0, 1, 1]
+    assert where(feeds.kept_proxies, last) == []
 
 
 def test_tokens_that_never_enter_the_cache() -> None:
     layout = Layout(frames=3, rows=2, cols=2, lead=1, between_frames=1)
     plan = compile_plan(layout, Diagonal(k=1, d=1), Policies(row_end="keep"))
     assert where(feeds.never_fed, plan) == [(None, 4), (None, 9)]
-    # Not the last token, and none that comes in the last step.
     assert where(feeds.never_fed, without(6)) == [(None, 5)]
-    assert where(feeds.never_fed, BASE) == []
+    # Not the last token, though it comes early, and none that comes in the last step.
+    early = compile_plan(Layout(frames=1, rows=1, cols=3, lead=1), Imported(steps=[[0, 2, 1]]))
+    assert early.position.tolist() == [0, 1, 2, 1]
+    assert where(feeds.never_fed, early) == where(feeds.never_fed, columns(early, position={2: 0})) == []
 
 
 def test_the_declared_width() -> None:
