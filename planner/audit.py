@@ -88,22 +88,22 @@ def settings_that_give(cell: AuditCell, *, others: Iterable[AuditCell] = ()) -> 
     a setting printed in another cell of the same shape (``others``). Searched are all k in 1..w, d in 1..F.
     """
     k = cell.cols if cell.k is None else row_delay(cell.k, cell.cols)
-    found = []
+    settings = []
     same_k = _frame_delays(cell, k)
     if same_k:
         stacked = cell.rows * k
         note = f", d = h k' = {stacked} (stacked rows) among them" if stacked in same_k and len(same_k) > 1 else ""
-        found.append(f"{_setting(cell, k, same_k)}{note}")
+        settings.append(f"{_setting(cell, k, same_k)}{note}")
     same_d = [other for other in range(1, cell.cols + 1) if _delay(cell, other) in _frame_delays(cell, other)]
     if same_d:
         nearest = min(same_d, key=lambda other: abs(other - k))
-        found.append(_setting(cell, nearest, [_delay(cell, nearest)]))
+        settings.append(_setting(cell, nearest, [_delay(cell, nearest)]))
     printed = _printed_elsewhere(cell, others)
     if printed:
-        found.append(f"of the settings printed elsewhere {', '.join(printed)}")
-    if not found:
-        found = _nearest_of_all(cell, k)
-    return "; ".join(found) if found else "no k in 1..w with d in 1..F gives it"
+        settings.append(f"of the settings printed elsewhere {', '.join(printed)}")
+    if not settings:
+        settings = _nearest_of_all(cell, k)
+    return "; ".join(settings) if settings else "no k in 1..w with d in 1..F gives it"
 
 
 def _judged(row: dict[str, str]) -> AuditCell:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout, require_int
+from diagplan.planner.layout import Int32, Layout, require_int
 from diagplan.planner.lowering import cap_width, pad_steps, step_order_slots
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies, require_policies
@@ -23,8 +23,7 @@ from diagplan.planner.schedule import Schedule, cell_steps, record, require_sche
 __all__ = ["SlotOrder", "compile_plan"]
 
 SlotOrder = Literal["position", "step-order"]
-Ints = NDArray[np.int32]
-Feeds = tuple[Ints, Ints, Ints, Ints]  # step, source, position, target
+Feeds = tuple[Int32, Int32, Int32, Int32]  # step, source, position, target
 
 
 def compile_plan(
@@ -99,14 +98,14 @@ def compile_plan(
     return plan if pad is None else pad_steps(plan, pad)
 
 
-def _known_steps(layout: Layout, steps: Ints) -> Ints:
+def _known_steps(layout: Layout, steps: Int32) -> Int32:
     """The step whose logits choose each position's token, int32 [positions]; -1 for given ones."""
     known = np.full(layout.positions, -1, dtype=np.int32)
     known[layout.cell_slots()] = steps
     return known
 
 
-def _predictors(layout: Layout, policies: Policies, steps: Ints) -> Feeds:
+def _predictors(layout: Layout, policies: Policies, steps: Int32) -> Feeds:
     target = layout.cell_slots().ravel()
     step = steps.ravel()
     position = target - 1
@@ -126,7 +125,7 @@ def _predictors(layout: Layout, policies: Policies, steps: Ints) -> Feeds:
     return step, source, position, target
 
 
-def _block_starts(layout: Layout, steps: Ints) -> tuple[Ints, NDArray[np.intp], Ints]:
+def _block_starts(layout: Layout, steps: Int32) -> tuple[Int32, NDArray[np.intp], Int32]:
     """Per block of given tokens: its slots [G, 2], the raster index of the cell behind it, the step that feeds it.
 
     A block is fed when the frame behind it starts (or the row, within a frame), the prompt in step 0.
@@ -140,7 +139,7 @@ def _block_starts(layout: Layout, steps: Ints) -> tuple[Ints, NDArray[np.intp], 
     return blocks, behind, begin
 
 
-def _given(layout: Layout, steps: Ints) -> Feeds:
+def _given(layout: Layout, steps: Int32) -> Feeds:
     blocks, behind, begin = _block_starts(layout, steps)
     # The block's last token predicts the cell behind it; it is fed here only if that cell comes later still.
     length = blocks[:, 1] - (steps.ravel()[behind] == begin) - blocks[:, 0]
@@ -148,7 +147,7 @@ def _given(layout: Layout, steps: Ints) -> Feeds:
     return _cache_only(np.repeat(begin, length), position)
 
 
-def _late(layout: Layout, policies: Policies, steps: Ints) -> Feeds:
+def _late(layout: Layout, policies: Policies, steps: Int32) -> Feeds:
     """Feeds of generated tokens that predict nothing.
 
     ``refresh``: each token is fed in the step after it was generated, unless its predictor feed comes just then.

@@ -4,7 +4,7 @@ Notation (Diagonal Decoding, arXiv 2503.14070, section 3): T frames of h rows an
 delay d, both in steps; k' = min(k, w), F = (h - 1) k' + w, d' = min(d, F). ``d=None`` means frames in sequence.
 The pass over the prompt is one of the steps, for it predicts the first token. Everything is an ``int`` or a
 ``Fraction``: no result is ever rounded. Every function raises ``SpecError`` for an argument that is not an
-integer of at least 1. planner/proofs/ proves the same forms for all integers.
+integer of at least 1. The theorems of ``planner/proofs`` prove the same forms for all integers.
 """
 
 from fractions import Fraction

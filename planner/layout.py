@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from diagplan.planner.errors import SpecError
 
-__all__ = ["MAX_POSITIONS", "Layout"]
+__all__ = ["MAX_POSITIONS", "Int32", "Layout"]
+
+#: Slots, positions, steps of a plan: its columns' one dtype. Aliases are named by dtype, so that a name means one.
+Int32 = NDArray[np.int32]
 
 #: The longest sequence accepted, in slots. Slot numbers are stored as int32.
 MAX_POSITIONS = 1 << 24
@@ -116,7 +119,7 @@ class Layout:
         """Tokens to generate: T h w."""
         return self.frames * self.rows * self.cols
 
-    def cell_slots(self, *, prompt: bool = False) -> NDArray[np.int32]:
+    def cell_slots(self, *, prompt: bool = False) -> Int32:
         """The slot of every cell, int32 [T, h, w]; with ``prompt`` the prompt frames come first, [P + T, h, w]."""
         first = 0 if prompt else self.prompt_frames
         frame = self.lead + np.arange(first, self.prompt_frames + self.frames, dtype=np.int32) * self.frame_stride
@@ -124,7 +127,7 @@ class Layout:
         col = np.arange(self.cols, dtype=np.int32)
         return np.asarray(frame[:, None, None] + row[:, None] + col, dtype=np.int32)
 
-    def given_runs(self) -> NDArray[np.int32]:
+    def given_runs(self) -> Int32:
         """The given slots as sorted, disjoint, non-adjacent half-open runs, int32 [G, 2]."""
         given = np.ones(self.positions + 2, dtype=np.bool_)
         given[[0, -1]] = False

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout
+from diagplan.planner.layout import Int32, Layout
 from diagplan.planner.policy import ProxyPolicy
 
 __all__ = ["NO_PROXY", "proxy_sources"]
@@ -17,8 +17,6 @@ NO_PROXY = -1
 _UNKNOWN = np.iinfo(np.int32).min
 _CHUNK = 1 << 22  # candidate cells looked at together
 
-Ints = NDArray[np.int32]
-
 
 class _Grid:
     """The steps and slots of all frames, prompt first, and for n targets the cells they and their predecessors are.
@@ -26,7 +24,7 @@ class _Grid:
     Frames are counted from the first prompt frame, whose cells are known at step -1.
     """
 
-    def __init__(self, layout: Layout, steps: Ints, target: NDArray[np.intp]) -> None:
+    def __init__(self, layout: Layout, steps: Int32, target: NDArray[np.intp]) -> None:
         self.layout = layout
         prompt = np.full((layout.prompt_frames, layout.rows, layout.cols), -1, dtype=np.int32)
         self.steps = np.concatenate([prompt, steps])  # [P + T, h, w]
@@ -43,80 +41,80 @@ class _Grid:
             setattr(part, name, value if name in ("layout", "steps", "slots") else value[keep])
         return part
 
-    def cell(self, frame: NDArray[np.intp], row: NDArray[np.intp], col: NDArray[np.intp]) -> Ints:
+    def cell(self, frame: NDArray[np.intp], row: NDArray[np.intp], col: NDArray[np.intp]) -> Int32:
         """The slots of these cells where they exist and are known by now, else ``NO_PROXY``."""
         exists = (frame >= 0) & (row >= 0)
         at = np.where(exists, frame, 0), np.where(exists, row, 0), col
         return np.where(exists & (self.steps[at] < self.now), self.slots[at], NO_PROXY).astype(np.int32)
 
-    def newest(self, groups: tuple[int, ...], index: NDArray[np.intp], last: NDArray[np.intp]) -> Ints:
+    def newest(self, groups: tuple[int, ...], index: NDArray[np.intp], last: NDArray[np.intp]) -> Int32:
         """The newest known cell among the first ``last + 1`` of group ``index``, the last of equally new ones."""
         steps, slots = self.steps.reshape(groups), self.slots.reshape(groups)
         size = groups[-1]
-        found = np.full(len(index), NO_PROXY, dtype=np.int32)
+        slot = np.full(len(index), NO_PROXY, dtype=np.int32)
         for lo in range(0, len(index), max(1, _CHUNK // size)):
             part = slice(lo, lo + max(1, _CHUNK // size))
             age = steps[index[part]]  # [n, size]
             usable = (age < self.now[part, None]) & (np.arange(size) <= last[part, None])
             age = np.where(usable, age, _UNKNOWN)
             best = size - 1 - np.argmax(age[:, ::-1], axis=1)
-            found[part] = np.where(usable.any(axis=1), slots[index[part], best], NO_PROXY)
-        return found
+            slot[part] = np.where(usable.any(axis=1), slots[index[part], best], NO_PROXY)
+        return slot
 
 
-def _first_found(grid: _Grid, *searches: Callable[[_Grid], Ints]) -> Ints:
+def _first_found(grid: _Grid, *searches: Callable[[_Grid], Int32]) -> Int32:
     """For every target the first search that finds a token."""
-    found = np.full(len(grid.now), NO_PROXY, dtype=np.int32)
+    slot = np.full(len(grid.now), NO_PROXY, dtype=np.int32)
     for search in searches:
-        missing = found == NO_PROXY
+        missing = slot == NO_PROXY
         if not missing.any():
             break
-        found[missing] = search(grid.subset(missing))
-    return found
+        slot[missing] = search(grid.subset(missing))
+    return slot
 
 
-def _newest_of_row(grid: _Grid) -> Ints:
+def _newest_of_row(grid: _Grid) -> Int32:
     rows = grid.before_frame * grid.layout.rows + grid.before_row
     return grid.newest((-1, grid.layout.cols), rows, grid.before_col)
 
 
-def _newest_of_frame(grid: _Grid) -> Ints:
+def _newest_of_frame(grid: _Grid) -> Int32:
     in_frame = grid.before_row * grid.layout.cols + grid.before_col
     return grid.newest((-1, grid.layout.rows * grid.layout.cols), grid.before_frame, in_frame)
 
 
-def _same_cell_earlier(grid: _Grid) -> Ints:
-    found = np.full(len(grid.now), NO_PROXY, dtype=np.int32)
+def _same_cell_earlier(grid: _Grid) -> Int32:
+    slot = np.full(len(grid.now), NO_PROXY, dtype=np.int32)
     for lag in range(1, len(grid.steps)):
-        searching = (found == NO_PROXY) & (grid.before_frame >= lag)
+        searching = (slot == NO_PROXY) & (grid.before_frame >= lag)
         if not searching.any():
             break
         part = grid.subset(searching)
-        found[searching] = part.cell(part.before_frame - lag, part.before_row, part.before_col)
-    return found
+        slot[searching] = part.cell(part.before_frame - lag, part.before_row, part.before_col)
+    return slot
 
 
-def _latest(grid: _Grid) -> Ints:
+def _latest(grid: _Grid) -> Int32:
     return _first_found(grid, _newest_of_row, _newest_of_frame, _same_cell_earlier)
 
 
-def _above(grid: _Grid) -> Ints:
+def _above(grid: _Grid) -> Int32:
     first_row = grid.row == 0
     return grid.cell(grid.frame - first_row, grid.row - ~first_row, grid.col)
 
 
-def _row_above_predecessor(grid: _Grid) -> Ints:
-    found = np.full(len(grid.now), NO_PROXY, dtype=np.int32)
+def _row_above_predecessor(grid: _Grid) -> Int32:
+    slot = np.full(len(grid.now), NO_PROXY, dtype=np.int32)
     frame_start = grid.before_frame != grid.frame
-    found[frame_start] = _same_cell_earlier(grid.subset(frame_start))
+    slot[frame_start] = _same_cell_earlier(grid.subset(frame_start))
     inner = ~frame_start & (grid.before_row > 0)
     part = grid.subset(inner)
     rows = part.before_frame * part.layout.rows + part.before_row - 1
-    found[inner] = part.newest((-1, part.layout.cols), rows, part.before_col)
-    return found
+    slot[inner] = part.newest((-1, part.layout.cols), rows, part.before_col)
+    return slot
 
 
-def _prompt(grid: _Grid) -> Ints:
+def _prompt(grid: _Grid) -> Int32:
     if grid.layout.prompt_frames == 0:
         raise SpecError(
             "expected a prompt frame for proxy='prompt', got prompt_frames=0. The policy feeds the first prompt "
@@ -125,7 +123,7 @@ def _prompt(grid: _Grid) -> Ints:
     return grid.slots[np.zeros_like(grid.before_row), grid.before_row, grid.before_col]
 
 
-def proxy_sources(policy: ProxyPolicy, layout: Layout, steps: Ints, target: NDArray[np.intp]) -> Ints:
+def proxy_sources(policy: ProxyPolicy, layout: Layout, steps: Int32, target: NDArray[np.intp]) -> Int32:
     """The slot whose token is fed for each target whose predecessor is not known when the target is due.
 
     Args:
@@ -140,7 +138,7 @@ def proxy_sources(policy: ProxyPolicy, layout: Layout, steps: Ints, target: NDAr
     Raises:
         SpecError: the policy needs a prompt frame and there is none.
     """
-    searches: dict[ProxyPolicy, tuple[Callable[[_Grid], Ints], ...]] = {
+    searches: dict[ProxyPolicy, tuple[Callable[[_Grid], Int32], ...]] = {
         "above": (_above, _latest),
         "latest": (_latest,),
         "prompt": (_prompt,),

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.errors import SpecError
+from diagplan.planner.layout import Int32
 from diagplan.planner.plan import Plan
 
 __all__ = ["TrainingPlan", "iter_visible", "training_plan", "visible"]
 
-Int32 = NDArray[np.int32]
 _CHUNK = 1 << 24  # mask bits held at a time
 
 
@@ -82,10 +82,10 @@ def training_plan(plan: Plan) -> TrainingPlan:
     >>> from diagplan.planner.compiler import compile_plan
     >>> from diagplan.planner.layout import Layout
     >>> from diagplan.planner.schedule import Diagonal
-    >>> made = training_plan(compile_plan(Layout(frames=1, rows=2, cols=3, lead=1), Diagonal(k=1)))
-    >>> made.source.tolist(), made.position.tolist()  # the proxy 1 of position 3, which step 3 writes again
+    >>> sequence = training_plan(compile_plan(Layout(frames=1, rows=2, cols=3, lead=1), Diagonal(k=1)))
+    >>> sequence.source.tolist(), sequence.position.tolist()  # the proxy 1 of position 3, which step 3 writes again
     ([0, 1, 1, 2, 4, 3, 5], [0, 1, 3, 2, 4, 3, 5])
-    >>> made.until.tolist(), visible(made)[4].astype(int).tolist()  # entry 4 sees neither the proxy nor what is to come
+    >>> sequence.until.tolist(), visible(sequence)[4].astype(int).tolist()  # 4 sees no proxy, nothing to come
     ([4, 4, 3, 4, 4, 4, 4], [1, 1, 0, 1, 1, 0, 0])
     """
     if len(plan.listed):

@@ -61,23 +61,23 @@ def _reason(error: OSError | ValueError) -> str:
 def _is_special(path: str) -> bool:
     """Whether the path leads to a device or a pipe; /dev/stdout leads to one that has no path of its own."""
     with contextlib.suppress(FileNotFoundError):
-        found = os.stat(path)  # noqa: PTH116
-        return not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
+        status = os.stat(path)  # noqa: PTH116
+        return not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
     return False
 
 
 def _write(target: str, data: bytes) -> None:
     replaced: int | None = None  # the mode of the file that is there
     with contextlib.suppress(FileNotFoundError):
-        found = os.stat(target)  # noqa: PTH116 - pathlib would parse the path anew for every call
-        if stat.S_ISDIR(found.st_mode):
+        status = os.stat(target)  # noqa: PTH116 - pathlib would parse the path anew for every call
+        if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             _write_through(target, data)
             return
-        replaced = stat.S_IMODE(found.st_mode)
+        replaced = stat.S_IMODE(status.st_mode)
     temporary = os.path.join(os.path.dirname(target), f".diagplan-{secrets.token_hex(6)}.tmp")  # noqa: PTH118, PTH120
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
     try:

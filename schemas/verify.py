@@ -39,8 +39,8 @@ def verify(plan: Plan | str | Path, *, cap: int = 20) -> Verification:
     remedy = "Compile one, or give the path of a plan file."
     require_kind("plan", plan, str | os.PathLike, remedy, what="a Plan or the path of a plan file")
     document = read_document(plan)
-    made = plan_from_document(document)
-    return verify_digest(verify_plan(made, cap=cap), made, document.digest)
+    read = plan_from_document(document)
+    return verify_digest(verify_plan(read, cap=cap), read, document.digest)
 
 
 def verify_digest(report: Verification, plan: Plan, stated: str) -> Verification:

@@ -9,73 +9,16 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.checker.slots import NEVER, Slots
 from diagplan.planner.plan import Plan
 
-__all__ = ["NEVER", "ExpectedFeeds", "expected_feeds", "expected_steps"]
-
-#: A step later than all steps: of a token that no feed chooses, of a slot that no feed writes.
-NEVER = np.iinfo(np.int32).max
+__all__ = ["ExpectedFeeds", "expected_feeds"]
 
 Bool = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
 ExpectedFeeds = dict[str, Int64]
 
 _AT_ONCE = 1 << 20  # candidate cells looked at together
-
-
-class _Slots:
-    """Frame, row and column of positions, by arithmetic on slot numbers; frames count from the first prompt frame."""
-
-    def __init__(self, plan: Plan) -> None:
-        layout = plan.layout
-        self.w, self.h = layout.cols, layout.rows
-        self.line = layout.cols + layout.between_rows
-        self.picture = layout.rows * self.line - layout.between_rows + layout.between_frames
-        self.lead = layout.lead
-        self.total = plan.positions
-
-    def frame(self, slot: Int64) -> Int64:
-        return np.asarray((slot - self.lead) // self.picture)
-
-    def row(self, slot: Int64) -> Int64:
-        return np.asarray((slot - self.lead) % self.picture // self.line)
-
-    def col(self, slot: Int64) -> Int64:
-        return np.asarray((slot - self.lead) % self.picture % self.line)
-
-    def at(self, frame: Int64, row: Int64, col: Int64) -> Int64:
-        return np.asarray(self.lead + frame * self.picture + row * self.line + col)
-
-
-def expected_steps(plan: Plan, given: Bool, known: NDArray[np.int32]) -> Int64 | None:
-    """The step in which the named schedule chooses each position's token, before any width cap, [positions].
-
-    -1 for given positions; ``None`` where the schedule's header is not usable (the rules on it say so).
-
-    Args:
-        plan: the plan.
-        given: the given positions, [positions].
-        known: the step in which the plan does choose it, which is what a custom schedule says, [positions].
-    """
-    schedule = plan.schedule
-    steps = np.full(plan.positions, -1, dtype=np.int64)
-    generated = np.flatnonzero(~given)
-    if schedule.name == "custom":
-        return known.astype(np.int64)
-    if schedule.name == "imported":
-        if schedule.order is None or len(schedule.order) != len(generated):
-            return None
-        steps[generated] = schedule.order
-        return steps
-    if schedule.k_in_force is None or schedule.d_in_force is None:
-        return None
-    slots = _Slots(plan)
-    row = slots.row(generated)
-    frame = slots.frame(generated) - plan.layout.prompt_frames
-    steps[generated] = frame * schedule.d_in_force + row * schedule.k_in_force + slots.col(generated)
-    if schedule.name == "zipar-llamagen":
-        steps[generated] += np.where(row > 0, slots.w - schedule.k_in_force, 0)
-    return steps
 
 
 def expected_feeds(plan: Plan, given: Bool, known: Int64, *, capped: bool) -> ExpectedFeeds:
@@ -85,10 +28,13 @@ def expected_feeds(plan: Plan, given: Bool, known: Int64, *, capped: bool) -> Ex
     ``row_end`` is custom nothing says which tokens are fed without a target, so there are predictors only.
 
     Args:
-        plan: the plan.
-        given: the given positions, [positions].
-        known: the step that chooses each position's token, as ``expected_steps`` has it, [positions].
-        capped: whether the names say how a width cap delays the feeds.
+        plan: a plan whose positions are those of its layout; its feeds are not read.
+        given: the given positions, bool [positions].
+        known: the step in which the schedule chooses each token, -1 for given ones, int64 [positions].
+        capped: whether ``plan.max_width`` delays the feeds.
+
+    Returns:
+        the columns, int64 [n] each.
     """
     target = np.flatnonzero(~given)
     position = target - 1
@@ -118,7 +64,7 @@ def _cache_only(plan: Plan, given: Bool, known: Int64) -> tuple[Int64, Int64]:
     last_step = int(known[known != NEVER].max())
     successor = np.append(known[1:], NEVER)
     # Walk backwards: the block of given tokens before a cell is fed when the cell's frame (or row) starts.
-    slots = _Slots(plan)
+    slots = Slots(plan)
     generated = np.flatnonzero(~given)
     frame, row = slots.frame(generated), slots.row(generated)
     first_frame = int(frame[0]) if len(frame) else 0
@@ -148,13 +94,13 @@ def _cache_only(plan: Plan, given: Bool, known: Int64) -> tuple[Int64, Int64]:
 
 def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
     """The proxy of each target by the named policy, [n]; -2 where nothing is known."""
-    slots = _Slots(plan)
+    slots = Slots(plan)
     before = target - 1
     now = known[target]
     frame, row, col = slots.frame(target), slots.row(target), slots.col(target)
     p_frame, p_row, p_col = slots.frame(before), slots.row(before), slots.col(before)
 
-    def newest(first: Int64, offsets: Int64, valid: NDArray[np.bool_]) -> Int64:
+    def newest(first: Int64, offsets: Int64, valid: Bool) -> Int64:
         """The candidate ``first + offset`` of largest (step, slot) among those known and not behind ``before``."""
         best = np.full(len(first), -2, dtype=np.int64)
         asked = np.flatnonzero(valid)
@@ -166,16 +112,16 @@ def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
             best[part] = np.where(key >= 0, key % slots.total, -2)
         return best
 
-    def same_cell(wanted: NDArray[np.bool_]) -> Int64:
-        found = np.full(len(target), -2, dtype=np.int64)
+    def same_cell(wanted: Bool) -> Int64:
+        earlier = np.full(len(target), -2, dtype=np.int64)
         open_ = np.flatnonzero(wanted & (p_frame > 0))
         slot = slots.at(p_frame[open_] - 1, p_row[open_], p_col[open_])
         while len(open_):
             ready = known[slot] < now[open_]
-            found[open_[ready]] = slot[ready]
+            earlier[open_[ready]] = slot[ready]
             keep = ~ready & (slot - slots.picture >= slots.lead)
             open_, slot = open_[keep], slot[keep] - slots.picture
-        return found
+        return earlier
 
     def otherwise(first: Int64, second: Int64) -> Int64:
         return np.where(first >= 0, first, second)
@@ -205,14 +151,14 @@ def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
             above = slots.at(p_frame, p_row - 1, np.zeros_like(p_row))
             # Within the row above, only up to the predecessor's column.
             upto = np.where(inner, above + p_col, -1)
-            found = np.full(len(target), -2, dtype=np.int64)
+            best = np.full(len(target), -2, dtype=np.int64)
             for c in range(slots.w):
                 slot = np.where(inner, above + c, 0)
                 better = inner & (slot <= upto) & (known[slot] < now)
-                better &= (found < 0) | (known[slot] >= known[np.maximum(found, 0)])
-                found = np.where(better, slot, found)
-            found = np.where(p_frame != frame, same_cell(p_frame != frame), found)
-            return otherwise(found, latest)
+                better &= (best < 0) | (known[slot] >= known[np.maximum(best, 0)])
+                best = np.where(better, slot, best)
+            best = np.where(p_frame != frame, same_cell(p_frame != frame), best)
+            return otherwise(best, latest)
 
 
 def _delayed(feeds: ExpectedFeeds, max_width: int, prompt: int) -> Int64:

@@ -6,7 +6,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.checker.expected import NEVER, expected_feeds, expected_steps
+from diagplan.planner.checker.expected import ExpectedFeeds, expected_feeds
+from diagplan.planner.checker.schedules import named_steps
+from diagplan.planner.checker.slots import NEVER
 from diagplan.planner.plan import Plan
 
 __all__ = ["NEVER", "Facts"]
@@ -95,9 +97,9 @@ class Facts:
         return np.asarray(feeds[np.append(position[1:] != position[:-1], True)[: len(feeds)]])
 
     @cached_property
-    def expected(self) -> dict[str, NDArray[np.int64]] | None:
-        """The feeds that the plan's names call for (see expected.py); ``None`` if the schedule's header is wrong."""
-        known = expected_steps(self.plan, self.given, self.known)
+    def expected(self) -> ExpectedFeeds | None:
+        """The feeds that the plan's names call for (see expected.py); ``None`` if the schedule's fields are wrong."""
+        known = named_steps(self.plan, self.given, self.known)
         return None if known is None else expected_feeds(self.plan, self.given, known, capped=self.capped)
 
     @cached_property
@@ -116,7 +118,7 @@ class Facts:
     def listed(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """What is wrong with the listed mask rows: per kind of breach the feeds and, for each, its first cache slot."""
         plan = self.plan
-        found: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
+        breaches: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
         writer = np.full(plan.cache_slots, -1, dtype=np.int64)  # the feed whose keys and values each slot holds
         newest = np.full(plan.positions, -1, dtype=np.int64)  # the feed that wrote each position last
         rows_of_step = np.searchsorted(plan.listed.feed, plan.step_offsets)
@@ -129,10 +131,10 @@ class Facts:
                 rows = np.arange(lo, min(lo + at_once, rows_of_step[step + 1]))
                 for kind, breach in self._breaches(rows, writer, newest):
                     row = np.flatnonzero(breach.any(axis=1))
-                    found.setdefault(kind, []).append((plan.listed.feed[rows[row]], breach[row].argmax(axis=1)))
+                    breaches.setdefault(kind, []).append((plan.listed.feed[rows[row]], breach[row].argmax(axis=1)))
         return {
             kind: (np.concatenate([feed for feed, _ in parts]), np.concatenate([slot for _, slot in parts]))
-            for kind, parts in found.items()
+            for kind, parts in breaches.items()
         }
 
     def _breaches(

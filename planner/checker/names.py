@@ -6,28 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner import formulas
+from diagplan.planner.checker import schedules
 from diagplan.planner.checker.diagnostics import Hits
 from diagplan.planner.checker.expected import ExpectedFeeds
 from diagplan.planner.checker.facts import Facts
 
 __all__ = ["delays_wrong", "feeds_differ", "sources_differ", "steps_differ", "total_differs"]
 
-#: What a schedule of that name does not have.
-_ABSENT = {
-    "next-token": ("k", "d"),
-    "zipar": ("d",),
-    "zipar-llamagen": ("d",),
-    "imported": ("k", "d", "k_in_force", "d_in_force"),
-}
-
 
 def delays_wrong(facts: Facts) -> Iterator[Hits]:
     """DP501: delays in force other than those asked for, clamped to the grid."""
-    schedule, layout = facts.plan.schedule, facts.plan.layout
+    schedule = facts.plan.schedule
     if schedule.name == "custom":
         return
-    for name in _ABSENT.get(schedule.name, ()):
+    for name in schedules.fields_absent(facts.plan):
         value = getattr(schedule, name)
         if value is not None:
             yield Hits(text=f"expected no {name} beside the schedule {schedule.name}, got {name}={value}")
@@ -44,35 +36,22 @@ def delays_wrong(facts: Facts) -> Iterator[Hits]:
         return
     if schedule.order is not None:
         yield Hits(text=f"expected no order beside the schedule {schedule.name}, got {len(schedule.order)} steps")
-    if schedule.name == "next-token":
-        asked = layout.cols, layout.rows * layout.cols
-    elif schedule.k is None:
+    if schedule.k is None and "k" not in schedules.fields_absent(facts.plan):
         yield Hits(text=f"expected a row delay k for the schedule {schedule.name}, got none")
         return
-    elif schedule.name == "zipar-llamagen":
-        k = formulas.row_delay(schedule.k, layout.cols)
-        asked = k, formulas.zipar_llamagen_steps(1, layout.rows, layout.cols, k)
-    else:
-        k = formulas.row_delay(schedule.k, layout.cols)
-        asked = k, formulas.frame_delay(schedule.d, layout.rows, layout.cols, k)
+    asked = schedules.named_delays(facts.plan)
     in_force = schedule.k_in_force, schedule.d_in_force
     if in_force != asked:
-        yield Hits(text=f"expected the delays (k, d) = {asked} in force on this grid, got {in_force}")
+        text = f"expected the delays (k, d) = {asked} in force on this grid, got {in_force}"
+        if None in in_force:
+            text += f": the schedule {schedule.name} needs both k_in_force and d_in_force"
+        yield Hits(text=text)
 
 
 def total_differs(facts: Facts) -> Iterator[Hits]:
     """DP502: a number of steps other than the schedule's closed form."""
-    plan, schedule, layout = facts.plan, facts.plan.schedule, facts.plan.layout
-    if schedule.name == "custom":
-        law = plan.steps
-    elif schedule.name == "imported":
-        law = max(schedule.order or (0,)) + 1
-    elif schedule.name == "next-token":
-        law = layout.frames * layout.rows * layout.cols
-    elif schedule.name == "zipar-llamagen":
-        law = formulas.zipar_llamagen_steps(layout.frames, layout.rows, layout.cols, schedule.k or 1)
-    else:
-        law = formulas.total_steps(layout.frames, layout.rows, layout.cols, schedule.k or 1, schedule.d)
+    plan, schedule = facts.plan, facts.plan.schedule
+    law = schedules.closed_form(plan)
     if schedule.steps != law:
         yield Hits(text=f"expected steps={law} by the closed form of {schedule.name}, got steps={schedule.steps} named")
     if not facts.steps_named:

@@ -165,7 +165,7 @@ RULES = (
         "DP501",
         1,
         "error",
-        "The delays in force follow from the schedule's and the grid (k' = min(k, w), d' = min(d, F)).",
+        "The delays in force are stated and follow from the schedule's and the grid (k' = min(k, w), d' = min(d, F)).",
         _NAME,
         names.delays_wrong,
     ),

@@ -180,7 +180,7 @@ class _Prover:
 
     def _letters(self, claim: Claim) -> list[Expr]:
         """The integer unknowns of a claim, each once, in the order of its formulas."""
-        found: dict[str, Expr] = {}
+        letters: dict[str, Expr] = {}
         seen: set[int] = set()
         pending = [*reversed(claim.show), *reversed(claim.given)]
         while pending:
@@ -189,9 +189,9 @@ class _Prover:
                 continue
             seen.add(term.get_id())
             if term.num_args() == 0 and term.decl().kind() == self.z.Z3_OP_UNINTERPRETED:
-                found[str(term)] = term
+                letters[str(term)] = term
             pending.extend(reversed(term.children()))
-        return list(found.values())
+        return list(letters.values())
 
 
 def _theorem(name: str) -> Theorem:

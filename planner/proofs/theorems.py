@@ -1,7 +1,7 @@
 """The theorems about every diagonal plan: steps, sources, special cases, speed-ups; and the table of all.
 
 Each is a claim over unbounded integers, for any T, h, w, k, d of at least 1, and each has a false variant next to
-it, a plausible slip, which shows that the claim can fail. The letters are those of ``symbols.py``; ``proofs.py``
+it, a plausible slip, which shows that the claim can fail. The letters are those of ``symbols.py``; ``prover.py``
 runs the table.
 """
 

@@ -278,7 +278,10 @@ def _names() -> Iterator[Case]:
     yield Case("DP501", named(k_in_force=2), in_force.format((1, 4), (2, 4)))
     yield Case("DP501", named(d_in_force=5), in_force.format((1, 4), (1, 5)))
     next_token = compile_plan(GRID, NextToken())
-    yield Case("DP501", named(next_token, d_in_force=None), in_force.format((3, 6), (3, None)))
+    lacking = (
+        in_force.format((3, 6), (3, None))[:-1] + ": the schedule next-token needs both k_in_force and d_in_force."
+    )
+    yield Case("DP501", named(next_token, d_in_force=None), lacking)
     released = compile_plan(GRID, ZipAR(window=1, variant="llamagen"))
     yield Case("DP501", named(released, d_in_force=4), in_force.format((1, 6), (1, 4)))
     yield Case("DP501", named(k=None), "expected a row delay k for the schedule diagonal, got none.")

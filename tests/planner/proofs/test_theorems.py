@@ -1,79 +1,20 @@
-"""The theorems, and their false variants, against a plain walk through small plans.
-
-Nothing here uses the closed forms of the theorems where a walk can find the same: ``Walk`` starts rows and frames by
-their delays, numbers the slots by counting, and finds the newest ready token by looking at all of them.
-"""
+"""The theorems on steps, sources and speed-ups, and their false variants, against a plain walk through small plans."""
 
 import re
-from collections.abc import Callable
 from fractions import Fraction
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diagplan.planner.proofs.prover import ProofResult, prove
+from diagplan.planner.proofs.prover import ProofResult
 from diagplan.planner.proofs.theorems import THEOREMS
+from diagplan.planner.proofs.theorems_cache import CACHE_THEOREMS
+from tests.support.walk import Cell, Walk, by_name, letters, verdicts
 
 pytest.importorskip("z3", reason="the proofs need z3-solver: pip install 'diagplan[prove]'")
 
-Cell = tuple[int, int, int]
-NAMES = [theorem.name for theorem in THEOREMS]
-
-
-class Walk:
-    """A plan of one size: the step and the slot of every cell, by walking through it."""
-
-    def __init__(self, letters: dict[str, int], *, clamp_d: bool = True) -> None:
-        self.letters = letters
-        # A theorem on slots alone does not mention k and d.
-        self.T, self.h, self.w, self.k, self.d = (letters.get(name, 1) for name in "Thwkd")
-        self.b_r, self.b_f = letters.get("b_r", 0), letters.get("b_f", 0)
-        self.prompt = letters.get("P", 0)
-        self.step: dict[Cell, int] = {}
-        frame_start = 0
-        for f in range(self.T):
-            row_start = frame_start
-            for r in range(self.h):
-                self.step.update({(f, r, c): row_start + c for c in range(self.w)})
-                row_start += min(self.k, self.w)
-            ended = self.step[f, self.h - 1, self.w - 1] + 1
-            frame_start = min(frame_start + self.d, ended) if clamp_d else frame_start + self.d
-        self.cells = list(self.step)
-        self.slot: dict[Cell, int] = {}
-        self.given: list[tuple[int, int, int]] = []  # slot, frame that it stands in front of, index in its block
-        at = -self.prompt * (self.h * (self.w + self.b_r) - self.b_r + self.b_f)
-        for f in range(-self.prompt, self.T):
-            for r in range(self.h):
-                for c in range(self.w):
-                    self.slot[f, r, c] = at
-                    at += 1
-                at += self.b_r if r < self.h - 1 else 0
-            self.given.extend((at + j, f + 1, j) for j in range(self.b_f))
-            at += self.b_f
-
-    @property
-    def total(self) -> int:
-        return max(self.step.values()) + 1
-
-    @property
-    def alone(self) -> int:
-        return max(step for (f, _, _), step in self.step.items() if f == 0) + 1
-
-    def cell(self, f: str = "f", r: str = "r", c: str = "c") -> Cell:
-        return self.letters[f], self.letters[r], self.letters[c]
-
-    def ready(self, target: Cell) -> list[Cell]:
-        """The cells known when ``target`` is predicted, in raster order."""
-        return [cell for cell in self.cells if self.step[cell] < self.step[target]]
-
-    def successor(self, cell: Cell) -> Cell | None:
-        return next((b for a, b in pairwise(self.cells) if a == cell), None)
-
-    def follows_directly(self, cell: Cell) -> bool:
-        following = self.successor(cell)
-        return following is not None and self.slot[following] == self.slot[cell] + 1
+NAMES = [theorem.name for theorem in THEOREMS if theorem not in CACHE_THEOREMS]
 
 
 def product_order(v: dict[str, int], wrong: bool) -> bool:
@@ -222,135 +163,39 @@ def r_diag(v: dict[str, int], wrong: bool) -> bool:
     return walk.total == n and walk.w - Fraction(len(walk.cells), walk.total) == error >= 0
 
 
-def raster_order(v: dict[str, int], wrong: bool) -> bool:
-    walk = Walk(v)
-    a, b = walk.cell(), walk.cell("f2", "r2", "c2")
-    if a >= b:
-        return True
-    if wrong:
-        stride = walk.h * walk.w + walk.b_f
-        return stride * a[0] + walk.slot[0, a[1], a[2]] < stride * b[0] + walk.slot[0, b[1], b[2]]
-    return walk.slot[a] < walk.slot[b]
-
-
-def one_position_per_step(v: dict[str, int], wrong: bool) -> bool:
-    walk = Walk(v)
-    a, b = sorted((walk.cell(), walk.cell("f2", "r2", "c2")))
-    if a == b or walk.step[a] != walk.step[b]:
-        return True
-    return walk.slot[b] - 1 != (walk.slot[a] if wrong else walk.slot[a] - 1)
-
-
-def refresh_after_proxy(v: dict[str, int], wrong: bool) -> bool:
-    walk = Walk(v)
-    end, writer = (v["f"], v["r"], walk.w - 1), walk.cell("f2", "r2", "c2")
-    if walk.slot[writer] - 1 != walk.slot[end]:
-        return True
-    generated = walk.step[end]
-    refresh = generated if wrong else generated + 1
-    by_proxy = end not in walk.ready(writer)
-    return writer == walk.successor(end) and (
-        walk.step[writer] < refresh if by_proxy else walk.step[writer] == generated + 1
-    )
-
-
-def refresh_adds_no_step(v: dict[str, int], wrong: bool) -> bool:
-    walk = Walk(v)
-    if walk.cell() == walk.cells[-1] and not wrong:
-        return True
-    return walk.step[walk.cell()] + 1 in walk.step.values()
-
-
-def mask_row_visible(v: dict[str, int], wrong: bool) -> bool:
-    walk = Walk(v)
-    query, seen = walk.cell(), walk.cell("f2", "r2", "c2")
-    if seen[2] == walk.w - 1 and seen != walk.cells[-1] and not walk.follows_directly(seen):
-        return True
-    s, following = walk.step[query], walk.successor(seen)
-    written = following is not None and walk.step[following] <= s
-    run = max(0, min(s - walk.step[seen[0], seen[1], 0] + wrong, walk.w - 1))
-    described = (seen[2] < run or (seen[2] == walk.w - 1 and written)) if seen[:2] < query[:2] else seen < query
-    return (described and seen[:2] <= query[:2]) == (walk.slot[seen] <= walk.slot[query] - 1 and written)
-
-
-def mask_row_hidden(v: dict[str, int], wrong: bool) -> bool:
-    walk = Walk(v)
-    query, seen = walk.cell(), walk.cell("f2", "r2", "c2")
-    s, p, q = walk.step[query], walk.slot[query] - 1, walk.slot[seen]
-    refreshed = walk.step[seen] + 1
-    following = walk.successor(seen)
-    first = walk.step[following] if following is not None and walk.follows_directly(seen) else refreshed
-    rule = q <= p and first <= s and (q == p or not (first < refreshed and s < refreshed))
-    in_run = seen[2] < max(0, min(s - walk.step[seen[0], seen[1], 0], walk.w))
-    described = in_run if wrong or seen[:2] < query[:2] else seen[:2] == query[:2] and seen[2] < query[2]
-    return (q == p or described) == rule
-
-
-def mask_row_given(v: dict[str, int], wrong: bool) -> bool:
-    walk = Walk(v)
-    query, g, j = walk.cell(), v["g"], v["j"]
-    position = next((slot for slot, frame, index in walk.given if (frame, index) == (g, j)), None)
-    if not 1 <= g < walk.T or position is None:
-        return True
-    s, p, written = walk.step[query], walk.slot[query] - 1, walk.step[g, 0, 0]
-    return (written <= s if wrong else g <= query[0]) == (position <= p and written <= s)
-
-
-#: For each theorem: does it (or its false variant) hold at these values? Values outside its assumptions count as yes.
-STATEMENTS: dict[str, Callable[[dict[str, int], bool], bool]] = {
-    statement.__name__.replace("_", "-"): statement
-    for statement in (
-        product_order,
-        total_steps,
-        no_empty_step,
-        one_target_per_row,
-        own_predecessor,
-        proxy_above,
-        proxy_latest,
-        proxy_prompt,
-        proxy_previous_frame,
-        proxy_above_predecessor,
-        next_token,
-        clamping,
-        zipar_llamagen_total,
-        r_spa,
-        r_diag,
-        raster_order,
-        one_position_per_step,
-        refresh_after_proxy,
-        refresh_adds_no_step,
-        mask_row_visible,
-        mask_row_hidden,
-        mask_row_given,
-    )
-}
+STATEMENTS = by_name(
+    product_order,
+    total_steps,
+    no_empty_step,
+    one_target_per_row,
+    own_predecessor,
+    proxy_above,
+    proxy_latest,
+    proxy_prompt,
+    proxy_previous_frame,
+    proxy_above_predecessor,
+    next_token,
+    clamping,
+    zipar_llamagen_total,
+    r_spa,
+    r_diag,
+)
 
 
 @pytest.fixture(scope="module")
 def proved() -> dict[str, ProofResult]:
-    return {result.name: result for result in prove()}
+    return verdicts(NAMES)
 
 
 @pytest.fixture(scope="module")
 def disproved() -> dict[str, ProofResult]:
-    return {result.name: result for result in prove(variant="wrong")}
-
-
-@st.composite
-def letters(draw: st.DrawFn) -> dict[str, int]:
-    def one(least: int, most: int) -> int:
-        return draw(st.integers(least, most))
-
-    v = {"T": one(1, 4), "h": one(1, 4), "w": one(1, 5), "k": one(1, 6), "d": one(1, 20)}
-    v |= {"b_r": one(0, 2), "b_f": one(0, 3), "P": one(0, 2), "s": one(0, 80), "g": one(1, 4), "j": one(0, 2)}
-    v |= {"f": one(0, v["T"] - 1), "r": one(0, v["h"] - 1), "c": one(0, v["w"] - 1)}
-    v |= {"f2": one(0, v["T"] - 1), "r2": one(0, v["h"] - 1), "c2": one(0, v["w"] - 1)}
-    return v
+    return verdicts(NAMES, "wrong")
 
 
 def test_every_theorem_has_a_statement_here_and_a_name_of_its_own() -> None:
     assert set(STATEMENTS) == set(NAMES)
-    assert len(set(NAMES)) == len(NAMES)
+    names = [theorem.name for theorem in THEOREMS]
+    assert len(set(names)) == len(names)
     for theorem in THEOREMS:
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", theorem.name)
         assert theorem.words
