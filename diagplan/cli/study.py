@@ -60,8 +60,8 @@ def evaluate_study_command(
     as_json: JsonOption = False,
 ) -> int:
     """Compare decoding plans on one set of clips: tables with intervals, plots, sample videos."""
-    from diagplan.drawing.study_plots import require_matplotlib
     from diagplan.study.conditions import all_conditions, select
+    from diagplan.study.plots import require_matplotlib
     from diagplan.study.report import write_report, write_samples
     from diagplan.study.results import StudyFolder
     from diagplan.study.run import judge_truth, planned_work, run_study, time_again

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.drawing.study_plots import differences_plot, horizon_plot, policies_plot, quality_plot
 from diagplan.evaluation.metrics import decibels
 from diagplan.schemas.atomic import make_folder, write_atomically
 from diagplan.study.conditions import BASE
 from diagplan.study.demonstration import side_by_side
 from diagplan.study.effects import policy_effects, tuning_effects
+from diagplan.study.plots import differences_plot, horizon_plot, policies_plot, quality_plot
 from diagplan.study.results import Result, StudyFolder
 from diagplan.study.run import Study
 from diagplan.study.tables import Row, csv_text, markdown, rows_of
