@@ -8,6 +8,7 @@
 
 from diagplan.backends.rolling import roll
 from diagplan.backends.sampling import Greedy, Sample
+from diagplan.drawing.draw import Drawing, draw
 from diagplan.models.loading import load_model, replay
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import DiagplanError
@@ -28,6 +29,7 @@ __all__ = [
     "PRESETS",
     "Diagonal",
     "DiagplanError",
+    "Drawing",
     "Greedy",
     "Imported",
     "Layout",
@@ -40,6 +42,7 @@ __all__ = [
     "bundle_schedule",
     "compile_plan",
     "compile_rollout",
+    "draw",
     "generate",
     "load_model",
     "load_world",
