@@ -107,8 +107,9 @@ def evaluate_study_command(
                 "clips": f"{len(study.material.pieces)} by the rule `{rule}`, seed {seed}; study.json lists them",
                 "recorded clips": f"loss {truth['loss']:.4f}, moves that are judged {truth['counted']}",
             }
-            rows, written = write_report(folder, results, truth, about, seed=seed)
-            written += write_samples(study, folder, results, count=samples)
+            asked = [condition.id for condition in conditions] if only else None
+            rows, written = write_report(folder, results, truth, about, seed=seed, asked=asked)
+            written += write_samples(study, folder, results, count=samples, asked=asked)
     except KeyboardInterrupt:
         now = planned_work(study, folder, conditions)[0]
         said = f"interrupted; {out} holds {now} of {len(conditions)} conditions. Run the same again to go on."
