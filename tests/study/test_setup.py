@@ -1,12 +1,10 @@
 """From options to a study."""
 
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.errors import SpecError
 from diagplan.study.setup import parse_tuned
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from diagplan.study.tables import FIGURES, csv_text, markdown, rows_of
+from diagplan.study.tables import csv_text, markdown, rows_of
 from tests.support.study import result
 
 
