@@ -56,7 +56,7 @@ def test_numbers_where_they_fit_and_letters_where_not() -> None:
 
 def test_the_most_telling_cell_stands_for_its_block() -> None:
     marked = [(0, 5), (3, 11), (4, 0)]
-    text = shown(GridPanels([panel(5, 12, title="now", rank=marked)], 6), 6)
+    text = shown(GridPanels([panel(5, 12, title="now", rank=marked)], 6), 60)
     assert grid(text, "now", 3, 6, 1) == [list("..#..."), list(".....#"), list("#.....")]
     assert "each cell shown stands for 2 x 2 cells: the most telling one of them" in " ".join(text.split())
 
