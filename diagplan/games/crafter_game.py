@@ -92,5 +92,5 @@ def _environment(crafter: Any) -> type:
         def _balance_chunk(self, chunk: Any, objs: Any) -> None:
             super()._balance_chunk(chunk, sorted(objs, key=lambda o: tuple(o.pos)))
 
-    made: type = Noon
-    return made
+    environment: type = Noon
+    return environment

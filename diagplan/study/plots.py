@@ -47,9 +47,9 @@ def _new(width: float, height: float) -> "Figure":
 
 
 def _png(figure: "Figure") -> bytes:
-    made = io.BytesIO()
-    figure.savefig(made, format="png", dpi=110)
-    return made.getvalue()
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110)
+    return file.getvalue()
 
 
 def _kind(name: str) -> str:
@@ -58,10 +58,10 @@ def _kind(name: str) -> str:
     return next(kind for kind in ("zipar-release", "zipar-w", "ntp", "k=") if name.startswith(kind))
 
 
-def _bars(found: Interval, scale: float) -> list[list[float]] | None:
-    if found.mean is None or found.low is None or found.high is None:
+def _bars(figure: Interval, scale: float) -> list[list[float]] | None:
+    if figure.mean is None or figure.low is None or figure.high is None:
         return None
-    return [[(found.mean - found.low) * scale], [(found.high - found.mean) * scale]]
+    return [[(figure.mean - figure.low) * scale], [(figure.high - figure.mean) * scale]]
 
 
 def quality_plot(rows: Sequence[Row], across: str) -> bytes:
@@ -80,13 +80,13 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
         axes = figure.add_subplot(2, 2, place)
         about = FIGURES[name]
         for row in kept:
-            found, (group, _, plan) = row.figures[name], row.id.partition("/")
-            if found.mean is None:
+            value, (group, _, plan) = row.figures[name], row.id.partition("/")
+            if value.mean is None:
                 continue
             colour, marker = _COLOURS[groups.index(group) % len(_COLOURS)], _MARKERS[_kind(plan)]
-            x, y = getattr(row, across) * aside[group], found.mean * about.scale
+            x, y = getattr(row, across) * aside[group], value.mean * about.scale
             axes.errorbar(
-                x, y, yerr=_bars(found, about.scale), fmt=marker, color=colour, alpha=0.8, capsize=2, elinewidth=0.8,
+                x, y, yerr=_bars(value, about.scale), fmt=marker, color=colour, alpha=0.8, capsize=2, elinewidth=0.8,
                 markersize=10 if marker == "*" else 6,
             )  # fmt: skip
             if group == groups[0] and (plan in ("ntp", "k=1", "k=2", "k=4") or len(kept) <= _MOST_NAMES):
@@ -112,10 +112,9 @@ def round_values(low: float, high: float) -> list[float]:
     ([50.0, 100.0, 200.0, 500.0, 1000.0], [0.015, 0.0175, 0.02])
     """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    decades: list[float] = [10.0**power for power in powers]
-    parts: tuple[tuple[float, ...], ...] = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
-    choices = [[_exact(part * decade) for decade in decades for part in factors] for factors in parts]
-    for values in choices:
+    kept: list[float] = []
+    for parts in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        values = [_exact(part * 10.0**power) for power in powers for part in parts]
         kept = [value for value in values if low <= value <= high]
         if len(kept) >= 3:
             return kept if len(kept) <= 8 else kept[:: -(-len(kept) // 8)]
@@ -186,12 +185,12 @@ def policies_plot(rows: Sequence[Row]) -> bytes:
     """The loss of every setting of the policies, the best first, as a PNG."""
     crossed = ((row.figures["loss"], row) for row in rows if row.id.startswith("policies/"))
     kept = sorted(
-        ((found.mean, found, row.id) for found, row in crossed if found.mean is not None), key=lambda entry: entry[0]
+        ((value.mean, value, row.id) for value, row in crossed if value.mean is not None), key=lambda entry: entry[0]
     )
     figure = _new(9, 1.2 + 0.22 * len(kept))
     axes = figure.add_subplot(1, 1, 1)
-    for place, (mean, found, _) in enumerate(kept):
-        axes.errorbar(mean, place, xerr=_bars(found, 1.0), fmt="o", color=_COLOURS[0], capsize=2, markersize=4)
+    for place, (mean, value, _) in enumerate(kept):
+        axes.errorbar(mean, place, xerr=_bars(value, 1.0), fmt="o", color=_COLOURS[0], capsize=2, markersize=4)
     axes.set_yticks(range(len(kept)), [name.partition("/")[2] for _, _, name in kept], fontsize=8)
     axes.invert_yaxis()
     axes.margins(y=0.01)

@@ -61,7 +61,7 @@ def write_report(
     policies, tuning = policy_effects(results, seed=seed), tuning_effects(results, seed=seed)
     clips = len(next(iter(results.values())).curves["loss"])
     differing = _differing(folder, results, asked)
-    said = {
+    document = {
         "clips": clips,
         "truth": truth,
         "rows": [row.as_dict() for row in rows],
@@ -79,7 +79,7 @@ def write_report(
     }
     drawn = [row for row in rows if asked is None or row.id in asked]
     files = {
-        "results.json": (json.dumps(said, indent=1) + "\n").encode(),
+        "results.json": (json.dumps(document, indent=1) + "\n").encode(),
         "results.csv": csv_text(rows).encode(),
         "results.md": markdown(rows, about, policies, tuning, clips=clips).encode(),
         "quality-passes.png": quality_plot(drawn, "step"),
@@ -171,7 +171,9 @@ def write_samples(
     for number in range(min(count, len(material.frames))):
         prompt, truth = material.frames[number, material.given - 1], material.frames[number, material.given :]
         ways = {"recorded": truth}
-        ways |= {id_: decoded(study.worlds[BASE], made[number : number + 1])[0] for id_, made in tokens.items()}
+        ways |= {
+            id_: decoded(study.worlds[BASE], generated[number : number + 1])[0] for id_, generated in tokens.items()
+        }
         titles = {id_: id_ if id_ == "recorded" else f"{id_}, {results[id_].plan['steps']} passes" for id_ in ways}
         actions: Sequence[str] = material.names[number][material.given - 1 :]
         blank = np.full_like(truth, 255)

@@ -20,7 +20,8 @@ def luminance(colour: Colour) -> float:
 @given(st.integers(2, 400))
 def test_the_ramp_gets_brighter_with_every_step(steps: int) -> None:
     colours = ramp(np.arange(steps), steps)
-    assert (colours.dtype, colours.shape) == (np.uint8, (steps, 3))
+    assert colours.shape == (steps, 3)
+    assert colours.dtype == np.uint8
     assert np.all(np.diff(colours @ [0.299, 0.587, 0.114]) > -0.6)  # rounding alone
     assert (colours[0].tolist(), colours[-1].tolist()) == ([68, 1, 84], [253, 231, 37])
 

@@ -64,8 +64,8 @@ def test_every_slot_has_its_own_name() -> None:
         assert names[slot] == f"{name} row {row} col {col}"
     given = set(range(LAYOUT.positions)) - set(cells.ravel().tolist())
     assert all(names[slot] == f"given {slot}" for slot in given)
-    for slot in (-1, LAYOUT.positions):
-        assert slot_words(LAYOUT, slot) == f"slot {slot} (outside)"
+    for outside in (-1, LAYOUT.positions):
+        assert slot_words(LAYOUT, outside) == f"slot {outside} (outside)"
 
 
 def feeds(*kinds: str) -> StepFeeds:

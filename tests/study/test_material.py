@@ -28,7 +28,7 @@ def clips(tmp_path: Path) -> Path:
 def test_pieces_are_the_clips_as_frames_tokens_and_actions(clips: Path) -> None:
     material = read_material(small_world(), clips, rule_for("context", context=4, count=2), seed=0)
     assert (material.layout.frames, material.given, material.window) == (3, 1, None)
-    assert sorted(piece["name"] for piece in material.pieces) == ["a.mp4", "b.mp4"]
+    assert sorted(str(piece["name"]) for piece in material.pieces) == ["a.mp4", "b.mp4"]
     for number, piece in enumerate(material.pieces):
         way = WAY if piece["name"] == "a.mp4" else WAY[::-1]
         assert material.names[number] == tuple(way)

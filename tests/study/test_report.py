@@ -107,7 +107,7 @@ def test_samples_show_what_was_asked_for(
     material = SimpleNamespace(frames=frames, given=1, names=[("noop", "do")] * 3)
     study: Any = SimpleNamespace(material=material, worlds={"base": None})
     shown: list[dict[str, str]] = []
-    side_by_side = report.side_by_side
+    from diagplan.study.demonstration import side_by_side
 
     def spy(ways: Any, titles: Any, *rest: Any) -> Any:
         shown.append(titles)

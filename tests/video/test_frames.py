@@ -29,7 +29,8 @@ def test_a_frame_is_scaled_until_it_covers_and_its_middle_is_cut_out(size: tuple
     frame = np.zeros((50, 80, 3), np.uint8)
     frame[:, :40, 0] = frame[:, 40:, 1] = 255
     cut = fit(frame, *size)
-    assert (cut.shape, cut.dtype) == ((*size, 3), np.uint8)
+    assert cut.shape == (*size, 3)
+    assert cut.dtype == np.uint8
     if min(size) > 1:
         assert cut[:, 0, 0].min() > 200
         assert cut[:, -1, 1].min() > 200
