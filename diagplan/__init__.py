@@ -10,6 +10,7 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Greedy, Sample
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
 from diagplan.backends.rolling import Rolled, roll
+from diagplan.drawing.draw import Drawing, draw
 from diagplan.models.loading import load_model, replay
 from diagplan.models.sampling import sampler_for
 from diagplan.planner.checker import Verification
@@ -35,6 +36,7 @@ __all__ = [
     "Diagonal",
     "DiagplanError",
     "DocumentError",
+    "Drawing",
     "Generated",
     "Greedy",
     "Imported",
@@ -59,6 +61,7 @@ __all__ = [
     "compile_for",
     "compile_plan",
     "compile_rollout",
+    "draw",
     "generate",
     "load_model",
     "load_world",

@@ -60,8 +60,8 @@ def evaluate_study_command(
     as_json: JsonOption = False,
 ) -> int:
     """Compare decoding plans on one set of clips: tables with intervals, plots, sample videos."""
-    from diagplan.drawing.study_plots import require_matplotlib
     from diagplan.study.conditions import all_conditions, select
+    from diagplan.study.plots import require_matplotlib
     from diagplan.study.report import write_report, write_samples
     from diagplan.study.results import StudyFolder
     from diagplan.study.run import judge_truth, planned_work, run_study, time_again
@@ -107,8 +107,9 @@ def evaluate_study_command(
                 "clips": f"{len(study.material.pieces)} by the rule `{rule}`, seed {seed}; study.json lists them",
                 "recorded clips": f"loss {truth['loss']:.4f}, moves that are judged {truth['counted']}",
             }
-            rows, written = write_report(folder, results, truth, about, seed=seed)
-            written += write_samples(study, folder, results, count=samples)
+            asked = [condition.id for condition in conditions] if only else None
+            rows, written = write_report(folder, results, truth, about, seed=seed, asked=asked)
+            written += write_samples(study, folder, results, count=samples, asked=asked)
     except KeyboardInterrupt:
         now = planned_work(study, folder, conditions)[0]
         said = f"interrupted; {out} holds {now} of {len(conditions)} conditions. Run the same again to go on."

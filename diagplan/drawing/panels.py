@@ -130,9 +130,9 @@ def spread(count: int, rows: int, cols: int, *, width: int = CONTENT, height: in
                 )
                 box = max(_NARROWEST, cols * pitch)
                 fits = pitch >= least and per_row * (box + GAP_X) - GAP_X <= most_wide
-                found = Spread(count=count, per_row=per_row, pitch=pitch, box=box, cols=cols, rows=rows)
-                if fits and (best is None or (pitch, -found.empty) >= (best.pitch, -best.empty)):
-                    best = found
+                candidate = Spread(count=count, per_row=per_row, pitch=pitch, box=box, cols=cols, rows=rows)
+                if fits and (best is None or (pitch, -candidate.empty) >= (best.pitch, -best.empty)):
+                    best = candidate
             if best is not None:
                 return best
     raise SpecError(

@@ -36,7 +36,7 @@ FeedKind = Literal["predictor", "proxy", "given", "late", "padding"]
 
 _MASK_BITS = 1 << 29  # the largest step mask that is expanded for one drawing
 
-Ints = NDArray[np.int32]
+Int32 = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Readout:
 
     plan: Plan
     offsets: NDArray[np.int64]
-    steps: Ints
+    steps: Int32
     widths: NDArray[np.int64]
     prefill: int
     padding: int
@@ -67,14 +67,14 @@ class Readout:
         return self.plan.layout.tokens / max(1, self.plan.steps)
 
 
-def _cell_of(layout: Layout) -> Ints:
+def _cell_of(layout: Layout) -> Int32:
     """Slot -> raster index of the generated cell, int32 [positions]; -1 for given slots."""
     cell = np.full(layout.positions, -1, dtype=np.int32)
     cell[layout.cell_slots().ravel()] = np.arange(layout.tokens, dtype=np.int32)
     return cell
 
 
-def _within(slots: Ints, size: int) -> NDArray[np.bool_]:
+def _within(slots: Int32, size: int) -> NDArray[np.bool_]:
     return np.asarray((slots >= 0) & (slots < size))
 
 
@@ -152,15 +152,15 @@ class StepFeeds:
     """
 
     first: int
-    source: Ints
-    position: Ints
-    slot: Ints
-    target: Ints
+    source: Int32
+    position: Int32
+    slot: Int32
+    target: Int32
     kinds: tuple[FeedKind, ...]
 
     def which(self, kind: FeedKind) -> NDArray[np.intp]:
         """The numbers of the feeds of one kind."""
-        return np.flatnonzero(np.array([found == kind for found in self.kinds], dtype=np.bool_))
+        return np.flatnonzero(np.array([each == kind for each in self.kinds], dtype=np.bool_))
 
 
 def frames_of_step(

@@ -12,7 +12,7 @@ from diagplan.planner.errors import MissingExtraError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Painter", "svg_bytes"]
+__all__ = ["Painter", "svg_bytes", "svg_text"]
 
 _FONTS = "Aileron, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
 _ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}
@@ -25,6 +25,16 @@ def _number(value: float) -> str:
 
 def svg_bytes(scene: Scene) -> bytes:
     """The scene as an SVG document in UTF-8; every cell is a ``rect`` in a group of the cells' kind."""
+    data: bytes = ET.tostring(_svg_tree(scene), encoding="utf-8", xml_declaration=True)
+    return data
+
+
+def svg_text(scene: Scene) -> str:
+    """The same as text, without the declaration of an encoding: to put into a page."""
+    return ET.tostring(_svg_tree(scene), encoding="unicode")
+
+
+def _svg_tree(scene: Scene) -> ET.Element:
     width, height = str(scene.width), str(scene.height)
     root = ET.Element("svg", xmlns="http://www.w3.org/2000/svg", width=width, height=height, role="img")
     root.set("viewBox", f"0 0 {width} {height}")
@@ -33,8 +43,7 @@ def svg_bytes(scene: Scene) -> bytes:
     ET.SubElement(root, "rect", width=width, height=height, fill="#ffffff")
     for item in scene.items:
         _svg_item(root, item)
-    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return text
+    return root
 
 
 def _svg_item(root: ET.Element, item: Item) -> None:

@@ -48,7 +48,7 @@ _BETWEEN_BANDS = 44
 _MOST_PANELS = 8  # shown unless frames are named
 _MOST_ARROWS = 60
 
-Ints = NDArray[np.int32]
+Int32 = NDArray[np.int32]
 CellColours = Callable[[int], NDArray[np.uint8]]  # of a frame, prompt frames counted first
 
 
@@ -60,7 +60,7 @@ class _Board:
     """
 
     readout: Readout
-    slots: Ints  # [P + T, h, w]
+    slots: Int32  # [P + T, h, w]
     frames: tuple[int, ...]
     panels: Spread
     x: int

@@ -39,7 +39,7 @@ _SIGHT_MARKS: tuple[tuple[str, Colour, str], ...] = (
 _SIGHT_RANKS = np.zeros(len(Sight), dtype=np.int64)
 _SIGHT_RANKS[[Sight.UNWRITTEN, Sight.SEEN, Sight.ZEROS, Sight.UNSEEN]] = range(4)
 
-Ints = NDArray[np.int32]
+Int32 = NDArray[np.int32]
 Marks = tuple[tuple[str, Colour, str], ...]
 
 
@@ -97,7 +97,7 @@ def step_view(
     return Group(*parts)
 
 
-def _step_marks(readout: Readout, feeds: StepFeeds, step: int, slots: Ints, emitted: Ints) -> NDArray[np.int64]:
+def _step_marks(readout: Readout, feeds: StepFeeds, step: int, slots: Int32, emitted: Int32) -> NDArray[np.int64]:
     """An index into ``_STEP_MARKS`` for every cell, prompt frames first, [P + T, h, w]."""
     prompt = readout.plan.layout.prompt_frames
     marks = np.ones(slots.shape, dtype=np.int64)

@@ -222,10 +222,10 @@ def _contours(items: list[Item], readout: Readout, steps: Steps, pitch: int, x: 
 
 def _label_place(steps: Steps, number: int, pitch: int, x: int, y: int) -> tuple[float, float, float, int]:
     """Where the label of a line stands (its middle), how wide it is, and the number: as near the centre as it goes."""
-    found = np.argwhere(steps == number)
+    places = np.argwhere(steps == number)
     height, width = steps.shape[0] * pitch, steps.shape[1] * pitch
     middle = (np.array(steps.shape) - 1) / 2
-    r, c = found[np.argmin(np.abs((found - middle) / middle.clip(1)).max(axis=1))].tolist()
+    r, c = places[np.argmin(np.abs((places - middle) / middle.clip(1)).max(axis=1))].tolist()
     wide = text_width(str(number), _LABEL) + 4
     at_x = x + float(np.clip((c + 0.5) * pitch, wide / 2 + 1, width - wide / 2 - 1))
     return at_x, y + float(np.clip(r * pitch, 7, height - 7)), wide, number

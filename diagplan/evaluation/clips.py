@@ -114,11 +114,11 @@ def list_videos(folder: str | Path, *, actions: bool = False) -> list[Path]:
     Raises:
         DocumentError: there are none.
     """
-    found = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    kept = [path for path in found if not actions or path.with_suffix(".jsonl").is_file()]
+    videos = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    kept = [path for path in videos if not actions or path.with_suffix(".jsonl").is_file()]
     if not kept:
         what = "videos with actions (NAME.mp4 with NAME.jsonl)" if actions else "videos"
-        raise DocumentError(f"expected {what} in {folder}, got none of {len(found)}. Give another folder.")
+        raise DocumentError(f"expected {what} in {folder}, got none of {len(videos)}. Give another folder.")
     return kept
 
 
@@ -197,8 +197,8 @@ class _Source:
                 self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             self._left = iter(self._cuts(len(frames)))
         for numbers in self._left:
-            found = None if moves is None else moves(self.path, numbers)
-            if found is not None and found < self._rule.least_moves:
+            count = None if moves is None else moves(self.path, numbers)
+            if count is not None and count < self._rule.least_moves:
                 continue
             frames = read_video(self.path) if frames is None else frames
             kept = frames[numbers]

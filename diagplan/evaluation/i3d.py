@@ -57,21 +57,21 @@ class I3D:
                 f"expected videos of at least {MIN_FRAMES} frames for the Frechet Video Distance, got "
                 f"{videos.shape[1]}. I3D halves time three times. Take a model with a longer context."
             )
-        found = []
+        parts = []
         with torch.inference_mode():
             for at in range(0, len(videos), batch):
                 pixels = self.pixels(torch.from_numpy(videos[at : at + batch]).to(self.device))
                 try:
-                    made = self.network(pixels, rescale=False, resize=False, return_features=True)
+                    features = self.network(pixels, rescale=False, resize=False, return_features=True)
                 except (RuntimeError, TypeError) as error:
-                    said = " ".join(str(error).split())[-200:]
-                    raise DocumentError(f"the I3D file cannot be run on videos ({said}). {_PUBLISHED}.") from None
-                if not isinstance(made, torch.Tensor) or made.ndim != 2 or len(made) != len(pixels):
+                    reason = " ".join(str(error).split())[-200:]
+                    raise DocumentError(f"the I3D file cannot be run on videos ({reason}). {_PUBLISHED}.") from None
+                if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != len(pixels):
                     raise DocumentError(
                         f"expected features [videos, width] from the I3D file, got others. {_PUBLISHED}."
                     )
-                found.append(made.double().cpu().numpy())
-        return np.concatenate(found)
+                parts.append(features.double().cpu().numpy())
+        return np.concatenate(parts)
 
     @staticmethod
     def pixels(videos: Any) -> Any:
@@ -109,8 +109,8 @@ def load_i3d(path: str | Path, *, device: str = "cpu") -> I3D:
             warnings.simplefilter("ignore", DeprecationWarning)
             network = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise DocumentError(f"expected a TorchScript file of I3D, got {path} ({said}). {_PUBLISHED}.") from None
+        reason = " ".join(str(error).split())[:200]
+        raise DocumentError(f"expected a TorchScript file of I3D, got {path} ({reason}). {_PUBLISHED}.") from None
     return I3D(network, digest, device)
 
 

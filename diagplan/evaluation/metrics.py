@@ -17,7 +17,7 @@ __all__ = ["Rates", "decibels", "equal_tokens", "rates", "squared_error", "ssim_
 
 Curve = NDArray[np.float64]
 Frames = NDArray[np.uint8]
-Ids = NDArray[np.integer[Any]]
+Integers = NDArray[np.integer[Any]]
 
 
 class Rates(NamedTuple):
@@ -54,7 +54,7 @@ def rates(*, steps: int, tokens: int, frames: int, seconds: float) -> Rates:
     return Rates(step=steps, tp=tokens / seconds, fps=frames / seconds)
 
 
-def equal_tokens(tokens: Ids, others: Ids) -> Curve:
+def equal_tokens(tokens: Integers, others: Integers) -> Curve:
     """The share of equal tokens by clip and frame, of tokens [N, T, rows, cols].
 
     Raises:

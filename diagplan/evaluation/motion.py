@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 __all__ = ["MOVES", "best_move", "clear_moves", "matches"]
 
-Ids = NDArray[np.integer[Any]]
+Integers = NDArray[np.integer[Any]]
 #: Moves of the player, (columns right, rows down), and standing still.
 MOVES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {"still": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -21,7 +21,7 @@ MOVES: Mapping[str, tuple[int, int]] = MappingProxyType(
 _CLEAR, _MARGIN = 0.9, 0.08
 
 
-def matches(before: Ids, after: Ids) -> NDArray[np.float64]:
+def matches(before: Integers, after: Integers) -> NDArray[np.float64]:
     """For each of ``MOVES`` the share of cells that it explains, float64 [N, 5].
 
     Args:
@@ -44,13 +44,13 @@ def matches(before: Ids, after: Ids) -> NDArray[np.float64]:
     return np.stack(shares, axis=1)
 
 
-def best_move(before: Ids, after: Ids) -> NDArray[np.int64]:
+def best_move(before: Integers, after: Integers) -> NDArray[np.int64]:
     """The move of ``MOVES`` that explains most cells, int64 [N]; standing still wins a tie."""
     best: NDArray[np.int64] = matches(before, after).argmax(axis=1)
     return best
 
 
-def clear_moves(before: Ids, after: Ids, moved: NDArray[np.int64]) -> NDArray[np.bool_]:
+def clear_moves(before: Integers, after: Integers, moved: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which true steps count, bool [N]: the player moved by one cell and the picture shows it.
 
     Steps over one kind of ground, which look alike whatever the move, do not count.

@@ -73,12 +73,12 @@ def vbench_scores(
         "imaging_quality": {"model_path": str(folder / "musiq_spaq_ckpt-358bb6af.pth")},
         "dynamic_degree": {"model": str(folder / "raft-things.pth")},
     }
-    said = [{"prompt_en": path.stem, "dimension": list(dimensions), "video_list": [str(path)]} for path in videos]
+    entries = [{"prompt_en": path.stem, "dimension": list(dimensions), "video_list": [str(path)]} for path in videos]
     hub: Any = import_module("torch.hub")
     before, scores = hub.get_dir(), {}
     with tempfile.TemporaryDirectory() as place:
         about = Path(place) / "videos.json"
-        about.write_text(json.dumps(said), encoding="utf-8")
+        about.write_text(json.dumps(entries), encoding="utf-8")
         hub.set_dir(str(folder))
         try:
             for dimension in dimensions:

@@ -89,21 +89,21 @@ def _checked(lines: Iterable[str], path: str | Path) -> Iterable[dict[str, Any]]
         if not line.strip():
             continue
         try:
-            said = json.loads(line)
+            entry = json.loads(line)
         except (ValueError, RecursionError):
-            said = None
-        if not isinstance(said, dict) or not isinstance(said.get("action"), str) or set(said) - {"action", "moved"}:
+            entry = None
+        if not isinstance(entry, dict) or not isinstance(entry.get("action"), str) or set(entry) - {"action", "moved"}:
             raise DocumentError(
                 f'expected {{"action": NAME}} on each line, with "moved": [COLUMNS, ROWS] or without, '
                 f"got {line[:80]!r} at {path}, line {number}."
             )
-        moved = said.get("moved", [0, 0])
+        moved = entry.get("moved", [0, 0])
         if not (isinstance(moved, list) and len(moved) == 2 and all(map(_is_cells, moved))):
             raise DocumentError(
                 f'expected "moved": [COLUMNS, ROWS] of at most {_CELLS} cells, got {line[:80]!r} at {path}, '
                 f"line {number}."
             )
-        yield said
+        yield entry
 
 
 def _is_cells(value: object) -> bool:
@@ -124,8 +124,8 @@ def read_clip(path: str | Path) -> Clip:
             f"expected {gaps} actions for the {len(frames)} frames of {path}, got {len(lines)}. "
             "Line i leads to frame i + 1."
         )
-    moved = tuple((said["moved"][0], said["moved"][1]) if "moved" in said else None for said in lines[:gaps])
-    return Clip(frames=frames, actions=tuple(said["action"] for said in lines[:gaps]), moved=moved)
+    moved = tuple((entry["moved"][0], entry["moved"][1]) if "moved" in entry else None for entry in lines[:gaps])
+    return Clip(frames=frames, actions=tuple(entry["action"] for entry in lines[:gaps]), moved=moved)
 
 
 def list_clips(folder: str | Path) -> Sequence[Path]:
@@ -134,9 +134,9 @@ def list_clips(folder: str | Path) -> Sequence[Path]:
     Raises:
         DocumentError: there are none.
     """
-    found = sorted(path for path in Path(folder).glob("*.mp4") if path.with_suffix(".jsonl").is_file())
-    if not found:
+    paths = sorted(path for path in Path(folder).glob("*.mp4") if path.with_suffix(".jsonl").is_file())
+    if not paths:
         raise DocumentError(
             f"expected clips (NAME.mp4 with NAME.jsonl) in {folder}, got none. Record some: diagplan record -o FOLDER."
         )
-    return found
+    return paths

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.games.game import Step
+from diagplan.games.contract import Step
 from diagplan.planner.errors import MissingExtraError, SpecError
 
 __all__ = ["TILE", "CrafterGame"]
@@ -21,7 +21,7 @@ TILE = 16
 
 
 class CrafterGame:
-    """Crafter behind the protocol of ``diagplan.games.game``; ``rows`` and ``cols`` count tiles, inventory included.
+    """Crafter behind the protocol of ``diagplan.games.contract``; its grid is counted in tiles, inventory included.
 
     Raises:
         SpecError: a view too small to show map and inventory.
@@ -92,5 +92,5 @@ def _environment(crafter: Any) -> type:
         def _balance_chunk(self, chunk: Any, objs: Any) -> None:
             super()._balance_chunk(chunk, sorted(objs, key=lambda o: tuple(o.pos)))
 
-    made: type = Noon
-    return made
+    environment: type = Noon
+    return environment

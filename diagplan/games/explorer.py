@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from diagplan.games.game import Game
+from diagplan.games.contract import Game
 
 __all__ = ["Explorer"]
 

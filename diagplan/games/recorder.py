@@ -126,17 +126,17 @@ def read_recording(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "recording.json"
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DocumentError(
             f"cannot read {path}: {error.strerror}. Is it a folder that diagplan record has written?"
         ) from None
     except (ValueError, RecursionError):
-        said = None
-    sizes = [said.get(key) for key in ("rows", "cols", "frames")] if isinstance(said, dict) else [None]
-    if not all(type(size) is int for size in sizes) or not isinstance(said.get("game"), str):
+        card = None
+    sizes = [card.get(key) for key in ("rows", "cols", "frames")] if isinstance(card, dict) else [None]
+    if not all(type(size) is int for size in sizes) or not isinstance(card.get("game"), str):
         raise DocumentError(f"expected a recording.json of diagplan record, got {path}, which is none.")
-    return dict(said)
+    return dict(card)
 
 
 def _claim(place: Path, card: dict[str, Any]) -> None:

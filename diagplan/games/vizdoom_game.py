@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.games.game import Step
+from diagplan.games.contract import Step
 from diagplan.planner.errors import MissingExtraError, SpecError
 
 __all__ = ["VizdoomGame"]
@@ -21,7 +21,7 @@ _BUTTONS = {"forward": "MOVE_FORWARD", "turn_left": "TURN_LEFT", "turn_right": "
 
 
 class VizdoomGame:
-    """ViZDoom behind the protocol of ``diagplan.games.game``; frames are scaled to 16 pixels a token.
+    """ViZDoom behind the protocol of ``diagplan.games.contract``; frames are scaled to 16 pixels a token.
 
     The engine is a process of its own: it begins with the first world and ends with ``close``.
 

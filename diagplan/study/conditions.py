@@ -75,10 +75,10 @@ def all_conditions(rows: int, cols: int, labels: Sequence[str] = ()) -> list[Con
     ['base/ntp', 'base/k=1', 'base/k=2', 'base/k=4']
     """
     require_labels(labels)
-    found = [condition for label in (BASE, *labels) for condition in _schedules(label, rows, cols)]
+    conditions = [condition for label in (BASE, *labels) for condition in _schedules(label, rows, cols)]
     for values in product(_PROXIES, _ROW_ENDS, _PROXY_KVS, _VISIBILITIES):
         policies = Policies(proxy=values[0], row_end=values[1], proxy_kv=values[2], visibility=values[3])
-        found.append(
+        conditions.append(
             Condition(
                 group=_POLICIES,
                 name=name_of_policies(policies),
@@ -87,7 +87,7 @@ def all_conditions(rows: int, cols: int, labels: Sequence[str] = ()) -> list[Con
                 policies=policies,
             )
         )
-    return found
+    return conditions
 
 
 def name_of_policies(policies: Policies) -> str:

@@ -86,14 +86,14 @@ def demonstrate(
             if on_run is not None:
                 on_run()
     seconds = {name: float(np.median([run.seconds for run in some])) for name, some in runs.items()}
-    made = {name: some[0] for name, some in runs.items()}
+    firsts = {name: some[0] for name, some in runs.items()}
     truth = pixels[1:]
-    table = [_outcome(name, plans, seconds, made, truth) for name in plans]
-    return table, made, truth
+    table = [_outcome(name, plans, seconds, firsts, truth) for name in plans]
+    return table, firsts, truth
 
 
 def _outcome(
-    name: str, plans: Mapping[str, Plan], seconds: Mapping[str, float], made: Mapping[str, Generated], truth: Frames
+    name: str, plans: Mapping[str, Plan], seconds: Mapping[str, float], runs: Mapping[str, Generated], truth: Frames
 ) -> Outcome:
     return Outcome(
         plan=name,
@@ -102,14 +102,14 @@ def _outcome(
         frames_per_second=len(truth) / seconds[name],
         speedup_passes=plans["next-token"].steps / plans[name].steps,
         speedup_time=seconds["next-token"] / seconds[name],
-        psnr=psnr(truth, made[name].frames),
-        ssim=ssim(truth, made[name].frames),
-        same_as_ntp=float(np.mean(made[name].tokens == made["next-token"].tokens)),
+        psnr=psnr(truth, runs[name].frames),
+        ssim=ssim(truth, runs[name].frames),
+        same_as_ntp=float(np.mean(runs[name].tokens == runs["next-token"].tokens)),
     )
 
 
 def save_demonstration(
-    folder: Path, clip: Clip, table: list[Outcome], made: Mapping[str, Generated], truth: Frames, prompt: Frames
+    folder: Path, clip: Clip, table: list[Outcome], runs: Mapping[str, Generated], truth: Frames, prompt: Frames
 ) -> list[Path]:
     """Write side-by-side.mp4 and .gif, sheet.png and table.json; the paths that were written.
 
@@ -117,7 +117,7 @@ def save_demonstration(
         DocumentError, VideoError: a file cannot be written.
     """
     passes = {row.plan: row.passes for row in table}
-    ways = {"truth": truth, **{name: run.frames for name, run in made.items()}}
+    ways = {"truth": truth, **{name: run.frames for name, run in runs.items()}}
     titles = {name: name if name == "truth" else f"{name}, {passes[name]} passes" for name in ways}
     pages = [side_by_side(ways, titles, None, clip.actions[0], prompt)]
     pages += [side_by_side(ways, titles, i, clip.actions[i], prompt) for i in range(len(truth))]
@@ -148,8 +148,8 @@ def side_by_side(
         large = picture.repeat(zoom, 0).repeat(zoom, 1)
         cells.append(np.concatenate([caption(titles[name], large.shape[1], 28), large]))
     lines = [np.concatenate(cells[i : i + 3], axis=1) for i in range(0, len(cells), 3)]
-    said = "the prompt frame" if at is None else f"frame {at + 1}: the player plays {action}"
-    return np.concatenate([caption(said, lines[0].shape[1], 32, align="middle"), *lines])
+    heading = "the prompt frame" if at is None else f"frame {at + 1}: the player plays {action}"
+    return np.concatenate([caption(heading, lines[0].shape[1], 32, align="middle"), *lines])
 
 
 def as_rows(table: list[Outcome]) -> tuple[list[str], list[list[Any]]]:

@@ -36,7 +36,7 @@ def policy_effects(results: Mapping[str, Result], *, seed: int = 0) -> list[tupl
     complete = len(crossed) == math.prod(map(len, levels.values()))
     if not crossed or not complete or any(default[name] not in values for name, values in levels.items()):
         return []
-    found = []
+    effects = []
     for name, values in levels.items():
         means = {
             value: np.mean([_clips(one, "loss") for one in crossed if one.plan["policies"][name] == value], axis=0)
@@ -44,8 +44,8 @@ def policy_effects(results: Mapping[str, Result], *, seed: int = 0) -> list[tupl
         }
         if len(values) > 1:
             usual = means[default[name]]
-            found += [(name, value, difference(mean, usual, seed=seed)) for value, mean in means.items()]
-    return found
+            effects += [(name, value, difference(mean, usual, seed=seed)) for value, mean in means.items()]
+    return effects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

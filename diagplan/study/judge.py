@@ -73,10 +73,10 @@ def _losses(model: Model, ids: Ids, cells: Ids) -> NDArray[np.float64]:
         given, at, seen, rows = (runtime.put(array) for array in (ids[:, fed:end], places, mask, frame - 1 - fed))
         with runtime.inference():
             logits = model.forward(given, at, at, seen, cache, rows)
-            said = np.array(runtime.numpy(runtime.float32(logits)), np.float32)
-        top = said.max(-1)
-        total = np.log(np.exp(said - top[..., None]).sum(-1, dtype=np.float64)) + top
-        chosen = np.take_along_axis(said, ids[:, frame, None], axis=2)[..., 0]
+            scores = np.array(runtime.numpy(runtime.float32(logits)), np.float32)
+        top = scores.max(-1)
+        total = np.log(np.exp(scores - top[..., None]).sum(-1, dtype=np.float64)) + top
+        chosen = np.take_along_axis(scores, ids[:, frame, None], axis=2)[..., 0]
         losses.append((total - chosen).mean(1))
         fed = end
     return np.stack(losses, axis=1)

@@ -63,10 +63,10 @@ class Material:
 
     def digest(self) -> str:
         """SHA-256 of the pieces, their tokens and actions."""
-        made = hashlib.sha256(json.dumps(self.pieces, sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(self.pieces, sort_keys=True).encode())
         for array in (self.tokens, self.actions, self.moved):
-            made.update(np.ascontiguousarray(array, np.int64).tobytes())
-        return made.hexdigest()
+            digest.update(np.ascontiguousarray(array, np.int64).tobytes())
+        return digest.hexdigest()
 
 
 def read_material(world: World, folder: Path, rule: Rule, *, seed: int, keep: int | None = None) -> Material:
@@ -85,14 +85,14 @@ def read_material(world: World, folder: Path, rule: Rule, *, seed: int, keep: in
     """
     assert rule.frames is not None
     layout, window = _layouts(world, rule.frames, rule.given, keep)
-    said: dict[Path, list[dict[str, Any]]] = {}
+    lines_of: dict[Path, list[dict[str, Any]]] = {}
     blocks: dict[Path, Ids] = {}
 
     def moves(path: Path, numbers: Ids) -> int | None:
         if world.words is None:
             return None
-        said.setdefault(path, read_actions(path.with_suffix(".jsonl")))
-        steps = [line.get("moved") for line in said[path][numbers[0] : numbers[-1]]]
+        lines_of.setdefault(path, read_actions(path.with_suffix(".jsonl")))
+        steps = [line.get("moved") for line in lines_of[path][numbers[0] : numbers[-1]]]
         return sum(step is None or any(step) for step in steps)
 
     pieces = choose_pieces(
@@ -111,7 +111,7 @@ def read_material(world: World, folder: Path, rule: Rule, *, seed: int, keep: in
                 "Line i leads to frame i + 1."
             )
         actions.append(mine)
-        lines = said.get(path, [])[first:last]
+        lines = lines_of.get(path, [])[first:last]
         names.append(tuple(line["action"] for line in lines) or tuple(f"action {i + 1}" for i in range(len(mine))))
         moved.append([line.get("moved", (0, 0)) for line in lines] or [(0, 0)] * len(mine))
     frames = np.stack([piece.frames for piece in pieces])

@@ -9,31 +9,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.drawing.study_plots import differences_plot, horizon_plot, policies_plot, quality_plot
 from diagplan.evaluation.metrics import decibels
 from diagplan.schemas.atomic import make_folder, write_atomically
 from diagplan.study.conditions import BASE
 from diagplan.study.demonstration import side_by_side
 from diagplan.study.effects import policy_effects, tuning_effects
+from diagplan.study.plots import differences_plot, horizon_plot, policies_plot, quality_plot
 from diagplan.study.results import Result, StudyFolder
 from diagplan.study.run import Study
 from diagplan.study.tables import Row, csv_text, markdown, rows_of
 from diagplan.study.world_report import decoded
 from diagplan.video.files import VideoWriter
 
-__all__ = ["write_report", "write_samples"]
+__all__ = ["pictured", "write_report", "write_samples"]
 
-#: Plans shown as curves and in sample videos, as far as they were run.
+#: Plans shown as curves and in sample videos where nobody asked for some, as far as they were run.
 _SHOWN = ("ntp", "k=4", "k=2", "k=1", "zipar-release-w=2")
-#: Conditions whose differences are shown cell by cell: schedules, and the policies of MineWorld's and ZipAR's releases.
+#: Those whose differences are then shown cell by cell: schedules, and the policies of MineWorld's and ZipAR's releases.
 _MAPPED = (
     "base/k=4", "base/k=2", "base/k=1", "base/k=1,d=5", "policies/prompt,keep,visible,causal",
     "policies/above-predecessor,refresh,visible,causal",
 )  # fmt: skip
+#: More curves or maps than these, or more videos side by side, are not told apart.
+_MOST, _MOST_VIDEOS = 12, 8
 
 
 def write_report(
-    folder: StudyFolder, results: Mapping[str, Result], truth: Mapping[str, Any], about: Mapping[str, Any], *, seed: int
+    folder: StudyFolder,
+    results: Mapping[str, Result],
+    truth: Mapping[str, Any],
+    about: Mapping[str, Any],
+    *,
+    seed: int,
+    asked: Sequence[str] | None = None,
 ) -> tuple[list[Row], list[Path]]:
     """Write results.json, .csv and .md and the plots.
 
@@ -43,6 +51,8 @@ def write_report(
         truth: from ``judge_truth``.
         about: label -> value, printed above the tables.
         seed: of the intervals' draws.
+        asked: ids of the conditions that the plots show, those for comparison among them; ``None``: all of them, and
+            where one plot cannot hold all, those that say most. Tables hold all in either case.
 
     Returns:
         the rows, and the paths that were written.
@@ -50,8 +60,8 @@ def write_report(
     rows = rows_of(results, seed=seed)
     policies, tuning = policy_effects(results, seed=seed), tuning_effects(results, seed=seed)
     clips = len(next(iter(results.values())).curves["loss"])
-    differing = _differing(folder, results)
-    said = {
+    differing = _differing(folder, results, asked)
+    document = {
         "clips": clips,
         "truth": truth,
         "rows": [row.as_dict() for row in rows],
@@ -67,16 +77,17 @@ def write_report(
         "tuning": [asdict(one) for one in tuning],
         "differing": {id_: np.round(share, 6).tolist() for id_, share in differing.items()},
     }
+    drawn = [row for row in rows if asked is None or row.id in asked]
     files = {
-        "results.json": (json.dumps(said, indent=1) + "\n").encode(),
+        "results.json": (json.dumps(document, indent=1) + "\n").encode(),
         "results.csv": csv_text(rows).encode(),
         "results.md": markdown(rows, about, policies, tuning, clips=clips).encode(),
-        "quality-passes.png": quality_plot(rows, "step"),
-        "quality-time.png": quality_plot(rows, "seconds"),
-        "horizons.png": horizon_plot(_curves(results)),
+        "quality-passes.png": quality_plot(drawn, "step"),
+        "quality-time.png": quality_plot(drawn, "seconds"),
+        "horizons.png": horizon_plot(_curves(results, asked)),
     }
-    if any(row.id.startswith("policies/") for row in rows):
-        files["policies.png"] = policies_plot(rows)
+    if any(row.id.startswith("policies/") for row in drawn):
+        files["policies.png"] = policies_plot(drawn)
     if differing:
         files["differences.png"] = differences_plot(differing)
     for name, data in files.items():
@@ -84,23 +95,47 @@ def write_report(
     return rows, [folder.folder / name for name in files]
 
 
-def _differing(folder: StudyFolder, results: Mapping[str, Result]) -> dict[str, NDArray[np.float64]]:
+def _differing(
+    folder: StudyFolder, results: Mapping[str, Result], asked: Sequence[str] | None
+) -> dict[str, NDArray[np.float64]]:
     """Of some conditions the share of clips and frames in which a cell is not next-token prediction's, [rows, cols]."""
-    kept = [id_ for id_ in _MAPPED if id_ in results]
-    theirs = folder.read_tokens(f"{BASE}/ntp") if kept else None
-    return {id_: (folder.read_tokens(id_) != theirs).mean((0, 1)) for id_ in kept}
+    others = None if asked is None else [id_ for id_ in asked if not id_.endswith("/ntp")]
+    shares = {}
+    for id_ in pictured(results, others, _MAPPED, _MOST):
+        group = id_.partition("/")[0]
+        theirs = folder.read_tokens(f"{BASE if group == 'policies' else group}/ntp")
+        shares[id_] = (folder.read_tokens(id_) != theirs).mean((0, 1))
+    return shares
 
 
-def _shown(results: Mapping[str, Result]) -> list[str]:
-    """Conditions to show: of the base model, and of each other its ``k=2``."""
+def pictured(results: Mapping[str, Result], asked: Sequence[str] | None, usual: Sequence[str], most: int) -> list[str]:
+    """The conditions in a picture that holds at most ``most``.
+
+    Args:
+        results: by id.
+        asked: what somebody asked for; ``None``: nothing, which gives the usual ones.
+        usual: those that say most.
+        most: where more are asked for, the usual ones among them are shown; without such, the first.
+    """
+    common = [id_ for id_ in usual if id_ in results]
+    if asked is None:
+        return common
+    wanted = [id_ for id_ in results if id_ in asked]
+    if len(wanted) <= most:
+        return wanted
+    return ([id_ for id_ in common if id_ in wanted] or wanted)[:most]
+
+
+def _usual(results: Mapping[str, Result]) -> list[str]:
+    """Of the base model ``_SHOWN``, and of each other its ``k=2``."""
     models = dict.fromkeys(id_.partition("/")[0] for id_ in results if not id_.startswith("policies/"))
-    kept = [f"{BASE}/{name}" for name in _SHOWN]
-    kept += [f"{model}/{name}" for model in models if model != BASE for name in ("ntp", "k=2")]
-    return [id_ for id_ in kept if id_ in results]
+    return [f"{BASE}/{name}" for name in _SHOWN] + [
+        f"{model}/{name}" for model in models if model != BASE for name in ("ntp", "k=2")
+    ]
 
 
-def _curves(results: Mapping[str, Result]) -> dict[str, dict[str, list[float]]]:
-    kept = {id_: results[id_] for id_ in _shown(results)}
+def _curves(results: Mapping[str, Result], asked: Sequence[str] | None) -> dict[str, dict[str, list[float]]]:
+    kept = {id_: results[id_] for id_ in pictured(results, asked, _usual(results), _MOST)}
     return {
         "loss": {id_: one.curve("loss").mean(0).tolist() for id_, one in kept.items()},
         "% tokens as recorded": {id_: (100 * one.curve("equal_truth").mean(0)).tolist() for id_, one in kept.items()},
@@ -108,9 +143,27 @@ def _curves(results: Mapping[str, Result]) -> dict[str, dict[str, list[float]]]:
     }
 
 
-def write_samples(study: Study, folder: StudyFolder, results: Mapping[str, Result], *, count: int) -> list[Path]:
-    """Write videos of the first clips, the truth and some conditions side by side; the paths that were written."""
-    material, shown = study.material, _shown(results)
+def write_samples(
+    study: Study,
+    folder: StudyFolder,
+    results: Mapping[str, Result],
+    *,
+    count: int,
+    asked: Sequence[str] | None = None,
+) -> list[Path]:
+    """Write videos of the first clips, the truth and some conditions side by side.
+
+    Args:
+        study: models and clips.
+        folder: of the study.
+        results: by id.
+        count: clips.
+        asked: as for ``write_report``.
+
+    Returns:
+        the paths that were written.
+    """
+    material, shown = study.material, pictured(results, asked, _usual(results), _MOST_VIDEOS)
     place = folder.folder / "samples"
     make_folder(place)
     written = []
@@ -118,7 +171,9 @@ def write_samples(study: Study, folder: StudyFolder, results: Mapping[str, Resul
     for number in range(min(count, len(material.frames))):
         prompt, truth = material.frames[number, material.given - 1], material.frames[number, material.given :]
         ways = {"recorded": truth}
-        ways |= {id_: decoded(study.worlds[BASE], made[number : number + 1])[0] for id_, made in tokens.items()}
+        ways |= {
+            id_: decoded(study.worlds[BASE], generated[number : number + 1])[0] for id_, generated in tokens.items()
+        }
         titles = {id_: id_ if id_ == "recorded" else f"{id_}, {results[id_].plan['steps']} passes" for id_ in ways}
         actions: Sequence[str] = material.names[number][material.given - 1 :]
         blank = np.full_like(truth, 255)

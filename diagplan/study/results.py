@@ -65,19 +65,19 @@ class StudyFolder:
         self.folder = folder
         make_folder(folder)
         path = folder / "study.json"
-        said = json.loads(json.dumps(dict(settings)))
+        about = json.loads(json.dumps(dict(settings)))
         if path.is_file():
             there = _read(path)
-            other = sorted(key for key in {*there, *said} - {"tuned"} if there.get(key) != said.get(key))
-            both = said["tuned"].keys() & there.get("tuned", {}).keys()  # more labels may come later
-            other += sorted(f"weights of {label}" for label in both if said["tuned"][label] != there["tuned"][label])
+            other = sorted(key for key in {*there, *about} - {"tuned"} if there.get(key) != about.get(key))
+            both = about["tuned"].keys() & there.get("tuned", {}).keys()  # more labels may come later
+            other += sorted(f"weights of {label}" for label in both if about["tuned"][label] != there["tuned"][label])
             if other:
                 raise DocumentError(
                     f"expected the folder of the same study, got {folder} with other {', '.join(other)}. "
                     "Give another folder, or the same options to go on."
                 )
-            said["tuned"] = there.get("tuned", {}) | said["tuned"]
-        write_atomically(path, (json.dumps(said, indent=1) + "\n").encode())
+            about["tuned"] = there.get("tuned", {}) | about["tuned"]
+        write_atomically(path, (json.dumps(about, indent=1) + "\n").encode())
 
     def path(self, id: str, suffix: str) -> Path:  # noqa: A002
         """The file of a condition."""
@@ -93,11 +93,11 @@ class StudyFolder:
         path = self.path(id, ".json")
         if not path.is_file():
             return None
-        said = _read(path)
-        if said.pop("format", None) != _FORMAT or said.pop("version", None) != _VERSION:
+        document = _read(path)
+        if document.pop("format", None) != _FORMAT or document.pop("version", None) != _VERSION:
             raise DocumentError(f"expected the result of a condition, got {path}. Remove it to run the condition.")
         try:
-            result = Result(**said)
+            result = Result(**document)
         except TypeError:
             raise DocumentError(f"expected the result of {id}, got {path}. Remove it to run the condition.") from None
         other = sorted(key for key in {*result.bound, *bound} if result.bound.get(key) != bound.get(key))
@@ -112,11 +112,11 @@ class StudyFolder:
         """Write a result."""
         path = self.path(result.id, ".json")
         make_folder(path.parent)
-        said = {"format": _FORMAT, "version": _VERSION, **asdict(result)}
-        said["curves"] = {
+        document = {"format": _FORMAT, "version": _VERSION, **asdict(result)}
+        document["curves"] = {
             name: [[_rounded(value) for value in row] for row in rows] for name, rows in result.curves.items()
         }
-        write_atomically(path, (json.dumps(said) + "\n").encode())
+        write_atomically(path, (json.dumps(document) + "\n").encode())
 
     def write_tokens(self, id: str, tokens: NDArray[np.int64]) -> None:  # noqa: A002
         """Write generated tokens, before the result that says they are complete."""
@@ -148,11 +148,11 @@ def _rounded(value: float) -> float:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DocumentError(f"cannot read {path}: {error.strerror}. Give another folder.") from None
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
+        document = None
+    if not isinstance(document, dict):
         raise DocumentError(f"expected a JSON object, got {path}. Give another folder, or remove the file.")
-    return said
+    return document

@@ -86,7 +86,7 @@ def run_study(
     Raises:
         DocumentError: results that cannot be read or are of another study.
     """
-    found: dict[str, Result] = {}
+    results: dict[str, Result] = {}
     by_plan: dict[tuple[str, str], str] = {}
     ran = 0
     for condition in conditions:
@@ -102,15 +102,15 @@ def run_study(
             else:  # other names, the same facts: replaying it would give the same tokens
                 folder.write_tokens(condition.id, folder.read_tokens(same))
                 names = {"condition": condition.id, "same_as": same, "policies": asdict(condition.policies)}
-                result = replace(found[same], id=condition.id, plan={**found[same].plan, **names})
+                result = replace(results[same], id=condition.id, plan={**results[same].plan, **names})
                 if on_work is not None:
                     on_work(work)
             folder.write(result)
             ran += 1
         assert result is not None
-        found[condition.id] = _with_extras(study, folder, result)
+        results[condition.id] = _with_extras(study, folder, result)
         by_plan.setdefault((condition.model, result.plan["digest"]), condition.id)
-    return found, ran
+    return results, ran
 
 
 def time_again(
@@ -140,11 +140,11 @@ def time_again(
             times[condition.id].append(_replay(study, study.worlds[condition.model], rollout, slice(1)).seconds)
             if on_work is not None:
                 on_work(rollout.cost().passes)
-    found = dict(results)
+    measured = dict(results)
     for id_, seconds in times.items():
-        found[id_] = replace(results[id_], seconds={**results[id_].seconds, "single": seconds})
-        folder.write(found[id_])
-    return found
+        measured[id_] = replace(results[id_], seconds={**results[id_].seconds, "single": seconds})
+        folder.write(measured[id_])
+    return measured
 
 
 def planned_work(study: Study, folder: StudyFolder, conditions: Sequence[Condition]) -> tuple[int, int]:
@@ -281,8 +281,8 @@ def _followed(study: Study, tokens: Ids) -> list[int] | None:
     if material.counted is None:
         return None
     whole = np.concatenate([material.tokens[:, material.given - 1 : material.given], tokens], axis=1)
-    made = followed_moves(whole, material.moved, study.worlds[BASE].map_rows)
-    counts: list[int] = (made & material.counted).sum(1).tolist()
+    follows = followed_moves(whole, material.moved, study.worlds[BASE].map_rows)
+    counts: list[int] = (follows & material.counted).sum(1).tolist()
     return counts
 
 

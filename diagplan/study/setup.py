@@ -116,11 +116,11 @@ def _names(model: str, labels: Mapping[str, Path]) -> dict[str, str]:
 
 def _digest(folder: Path) -> str:
     """SHA-256 of the files of a world model's folder."""
-    made = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in _FILES:
         with (folder / name).open("rb") as file:
-            made.update(hashlib.file_digest(file, "sha256").digest())
-    return made.hexdigest()
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _require_same(base: World, other: World, label: str, frames: NDArray[np.uint8]) -> None:
@@ -153,12 +153,12 @@ def parse_tuned(options: list[str]) -> dict[str, Path]:
     Raises:
         SpecError: another form, or a label twice.
     """
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for option in options:
         label, equals, folder = option.partition("=")
         if not equals or not folder:
             raise SpecError(f"expected --tuned LABEL=FOLDER, got {option[:200]!r}.")
-        if label in found:
+        if label in folders:
             raise SpecError(f"expected different labels, got --tuned {label}=... twice.")
-        found[label] = Path(folder)
-    return found
+        folders[label] = Path(folder)
+    return folders

@@ -34,12 +34,12 @@ class Figure:
     scale: float = 1.0
     better: str = "high"
 
-    def shown(self, found: Interval) -> str:
+    def shown(self, value: Interval) -> str:
         """As text, with the interval."""
-        if found.mean is None:
+        if value.mean is None:
             return "-"
-        text = self.number(found.mean)
-        return text if found.low is None else f"{text} [{self.number(found.low)}, {self.number(found.high)}]"
+        text = self.number(value.mean)
+        return text if value.low is None else f"{text} [{self.number(value.low)}, {self.number(value.high)}]"
 
     def number(self, value: float | None) -> str:
         """One number as text."""
@@ -86,7 +86,7 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "figures": {name: asdict(found) for name, found in self.figures.items()}}
+        return {**asdict(self), "figures": {name: asdict(value) for name, value in self.figures.items()}}
 
 
 def rows_of(results: Mapping[str, Result], *, seed: int = 0) -> list[Row]:
@@ -106,8 +106,8 @@ def _row(result: Result, ntp: Result, seed: int) -> Row:
     speed = rates(steps=plan["steps"], tokens=plan["tokens"], frames=plan["frames"], seconds=seconds)
     extra = {
         f"{name}_{key}" if key != "value" else name: value
-        for name, found in result.extra.items()
-        for key, value in found.items()
+        for name, parts in result.extra.items()
+        for key, value in parts.items()
         if key != "of"
     }
     return Row(
@@ -121,7 +121,7 @@ def _figures(result: Result, ntp: Result, seed: int) -> dict[str, Interval]:
     mean = {name: result.curve(name).mean(1) for name in result.curves}
     theirs = {name: ntp.curve(name).mean(1) for name in ntp.curves}
     none = Interval(mean=None, low=None, high=None)
-    found = {
+    figures = {
         "loss": interval(mean["loss"], seed=seed),
         "loss_more": difference(mean["loss"], theirs["loss"], seed=seed),
         "equal_truth": interval(mean["equal_truth"], seed=seed),
@@ -133,9 +133,9 @@ def _figures(result: Result, ntp: Result, seed: int) -> dict[str, Interval]:
         "ssim": interval(mean["ssim"], seed=seed),
     }
     if result.counted is not None and result.followed is not None and ntp.followed is not None:
-        found["followed"] = interval(result.followed, result.counted, seed=seed)
-        found["followed_more"] = difference(result.followed, ntp.followed, result.counted, seed=seed)
-    return found
+        figures["followed"] = interval(result.followed, result.counted, seed=seed)
+        figures["followed_more"] = difference(result.followed, ntp.followed, result.counted, seed=seed)
+    return figures
 
 
 _FIXED = ("step", "seconds", "fps", "tp", "fewer_passes", "faster")
@@ -171,31 +171,31 @@ def markdown(
     return "\n".join(lines + _policy_lines(policies) + _tuning_lines(tuning))
 
 
-def _policy_lines(found: Sequence[tuple[str, str, Interval]]) -> list[str]:
-    if not found:
+def _policy_lines(effects: Sequence[tuple[str, str, Interval]]) -> list[str]:
+    if not effects:
         return []
-    said = "The loss over that with the default's value, averaged over all settings of the other policies."
+    about = "The loss over that with the default's value, averaged over all settings of the other policies."
     lines = [
         "## What each policy does",
         "",
-        said,
+        about,
         "",
         _line(["policy", "value", "loss"]),
         _line(["---", "---", "---:"]),
     ]
-    return [*lines, *(_line([factor, level, FIGURES["loss_more"].shown(one)]) for factor, level, one in found), ""]
+    return [*lines, *(_line([factor, level, FIGURES["loss_more"].shown(one)]) for factor, level, one in effects), ""]
 
 
-def _tuning_lines(found: Sequence[TuningEffect]) -> list[str]:
-    if not found:
+def _tuning_lines(effects: Sequence[TuningEffect]) -> list[str]:
+    if not effects:
         return []
     lines = ["## What fine-tuning does", ""]
     lines += ["A model's gap is its figure under the plan less that of the same model under next-token prediction.", ""]
     heads = ["condition", "less base under the same plan", "gap of base", "gap of tuned", "change of the gap"]
-    for name in dict.fromkeys(one.figure for one in found):
+    for name in dict.fromkeys(one.figure for one in effects):
         figure = FIGURES[name]
         lines += [f"### {figure.heading}", "", _line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
-        for one in found:
+        for one in effects:
             if one.figure == name:
                 parts = (one.over_base, one.base_gap, one.tuned_gap, one.change)
                 lines.append(_line([f"`{one.id}`", *map(figure.shown, parts)]))

@@ -114,15 +114,15 @@ def read_windows(world: World, paths: Sequence[Path], count: int, *, least_moves
         DocumentError: clips that cannot be read, or without such a window.
     """
     length = world.context_frames
-    found: list[tuple[int, Clip, int, Path]] = []
+    moving: list[tuple[int, Clip, int, Path]] = []
     for path in paths:
         clip = read_clip(path)
         for number in range(len(clip.frames) // length):
             first = number * length
             steps = clip.moved[first : first + length - 1]
             if sum(step is None or any(step) for step in steps) >= least_moves:
-                found.append((number, clip, first, path))
-    chosen = sorted(found, key=lambda item: item[0])[:count]
+                moving.append((number, clip, first, path))
+    chosen = sorted(moving, key=lambda item: item[0])[:count]
     if not chosen:
         raise DocumentError(f"expected clips of {length} frames with motion, got none. Record longer ones.")
     frames, tokens, actions, moved = [], [], [], []
@@ -177,12 +177,12 @@ def teacher_forced(world: World, windows: Windows, *, batch: int = 32) -> dict[s
             logits = model.forward(ids, at, at, mask, cache, rows)
             return torch.from_numpy(np.array(runtime.numpy(runtime.float32(logits))))
 
-    said = judge(forward, clips, words, batch=batch)
+    figures = judge(forward, clips, words, batch=batch)
     return {
-        "loss": said.loss,
-        "accuracy": said.accuracy,
-        "moved_loss": said.moved_loss,
-        "action_gap": math.nan if math.isnan(said.moved_loss) else said.gap,
+        "loss": figures.loss,
+        "accuracy": figures.accuracy,
+        "moved_loss": figures.moved_loss,
+        "action_gap": math.nan if math.isnan(figures.moved_loss) else figures.gap,
     }
 
 
@@ -216,12 +216,12 @@ def report_world(
             on_plan(name)
         plan = compile_for(world, t - 1, schedule)
         passes[name] = plan.steps
-        made = np.concatenate([
+        rolled = np.concatenate([
             replay(plan, world.model, windows.tokens[at : at + batch, :1], windows.actions[at : at + batch])
             for at in range(0, n, batch)
         ])  # fmt: skip
-        rollouts[name] = judge_frames(windows, made, decoded(world, made))
-        whole = np.concatenate([windows.tokens[:, :1], made], axis=1)
+        rollouts[name] = judge_frames(windows, rolled, decoded(world, rolled))
+        whole = np.concatenate([windows.tokens[:, :1], rolled], axis=1)
         following[name] = _share(followed_moves(whole, windows.moved, map_rows), clear)
     still = np.repeat(windows.tokens[:, :1], t - 1, axis=1)
     again = decoded(world, windows.tokens)
@@ -251,8 +251,8 @@ def counted_moves(tokens: Ids, moved: Ids, map_rows: int | None = None) -> NDArr
 
 def followed_moves(tokens: Ids, moved: Ids, map_rows: int | None = None) -> NDArray[np.bool_]:
     """Whether tokens [N, T, rows, cols], the prompt's frame first, move as the game says, bool [N, T - 1]."""
-    made = np.array(list(MOVES.values()))[best_move(*_steps(tokens, map_rows))]
-    same: NDArray[np.bool_] = (made.reshape(moved.shape) == moved).all(-1)
+    steps = np.array(list(MOVES.values()))[best_move(*_steps(tokens, map_rows))]
+    same: NDArray[np.bool_] = (steps.reshape(moved.shape) == moved).all(-1)
     return same
 
 

@@ -98,9 +98,9 @@ def training_layout(config: McArConfig, context: int) -> Layout:
 
 def plan_label(plan: Plan) -> str:
     """A short name of a plan's schedule for columns of a log, such as ``k2`` or ``k2_d18``."""
-    made = plan.schedule
-    d = "" if made.name != "diagonal" or made.d is None else f"_d{made.d}"
-    return f"k{made.k}{d}" if made.k is not None else made.name.replace("-", "_")
+    schedule = plan.schedule
+    d = "" if schedule.name != "diagonal" or schedule.d is None else f"_d{schedule.d}"
+    return f"k{schedule.k}{d}" if schedule.k is not None else schedule.name.replace("-", "_")
 
 
 def batch_kind(recipe: FinetuneRecipe, step: int, plans: int) -> int | None:
@@ -230,11 +230,11 @@ def tuning(base: str, recipe: FinetuneRecipe, plans: Sequence[Plan]) -> Tuning:
 
 
 def _tuning_plan(plan: Plan) -> TuningPlan:
-    made, policies = plan.schedule, plan.policies
+    schedule, policies = plan.schedule, plan.policies
     return TuningPlan(
-        schedule=made.name,
-        k=made.k,
-        d=made.d,
+        schedule=schedule.name,
+        k=schedule.k,
+        d=schedule.d,
         proxy=policies.proxy,
         row_end=policies.row_end,
         proxy_kv=policies.proxy_kv,

@@ -96,15 +96,15 @@ def optimise(
             loss = loss_of(step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        said = loss.detach()
-        workers.average([*(weight.grad for weight in model.parameters()), said])
+        mean_loss = loss.detach()
+        workers.average([*(weight.grad for weight in model.parameters()), mean_loss])
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if on_step is not None:
-            on_step(step + 1, {"loss": float(said)})
+            on_step(step + 1, {"loss": float(mean_loss)})
         if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps or step + 1 == 20:
             if workers.first:
-                run.log(step + 1, train_loss=float(said), **judged())
+                run.log(step + 1, train_loss=float(mean_loss), **judged())
                 run.save(model, optimizer, step + 1)
             workers.wait()
     return model.eval()

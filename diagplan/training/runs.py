@@ -38,16 +38,16 @@ class Run:
         self.folder = Path(folder)
         make_folder(self.folder)
         path = self.folder / "settings.json"
-        said = json.loads(json.dumps(dict(settings)))
+        wanted = json.loads(json.dumps(dict(settings)))
         if path.is_file():
             there = _read_settings(path)
-            other = sorted(key for key in {*there, *said} if there.get(key) != said.get(key))
+            other = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
             if other:
                 raise DocumentError(
                     f"expected the folder of the same run, got {folder} with other {', '.join(other)}. "
                     "Give another folder, or the same settings to go on."
                 )
-        write_atomically(path, (json.dumps(said, indent=1) + "\n").encode())
+        write_atomically(path, (json.dumps(wanted, indent=1) + "\n").encode())
         self.rows: list[dict[str, float]] = []
         self._began = time.monotonic()
 
@@ -124,14 +124,14 @@ def last_row(folder: str | Path) -> dict[str, float]:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DocumentError(f"cannot read {path}: {error.strerror}. Give another folder.") from None
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
+        document = None
+    if not isinstance(document, dict):
         raise DocumentError(f"expected the settings of a training run, got {path}. Give another folder.")
-    return said
+    return document
 
 
 def _curves(rows: list[dict[str, float]], columns: list[str]) -> bytes:
@@ -151,6 +151,6 @@ def _curves(rows: list[dict[str, float]], columns: list[str]) -> bytes:
         if points and all(y > 0 for _, y in points) and name.endswith("loss"):
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
-    made = io.BytesIO()
-    figure.savefig(made, format="png", dpi=110)
-    return made.getvalue()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

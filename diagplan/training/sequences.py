@@ -106,13 +106,13 @@ def _name_and_size(path: Path) -> bytes:
 
 
 def _key(parts: Iterable[bytes]) -> str:
-    made = hashlib.sha256()
+    digest = hashlib.sha256()
     try:
         for part in parts:
-            made.update(part)
+            digest.update(part)
     except OSError as error:
         raise DocumentError(f"cannot read {error.filename}: {error.strerror}.") from None
-    return made.hexdigest()
+    return digest.hexdigest()
 
 
 def write_tokens(path: str | Path, clips: TokenClips, key: str) -> None:

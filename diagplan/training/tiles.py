@@ -70,12 +70,12 @@ class TileBank:
 
     def crops(self, random: np.random.Generator, count: int, rows: int, cols: int) -> NDArray[np.uint8]:
         """Crops of frames at whole tiles, [count, rows side, cols side, 3]."""
-        made = []
+        cuts = []
         for n in random.integers(len(self.frames), size=count):
             top = self.side * int(random.integers(self.rows - rows + 1))
             left = self.side * int(random.integers(self.cols - cols + 1))
-            made.append(self.frames[n, top : top + rows * self.side, left : left + cols * self.side])
-        return np.stack(made)
+            cuts.append(self.frames[n, top : top + rows * self.side, left : left + cols * self.side])
+        return np.stack(cuts)
 
 
 def cut(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -141,18 +141,18 @@ def train_tokenizer(
         pictures = _batch(bank, recipe, step)
         guided = recipe.guided == 1 or step < recipe.guided * recipe.steps
         guide = looks.assign(pictures, recipe.side) if guided else None
-        loss, said = _loss(model, pictures, guide)
+        loss, figures = _loss(model, pictures, guide)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if on_step is not None:
-            on_step(step + 1, said)
+            on_step(step + 1, figures)
         if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.all_steps:
             tokenizer = ImageTokenizer(model.eval())
             tokens = tokenizer.encode(held_out)
             run.log(
-                step + 1, **said, validation_psnr=psnr(held_out, tokenizer.decode(tokens)),
+                step + 1, **figures, validation_psnr=psnr(held_out, tokenizer.decode(tokens)),
                 validation_same_code=float(np.mean(tokens == looks.assign(held_out, recipe.side))),
             )  # fmt: skip
             run.save(model, optimizer, step + 1)
@@ -187,10 +187,10 @@ def _loss(model: Any, pictures: NDArray[np.uint8], guide: NDArray[np.int64] | No
         ids = torch.from_numpy(guide).to(device).flatten()
         through = book[ids].view(latents.shape)
         encoder_loss = 0.2 * F.cross_entropy(-distance, ids) + 0.1 * F.mse_loss(latents, through.detach())
-    made = model.decode(through.permute(0, 3, 1, 2), force_not_quantize=True).sample
-    error = F.mse_loss(made, pixels)
+    decoded = model.decode(through.permute(0, 3, 1, 2), force_not_quantize=True).sample
+    error = F.mse_loss(decoded, pixels)
     right = float((distance.argmin(1) == ids).float().mean())
-    return error + 0.1 * F.l1_loss(made, pixels) + encoder_loss, {"loss": float(error.detach()), "same_code": right}
+    return error + 0.1 * F.l1_loss(decoded, pixels) + encoder_loss, {"loss": float(error.detach()), "same_code": right}
 
 
 def save_image_tokenizer(model: Any, folder: str | Path, *, dtype: torch.dtype = torch.float16) -> None:

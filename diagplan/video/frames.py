@@ -87,15 +87,15 @@ def sheet(rows: list[tuple[str, list[Frame]]], *, head: list[str], zoom: int = 1
 
 def png(frame: Frame) -> bytes:
     """A frame as a PNG file's bytes."""
-    made = io.BytesIO()
-    _pillow("Image").fromarray(np.ascontiguousarray(frame)).save(made, format="PNG", optimize=True)
-    return made.getvalue()
+    file = io.BytesIO()
+    _pillow("Image").fromarray(np.ascontiguousarray(frame)).save(file, format="PNG", optimize=True)
+    return file.getvalue()
 
 
 def gif(frames: list[Frame], fps: int) -> bytes:
     """Frames as an endless GIF's bytes."""
     image = _pillow("Image")
     pages = [image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
-    made = io.BytesIO()
-    pages[0].save(made, format="GIF", save_all=True, append_images=pages[1:], duration=round(1000 / fps), loop=0)
-    return made.getvalue()
+    file = io.BytesIO()
+    pages[0].save(file, format="GIF", save_all=True, append_images=pages[1:], duration=round(1000 / fps), loop=0)
+    return file.getvalue()

@@ -1,5 +1,9 @@
 """TorchScript modules of I3D's form, and of another, for the tests of the Frechet Video Distance."""
 
+import warnings
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -23,3 +27,11 @@ class OtherForm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Not what I3D takes."""
         return x
+
+
+def script(module: Any, path: Path) -> Path:
+    """The module as a TorchScript file at ``path``."""
+    with warnings.catch_warnings():  # the published file is TorchScript, whatever torch calls it now
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(module).save(str(path))
+    return path

@@ -1,4 +1,4 @@
-"""The tokenizer's training: tiles of one look get one code, a run goes on to the identical weights."""
+"""The tokenizer's training: it learns, and a run goes on to the identical weights."""
 
 import csv
 from dataclasses import replace
@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 for needed in ("av", "diffusers", "matplotlib"):
@@ -18,36 +16,14 @@ from diagplan.adapters.image_tokenizer import load_image_tokenizer  # noqa: E402
 from diagplan.games.clips import Clip, list_clips, write_clip  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
 from diagplan.training.runs import last_row  # noqa: E402
-from diagplan.training.tiles import TileBank, TileCodes, cut, join, load_frames  # noqa: E402
+from diagplan.training.tiles import load_frames  # noqa: E402
 from diagplan.training.tokenizer import train_tokenizer  # noqa: E402
-from tests.support.scrolling import CODES, COLS, ROWS, TOKENIZER, StopError, scrolls, stop_at, write_scrolls  # noqa: E402
+from tests.support.scrolling import COLS, ROWS, TOKENIZER, StopError, stop_at, write_scrolls  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scrolls(tmp_path_factory.mktemp("clips"))
-
-
-@given(*[st.integers(1, 3)] * 3, st.integers(1, 5))
-def test_tiles_are_cut_and_joined_to_what_was(n: int, rows: int, cols: int, side: int) -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (n, rows * side, cols * side, 3), dtype=np.uint8)
-    tiles = cut(frames, side)
-    assert tiles.shape == (n, rows, cols, side, side, 3)
-    for row, col in np.ndindex(rows, cols):
-        tile = frames[:, row * side : (row + 1) * side, col * side : (col + 1) * side]
-        np.testing.assert_array_equal(tiles[:, row, col], tile)
-    np.testing.assert_array_equal(join(tiles), frames)
-
-
-def test_tiles_of_one_look_have_one_code(clips: Path) -> None:
-    frames = load_frames(list_clips(clips / "train"), 5)
-    assert frames.shape == (15, ROWS * 4, COLS * 4, 3)
-    looks = TileCodes(TileBank(frames, 4), 16)
-    assert len(looks.centres) == CODES  # as many as there are colours, not as many as are allowed
-    codes = looks.assign(frames, 4)
-    assert codes.shape == (15, ROWS, COLS)
-    truth = np.concatenate([scrolls(3, 5, seed=5).frames[n] for n in range(3)])
-    assert len({*zip(codes.ravel().tolist(), truth.ravel().tolist(), strict=True)}) == CODES
 
 
 def test_clips_of_different_sizes(clips: Path, tmp_path: Path) -> None:

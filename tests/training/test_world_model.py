@@ -1,9 +1,9 @@
-"""The model's training: the trained pass is the adapter's, a run goes on to the identical weights."""
+"""The model's training: it learns, and a run goes on to the identical weights."""
 
 import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +12,8 @@ torch = pytest.importorskip("torch")
 for needed in ("av", "diffusers", "matplotlib"):
     pytest.importorskip(needed)
 
-from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
-from diagplan.games.clips import list_clips  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
 from diagplan.training.llama import TrainedMcAr  # noqa: E402
-from diagplan.training.sequences import TokenClips, read_tokens, tokens_key, write_tokens  # noqa: E402
 from diagplan.training.world_model import judge, train_world_model  # noqa: E402
 from tests.support.scrolling import (  # noqa: E402
     CODES,
@@ -33,77 +30,7 @@ from tests.support.scrolling import (  # noqa: E402
     StopError,
     stop_at,
     weights_equal,
-    write_scrolls,
 )
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_scrolls(tmp_path_factory.mktemp("clips"))
-
-
-# The trained pass
-
-
-@pytest.mark.parametrize("rope", ["1d", "3d"])
-@pytest.mark.parametrize("kv", [4, 2])
-def test_the_trained_pass_is_the_adapters(rope: Literal["1d", "3d"], kv: int) -> None:
-    config = McArConfig(
-        hidden_size=64, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=kv,
-        vocab_size=11, max_position_embeddings=3 * 23, image_vocab=6, rope=rope, rows=ROWS, cols=COLS, action_tokens=3,
-    )  # fmt: skip
-    trained = TrainedMcAr(config, seed=5)
-    adapter = McAr(config, {name: weight.detach() for name, weight in trained.weights().items()})
-    ids = torch.from_numpy(np.random.default_rng(0).integers(0, 11, (2, 60)))
-    at = torch.arange(60)
-    with torch.no_grad():
-        ours = trained(ids)
-        theirs = adapter.forward(ids, at, at, torch.ones(60, 60, dtype=torch.bool).tril(), adapter.new_cache(2, 60))
-        torch.testing.assert_close(trained(ids, at[[3, 40]]), ours[:, [3, 40]], rtol=1e-5, atol=1e-5)
-    assert float(ours.std()) > 0.1
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
-
-
-def test_weights_are_those_of_the_config() -> None:
-    model = TrainedMcAr(CONFIG, seed=1)
-    assert {name: tuple(weight.shape) for name, weight in model.weights().items()} == CONFIG.shapes()
-    matrices, norms = model.decayed()
-    assert {weight.ndim for weight in matrices} == {2}
-    assert {weight.ndim for weight in norms} == {1}
-    assert len(matrices) + len(norms) == len(CONFIG.shapes())
-
-
-# Sequences
-
-
-def test_sequences_are_frames_with_actions_between() -> None:
-    two = TokenClips(
-        frames=np.arange(6).reshape(1, 3, 1, 2), actions=np.array([[9, 8]]), moved=np.zeros((1, 2, 2), np.int64)
-    )
-    assert two.sequences(6, 7).tolist() == [[0, 1, 6, 9, 7, 2, 3, 6, 8, 7, 4, 5]]
-    window = two.windows(np.array([0, 0]), np.array([1, 0]), 2)
-    assert window.sequences(6, 7).tolist() == [[2, 3, 6, 8, 7, 4, 5], [0, 1, 6, 9, 7, 2, 3]]
-
-
-def test_tokens_are_kept_with_what_they_come_from(clips: Path, tmp_path: Path) -> None:
-    paths = list_clips(clips / "train")
-    key = tokens_key(paths, [paths[0]], WORDS.ids)
-    assert key != tokens_key(paths[1:], [paths[0]], WORDS.ids)
-    assert key != tokens_key(paths, [paths[1]], WORDS.ids)
-    assert key != tokens_key(paths, [paths[0]], {"noop": 3})
-    write_tokens(tmp_path / "t.npz", TRAIN, key)
-    back = read_tokens(tmp_path / "t.npz", key)
-    assert back is not None
-    for name in ("frames", "actions", "moved"):
-        np.testing.assert_array_equal(getattr(back, name), getattr(TRAIN, name))
-    assert read_tokens(tmp_path / "t.npz", "another") is None
-    assert read_tokens(tmp_path / "none.npz", key) is None
-    for data in (b"", b"hello", (tmp_path / "t.npz").read_bytes()[:-30]):
-        (tmp_path / "t.npz").write_bytes(data)
-        assert read_tokens(tmp_path / "t.npz", key) is None
-
-
-# The model
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The study's plots (matplotlib): quality against passes and against time, by horizon, and the policies."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from diagplan.study.tables import FIGURES, Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["differences_plot", "horizon_plot", "policies_plot", "quality_plot", "require_matplotlib"]
+__all__ = ["differences_plot", "horizon_plot", "policies_plot", "quality_plot", "require_matplotlib", "round_values"]
 
 #: Of the models in order, the base model first (Okabe and Ito's colours, told apart by everyone).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -26,6 +27,8 @@ _MARKER_NAMES = {
 }  # fmt: skip
 #: Differences to next-token prediction where clips differ more than plans do.
 _SHOWN = ("loss", "equal_truth_more", "followed_more", "psnr")
+#: Of so many points each has its name beside it; of more, a few.
+_MOST_NAMES = 12
 
 
 def require_matplotlib() -> None:
@@ -44,9 +47,9 @@ def _new(width: float, height: float) -> "Figure":
 
 
 def _png(figure: "Figure") -> bytes:
-    made = io.BytesIO()
-    figure.savefig(made, format="png", dpi=110)
-    return made.getvalue()
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110)
+    return file.getvalue()
 
 
 def _kind(name: str) -> str:
@@ -55,10 +58,10 @@ def _kind(name: str) -> str:
     return next(kind for kind in ("zipar-release", "zipar-w", "ntp", "k=") if name.startswith(kind))
 
 
-def _bars(found: Interval, scale: float) -> list[list[float]] | None:
-    if found.mean is None or found.low is None or found.high is None:
+def _bars(figure: Interval, scale: float) -> list[list[float]] | None:
+    if figure.mean is None or figure.low is None or figure.high is None:
         return None
-    return [[(found.mean - found.low) * scale], [(found.high - found.mean) * scale]]
+    return [[(figure.mean - figure.low) * scale], [(figure.high - figure.mean) * scale]]
 
 
 def quality_plot(rows: Sequence[Row], across: str) -> bytes:
@@ -77,23 +80,24 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
         axes = figure.add_subplot(2, 2, place)
         about = FIGURES[name]
         for row in kept:
-            found, (group, _, plan) = row.figures[name], row.id.partition("/")
-            if found.mean is None:
+            value, (group, _, plan) = row.figures[name], row.id.partition("/")
+            if value.mean is None:
                 continue
             colour, marker = _COLOURS[groups.index(group) % len(_COLOURS)], _MARKERS[_kind(plan)]
-            x, y = getattr(row, across) * aside[group], found.mean * about.scale
+            x, y = getattr(row, across) * aside[group], value.mean * about.scale
             axes.errorbar(
-                x, y, yerr=_bars(found, about.scale), fmt=marker, color=colour, alpha=0.8, capsize=2, elinewidth=0.8,
+                x, y, yerr=_bars(value, about.scale), fmt=marker, color=colour, alpha=0.8, capsize=2, elinewidth=0.8,
                 markersize=10 if marker == "*" else 6,
             )  # fmt: skip
-            if plan in ("ntp", "k=1", "k=2", "k=4") and group == groups[0]:
+            if group == groups[0] and (plan in ("ntp", "k=1", "k=2", "k=4") or len(kept) <= _MOST_NAMES):
                 axes.annotate(plan, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8)
         axes.set_xscale("log")
+        values = sorted({getattr(row, across) for row in kept})
+        axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)
+        _log_ticks(axes.xaxis, *axes.get_xlim())
         if name == "loss":
             axes.set_yscale("log")
-            kept_losses = _round_values(*axes.get_ylim())
-            axes.set_yticks(kept_losses, [f"{value:g}" for value in kept_losses])
-        _ticks(axes, sorted({getattr(row, across) for row in kept}))
+            _log_ticks(axes.yaxis, *axes.get_ylim())
         axes.set_title(f"{about.heading} ({'less' if about.better == 'low' else 'more'} is better)", fontsize=10)
         axes.set_xlabel("forward passes for one clip" if across == "step" else "seconds for one clip alone")
         axes.grid(alpha=0.3)
@@ -101,17 +105,41 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
     return _png(figure)
 
 
-def _round_values(low: float, high: float) -> list[float]:
-    rounds = [factor * 10.0**power for power in range(-6, 6) for factor in (1, 2, 5)]
-    return [value for value in rounds if low <= value <= high]
+def round_values(low: float, high: float) -> list[float]:
+    """Three to eight round numbers between two positive ones, for a logarithmic axis; sparse ones where they do.
+
+    >>> round_values(45, 1000), round_values(0.013, 0.022)
+    ([50.0, 100.0, 200.0, 500.0, 1000.0], [0.015, 0.0175, 0.02])
+    """
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    kept: list[float] = []
+    for parts in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        values = [_exact(part * 10.0**power) for power in powers for part in parts]
+        kept = [value for value in values if low <= value <= high]
+        if len(kept) >= 3:
+            return kept if len(kept) <= 8 else kept[:: -(-len(kept) // 8)]
+    rough = (high - low) / 4  # too narrow for those: even steps
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * part for part in (1, 2, 2.5, 5, 10) if unit * part >= 0.999 * rough)
+    while len(kept) < 3:
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        kept = [_exact(step * number) for number in range(first, last + 1)]
+        step /= 2
+    return kept
 
 
-def _ticks(axes: Any, values: list[float]) -> None:
-    """Ticks across at a few round values, in plain numbers."""
-    kept = _round_values(values[0] * 0.7, values[-1] * 1.4)
-    axes.set_xticks(kept, [f"{value:g}" for value in kept])
-    axes.minorticks_off()
-    axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)
+def _exact(value: float) -> float:
+    """Without the last digits that multiplication leaves."""
+    return float(f"{value:.10g}")
+
+
+def _log_ticks(axis: Any, low: float, high: float) -> None:
+    """Ticks of a logarithmic axis at a few round values, in plain numbers; none between them."""
+    from matplotlib.ticker import NullLocator
+
+    values = round_values(low, high)
+    axis.set_ticks(values, [f"{value:.10f}".rstrip("0").rstrip(".") for value in values])
+    axis.set_minor_locator(NullLocator())
 
 
 def _legend(figure: "Figure", groups: list[str], kinds: set[str]) -> None:
@@ -157,12 +185,12 @@ def policies_plot(rows: Sequence[Row]) -> bytes:
     """The loss of every setting of the policies, the best first, as a PNG."""
     crossed = ((row.figures["loss"], row) for row in rows if row.id.startswith("policies/"))
     kept = sorted(
-        ((found.mean, found, row.id) for found, row in crossed if found.mean is not None), key=lambda entry: entry[0]
+        ((value.mean, value, row.id) for value, row in crossed if value.mean is not None), key=lambda entry: entry[0]
     )
     figure = _new(9, 1.2 + 0.22 * len(kept))
     axes = figure.add_subplot(1, 1, 1)
-    for place, (mean, found, _) in enumerate(kept):
-        axes.errorbar(mean, place, xerr=_bars(found, 1.0), fmt="o", color=_COLOURS[0], capsize=2, markersize=4)
+    for place, (mean, value, _) in enumerate(kept):
+        axes.errorbar(mean, place, xerr=_bars(value, 1.0), fmt="o", color=_COLOURS[0], capsize=2, markersize=4)
     axes.set_yticks(range(len(kept)), [name.partition("/")[2] for _, _, name in kept], fontsize=8)
     axes.invert_yaxis()
     axes.margins(y=0.01)
@@ -182,7 +210,7 @@ def differences_plot(shares: Mapping[str, NDArray[np.float64]]) -> bytes:
     down = -(-len(shares) // across)
     rows, cols = next(iter(shares.values())).shape
     figure = _new(4.2 * across, 0.4 + down * (0.4 + 3.3 * rows / cols))
-    highest = 100 * max(float(share.max()) for share in shares.values())
+    highest = 100 * max(float(share.max()) for share in shares.values()) or 1.0  # nowhere: a scale all the same
     maps = []
     for place, (name, share) in enumerate(shares.items(), start=1):
         axes = figure.add_subplot(down, across, place)
@@ -199,4 +227,4 @@ def _powers(highest: float) -> Any:
     """A scale on which small shares are seen beside large ones."""
     from matplotlib.colors import PowerNorm
 
-    return PowerNorm(0.5, vmin=0, vmax=max(highest, 1e-6))
+    return PowerNorm(0.5, vmin=0, vmax=highest)

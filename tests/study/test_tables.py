@@ -1,0 +1,67 @@
+"""Rows of figures with intervals, and their tables."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from diagplan.evaluation.intervals import Interval
+from diagplan.study.tables import FIGURES, csv_text, markdown, rows_of
+from tests.support.study import result
+
+
+def test_rows_are_means_over_clips() -> None:
+    rows = rows_of({"base/ntp": result("base/ntp", loss=1.0), "base/k=2": result("base/k=2", loss=1.5)})
+    row = rows[1]
+    assert (row.step, row.seconds, row.fps, row.tp, row.faster) == (10, 2.0, 1.0, 10.0, 1.0)
+    assert row.figures["loss"].mean == pytest.approx(1.5 + (0.05 + 0.25 + 0) / 3)
+    more = row.figures["loss_more"]
+    assert (more.low, more.mean, more.high) == pytest.approx((0.5, 0.5, 0.5))  # paired: the clips' spread is gone
+    assert row.figures["followed"].mean == 0.75  # of all moves, not the mean of shares
+    assert row.single == {"frechet_tokenizer": 0.5, "fvd": 7.0}
+    text = markdown(rows, {"model": "m"}, [], [], clips=3)
+    assert re.search(r"^\| `k=2` \| 10 \| 2\.000 \| 1\.00 \| 10 \|", text, re.MULTILINE)
+    lines = csv_text(rows).splitlines()
+    assert len({line.count(",") for line in lines}) == 1
+    assert lines[0].endswith("frechet_tokenizer,fvd")
+
+
+def test_a_figure_is_shown_with_its_interval_and_scale() -> None:
+    share = FIGURES["equal_truth"]
+    assert share.shown(Interval(mean=0.5, low=0.25, high=0.755)) == "50.00 [25.00, 75.50]"
+    assert share.shown(Interval(mean=0.5, low=None, high=None)) == "50.00"
+    assert share.shown(Interval(mean=None, low=None, high=None)) == share.number(None) == "-"
+
+
+def test_a_table_leaves_out_what_nobody_has() -> None:
+    """No moves that could be followed: no column; an extra figure of one row only: a dash in the others."""
+    plain = {id_: replace(result(id_, loss=1.0), counted=None, followed=None) for id_ in ("base/ntp", "t/k=2")}
+    plain["t/k=2"] = replace(plain["t/k=2"], extra={})
+    rows = rows_of(plain)
+    assert rows[0].figures["followed"].mean is None
+    text = markdown(rows, {"model": "m"}, [("proxy", "above", rows[1].figures["loss"])], [], clips=3)
+    assert "moves" not in text
+    assert text.startswith("# The study\n\n- model: m\n")
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## base",
+        "## t",
+        "## What each policy does",
+    ]
+    (line,) = [line for line in text.splitlines() if line.startswith("| `k=2` |")]
+    assert line.endswith("| 0.5 | - |")
+    table = list(csv.DictReader(io.StringIO(csv_text(rows))))
+    assert [(row["condition"], row["fvd"], row["followed"]) for row in table] == [
+        ("base/ntp", "7", ""),
+        ("t/k=2", "", ""),
+    ]
+    assert float(table[0]["loss_low"]) <= float(table[0]["loss"]) <= float(table[0]["loss_high"])
+
+
+def test_a_row_is_written_as_json() -> None:
+    (row,) = rows_of({"base/ntp": result("base/ntp", loss=1.0)})
+    back = json.loads(json.dumps(row.as_dict()))
+    assert back["figures"]["loss"] == {"mean": row.figures["loss"].mean, "low": 1.0, "high": pytest.approx(1.25)}
+    assert (back["id"], back["single"]) == ("base/ntp", {"frechet_tokenizer": 0.5, "fvd": 7.0})

@@ -1,0 +1,31 @@
+"""What the tests of the study share: the bundled clip, the command line, and results made by hand."""
+
+from typer.testing import CliRunner
+
+from diagplan.cli import app
+from diagplan.planner.policy import Policies
+from diagplan.study.results import Result
+from diagplan.worlds import SHIPPED
+
+CLIP = SHIPPED["crafter-mini"] / "clip.mp4"
+
+
+def run(*args: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def result(id_: str, *, loss: float, policies: Policies | None = None) -> Result:
+    """A result of three clips and two frames, made by hand."""
+    chosen = policies or Policies()
+    curve = [[loss, loss + 0.1], [loss + 0.2, loss + 0.3], [loss, loss]]
+    plan = {"steps": 10, "tokens": 20, "frames": 2, "digest": id_}
+    plan |= {"policies": {name: getattr(chosen, name) for name in Policies.__dataclass_fields__}}
+    return Result(
+        id=id_, bound={"seed": 0}, plan=plan, seconds={"single": [1.0, 2.0, 4.0], "batched": 3.0, "batch": 2},
+        curves=dict.fromkeys(("loss", "equal_truth", "equal_ntp", "error", "ssim"), curve),
+        counted=[2, 0, 2], followed=[1, 0, 2], single={"frechet_tokenizer": 0.5},
+        extra={"fvd": {"of": "x", "value": 7.0}},
+    )  # fmt: skip
