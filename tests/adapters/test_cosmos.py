@@ -18,14 +18,10 @@ from diagplan.adapters.cosmos import CONFIGS, Cosmos, CosmosConfig  # noqa: E402
 from diagplan.adapters.cosmos_positions import FrequencyRescale, absolute_table, rotary_tables  # noqa: E402
 from diagplan.models.loading import replay  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
+from tests.support.cosmos import TEXT, TINY, WORLD  # noqa: E402
 from tests.support.cosmos_golden import causal_logits, golden  # noqa: E402
 
 CASES = pytest.mark.parametrize("name", ["a", "b"])
-TINY = CosmosConfig(
-    dim=24, n_layers=2, n_heads=4, n_kv_heads=2, ffn_hidden_size=20, vocab_size=50, video_latent_shape=(3, 3, 4)
-)
-WORLD = replace(TINY, head_dim=16, absolute=True, begin_of_video=True, context_dim=12, rescale=FrequencyRescale())
-TEXT = np.random.default_rng(0).normal(size=(2, 5, 12))
 
 
 # Golden data

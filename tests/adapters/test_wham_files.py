@@ -26,9 +26,8 @@ from diagplan.adapters.wham_convert import convert_wham  # noqa: E402
 from diagplan.adapters.wham_files import load_wham, open_wham, wham_config_for  # noqa: E402
 from diagplan.adapters.wham_tokenizer import load_wham_tokenizer  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
-from tests.adapters.test_wham import CONFIG, DATA, causal_logits  # noqa: E402
-from tests.adapters.test_wham_tokenizer import FRAMES, TOKENS  # noqa: E402
 from tests.support.checkpoints import write_folder, write_safetensors, write_sparse, write_torch  # noqa: E402
+from tests.support.wham import CONFIG, DATA, FRAMES, TOKENS, causal_logits  # noqa: E402
 from tests.support.wham_files import LEFT_OVER, WEIGHTS, write_lightning  # noqa: E402
 
 PREFIX = "predictor.gpt_model."

@@ -22,8 +22,9 @@ from diagplan.backends.onnx_runtime import GRAPH, OnnxModel, load_onnx_model, op
 from diagplan.backends.onnx_tokenizer import load_onnx_tokenizer  # noqa: E402
 from diagplan.backends.replay import prepare  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError, SpecError  # noqa: E402
-from tests.schemas.test_files_replayed import LAYOUT  # noqa: E402
-from tests.support.exported import exported_folder, exported_model, golden_model  # noqa: E402
+from tests.support.exported import exported_folder, exported_model  # noqa: E402
+from tests.support.mc_ar import golden_model  # noqa: E402
+from tests.support.mineworld import LAYOUT  # noqa: E402
 
 
 @pytest.fixture

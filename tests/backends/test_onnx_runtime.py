@@ -15,8 +15,9 @@ from diagplan.backends.compare import compare  # noqa: E402
 from diagplan.backends.onnx_runtime import OnnxModel  # noqa: E402
 from diagplan.backends.replay import new_state, prepare, replay  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
-from tests.schemas.test_files_replayed import DATA, GIVEN, LAYOUT, META, golden_plan  # noqa: E402
-from tests.support.exported import exported_folder, exported_model, golden_model  # noqa: E402
+from tests.support.exported import exported_folder, exported_model  # noqa: E402
+from tests.support.mc_ar import golden_model  # noqa: E402
+from tests.support.mineworld import DATA, GIVEN, LAYOUT, META, golden_plan  # noqa: E402
 
 PLAN = compile_plan(LAYOUT, Diagonal(k=2))
 

@@ -12,7 +12,7 @@ from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.backends.reference import reference_replay  # noqa: E402
 from diagplan.backends.sampling import Greedy  # noqa: E402
 from diagplan.models.loading import replay  # noqa: E402
-from tests.schemas.test_files_replayed import DATA, GIVEN, LAYOUT, META, WEIGHTS, golden_plan  # noqa: E402
+from tests.support.mineworld import DATA, GIVEN, LAYOUT, META, WEIGHTS, golden_plan  # noqa: E402
 
 
 @pytest.fixture(scope="module")

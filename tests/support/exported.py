@@ -11,19 +11,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.backends.onnx_export import export_model  # noqa: E402
 from diagplan.backends.onnx_runtime import GRAPH, OnnxModel, load_onnx_model  # noqa: E402
-from tests.schemas.test_files_replayed import META, WEIGHTS  # noqa: E402
+from tests.support.mc_ar import golden_model  # noqa: E402
 
 _KEPT = TemporaryDirectory(prefix="diagplan-test-")
-
-
-def golden_model(**options: Any) -> McAr:
-    """The model of MineWorld's golden data."""
-    config = McArConfig(**META["config"], image_vocab=META["image_vocab"])
-    dtype = options.pop("dtype", torch.float32)
-    return McAr(config, {name: torch.from_numpy(value).to(dtype) for name, value in WEIGHTS.items()}, **options)
 
 
 def exported_folder(dtype: str = "float32", quantize: Any = None, opset: int = 23) -> Path:
