@@ -25,29 +25,21 @@ _PART = 0.125
 _MARK = "_diagplan_tested"
 
 
-def require_tested(model: Model, *, batch: int = 1) -> None:
+def require_tested(model: Model) -> None:
     """``require_masks_obeyed``, unless this model has passed it before.
 
     That is remembered in the model's own ``__dict__``, so it lives as long as the model, and goes over to copies that
     share its weights (``with_context``). A model without one (``__slots__``) is tested each time: five tiny passes.
 
-    Args:
-        model: any model.
-        batch: samples of the test's passes, for a model that is bound to as many texts.
-
     Raises:
         DiagplanError: as ``require_masks_obeyed``.
     """
     if not _own(model).get(_MARK, False):
-        require_masks_obeyed(model, batch=batch)
+        require_masks_obeyed(model)
 
 
-def require_masks_obeyed(model: Model, *, batch: int = 1) -> None:
+def require_masks_obeyed(model: Model) -> None:
     """Run a few tiny passes that differ in a mask bit, in a token, in the order of feeding and in the slots written.
-
-    Args:
-        model: any model.
-        batch: samples of the test's passes, for a model that is bound to as many texts.
 
     Raises:
         DiagplanError: hiding a visible slot changes nothing, or a hidden one still tells; a second pass does not read
@@ -58,6 +50,7 @@ def require_masks_obeyed(model: Model, *, batch: int = 1) -> None:
     low, high = (model.vocabulary[0].low, model.vocabulary[0].high) if model.vocabulary else (0, model.vocab_size)
     if length < 3 or high - low < 2:
         return
+    batch = getattr(model, "only_batch", None) or 1
     test = _Test(model, runtime_of(model), batch, length, _spread(low, high, length))
     whole = test.logits(test.tokens)
     if not np.isfinite(whole).all():

@@ -14,7 +14,7 @@ from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.adapters.wham import Wham, WhamConfig  # noqa: E402
 from diagplan.backends.selftest import require_masks_obeyed, require_tested  # noqa: E402
-from diagplan.planner.errors import DiagplanError, SpecError  # noqa: E402
+from diagplan.planner.errors import DiagplanError  # noqa: E402
 from tests.support.example_adapter import ImageModel  # noqa: E402
 
 LLAMA = McArConfig(
@@ -158,11 +158,11 @@ def test_as_few_positions_as_can_be(positions: int) -> None:
             require_masks_obeyed(Faulty(model, fault))
 
 
-def test_a_model_bound_to_as_many_texts() -> None:
+def test_a_model_bound_to_a_text_for_each_sample() -> None:
     model = Cosmos.random(WORLD).with_context(torch.ones(2, 3, 12))
-    require_masks_obeyed(model, batch=2)
-    with pytest.raises(SpecError, match="expected one text, or one for each of 1 samples, got 2 texts"):
-        require_masks_obeyed(model)
+    require_masks_obeyed(model)
+    with pytest.raises(DiagplanError, match="expected a pass to read what the pass before it wrote"):
+        require_masks_obeyed(Faulty(model, cache_of_its_own))
 
 
 def test_a_model_is_tested_once() -> None:
