@@ -209,6 +209,9 @@ class Model(Protocol):
         cache_shapes: (heads, width) of each array of the cache.
         vocabulary: which ids may be chosen where.
         grid: what the position embeddings are made for; ``None``: any.
+
+    A model may have ``only_batch``, the one batch that can be passed through it where it holds something for each
+    sample, such as a text; ``None``: any.
     """
 
     family: str

@@ -189,6 +189,12 @@ class Cosmos:
         about = repr(self.config) + (self.quantize or "")
         return hashlib.sha256(about.encode() + sample.tobytes()).hexdigest()[:16]
 
+    @property
+    def only_batch(self) -> int | None:
+        """The one batch that can be passed through, where each sample has a text of its own; ``None``: any."""
+        texts = 1 if self.context is None else self.context.keys[0].shape[0]
+        return None if texts == 1 else texts
+
     def weight_bytes(self) -> int:
         """Bytes of the weights, of the position tables and of the text context's keys and values."""
         held = [] if self.context is None else [*self.context.keys, *self.context.values, self.context.bias]
@@ -326,9 +332,8 @@ class Cosmos:
                 "expected a text context for a Video2World model, got none. Bind one: model.with_context(features), "
                 "features from adapters.cosmos_text."
             )
-        texts = self.context.keys[0].shape[0]
-        if texts not in (1, batch):
-            raise SpecError(f"expected one text, or one for each of {batch} samples, got {texts} texts.")
+        if self.only_batch not in (None, batch):
+            raise SpecError(f"expected one text, or one for each of {batch} samples, got {self.only_batch} texts.")
 
     def _bias(self, mask: Tensor) -> Tensor:
         """What a mask adds to the scores, in its shape."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import Model, widths_of
 from diagplan.backends.onnx_files import OPSETS, save_exported
-from diagplan.planner.errors import MissingExtraError, SpecError
+from diagplan.planner.errors import DiagplanError, MissingExtraError, SpecError
 from diagplan.schemas.onnx_model import (
     AllowedIdsDocument,
     GridDocument,
@@ -101,6 +101,13 @@ def export_model(
     if quantize not in (None, "int8") or (quantize is not None and model.dtype != torch.float32):
         raise SpecError(
             f"expected quantize to be None, or 'int8' for a float32 model, got quantize={quantize!r} and {model.dtype}."
+        )
+    only = getattr(model, "only_batch", None)
+    if only is not None:
+        raise SpecError(
+            f"expected a model through which any batch can pass, got a {model.family} model with {only} texts, one for "
+            "each sample. One graph serves every batch. Bind one text, model.with_context(text) or --context with one "
+            "text, and export a graph for each."
         )
     program = _traced_step(model, opset)
     from diagplan.backends.onnx_graph import quantize_products, write_in_place
@@ -221,6 +228,8 @@ def _traced(
             cause: BaseException = error
             while cause.__cause__ is not None:
                 cause = cause.__cause__
+            if isinstance(cause, DiagplanError):
+                raise cause from None
             said = " ".join(str(cause).split())[:300]
             raise SpecError(
                 f"expected a model that torch can trace, got {type(cause).__name__}: {said}. Load it with "

@@ -16,6 +16,7 @@ from diagplan.backends.arguments import require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
+from diagplan.backends.selftest import require_tested
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout, Window
 
@@ -83,6 +84,7 @@ def roll(
         CapacityError: too little memory.
     """
     require_replayable(rollout, model, sampler, kind=Rollout)
+    require_tested(model)
     executor.require_grid(rollout.plans[0], model)
     layout = rollout.plans[0].layout
     frames = batched("prompt", prompt, (rollout.prompt_frames, layout.rows, layout.cols))

@@ -14,6 +14,7 @@ from diagplan.backends import replay as executor
 from diagplan.backends.arguments import require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt, given_slots
+from diagplan.backends.selftest import require_tested
 from diagplan.backends.table import backend_named
 from diagplan.planner.plan import Plan
 
@@ -132,6 +133,7 @@ def replay(
 
     Raises:
         InvalidPlanError: the plan does not verify.
+        DiagplanError: a model that has not been tested, and does not keep to the forward contract.
         SpecError: an argument of another kind, or a seed out of range.
         MismatchError: plan, model and ids do not fit together.
         NumericError: logits that are not finite.
@@ -141,6 +143,7 @@ def replay(
     (1, 15, 14, 24)
     """
     require_replayable(plan, model, sampler)
+    require_tested(model)
     executor.require_grid(plan, model)
     ids = given_ids(plan, prompt, actions, given)
     if (guidance is None) != (unconditional is None):

@@ -12,35 +12,18 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from diagplan import NextToken, compile_plan, preset_layout  # noqa: E402
+from diagplan import NextToken, compile_plan  # noqa: E402
 from diagplan.adapters.contract import allowed_ids  # noqa: E402
 from diagplan.adapters.cosmos import CONFIGS, Cosmos, CosmosConfig  # noqa: E402
-from diagplan.adapters.cosmos_positions import FrequencyRescale, absolute_table, rotary_tables  # noqa: E402
 from diagplan.models.loading import replay  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
+from tests.support.cosmos import TEXT, TINY, WORLD  # noqa: E402
 from tests.support.cosmos_golden import causal_logits, golden  # noqa: E402
 
 CASES = pytest.mark.parametrize("name", ["a", "b"])
-TINY = CosmosConfig(
-    dim=24, n_layers=2, n_heads=4, n_kv_heads=2, ffn_hidden_size=20, vocab_size=50, video_latent_shape=(3, 3, 4)
-)
-WORLD = replace(TINY, head_dim=16, absolute=True, begin_of_video=True, context_dim=12, rescale=FrequencyRescale())
-TEXT = np.random.default_rng(0).normal(size=(2, 5, 12))
 
 
 # Golden data
-
-
-@CASES
-def test_position_tables_are_the_references(name: str) -> None:
-    case = golden(name)
-    model, rows = case.model(), case.config.positions
-    np.testing.assert_allclose(model.cos.numpy(), case.data["ref/rope_cos"][:rows], atol=1e-6)
-    np.testing.assert_allclose(model.sin.numpy(), case.data["ref/rope_sin"][:rows], atol=1e-6)
-    if model.absolute is None:
-        assert "ref/abs_pos_emb" not in case.data
-    else:
-        np.testing.assert_array_equal(model.absolute.float().numpy(), case.data["ref/abs_pos_emb"][:rows])
 
 
 @CASES
@@ -110,31 +93,7 @@ def _interleaved(x: Any, cos: Any, sin: Any) -> Any:
     return x * cos + turned * sin
 
 
-def test_the_absolute_table_is_rounded_even_in_float32() -> None:
-    case = golden("b")
-    assert case.model().absolute is not None
-    assert case.model().absolute.dtype == torch.bfloat16  # type: ignore[union-attr]
-
-
 # Sizes
-
-
-@pytest.mark.parametrize(
-    ("name", "total", "block", "rows", "positions"),
-    [
-        ("cosmos-4b", 4_014_088_192, 218_112_256, 64_000, 12_800),
-        ("cosmos-5b-v2w", 4_584_845_312, 253_768_192, 64_064, 12_801),
-        ("cosmos-12b", 11_560_975_360, 272_640_256, 64_000, 12_800),
-        ("cosmos-13b-v2w", 13_323_125_760, 316_685_824, 64_064, 12_801),
-    ],
-)
-def test_released_sizes(name: str, total: int, block: int, rows: int, positions: int) -> None:
-    config = CONFIGS[name]
-    shapes = config.shapes()
-    assert sum(math.prod(shape) for shape in shapes.values()) == total
-    assert sum(math.prod(shape) for key, shape in shapes.items() if key.startswith("layers.0.")) == block
-    assert (config.embedding_rows, config.vocab_size, config.positions) == (rows, 64_000, positions)
-    assert config.layout() == preset_layout("cosmos-video2world" if name.endswith("v2w") else "cosmos")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -154,81 +113,6 @@ def test_released_shapes_go_through_a_pass(name: str) -> None:
     assert model.weight_bytes() >= 2 * sum(math.prod(shape) for shape in config.shapes().values())
 
 
-def test_rescaled_frequencies_are_those_of_12b_and_13b() -> None:
-    frames, rows = FrequencyRescale(), 40
-    time = 500_000.0 ** (-torch.arange(22) / 22)
-    torch.testing.assert_close(frames(time, 3), time / 2)
-    space = frames(500_000.0 ** (-torch.arange(21) / 21), rows)
-    torch.testing.assert_close(space[:5], torch.tensor([1.0, 0.4825, 0.1827, 0.0767, 0.0411]), atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("name", ["cosmos-4b", "cosmos-13b-v2w"])
-def test_rotary_tables_by_the_formula(name: str) -> None:
-    """Cell by cell in plain Python; width takes the height's length."""
-    config = CONFIGS[name]
-    cos, sin = rotary_tables((3, 2, 4), 128, 500_000.0, rescale=config.rescale, lead=config.lead)
-
-    def frequency(j: int, width: int, length: int) -> float:
-        plain = math.pow(500_000, -2 * j / width)
-        if config.rescale is None:
-            return plain
-        low, high = 2 * math.pi / length, 8 * math.pi / length
-        kept = min(1.0, max(0.0, (plain - low) / (high - low)))
-        return plain * ((1 - kept) / 2 + kept)
-
-    for t, h, w in np.ndindex(3, 2, 4):
-        angles = [t * frequency(j, 44, 3) for j in range(22)]
-        angles += [at * frequency(j, 42, 40) for at in (h, w) for j in range(21)]
-        row = config.lead + (t * 2 + h) * 4 + w
-        np.testing.assert_allclose(cos[row], np.cos(angles * 2), atol=1e-6)
-        np.testing.assert_allclose(sin[row], np.sin(angles * 2), atol=1e-6)
-
-
-def test_tables_follow_the_grid() -> None:
-    cos, sin = rotary_tables((2, 3, 4), 16, 500_000.0, lead=1)
-    assert cos.shape == (25, 16)
-    assert (cos[0] == 1).all()
-    assert (sin[0] == 0).all()
-    assert sin[1].equal(sin[0])  # begin-of-video and the first cell turn alike
-    # 4 temporal, 2 and 2 spatial frequencies, twice; cell (1, 2, 3) is the last.
-    first = torch.tensor([1.0, 2.0, 3.0]).sin()
-    torch.testing.assert_close(sin[24][[0, 4, 6, 8, 12, 14]], first.repeat(2))
-    table = absolute_table((2, 3, 4), 12, lead=1).float()
-    assert (table[0] == 0).all()
-    torch.testing.assert_close(table[1], torch.tensor([0.0, 0.0, 1.0, 1.0] * 3))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"dim": 0}, "expected dim >= 1, got dim=0"),
-        ({"n_layers": True}, "expected n_layers to be an integer"),
-        ({"n_kv_heads": 3}, "expected key-value heads that divide the heads, got n_heads=4 and n_kv_heads=3"),
-        ({"dim": 26}, "expected heads that divide the width, got dim=26 and n_heads=4. Give head_dim."),
-        ({"head_dim": 5}, "expected an even head_dim for rotary positions, got head_dim=5"),
-        ({"dim": 25, "head_dim": 6, "absolute": True}, "expected an even dim for absolute positions, got dim=25"),
-        ({"video_latent_shape": (5, 40)}, "expected video_latent_shape as (frames, rows, columns), got (5, 40)"),
-        ({"video_latent_shape": (5, 0, 64)}, "expected video_latent_shape >= 1"),
-        ({"video_latent_shape": (1 << 20, 1 << 20, 1)}, "positions"),
-        ({"norm_eps": 0.0}, "expected norm_eps to be a number above 0"),
-        ({"rope_theta": math.inf}, "expected rope_theta to be a number above 0"),
-        ({"rope_theta": 10**400}, "expected rope_theta to be a number above 0, below 1e+30, got rope_theta=1000000"),
-        ({"context_dim": 0}, "expected context_dim >= 1"),
-    ],
-)
-def test_sizes_that_do_not_fit(change: dict[str, Any], words: str) -> None:
-    with pytest.raises(SpecError, match=re.escape(words)):
-        replace(TINY, **change)
-
-
-@pytest.mark.parametrize(
-    "change", [{"scale": 0}, {"scale": 10**400}, {"frames": -1}, {"beta_fast": math.nan}, {"beta_slow": 4.0}]
-)
-def test_rescales_that_are_none(change: dict[str, Any]) -> None:
-    with pytest.raises(SpecError, match=r"expected (positive numbers|beta_fast > beta_slow)"):
-        FrequencyRescale(**change)
-
-
 def test_begin_of_video_is_fed_and_never_chosen() -> None:
     model = Cosmos.random(WORLD).with_context(TEXT[0])
     assert (model.vocab_size, model.config.vocab_size, model.positions) == (64, 50, 37)
@@ -237,15 +121,6 @@ def test_begin_of_video_is_fed_and_never_chosen() -> None:
     assert torch.softmax(logits, -1)[..., 50:].sum() == 0
     layout = WORLD.layout(1)
     assert (allowed_ids(model.vocabulary, layout)[layout.cell_slots().ravel()] == [0, 50]).all()
-
-
-def test_given_tokens() -> None:
-    prompt = np.arange(24).reshape(2, 3, 4)
-    np.testing.assert_array_equal(WORLD.given(prompt), [[50, *range(24)]])
-    np.testing.assert_array_equal(TINY.given(np.stack([prompt, prompt])), [[*range(24)]] * 2)
-    for wrong in (prompt.reshape(2, 4, 3), prompt.astype(float), prompt[0]):
-        with pytest.raises(SpecError, match=re.escape("expected prompt tokens int [F, 3, 4]")):
-            TINY.given(wrong)
 
 
 # The text context

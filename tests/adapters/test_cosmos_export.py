@@ -10,7 +10,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from diagplan.adapters.cache import TensorCache  # noqa: E402
 from diagplan.adapters.cosmos import Cosmos, TextContext  # noqa: E402
-from tests.adapters.test_cosmos import TEXT, TINY, WORLD  # noqa: E402
+from tests.support.cosmos import TEXT, TINY, WORLD  # noqa: E402
 
 LAYERS = TINY.n_layers
 

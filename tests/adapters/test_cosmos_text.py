@@ -3,7 +3,6 @@
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from diagplan.adapters.cosmos import Cosmos  # noqa: E402
 from diagplan.adapters.cosmos_text import encode_text, read_text_features  # noqa: E402
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError  # noqa: E402
 from tests.support.checkpoints import write_safetensors, write_torch  # noqa: E402
+from tests.support.cosmos_files import write_t5  # noqa: E402
 from tests.support.cosmos_golden import causal_logits, golden  # noqa: E402
 
 FEATURES = np.random.default_rng(0).normal(size=(2, 5, 12)).astype(np.float32)
@@ -94,28 +94,6 @@ def test_damage_is_one_line(data: st.DataObject, tmp_path_factory: pytest.TempPa
 
 
 # T5
-
-
-def write_t5(folder: Path) -> Path:
-    """A folder as google-t5/t5-11b has it, with 24 channels and a vocabulary of a few pieces."""
-    transformers = pytest.importorskip("transformers")
-    tokenizers: Any = pytest.importorskip("tokenizers")
-    transformers.utils.logging.disable_progress_bar()
-    letters = [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), ("▁a", -1.0), ("▁robot", -1.0), *letters]
-    inner = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=2))
-    inner.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
-    inner.post_processor = tokenizers.processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = transformers.T5Config(
-        vocab_size=len(pieces), d_model=24, d_kv=8, d_ff=32, num_layers=2, num_heads=3, tie_word_embeddings=True
-    )
-    transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

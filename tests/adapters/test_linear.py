@@ -1,6 +1,5 @@
 """Int8 products on the CPU: how far from float32, what they may not depend on, and where they are refused."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,23 +13,16 @@ torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, Greedy, compile_plan, replay  # noqa: E402
 from diagplan.adapters.linear import Int8Linear, require_quantize  # noqa: E402
-from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
+from diagplan.adapters.mc_ar import McAr  # noqa: E402
 from diagplan.backends import checkpoint  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
-from tests.cli.test_run import folder, options, prompt, run  # noqa: E402, F401
-from tests.schemas.test_files_replayed import DATA, GIVEN, LAYOUT, META, WEIGHTS  # noqa: E402
+from tests.support.int8 import needs_int8  # noqa: E402
+from tests.support.mc_ar import GOLDEN  # noqa: E402
+from tests.support.mineworld import DATA, GIVEN, LAYOUT, WEIGHTS  # noqa: E402
 
-GOLDEN = McArConfig(**META["config"], image_vocab=META["image_vocab"])
 PLAN = compile_plan(LAYOUT, Diagonal(k=2))
-
-try:
-    require_quantize("int8", torch.device("cpu"), torch.float32)
-    here = True
-except SpecError:
-    here = False
-needs_int8 = pytest.mark.skipif(not here, reason="needs an x86 CPU with VNNI")
 
 
 def golden(quantize: Any = None) -> McAr:
@@ -126,17 +118,3 @@ def test_a_machine_that_cannot(lacking: str, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
     with pytest.raises(SpecError, match="expected a PyTorch build with the onednn engine on an x86 CPU with VNNI"):
         require_quantize("int8", torch.device("cpu"), torch.float32)
-
-
-@needs_int8
-def test_on_the_command_line(folder: Path) -> None:  # noqa: F811
-    common = [*prompt(folder), "--greedy", "--json"]
-    code, out, err = run(*options(folder, *common, "--int8"))
-    assert (code, err) == (0, "")
-    assert run(*options(folder, *common, "--int8", out="again.npy"))[0] == 0
-    assert (folder / "again.npy").read_bytes() == (folder / "tokens.npy").read_bytes()
-    exact = json.loads(run(*options(folder, *common))[1])
-    assert json.loads(out)["memory"]["weights"] < exact["memory"]["weights"] / 2
-    code, _, err = run(*options(folder, *prompt(folder), "--int8", "--dtype", "bfloat16"))
-    assert (code, err.count("\n")) == (2, 1)
-    assert "expected device cpu and dtype float32" in err

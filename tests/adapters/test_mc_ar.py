@@ -1,6 +1,5 @@
 """MC-AR: released sizes, weights in every file form, and equality with transformers' Llama."""
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -14,52 +13,19 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig  # noqa: E402
+from diagplan.adapters.mc_ar import CONFIGS, McAr  # noqa: E402
 from diagplan.adapters.mc_ar_files import load_mc_ar  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
-from tests.schemas.test_files_replayed import DATA, META, WEIGHTS  # noqa: E402
 from tests.support.checkpoints import write_folder, write_safetensors, write_sparse, write_torch  # noqa: E402
-
-GOLDEN = McArConfig(**META["config"], image_vocab=META["image_vocab"])
-#: A Hugging Face config.json of the golden model.
-GOLDEN_JSON: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "attention_bias": False,
-    "hidden_act": "silu",
-    "mlp_bias": False,
-    "model_type": "llama",
-    "rope_scaling": None,
-    "tie_word_embeddings": False,
-    "torch_dtype": "float32",
-    "use_cache": True,
-    **META["config"],
-    "image_vocab": META["image_vocab"],
-}
-
-
-def golden_weights() -> dict[str, Any]:
-    return {name: torch.from_numpy(value) for name, value in WEIGHTS.items()}
-
-
-def release_weights() -> dict[str, Any]:
-    """As in a release file: under ``transformer.``, with the image tokenizer beside."""
-    held = {f"transformer.{name}": tensor for name, tensor in golden_weights().items()}
-    return held | {"tokenizer.model.quantize.embedding.weight": torch.zeros(9, 4)}
-
-
-def write_json(folder: Path, keys: Mapping[str, Any]) -> Path:
-    path = folder / "config.json"
-    path.write_text(json.dumps(keys))
-    return path
-
-
-def causal_logits(model: McAr, ids: Any) -> Any:
-    """Logits of a causal pass over ids [B, n], as float32."""
-    slots = torch.arange(ids.shape[1])
-    mask = torch.ones((len(slots), len(slots)), dtype=torch.bool).tril()
-    with torch.inference_mode():
-        return model.forward(ids, slots, slots, mask, model.new_cache(len(ids), len(slots))).float()
-
+from tests.support.mc_ar import (  # noqa: E402
+    GOLDEN,
+    GOLDEN_JSON,
+    causal_logits,
+    golden_weights,
+    release_weights,
+    write_json,
+)
+from tests.support.mineworld import DATA  # noqa: E402
 
 # Sizes
 

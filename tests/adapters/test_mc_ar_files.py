@@ -12,8 +12,8 @@ pytest.importorskip("safetensors")
 from diagplan.adapters.mc_ar import CONFIGS
 from diagplan.adapters.mc_ar_files import read_mc_ar_config
 from diagplan.planner.errors import DocumentError
-from tests.adapters.test_mc_ar import GOLDEN, GOLDEN_JSON, write_json
-from tests.schemas.test_files_replayed import META
+from tests.support.mc_ar import GOLDEN, GOLDEN_JSON, write_json
+from tests.support.mineworld import META
 
 #: The text of a release's configs/*.yaml, with the parts that matter here.
 RELEASE_YAML = """

@@ -12,9 +12,9 @@ pytest.importorskip("safetensors")
 
 from diagplan.adapters.mc_ar import McArConfig, rotary_tables  # noqa: E402
 from diagplan.adapters.mc_ar_files import load_mc_ar, read_mc_ar_config  # noqa: E402
-from tests.adapters.test_mc_ar import GOLDEN, GOLDEN_JSON, causal_logits, release_weights, write_json  # noqa: E402
-from tests.schemas.test_files_replayed import DATA  # noqa: E402
 from tests.support.checkpoints import write_torch  # noqa: E402
+from tests.support.mc_ar import GOLDEN, GOLDEN_JSON, causal_logits, release_weights, write_json  # noqa: E402
+from tests.support.mineworld import DATA  # noqa: E402
 
 THREE = replace(GOLDEN, rope="3d", head_dim=16, rows=3, cols=5, action_tokens=2)
 

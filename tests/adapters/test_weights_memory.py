@@ -10,16 +10,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from diagplan.adapters.cosmos import CosmosConfig  # noqa: E402
-from diagplan.adapters.mc_ar import McArConfig  # noqa: E402
 from tests.support.checkpoints import write_safetensors, write_torch  # noqa: E402
+from tests.support.sizes import LARGE, SMALL, cosmos_config  # noqa: E402
 
 MEMORY = """
 import re, sys
 from pathlib import Path
 import torch
 from diagplan.adapters.mc_ar_files import load_mc_ar
-from tests.adapters.test_weights_memory import LARGE, SMALL
+from tests.support.sizes import LARGE, SMALL
 
 def status(key):
     return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
@@ -32,25 +31,6 @@ model = load_mc_ar(large, config=LARGE, dtype=dtype)
 weights = sum(torch.Size(shape).numel() for shape in LARGE.shapes().values()) * getattr(torch, dtype).itemsize
 print((status("VmHWM") - before) / weights)
 """
-SMALL = McArConfig(
-    hidden_size=64,
-    intermediate_size=64,
-    num_hidden_layers=1,
-    num_attention_heads=8,
-    num_key_value_heads=4,
-    vocab_size=64,
-    max_position_embeddings=64,
-)
-#: 207 MB in float32.
-LARGE = McArConfig(
-    hidden_size=512,
-    intermediate_size=2048,
-    num_hidden_layers=11,
-    num_attention_heads=8,
-    num_key_value_heads=4,
-    vocab_size=8262,
-    max_position_embeddings=512,
-)
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")
@@ -79,7 +59,7 @@ import re, sys
 from pathlib import Path
 import torch
 from diagplan.adapters.cosmos_files import load_cosmos
-from tests.adapters.test_weights_memory import cosmos_config
+from tests.support.sizes import cosmos_config
 
 def status(key):
     return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
@@ -91,14 +71,6 @@ before = status("VmRSS")
 model = load_cosmos(large, config=cosmos_config(512, 9), dtype=dtype)
 print((status("VmHWM") - before) / model.weight_bytes())
 """
-
-
-def cosmos_config(dim: int, layers: int) -> CosmosConfig:
-    """With 512 and 9 about 200 MB in float32."""
-    return CosmosConfig(
-        dim=dim, n_layers=layers, n_heads=8, n_kv_heads=4, ffn_hidden_size=4 * dim, vocab_size=8000,
-        video_latent_shape=(2, 2, 2), begin_of_video=True, absolute=True, context_dim=64,
-    )  # fmt: skip
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")

@@ -1,10 +1,8 @@
 """WHAM's transformer: published sizes, golden logits and tokens, both block versions against an independent one."""
 
-import json
 import math
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,31 +15,8 @@ from diagplan.adapters.cache import TensorCache  # noqa: E402
 from diagplan.adapters.contract import allowed_ids  # noqa: E402
 from diagplan.adapters.wham import CONFIGS, Wham, WhamConfig, random_weights  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
-from tests.adapters.test_linear import needs_int8  # noqa: E402
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-META: dict[str, Any] = json.loads((GOLDEN / "wham_gpt_v1_bias.json").read_text())
-DATA = dict(np.load(GOLDEN / "wham_gpt_v1_bias.npz"))
-PREFIX = "w/predictor.gpt_model."
-#: The golden weights by the names of ``WhamConfig.shapes``.
-WEIGHTS = {name.removeprefix(PREFIX): value for name, value in DATA.items() if name.startswith(PREFIX)}
-CONFIG = WhamConfig(
-    n_layer=2, n_head=4, n_embd=64, seq_len=4, rows=3, cols=4, image_codes=32, buttons=2, sticks=2
-)  # fmt: skip
-STEP = CONFIG.frame_tokens
-
-
-def golden_model(**options: Any) -> Wham:
-    return Wham(CONFIG, {name: torch.from_numpy(value) for name, value in WEIGHTS.items()}, **options)
-
-
-def causal_logits(model: Wham, ids: np.ndarray) -> np.ndarray:
-    """Logits of one causal pass over ids [B, n]."""
-    slots = torch.arange(ids.shape[1])
-    mask = torch.ones((len(slots), len(slots)), dtype=torch.bool).tril()
-    with torch.inference_mode():
-        logits = model.forward(torch.from_numpy(ids), slots, slots, mask, model.new_cache(len(ids), len(slots)))
-    return np.asarray(logits.numpy())
+from tests.support.int8 import needs_int8  # noqa: E402
+from tests.support.wham import CONFIG, DATA, META, STEP, WEIGHTS, causal_logits, golden_model  # noqa: E402
 
 
 def plain_gpt(weights: dict[str, np.ndarray], config: WhamConfig, ids: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """WHAM's image tokenizer: golden codes and pictures, every file form, and what is refused."""
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +14,16 @@ pytest.importorskip("safetensors")
 from diagplan.adapters.wham_tokenizer import WhamTokenizer, WhamTokenizerConfig, load_wham_tokenizer  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
 from tests.support.checkpoints import write_folder, write_safetensors, write_torch  # noqa: E402
+from tests.support.wham import FRAMES, TOKENIZER_DATA, TOKENIZER_SPEC, TOKENS  # noqa: E402
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-SPEC: dict[str, Any] = json.loads((GOLDEN / "wham_vitvqgan.json").read_text())
-DATA = dict(np.load(GOLDEN / "wham_vitvqgan.npz"))
 PREFIX = "context_encoders.images."
-WEIGHTS = {name.removeprefix("w/"): torch.from_numpy(value) for name, value in DATA.items() if name.startswith("w/")}
+WEIGHTS = {
+    name.removeprefix("w/"): torch.from_numpy(value) for name, value in TOKENIZER_DATA.items() if name.startswith("w/")
+}
 CONFIG = WhamTokenizerConfig(
     rows=3, cols=4, width=32, encoder_layers=2, decoder_layers=2, code_dim=8, codes=64, head_size=16
 )
 SIZES: dict[str, Any] = {"rows": 3, "cols": 4, "head_size": 16}
-FRAMES = np.ascontiguousarray(DATA["image_u8"].transpose(0, 2, 3, 1))
-TOKENS = DATA["indices"].reshape(2, 3, 4)
 
 
 def golden_tokenizer() -> WhamTokenizer:
@@ -34,7 +31,7 @@ def golden_tokenizer() -> WhamTokenizer:
 
 
 def test_shapes_are_the_checkpoints() -> None:
-    want = {name.removeprefix(PREFIX): tuple(shape) for name, (shape, _) in SPEC["keys"].items()}
+    want = {name.removeprefix(PREFIX): tuple(shape) for name, (shape, _) in TOKENIZER_SPEC["keys"].items()}
     assert CONFIG.shapes() == {name: shape for name, shape in want.items() if not name.endswith("attn_mask")}
     # With a mask in each of the 24 blocks the published one has 183 tensors.
     assert len(WhamTokenizerConfig().shapes()) + 24 == 183
@@ -43,18 +40,18 @@ def test_shapes_are_the_checkpoints() -> None:
 def test_golden_codes() -> None:
     tokenizer = golden_tokenizer()
     pixels = tokenizer.pixels(torch.from_numpy(FRAMES))
-    np.testing.assert_allclose(pixels.numpy(), DATA["preprocessed"], atol=1e-6)
-    unit = DATA["z"] / np.linalg.norm(DATA["z"], axis=-1, keepdims=True)
+    np.testing.assert_allclose(pixels.numpy(), TOKENIZER_DATA["preprocessed"], atol=1e-6)
+    unit = TOKENIZER_DATA["z"] / np.linalg.norm(TOKENIZER_DATA["z"], axis=-1, keepdims=True)
     np.testing.assert_allclose(tokenizer.latents(pixels).numpy(), unit, atol=1e-5)
     np.testing.assert_array_equal(tokenizer.encode(FRAMES), TOKENS)
 
 
 def test_golden_pictures() -> None:
     tokenizer = golden_tokenizer()
-    codes = tokenizer.codebook[torch.from_numpy(DATA["indices"])]
-    np.testing.assert_allclose(codes.numpy(), DATA["quantized"], atol=1e-6)
+    codes = tokenizer.codebook[torch.from_numpy(TOKENIZER_DATA["indices"])]
+    np.testing.assert_allclose(codes.numpy(), TOKENIZER_DATA["quantized"], atol=1e-6)
     frames = tokenizer.decode(TOKENS)
-    want = DATA["decoded_u8"].transpose(0, 2, 3, 1)
+    want = TOKENIZER_DATA["decoded_u8"].transpose(0, 2, 3, 1)
     assert np.abs(frames.astype(int) - want.astype(int)).max() <= 1
     assert (frames == want).mean() > 0.99
 
@@ -97,7 +94,7 @@ def test_file_forms(form: str, tmp_path: Path) -> None:
     tokenizer = load_wham_tokenizer(path, **SIZES)
     assert tokenizer.config == CONFIG
     np.testing.assert_array_equal(tokenizer.encode(FRAMES), TOKENS)
-    assert np.abs(tokenizer.decode(TOKENS).astype(int) - DATA["decoded_u8"].transpose(0, 2, 3, 1)).max() <= 1
+    assert np.abs(tokenizer.decode(TOKENS).astype(int) - TOKENIZER_DATA["decoded_u8"].transpose(0, 2, 3, 1)).max() <= 1
 
 
 def test_files_that_do_not_fit(tmp_path: Path) -> None:

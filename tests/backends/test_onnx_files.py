@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -16,14 +15,13 @@ from diagplan import Diagonal, Layout, compile_plan, load_model  # noqa: E402
 from diagplan.adapters.contract import AllowedIds  # noqa: E402
 from diagplan.backends import onnx_runtime  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
-from diagplan.backends.memory import cache_bytes  # noqa: E402
-from diagplan.backends.onnx_export import export_model  # noqa: E402
-from diagplan.backends.onnx_runtime import GRAPH, OnnxModel, load_onnx_model, open_session  # noqa: E402
+from diagplan.backends.onnx_runtime import GRAPH, load_onnx_model  # noqa: E402
 from diagplan.backends.onnx_tokenizer import load_onnx_tokenizer  # noqa: E402
 from diagplan.backends.replay import prepare  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError, SpecError  # noqa: E402
-from tests.schemas.test_files_replayed import LAYOUT  # noqa: E402
-from tests.support.exported import exported_folder, exported_model, golden_model  # noqa: E402
+from tests.support.exported import exported_folder, exported_model  # noqa: E402
+from tests.support.mc_ar import golden_model  # noqa: E402
+from tests.support.mineworld import LAYOUT  # noqa: E402
 
 
 @pytest.fixture
@@ -178,68 +176,6 @@ def test_models_that_do_not_belong(folder: Path) -> None:
         load_model("mc-ar", folder, backend="onnx", dtype="bfloat16")
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:", "cpu:-1", "cpu:0", "cpu:", ""])
-def test_devices_that_are_none(device: str) -> None:
-    with pytest.raises(SpecError, match="expected device to be cpu, cuda or cuda:N"):
-        load_onnx_model(exported_folder(), device=device)
-
-
-def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SpecError, match="expected a CUDA device of this machine, which has 0, got cuda:0"):
-        load_onnx_model(exported_folder(), device="cuda")
-
-
-def test_a_silent_fall_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime runs on the CPU, with two lines on stderr, where it cannot load its CUDA provider."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-
-    class FellBack:
-        def __init__(self, *_: Any, **__: Any) -> None: ...
-
-        def get_providers(self) -> list[str]:
-            return ["CPUExecutionProvider"]
-
-    monkeypatch.setattr(onnx_runtime, "_torch_stream", lambda _: {})
-    monkeypatch.setattr(onnxruntime, "InferenceSession", FellBack)
-    with pytest.raises(SpecError, match="expected the CUDAExecutionProvider for device='cuda:1', got CPUExecution"):
-        open_session(exported_folder() / GRAPH, device="cuda:1")
-
-
-def test_what_the_cpu_cannot_run(tmp_path: Path) -> None:
-    export_model(golden_model(dtype=torch.bfloat16, portable=True), tmp_path / GRAPH, config={})
-    with pytest.raises(SpecError, match="expected device cuda for the bfloat16 of"):
-        load_onnx_model(tmp_path)
-    with pytest.raises(DocumentError, match="expected a graph that ONNX Runtime loads on cpu, got "):
-        open_session(tmp_path / GRAPH)
-
-
-def test_bfloat16_takes_two_bytes() -> None:
-    model = exported_model()
-    half = OnnxModel(model.session, model.document.model_copy(update={"dtype": "bfloat16"}), "")
-    assert str(half.dtype) == "bfloat16"
-    assert 2 * cache_bytes(half, 3, 50) == cache_bytes(model, 3, 50)
-
-
-def test_int8_is_for_the_cpu() -> None:
-    with pytest.raises(SpecError, match=r"expected device cpu for the int8 products of .*, got cuda"):
-        load_onnx_model(exported_folder(quantize="int8"), device="cuda")
-
-
-@pytest.mark.parametrize("threads", [0, -3])
-def test_no_threads(threads: int) -> None:
-    with pytest.raises(SpecError, match=f"expected threads >= 1, got threads={threads}"):
-        load_onnx_model(exported_folder(), threads=threads)
-
-
-def test_what_onnx_runtime_raises_is_named() -> None:
-    model = exported_model()
-    cache = model.new_cache(1, 4)
-    one = np.zeros(1, np.int64)
-    with pytest.raises(DiagplanError, match="expected ONNX Runtime to run the exported graph, got an error"):
-        model.forward(one[None], one + 10**6, one, np.ones((1, 4), np.bool_), cache)
-
-
 def test_cells_that_no_id_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     model = golden_model()
     model.vocabulary = (AllowedIds(low=0, high=5, rows=(0, 1)),)
@@ -247,49 +183,14 @@ def test_cells_that_no_id_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
         prepare(compile_plan(LAYOUT, Diagonal(k=2)), model)
 
 
-class TestExport:
-    def test_options_that_are_refused(self, tmp_path: Path) -> None:
-        half = golden_model(dtype=torch.float16, portable=True)
-        with pytest.raises(SpecError, match="expected quantize to be None, or 'int8' for a float32 model"):
-            export_model(half, tmp_path / GRAPH, config={}, quantize="int8")
-        with pytest.raises(SpecError, match="expected opset to be one of 23, 24, got opset=18"):
-            export_model(half, tmp_path / GRAPH, config={}, opset=18)
+def test_an_error_leaves_nothing(tmp_path: Path) -> None:
+    from diagplan.backends.onnx_files import written_whole
 
-    def test_packed_weights_are_named(self, tmp_path: Path) -> None:
-        with pytest.raises(SpecError, match=r"expected a model that torch can trace.*portable=True"):
-            export_model(golden_model(), tmp_path / GRAPH, config={})
-
-    def test_an_adapter_that_reads_its_cache_before_it_writes(self, tmp_path: Path) -> None:
-        class Late(type(golden_model())):  # type: ignore[misc]
-            def forward(self, ids: Any, position: Any, slot: Any, mask: Any, cache: Any, rows: Any = None) -> Any:
-                before = cache.layer(0)[0].sum()
-                return super().forward(ids, position, slot, mask, cache, rows) + before
-
-        model = golden_model(portable=True)
-        model.__class__ = Late
-        with pytest.raises(SpecError, match="expected the adapter to write past_0 once, with index_copy_"):
-            export_model(model, tmp_path / GRAPH, config={})
-
-    def test_weights_that_are_not_finite(self, tmp_path: Path) -> None:
-        model = golden_model(portable=True)
-        model.embedding = model.embedding.clone()
-        model.embedding[7, 3] = float("nan")
-        with pytest.raises(DocumentError, match="expected finite weights, got NaN"):
-            export_model(model, tmp_path / GRAPH, config={})
-
-    def test_an_error_leaves_nothing(self, tmp_path: Path) -> None:
-        from diagplan.backends.onnx_files import written_whole
-
-        for folder in (tmp_path / "new", tmp_path / "old"):
-            if folder.name == "old":
-                folder.mkdir()
-                (folder / "kept").touch()
-            with pytest.raises(DocumentError), written_whole(folder) as made:
-                (made / GRAPH / "below").write_text("no folder")
-        assert not (tmp_path / "new").exists()
-        assert [path.name for path in (tmp_path / "old").iterdir()] == ["kept"]
-
-    def test_nothing_of_this_machine_is_in_the_file(self) -> None:
-        content = (exported_folder() / GRAPH).read_bytes()
-        assert str(Path(__file__).parents[2]).encode() not in content
-        assert b"site-packages" not in content
+    for folder in (tmp_path / "new", tmp_path / "old"):
+        if folder.name == "old":
+            folder.mkdir()
+            (folder / "kept").touch()
+        with pytest.raises(DocumentError), written_whole(folder) as made:
+            (made / GRAPH / "below").write_text("no folder")
+    assert not (tmp_path / "new").exists()
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["kept"]

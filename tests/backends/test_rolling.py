@@ -16,7 +16,7 @@ from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.backends.rolling import roll  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from diagplan.planner.rollout import compile_rollout  # noqa: E402
-from tests.adapters.test_wham import CONFIG, DATA, golden_model  # noqa: E402
+from tests.support.wham import CONFIG, DATA, golden_model  # noqa: E402
 
 RNG = np.random.default_rng(4)
 IMAGES = DATA["images_tokens"].reshape(2, 4, 3, 4)

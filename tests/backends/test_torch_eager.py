@@ -1,4 +1,4 @@
-"""The torch backend and the reference give the golden tokens of the MineWorld release, and transformers' own."""
+"""The torch backend gives the golden tokens of the MineWorld release, and transformers' own."""
 
 from typing import Any
 
@@ -9,16 +9,14 @@ torch = pytest.importorskip("torch")
 
 from diagplan import Layout, NextToken, compile_plan  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
-from diagplan.backends.reference import reference_replay  # noqa: E402
-from diagplan.backends.sampling import Greedy  # noqa: E402
 from diagplan.models.loading import replay  # noqa: E402
-from tests.schemas.test_files_replayed import DATA, GIVEN, LAYOUT, META, WEIGHTS, golden_plan  # noqa: E402
+from tests.support.mc_ar import golden_model as golden  # noqa: E402
+from tests.support.mineworld import DATA, LAYOUT, META, golden_plan  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def golden_model() -> McAr:
-    config = McArConfig(**META["config"], image_vocab=META["image_vocab"])
-    return McAr(config, {name: torch.from_numpy(value) for name, value in WEIGHTS.items()})
+    return golden()
 
 
 def test_causal_logits(golden_model: McAr) -> None:
@@ -37,13 +35,6 @@ def test_golden_tokens(golden_model: McAr, name: str) -> None:
     prompt = DATA["prompt"].reshape(1, LAYOUT.rows, LAYOUT.cols)
     tokens = replay(plan, golden_model, prompt, DATA["actions"][: LAYOUT.frames])
     np.testing.assert_array_equal(tokens.ravel(), DATA[f"tokens/{name}"].ravel())
-
-
-@pytest.mark.parametrize("name", ["naive", "image_k1_prompt", "vid_k2_latest"])
-def test_reference_gives_the_golden_tokens(golden_model: McAr, name: str) -> None:
-    plan = golden_plan(META["cases"][name])
-    tokens, _ = reference_replay(plan, golden_model, torch.from_numpy(GIVEN)[None], Greedy(), [0], [0])
-    np.testing.assert_array_equal(tokens[0].numpy()[LAYOUT.cell_slots()].ravel(), DATA[f"tokens/{name}"].ravel())
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -18,8 +18,8 @@ from diagplan.adapters.wham_files import PUBLISHER  # noqa: E402
 from diagplan.adapters.wham_tokenizer import WhamTokenizerConfig, load_wham_tokenizer  # noqa: E402
 from diagplan.cli import app  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
-from tests.adapters.test_wham import CONFIG, DATA  # noqa: E402
 from tests.support.checkpoints import write_sparse  # noqa: E402
+from tests.support.wham import CONFIG, DATA  # noqa: E402
 from tests.support.wham_files import WEIGHTS, write_lightning  # noqa: E402
 
 PREFIX = "predictor.gpt_model."

@@ -26,8 +26,7 @@ from diagplan.video.files import VideoWriter, read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
 from diagplan.worlds.clip_world import ClipWorld  # noqa: E402
 from diagplan.worlds.generation import compile_for, prompt_tokens  # noqa: E402
-from tests.adapters.test_cosmos_text import write_t5  # noqa: E402
-from tests.adapters.test_cosmos_tokenizer import Decoder, Encoder, save  # noqa: E402
+from tests.support.cosmos_files import Decoder, Encoder, save, write_t5  # noqa: E402
 
 #: 33 frames of 48 x 64 pixels; the release's codes.
 SIZES = {"dim": 24, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2, "head_dim": 8, "ffn_hidden_size": 32}

@@ -14,8 +14,8 @@ pytest.importorskip("safetensors")
 from diagplan.adapters.cosmos import CONFIGS as COSMOS  # noqa: E402
 from diagplan.adapters.mc_ar import CONFIGS  # noqa: E402
 from diagplan.cli import weights as weights_command  # noqa: E402
-from tests.adapters.test_weights_memory import SMALL  # noqa: E402
 from tests.support.checkpoints import write_folder, write_sparse  # noqa: E402
+from tests.support.sizes import SMALL  # noqa: E402
 
 app = typer.Typer()
 app.callback()(lambda: None)

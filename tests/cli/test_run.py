@@ -21,7 +21,8 @@ from diagplan import Diagonal, Greedy, Sample, compile_plan, load_model, replay,
 from diagplan.cli import app  # noqa: E402
 from diagplan.cli.run import read_ids  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
-from tests.schemas.test_files_replayed import DATA, GIVEN, LAYOUT, META, WEIGHTS, golden_plan  # noqa: E402
+from tests.support.int8 import needs_int8  # noqa: E402
+from tests.support.mineworld import DATA, GIVEN, LAYOUT, META, WEIGHTS, golden_plan  # noqa: E402
 
 
 @pytest.fixture
@@ -209,3 +210,17 @@ def test_hostile_npy_headers_are_one_line(header: bytes, tmp_path: Path) -> None
 
 def test_sample_is_public() -> None:
     assert Sample(top_p=0.8).crossing == "keep"
+
+
+@needs_int8
+def test_int8(folder: Path) -> None:
+    common = [*prompt(folder), "--greedy", "--json"]
+    code, out, err = run(*options(folder, *common, "--int8"))
+    assert (code, err) == (0, "")
+    assert run(*options(folder, *common, "--int8", out="again.npy"))[0] == 0
+    assert (folder / "again.npy").read_bytes() == (folder / "tokens.npy").read_bytes()
+    exact = json.loads(run(*options(folder, *common))[1])
+    assert json.loads(out)["memory"]["weights"] < exact["memory"]["weights"] / 2
+    code, _, err = run(*options(folder, *prompt(folder), "--int8", "--dtype", "bfloat16"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected device cpu and dtype float32" in err

@@ -5,25 +5,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.backends.onnx_export import export_model  # noqa: E402
 from diagplan.backends.onnx_runtime import GRAPH, OnnxModel, load_onnx_model  # noqa: E402
-from tests.schemas.test_files_replayed import META, WEIGHTS  # noqa: E402
+from tests.support.mc_ar import golden_model  # noqa: E402
 
 _KEPT = TemporaryDirectory(prefix="diagplan-test-")
-
-
-def golden_model(**options: Any) -> McAr:
-    """The model of MineWorld's golden data."""
-    config = McArConfig(**META["config"], image_vocab=META["image_vocab"])
-    dtype = options.pop("dtype", torch.float32)
-    return McAr(config, {name: torch.from_numpy(value).to(dtype) for name, value in WEIGHTS.items()}, **options)
 
 
 def exported_folder(dtype: str = "float32", quantize: Any = None, opset: int = 23) -> Path:
@@ -41,3 +34,15 @@ def exported_folder(dtype: str = "float32", quantize: Any = None, opset: int = 2
 def exported_model(dtype: str = "float32", quantize: Any = None, opset: int = 23) -> OnnxModel:
     """The golden model on ONNX Runtime."""
     return load_onnx_model(exported_folder(dtype, quantize, opset), threads=1)
+
+
+def one_pass(model: Any, ids: Any, cache: Any, *, at: int = 0, rows: Any = None) -> Any:
+    """Logits of a causal pass of all ids from slot ``at`` on, for models of both runtimes."""
+    n = ids.shape[1]
+    slots = np.arange(at, at + n)
+    mask = np.arange(at + n) <= slots[:, None]
+    if isinstance(model, OnnxModel):
+        return model.forward(ids, slots, slots, mask, cache, rows)
+    tensors = [torch.from_numpy(array) for array in (ids, slots, slots, mask)]
+    with torch.inference_mode():
+        return model.forward(*tensors, cache, None if rows is None else torch.from_numpy(rows)).numpy()

@@ -11,8 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.adapters.test_wham import DATA  # noqa: E402
-from tests.adapters.test_wham_tokenizer import DATA as TOKENIZER_DATA  # noqa: E402
+from tests.support.wham import DATA, TOKENIZER_DATA  # noqa: E402
 
 #: Transformer and tokenizer, as in one published file. The tokenizer has more codes than the transformer.
 WEIGHTS: dict[str, Any] = {

@@ -1,0 +1,59 @@
+"""The forward contract: which ids may be chosen where, and that every family has every member."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diagplan import Layout
+from diagplan.adapters.contract import AllowedIds, Model, allowed_ids
+from tests.support.strategies import layouts
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> list[AllowedIds]:
+    def ends() -> tuple[int, int | None]:
+        return draw(st.integers(0, 4)), draw(st.none() | st.integers(0, 5))
+
+    low = st.integers(0, 9)
+    return [AllowedIds(low=draw(low), high=draw(low), rows=ends(), cols=ends()) for _ in range(draw(st.integers(0, 4)))]
+
+
+@given(layout=layouts(frames=3, side=4), some=rules())
+def test_the_last_rule_of_a_cell_holds(layout: Layout, some: list[AllowedIds]) -> None:
+    """Slot by slot in plain Python."""
+    table = allowed_ids(some, layout)
+    assert (table.shape, table.dtype) == ((layout.positions, 2), np.int64)
+    expected = np.zeros((layout.positions, 2), np.int64)
+    for (_, row, col), slot in np.ndenumerate(layout.cell_slots(prompt=True)):
+        for rule in some:
+            within = (
+                start <= at < (size if end is None else end)
+                for at, size, (start, end) in ((row, layout.rows, rule.rows), (col, layout.cols, rule.cols))
+            )
+            if all(within):
+                expected[slot] = rule.low, rule.high
+    np.testing.assert_array_equal(table, expected)
+
+
+def test_slots_that_are_no_cells_have_the_empty_range() -> None:
+    layout = Layout(frames=2, rows=2, cols=2, prompt_frames=1, lead=1, between_frames=2, between_rows=1)
+    low, high = allowed_ids([AllowedIds(low=3, high=7)], layout).T
+    cells = np.zeros(layout.positions, np.bool_)
+    cells[layout.cell_slots(prompt=True)] = True
+    np.testing.assert_array_equal(low < high, cells)
+
+
+@pytest.mark.parametrize("name", ["mc-ar", "cosmos", "wham", "example"])
+def test_every_family_has_every_member(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    from tests.support.families import MODELS
+
+    model: Any = MODELS[name](torch.float32)
+    for member in (*Model.__annotations__, "new_cache", "weight_bytes", "fingerprint", "forward"):
+        assert hasattr(model, member), member
+    assert len(model.cache_shapes) == len(model.new_cache(1, 2).tensors)
+    assert model.weight_bytes() > 0
+    assert model.fingerprint() == MODELS[name](torch.float32).fingerprint()
