@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from diagplan.cli.models import option
-from diagplan.cli.output import FINE, JsonOption, command, require_distinct
-from diagplan.cli.requests import numbers_from_option, policies_from_options, schedule_from_options
-from diagplan.cli.training import (
+from diagplan.cli.shared.models import option
+from diagplan.cli.shared.output import FINE, JsonOption, command, require_distinct
+from diagplan.cli.shared.requests import numbers_from_option, policies_from_options, schedule_from_options
+from diagplan.cli.shared.training import (
     RECIPE,
     RUN,
     Batch,
@@ -29,7 +29,7 @@ from diagplan.cli.training import (
 )
 from diagplan.planner.errors import SpecError
 
-__all__ = ["register"]
+__all__ = ["finetune_command"]
 
 PLANS = "Plans"
 
@@ -164,8 +164,3 @@ def finetune_command(
     figures = {"parameters": parameters, "clips": len(splits[0].frames), "out": str(out / "world")}
     say(rounded(last_row(out)), figures, as_json)
     return FINE
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("finetune")(finetune_command)

@@ -18,8 +18,10 @@ for needed in ("av", "crafter", "diffusers", "matplotlib"):
 from diagplan.adapters.mc_ar_files import read_mc_ar_config  # noqa: E402
 from diagplan.schemas.world import read_world_document  # noqa: E402
 from diagplan.training.runs import Run  # noqa: E402
-from tests.cli.test_train import SIZES, SMALL, run_cli  # noqa: E402
+from tests.support.cli import run as run_cli  # noqa: E402
 
+SMALL = ("--steps", 3, "--batch", 2)
+SIZES = ("--hidden", 16, "--mlp", 16, "--layers", 1, "--heads", 2, "--context", 3)
 FEW = ("--steps", 4, "--batch", 2, "--checkpoint-every", 2)
 
 

@@ -1,14 +1,9 @@
-"""`diagplan evaluate study`: conditions, judge, resuming, tables; on the shipped model and two clips."""
+"""Conditions, labels and the judge of a study; on the shipped model and two clips."""
 
-import json
-import shutil
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 pytest.importorskip("av")
@@ -16,38 +11,20 @@ pytest.importorskip("diffusers")
 pytest.importorskip("matplotlib")
 
 from diagplan import Layout, compile_plan, verify
-from diagplan.cli import app
 from diagplan.evaluation.clips import rule_for
 from diagplan.planner.errors import SpecError
 from diagplan.study.conditions import all_conditions, require_labels, select
 from diagplan.study.judge import generated_loss
 from diagplan.study.material import Material, read_material
-from diagplan.study.results import StudyFolder
-from diagplan.study.run import run_study
-from diagplan.study.setup import parse_tuned, set_up, settings_of
-from diagplan.study.tables import rows_of
+from diagplan.study.setup import parse_tuned
 from diagplan.study.world_report import Windows, teacher_forced
-from diagplan.video.files import read_video
-from diagplan.worlds import SHIPPED, World
-
-CLIP = SHIPPED["crafter-mini"] / "clip.mp4"
-
-
-def run(*args: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
+from diagplan.worlds import World
+from tests.support.clips import write_two_clips
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled clip under two names, once with its actions turned round."""
-    folder = tmp_path_factory.mktemp("clips")
-    lines = CLIP.with_suffix(".jsonl").read_text().splitlines()
-    for name, actions in (("a", lines), ("b", lines[::-1])):
-        shutil.copy(CLIP, folder / f"{name}.mp4")
-        (folder / f"{name}.jsonl").write_text("\n".join(actions))
-    return folder
+    return write_two_clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="module")
@@ -117,204 +94,3 @@ def test_the_judge_sees_given_frames_and_actions(world: World, material: Materia
     )
     np.testing.assert_allclose(loss, whole[:, 2:], rtol=1e-4)
     assert not np.allclose(loss, generated_loss(world.model, layout, given[0], given[1][:, ::-1], given[2]))
-
-
-# The command
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> tuple[Path, list[object], dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("study") / "out"
-    usual: list[object] = ["evaluate", "study", "--clips", clips, "-o", folder, "--count", 2, "--repeats", 1, "--json"]
-    named = ("base/k=1,d=5", "base/k=2", "policies/previous-frame,refresh,hidden,*")
-    code, out, err = run(*usual, *(part for name in named for part in ("--only", name)), "--samples", 1)
-    assert (code, err) == (0, ""), out
-    return folder, usual, json.loads(out)
-
-
-def test_one_command_makes_tables_plots_and_videos(study: tuple[Path, list[object], dict[str, Any]]) -> None:
-    folder, _, said = study
-    assert (said["clips"], said["conditions"], said["done_before"], said["run_now"]) == (2, 5, 0, 5)
-    rows = {row["id"]: row for row in said["rows"]}
-    assert [rows[name]["step"] for name in ("base/ntp", "base/k=2", "base/k=1,d=5")] == [756, 196, 50]
-    assert rows["base/k=2"]["fewer_passes"] == pytest.approx(756 / 196)
-    assert rows["base/ntp"]["figures"]["equal_ntp"]["mean"] == 1
-    assert rows["base/ntp"]["figures"]["loss_more"] == {"mean": 0, "low": 0, "high": 0}
-    assert rows["base/k=2"]["figures"]["equal_ntp"]["mean"] > 0.9
-    names = {"results.json", "results.csv", "results.md", "quality-passes.png", "quality-time.png", "horizons.png"}
-    names |= {"policies.png", "differences.png", "samples", "conditions", "study.json"}
-    assert names == {path.name for path in folder.iterdir()}
-    for name in (name for name in names if name.endswith(".png")):
-        assert (folder / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert len(read_video(folder / "samples" / "clip-000.mp4")) == 8
-    assert "| `k=2` | 196 |" in (folder / "results.md").read_text()
-    assert (folder / "results.csv").read_text().splitlines()[1].startswith("base/ntp,756,")
-    results = json.loads((folder / "results.json").read_text())
-    horizons = results["horizons"]["base/k=2"]
-    assert np.mean(horizons["loss"]) == pytest.approx(rows["base/k=2"]["figures"]["loss"]["mean"], rel=1e-4)
-    assert len(horizons["error"]) == 7
-    assert np.shape(results["differing"]["base/k=1,d=5"]) == (9, 12)
-    assert np.max(results["differing"]["base/k=1,d=5"]) > 0
-    for name, share in results["differing"].items():
-        assert np.mean(share) == pytest.approx(1 - rows[name]["figures"]["equal_ntp"]["mean"], abs=1e-5)
-    about = json.loads((folder / "study.json").read_text())
-    assert (about["rule"], about["seed"], about["count"]) == ("context", 0, 2)
-    assert {piece["name"]: piece["first"] for piece in about["pieces"]} == {"a.mp4": 0, "b.mp4": 0}
-
-
-def test_the_same_plan_is_not_replayed_under_another_name(study: tuple[Path, list[object], dict[str, Any]]) -> None:
-    folder = study[0]
-    path = folder / "conditions" / "policies" / "previous-frame,refresh,hidden,written.json"
-    said, base = json.loads(path.read_text()), json.loads((folder / "conditions" / "base" / "k=2.json").read_text())
-    assert said["plan"]["same_as"] == "base/k=2"
-    assert said["curves"] == base["curves"]
-
-
-def test_a_second_run_goes_on(study: tuple[Path, list[object], dict[str, Any]]) -> None:
-    folder, usual, _ = study
-    kept = {path: path.read_bytes() for path in (folder / "conditions").rglob("*.json")}
-    assert kept
-    code, out, err = run(*usual, "--only", "base/k=2", "--only", "base/k=1,d=9", "--samples", 0)
-    assert (code, err) == (0, "")
-    said = json.loads(out)
-    assert (said["conditions"], said["done_before"], said["run_now"]) == (3, 2, 1)
-    assert len(said["rows"]) == 6  # those of the first run too
-    assert kept == {path: path.read_bytes() for path in kept}
-
-
-def test_times_are_measured_again(study: tuple[Path, list[object], dict[str, Any]]) -> None:
-    folder, usual, _ = study
-    path = folder / "conditions" / "base" / "k=2.json"
-    before = json.loads(path.read_text())
-    code, out, err = run(*usual, "--only", "base/k=2", "--samples", 0, "--time-again")
-    assert (code, err) == (0, "")
-    after = json.loads(path.read_text())
-    assert before["seconds"]["single"] != after["seconds"]["single"]
-    assert len(after["seconds"]["single"]) == 1
-    rows = {row["id"]: row for row in json.loads(out)["rows"]}
-    assert rows["base/k=2"]["seconds"] == after["seconds"]["single"][0]
-    assert {key: before[key] for key in before if key != "seconds"} == {
-        key: after[key] for key in after if key != "seconds"
-    }
-
-
-def test_networks_of_the_user_add_to_what_is_done(
-    study: tuple[Path, list[object], dict[str, Any]], clips: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import diagplan.study.setup
-
-    seen: list[Any] = []
-
-    def scores(paths: list[Path], weights: Path, *, device: str) -> dict[str, float]:
-        seen.append((len(paths), read_video(paths[0]).shape, weights, device))
-        return {"dynamic_degree": 0.5}
-
-    monkeypatch.setattr(diagplan.study.setup, "vbench_scores", scores)
-    monkeypatch.setattr(diagplan.study.setup, "require_weights", lambda _: None)
-    whole = set_up("crafter-mini", clips, count=2, repeats=1, vbench=Path("w"))
-    given: list[Any] = []
-
-    def figures(videos: Any) -> dict[str, float]:
-        given.append(videos)
-        return {"value": 3.0}
-
-    whole = replace(whole, extras={**whole.extras, "fvd": ("digest", figures)})
-    folder = StudyFolder(study[0], settings_of(whole))
-    conditions = select(all_conditions(9, 12), ["base/ntp"])
-    run_study(whole, folder, conditions)
-    results, ran = run_study(whole, folder, conditions)
-    assert ran == 0
-    assert seen == [(2, (8, 144, 192, 3), Path("w"), "cpu")]  # once
-    assert len(given) == 1
-    np.testing.assert_array_equal(given[0][:, 0], whole.material.frames[:, 0])
-    assert rows_of(results)[0].single.items() >= {"fvd": 3.0, "vbench_dynamic_degree": 0.5}.items()
-
-
-@pytest.mark.parametrize(
-    ("more", "said"), [(("--seed", 1), "other seed"), (("--count", 1), "other clips, count, pieces")]
-)
-def test_another_study_is_refused(
-    study: tuple[Path, list[object], dict[str, Any]], more: tuple[object, ...], said: str
-) -> None:
-    before = (study[0] / "study.json").read_bytes()
-    code, out, _ = run(*study[1], *more)
-    assert code == 1
-    assert said in json.loads(out)["error"]
-    assert (study[0] / "study.json").read_bytes() == before
-
-
-def test_a_fine_tuned_model_joins_and_is_held_to_its_weights(
-    study: tuple[Path, list[object], dict[str, Any]], tmp_path: Path
-) -> None:
-    from safetensors.torch import load_file, save_file
-
-    def perturb(scale: float) -> None:
-        weights = load_file(SHIPPED["crafter-mini"] / "model.safetensors")
-        name = next(name for name in weights if "down_proj" in name)
-        weights[name] = weights[name] * scale
-        save_file(weights, tmp_path / "tuned" / "model.safetensors")
-
-    _, usual, _ = study
-    shutil.copytree(SHIPPED["crafter-mini"], tmp_path / "tuned")
-    perturb(1.3)
-    more = ("--tuned", f"ft={tmp_path / 'tuned'}", "--only", "ft/k=1,d=5", "--samples", 0)
-    code, out, err = run(*usual, *more)
-    assert (code, err) == (0, ""), out
-    rows = {row["id"]: row for row in json.loads(out)["rows"]}
-    assert rows["ft/ntp"]["figures"]["equal_ntp"]["mean"] == 1  # of its own
-    assert rows["ft/ntp"]["figures"]["loss"]["mean"] > rows["base/ntp"]["figures"]["loss"]["mean"]  # one judge for all
-    perturb(1.4)
-    code, out, _ = run(*usual, *more)
-    assert code == 1
-    assert "other weights of ft" in json.loads(out)["error"]
-
-
-def test_interrupted_in_the_middle(
-    study: tuple[Path, list[object], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import diagplan.study.run
-
-    def stopped(*args: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(diagplan.study.run, "_generate", stopped)
-    folder, usual, _ = study
-    code, out, err = run(*usual, "--only", "base/k=2", "--only", "base/k=4")
-    assert (code, err) == (130, "")
-    assert "holds 2 of 3 conditions. Run the same again to go on." in json.loads(out)["error"]
-    assert not (folder / "conditions" / "base" / "k=4.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("more", "code", "said"),
-    [
-        (("--rule", "vpt"), 2, "at most 8 frames, the model's context, got vpt with 16"),
-        (("--rule", "vpt"), 2, "or let a window slide that keeps some frames: --keep."),
-        (("--rule", "vpt", "--keep", 8), 2, "expected to keep 1 to 7 of 8 frames, got keep=8."),
-        (("--rule", "wham", "--keep", 4), 2, "expected at most 8 prompt frames, as many as a window holds"),
-        (("--rule", "zork"), 2, "a rule out of"),
-        (("--only", "zork"), 2, "expected --only to name conditions"),
-        (("--tuned", "base=x"), 2, "expected a label"),
-        (("--tuned", "x"), 2, "LABEL=FOLDER"),
-        (("--i3d", "none.pt"), 1, "weights needed: none.pt"),
-        (("--vbench", "none"), 1, "weights needed: none/facebookresearch_dino_main/hubconf.py"),
-        (("--clips", "none"), 1, "expected videos with actions"),
-    ],
-)
-def test_one_clear_line(tmp_path: Path, clips: Path, more: tuple[object, ...], code: int, said: str) -> None:
-    out = tmp_path / "out"
-    found, _, err = run("evaluate", "study", "--clips", clips, "-o", out, "--count", 1, *more)
-    assert found == code
-    assert said in err
-    assert err.count("\n") == 1
-    assert not out.exists()
-
-
-def test_fvd_of_a_short_context_is_refused(tmp_path: Path, clips: Path) -> None:
-    from tests.evaluation.test_frechet import script
-    from tests.support.i3d_stand_in import StandIn
-
-    network = script(StandIn(), tmp_path / "i3d.pt")
-    code, _, err = run("evaluate", "study", "--clips", clips, "-o", tmp_path / "out", "--i3d", network)
-    assert code == 2
-    assert "at least 9 frames for the Frechet Video Distance, got 8" in err

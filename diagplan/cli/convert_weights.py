@@ -8,10 +8,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table, require_distinct
+from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, require_distinct
 from diagplan.models.loading import require_torch
 
-__all__ = ["register"]
+__all__ = ["convert_weights_command"]
 
 
 @command
@@ -62,8 +62,3 @@ def convert_weights_command(
     print_table(["", ""], shown.items())
     console().print(Text(f"wrote {out}"), soft_wrap=True)
     return FINE
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("convert-weights")(convert_weights_command)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table
+from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table
 from diagplan.planner.errors import DiagplanError, DocumentError, MissingExtraError
 
 if TYPE_CHECKING:
     from diagplan.adapters.headers import Comparison, Header
     from diagplan.adapters.weights import Checkpoint
 
-__all__ = ["register"]
+__all__ = ["inspect_weights_command"]
 
 #: A family is known by one name of every layer; the group is the layer's number.
 FAMILIES = {
@@ -206,8 +206,3 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("inspect-weights")(inspect_weights_command)

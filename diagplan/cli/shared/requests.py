@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from diagplan.backends.sampling import Sampler
 
 __all__ = [
+    "PlanFile",
     "ScheduleOption",
     "layout_from_options",
     "numbers_from_option",
@@ -22,6 +25,7 @@ __all__ = [
     "schedule_from_options",
 ]
 
+PlanFile = Annotated[Path, typer.Argument(help="A plan file (.json, .json.gz, .json.zst).", show_default=False)]
 ScheduleOption = Literal["next-token", "diagonal", "zipar", "zipar-llamagen", "imported"]
 
 

@@ -9,8 +9,8 @@ import typer
 from rich.progress import TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.models import option
-from diagplan.cli.output import INTERRUPTED, console, print_json, print_table, progress_bar
+from diagplan.cli.shared.models import option
+from diagplan.cli.shared.output import INTERRUPTED, console, print_json, print_table, progress_bar
 from diagplan.planner.errors import DocumentError, SpecError
 
 if TYPE_CHECKING:

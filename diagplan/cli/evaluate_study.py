@@ -7,8 +7,8 @@ import typer
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.models import DeviceOption
-from diagplan.cli.output import (
+from diagplan.cli.shared.models import DeviceOption
+from diagplan.cli.shared.output import (
     FINE,
     INTERRUPTED,
     JsonOption,

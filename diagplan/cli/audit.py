@@ -1,0 +1,60 @@
+"""Compare the published step counts with the law."""
+
+from dataclasses import asdict
+
+from rich.text import Text
+
+from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table
+
+__all__ = ["audit_command"]
+
+
+@command
+def audit_command(as_json: JsonOption = False) -> int:
+    """Compare the published step counts with the law. A report: the exit code is 0."""
+    from diagplan.planner.audit import audit
+
+    cells = audit()
+    counts = {verdict: sum(cell.agrees == verdict for cell in cells) for verdict in ("rounds", "truncates", "no")}
+    if as_json:
+        listed = [asdict(cell) | {"published": float(cell.published)} for cell in cells]
+        print_json({"cells": listed, "counts": counts})
+        return FINE
+    print_table(
+        [
+            ">table",
+            "model",
+            "algorithm",
+            ">k",
+            ">d",
+            "grid",
+            ">published",
+            ">law",
+            "agrees",
+            "what would give the printed number",
+        ],
+        [
+            (
+                cell.table,
+                cell.model,
+                cell.algorithm,
+                cell.k,
+                cell.d,
+                f"{cell.frames}x{cell.rows}x{cell.cols}",
+                f"{cell.published}k",
+                f"{cell.law:,}",
+                cell.agrees,
+                cell.setting,
+            )
+            for cell in cells
+        ],
+        title="Published STEP cells against (T-1) d' + (h-1) k' + w",
+    )
+    console().print(
+        Text(
+            f"{len(cells)} cells: {counts['rounds']} agree by rounding half up to ten steps, "
+            f"{counts['truncates']} only by truncation, {counts['no']} do not follow."
+        ),
+        soft_wrap=True,
+    )
+    return FINE

@@ -1,0 +1,61 @@
+"""Prove the theorems behind the plans."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from diagplan.cli.shared.output import FINE, PROBLEM, JsonOption, command, console, print_json, print_table, working
+
+__all__ = ["prove_command"]
+
+
+@command
+def prove_command(
+    theorem: Annotated[
+        list[str] | None, typer.Option(help="Prove this one only; may be repeated.", show_default=False)
+    ] = None,
+    wrong: Annotated[
+        bool, typer.Option("--wrong", help="Ask for the deliberately false variants instead: each should be refuted.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds for each query to Z3.", min=0.1)] = 60.0,
+    as_json: JsonOption = False,
+) -> int:
+    """Prove the theorems behind the plans, for all sizes, with Z3. Exit code 1 if one is not proved."""
+    from diagplan.planner.proofs import prove
+
+    wanted = "refuted" if wrong else "proved"
+    results = []
+    with working("proving", quiet=as_json) as status:
+        for result in prove(theorem, variant="wrong" if wrong else "true", timeout_s=timeout):
+            results.append(result)
+            if status is not None:
+                status.update(f"proving: {len(results)} done, last {result.name}")
+    ok = all(result.verdict == wanted for result in results)
+    if as_json:
+        print_json({"ok": ok, "theorems": [asdict(result) for result in results]})
+    else:
+        rows = [
+            (
+                result.name,
+                result.words,
+                result.formula,
+                result.verdict,
+                _assignment(result.counterexample),
+                f"{result.seconds:.2f}",
+            )
+            for result in results
+        ]
+        print_table(
+            ["theorem", "in words", "true formula" if wrong else "formula", "verdict", "counterexample", ">seconds"],
+            rows,
+        )
+        seconds = sum(result.seconds for result in results)
+        right = sum(result.verdict == wanted for result in results)
+        console().print(Text(f"{right} of {len(results)} {wanted}, {seconds:.1f} s"))
+    return FINE if ok else PROBLEM
+
+
+def _assignment(counterexample: dict[str, int] | None) -> str:
+    return "" if counterexample is None else ", ".join(f"{name}={value}" for name, value in counterexample.items())
