@@ -12,10 +12,10 @@ __all__ = ["audit_command"]
 @command
 def audit_command(as_json: JsonOption = False) -> int:
     """Compare the published step counts with the law. A report: the exit code is 0."""
-    from diagplan.planner.audit import audit
+    from diagplan.planner.audit import audit, count_verdicts
 
     cells = audit()
-    counts = {verdict: sum(cell.agrees == verdict for cell in cells) for verdict in ("rounds", "truncates", "no")}
+    counts = count_verdicts(cells)
     if as_json:
         listed = [asdict(cell) | {"published": float(cell.published)} for cell in cells]
         print_json({"cells": listed, "counts": counts})

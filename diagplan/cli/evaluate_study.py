@@ -10,14 +10,12 @@ from rich.text import Text
 from diagplan.cli.shared.models import DeviceOption
 from diagplan.cli.shared.output import (
     FINE,
-    INTERRUPTED,
     JsonOption,
     command,
     console,
     print_json,
     print_table,
     progress_bar,
-    working,
 )
 
 __all__ = ["evaluate_study_command"]
@@ -60,72 +58,29 @@ def evaluate_study_command(
     as_json: JsonOption = False,
 ) -> int:
     """Compare decoding plans on one set of clips: tables with intervals, plots, sample videos."""
-    from diagplan.drawing.study_plots import require_matplotlib
-    from diagplan.study.conditions import all_conditions, select
-    from diagplan.study.report import write_report, write_samples
-    from diagplan.study.results import StudyFolder
-    from diagplan.study.run import judge_truth, planned_work, run_study, time_again
-    from diagplan.study.setup import parse_tuned, set_up, settings_of
+    from diagplan.study.setup import parse_tuned
+    from diagplan.study.whole import study_plans
 
-    require_matplotlib()  # not after the first hour
-    with working("reading clips", quiet=as_json):
-        study = set_up(
-            model, clips, tuned=parse_tuned(tuned or []), rule=rule, count=count, seed=seed, keep=keep, batch=batch,
-            repeats=repeats, device=device, i3d=i3d, vbench=vbench,
+    bar = progress_bar("{task.description}", "passes", TimeRemainingColumn(), quiet=as_json)
+    with bar as progress:
+        task = progress.add_task("", total=None)
+        found = study_plans(
+            model, clips, out, tuned=parse_tuned(tuned or []), rule=rule, count=count, seed=seed, keep=keep,
+            only=only or (), batch=batch, repeats=repeats, measure_again=timed_again, samples=samples, device=device,
+            i3d=i3d, vbench=vbench,
+            on_progress=lambda what, done, of: progress.update(
+                task, description=what, completed=done, total=of or None
+            ),
         )  # fmt: skip
-    layout = study.material.layout
-    every = all_conditions(layout.rows, layout.cols, [label for label in study.worlds if label != "base"])
-    conditions = select(every, only or [])
-    folder = StudyFolder(out, settings_of(study))
-    done, work = planned_work(study, folder, conditions)
-    bar = progress_bar("replaying", "passes {task.description}", TimeRemainingColumn(), quiet=as_json)
-    try:
-        with bar as progress:
-            task = progress.add_task("", total=work)
-
-            def on_start(name: str, _: int) -> None:
-                progress.update(task, description=name)
-
-            results, ran = run_study(
-                study, folder, conditions, on_start=on_start, on_work=lambda passes: progress.advance(task, passes)
-            )
-            if timed_again:
-                measured = repeats * sum(results[c.id].plan["steps"] for c in conditions)
-                progress.update(task, total=work + measured, description="measuring times")
-                results = time_again(
-                    study, folder, conditions, results, on_work=lambda passes: progress.advance(task, passes)
-                )
-        with working("writing tables and plots", quiet=as_json):
-            truth = judge_truth(study)
-            for condition in every:  # those of earlier runs, too
-                there = folder.read(condition.id, study.bound(condition.model))
-                if there is not None:
-                    results.setdefault(condition.id, there)
-            results = {c.id: results[c.id] for c in every if c.id in results}
-            about = {
-                "model": f"{study.worlds['base'].name}, weights {study.weights['base'][:16]}",
-                "clips": f"{len(study.material.pieces)} by the rule `{rule}`, seed {seed}; study.json lists them",
-                "recorded clips": f"loss {truth['loss']:.4f}, moves that are judged {truth['counted']}",
-            }
-            rows, written = write_report(folder, results, truth, about, seed=seed)
-            written += write_samples(study, folder, results, count=samples)
-    except KeyboardInterrupt:
-        now = planned_work(study, folder, conditions)[0]
-        said = f"interrupted; {out} holds {now} of {len(conditions)} conditions. Run the same again to go on."
-        if as_json:
-            print_json({"ok": False, "error": said})
-        else:
-            console(stderr=True).print(Text(f"diagplan: {said}"), soft_wrap=True)
-        return INTERRUPTED
     if as_json:
         print_json(
             {
-                "clips": len(study.material.pieces),
-                "conditions": len(conditions),
-                "done_before": done,
-                "run_now": ran,
-                "rows": [row.as_dict() for row in rows],
-                "written": [str(path) for path in written],
+                "clips": found.clips,
+                "conditions": found.conditions,
+                "done_before": found.done_before,
+                "run_now": found.run_now,
+                "rows": [row.as_dict() for row in found.rows],
+                "written": [str(path) for path in found.written],
             }
         )
         return FINE
@@ -143,11 +98,11 @@ def evaluate_study_command(
         columns,
         [
             (row.id, row.step, f"{row.fewer_passes:.2f}", f"{row.faster:.2f}", *_shown(row))
-            for row in rows
+            for row in found.rows
         ],
-        title=f"{len(study.material.pieces)} clips; {ran} conditions run, {done} done before",
+        title=f"{found.clips} clips; {found.run_now} conditions run, {found.done_before} done before",
     )  # fmt: skip
-    for path in written:
+    for path in found.written:
         console().print(Text(f"wrote {path}"), soft_wrap=True)
     return FINE
 

@@ -1,7 +1,6 @@
 """Judge a world model on held-out clips."""
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from rich.progress import TimeElapsedColumn
 
 from diagplan.cli.shared.models import BackendOption, require_exported_options
 from diagplan.cli.shared.output import FINE, JsonOption, command, print_json, print_table, progress_bar
-from diagplan.planner.errors import SpecError
+from diagplan.cli.shared.requests import naming_options
 
 __all__ = ["evaluate_world_command"]
 
@@ -34,25 +33,21 @@ def evaluate_world_command(
     as_json: JsonOption = False,
 ) -> int:
     """Judge a world model on held-out clips: teacher-forced, rolled forward, and against repeating the last frame."""
-    from diagplan.games.clips import list_clips
     from diagplan.schemas.atomic import write_atomically
     from diagplan.study.demonstration import SCHEDULES
-    from diagplan.study.world_report import read_windows, report_world
-    from diagplan.worlds import load_world
+    from diagplan.study.world_report import evaluate_world
 
     require_exported_options(backend, config=None, dtype="float32", int8=int8)
-    world = load_world(model, backend=backend, quantize="int8" if int8 else None)
-    if map_rows is not None and map_rows > world.rows:
-        raise SpecError(f"expected --map-rows of at most {world.rows}, got {map_rows}. Leave it out.")
-    pieces = read_windows(world, list_clips(clips), windows)
-    with progress_bar("judging", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress:
+    with (
+        naming_options(["map_rows"]),
+        progress_bar("judging", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress,
+    ):
         task = progress.add_task("", total=len(SCHEDULES))
-
-        def on_plan(name: str) -> None:
-            progress.update(task, advance=1, description=name)
-
-        report = report_world(world, pieces, SCHEDULES, map_rows=map_rows or world.map_rows, on_plan=on_plan)
-    said = _finite(report.as_dict())
+        report = evaluate_world(
+            clips, model, backend=backend, quantize="int8" if int8 else None, windows=windows, map_rows=map_rows,
+            on_plan=lambda name: progress.update(task, advance=1, description=name),
+        )  # fmt: skip
+    said = report.as_dict()
     if out is not None:
         write_atomically(out, (json.dumps(said, indent=1) + "\n").encode())
     if as_json:
@@ -78,15 +73,6 @@ def evaluate_world_command(
     ]
     print_table(columns, rows)
     return FINE
-
-
-def _finite(value: Any) -> Any:
-    """The same with ``None`` for every number that JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shown(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The command that fine-tunes a world model on plans."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,7 +8,12 @@ import typer
 
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command, require_distinct
-from diagplan.cli.shared.requests import numbers_from_option, policies_from_options, schedule_from_options
+from diagplan.cli.shared.requests import (
+    naming_options,
+    numbers_from_option,
+    policies_from_options,
+    schedule_from_options,
+)
 from diagplan.cli.shared.training import (
     RECIPE,
     RUN,
@@ -20,14 +26,14 @@ from diagplan.cli.shared.training import (
     Seed,
     Steps,
     given_options,
+    interrupted,
     progress,
     require_checkpoints,
-    rounded,
-    say,
-    stopped,
-    tokens_of,
+    say_trained,
 )
 from diagplan.planner.errors import SpecError
+from diagplan.planner.layout import Layout
+from diagplan.planner.schedule import Schedule
 
 __all__ = ["finetune_command"]
 
@@ -75,92 +81,43 @@ def finetune_command(
     the last checkpoint, to the identical result. Under torchrun the processes share every batch.
     """
     require_checkpoints(checkpoint_every)
-    from dataclasses import replace
-
     from diagplan.models.loading import require_torch
-    from diagplan.planner.compiler import compile_plan
-    from diagplan.worlds import SHIPPED, load_world
+    from diagplan.worlds import SHIPPED
 
     require_torch()
-    from diagplan.adapters.mc_ar_files import require_device
-    from diagplan.schemas.world import WorldDocument, read_world_document
-    from diagplan.training.finetune import finetune, training_layout, tuning
-    from diagplan.training.parallel import joined
-    from diagplan.training.published import RECIPES, published_config, published_context
-    from diagplan.training.runs import last_row
-    from diagplan.training.world_folder import read_weights, write_world
-    from diagplan.training.world_model import Vocabulary
+    from diagplan.training.folders import finetune_world
+    from diagplan.training.published import RECIPES
 
     given = {
         "steps": steps, "batch": batch, "ntp_share": ntp_share, "learning_rate": learning_rate, "warm_up": warm_up,
         "seed": seed, "bfloat16": bfloat16,
     }  # fmt: skip
-    how = replace(RECIPES[recipe], **given_options(given))
+    with naming_options(given):
+        how = replace(RECIPES[recipe], **given_options(given))
     delays = numbers_from_option("--k", k)
     chosen = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
-    require_device(device)
-    folder = SHIPPED.get(model, Path(model))
     if model == "mc-ar":
         raise SpecError(
             "expected crafter-mini or the folder of a world model to fine-tune, got --model mc-ar. "
             "A folder with world.json, as `diagplan train model` writes it, says which tokens are actions."
         )
-    require_distinct({"-o": out / "world"}, {"--model": folder})
-    codec = load_world(model, lazy=True).tokenizer
-    said = read_world_document(folder / "world.json")
-    config, weights = read_weights(folder)
-    frames = context
-    if frames is None:
-        paper = size is not None and recipe == "paper"
-        frames = published_context(said.rows, said.cols) if paper else said.context_frames
-    if size is not None:
-        config = published_config(size, config, frames)
-    layout = training_layout(config, frames)
-    timings = [
-        schedule_from_options(layout, policies, name=None, k=delay, d=d, window=None, order=None) for delay in delays
-    ]
-    plans = [compile_plan(layout, timing, chosen) for timing in timings]
-    words = said.actions
-    opposites = {words.ids[a]: words.ids[b] for a, b in words.opposites.items()}
-    vocabulary = Vocabulary(begin=words.begin, end=words.end, opposites=opposites)
-    with joined(device) as (workers, place):
-        quiet = as_json or not workers.first
-        try:
-            splits = []
-            for split in ("train", "validation"):
-                if not workers.first:  # the first writes what the others read
-                    workers.wait()
-                splits.append(tokens_of(clips / split, folder / "tokenizer", codec, words.ids, out, quiet))
-                if workers.first:
-                    workers.wait()
-                if splits[-1].frames.shape[2:] != (said.rows, said.cols):
-                    raise SpecError(
-                        f"expected clips of {said.rows} x {said.cols} tokens, as {said.name} has, got "
-                        f"{' x '.join(map(str, splits[-1].frames.shape[2:]))} in {clips / split}. Record that size."
-                    )
-            with progress("fine-tuning", "steps", how.steps, quiet) as show:
-                tuned = finetune(
-                    how, config, None if size else weights, plans, vocabulary, splits[0], splits[1], out,
-                    device=place, checkpoint_every=checkpoint_every, on_step=show, workers=workers,
-                )  # fmt: skip
-        except KeyboardInterrupt:
-            return stopped("the last checkpoint stays. Run it again to go on from there.", as_json)
-    if not workers.first:
-        return FINE
-    about = {
-        "name": name or out.resolve().name,
-        "context_frames": frames if size else said.context_frames,
-        "tuned": tuning(f"{size} at random" if size else said.name, how, plans),
-    }
-    write_world(
-        out / "world",
-        config=config,
-        weights=tuned.weights(),
-        tokenizer=folder / "tokenizer",
-        document=WorldDocument(**(dict(said) | about)),
-        records=[path for path in (out / "log.csv", out / "curves.png") if path.is_file()],
-    )
-    parameters = sum(weight.numel() for weight in tuned.weights().values())
-    figures = {"parameters": parameters, "clips": len(splits[0].frames), "out": str(out / "world")}
-    say(rounded(last_row(out)), figures, as_json)
+    require_distinct({"-o": out / "world"}, {"--model": SHIPPED.get(model, Path(model))})
+
+    def schedules(layout: Layout) -> list[Schedule]:
+        return [
+            schedule_from_options(layout, policies, name=None, k=delay, d=d, window=None, order=None)
+            for delay in delays
+        ]
+
+    try:
+        with progress(as_json) as show:
+            trained = finetune_world(
+                model, clips, out, schedules, policies=chosen, recipe=how, size=size, name=name, device=device,
+                context="paper" if context is None and size is not None and recipe == "paper" else context,
+                checkpoint_every=checkpoint_every, on_progress=show,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        return interrupted(out, as_json)
+    if trained is not None:
+        say_trained(trained, {"parameters": trained.parameters}, as_json)
     return FINE

@@ -47,11 +47,11 @@ def record_command(
     every = train + validation + test
     had: list[int] = []
     try:
-        with progress("recording", "clips", every, as_json) as show:
+        with progress(as_json) as show:
 
             def on_clip(done: int) -> None:
                 had.append(done)
-                show(done)
+                show("recording", done, every, {})
 
             record(what, out, workers=workers, on_clip=on_clip)
     except KeyboardInterrupt:

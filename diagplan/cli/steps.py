@@ -1,13 +1,13 @@
 """Count passes by the closed form."""
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from diagplan.cli.shared.output import FINE, JsonOption, command, print_json, print_table
 from diagplan.cli.shared.requests import layout_from_options, numbers_from_option
-from diagplan.planner import formulas
-from diagplan.planner.layout import Layout
+from diagplan.planner.formulas import count_passes
 
 __all__ = ["steps_command"]
 
@@ -32,24 +32,28 @@ def steps_command(
     """Forward passes by the closed form, with exact and approximate speed-ups over next-token prediction."""
     layout = layout_from_options(model, frames=frames, rows=rows, cols=cols, lead=None if model else 1)
     delays = [None] if d is None else numbers_from_option("--d", d)
-    lines = [_line(layout, row_delay, delay) for row_delay in numbers_from_option("--k", k) for delay in delays]
+    lines = [
+        count_passes(layout.frames, layout.rows, layout.cols, row_delay, delay)
+        for row_delay in numbers_from_option("--k", k)
+        for delay in delays
+    ]
     grid = {"frames": layout.frames, "rows": layout.rows, "cols": layout.cols, "next_token_steps": layout.tokens}
     if as_json:
-        print_json(grid | {"schedules": lines})
+        print_json(grid | {"schedules": [asdict(line) for line in lines]})
         return FINE
     print_table(
         [">k", ">d", ">k'", ">d'", ">passes", ">exact", ">exact ratio", ">approximate", "by"],
         [
             (
-                line["k"],
-                "in sequence" if line["d"] is None else line["d"],
-                line["k_in_force"],
-                line["d_in_force"],
-                f"{line['steps']:,}",
-                line["ratio"],
-                f"{line['speedup']:.4f}",
-                None if line["approximate"] is None else f"{line['approximate']:.4f}",
-                line["by"],
+                line.k,
+                "in sequence" if line.d is None else line.d,
+                line.k_in_force,
+                line.d_in_force,
+                f"{line.steps:,}",
+                line.ratio,
+                f"{line.speedup:.4f}",
+                None if line.approximate is None else f"{line.approximate:.4f}",
+                line.by,
             )
             for line in lines
         ],
@@ -57,26 +61,3 @@ def steps_command(
         f"next-token prediction takes {layout.tokens:,} passes",
     )
     return FINE
-
-
-def _line(layout: Layout, k: int, d: int | None) -> dict[str, Any]:
-    """One schedule's passes, its exact ratio, and the published approximation where there is one."""
-    grid = layout.rows, layout.cols
-    steps = formulas.total_steps(layout.frames, *grid, k, d)
-    approximate, by = None, None
-    d_in_force = formulas.frame_delay(d, *grid, k)
-    if d_in_force == formulas.frame_steps(*grid, k):
-        approximate, by = float(formulas.r_spa_approx(*grid, k)), "r_spa"
-    elif k == 1 and d_in_force == layout.rows:
-        approximate, by = float(formulas.r_diag_approx(layout.cols)), "r_diag"
-    return {
-        "k": k,
-        "d": d,
-        "k_in_force": formulas.row_delay(k, layout.cols),
-        "d_in_force": d_in_force,
-        "steps": steps,
-        "ratio": f"{layout.tokens}/{steps}",
-        "speedup": layout.tokens / steps,
-        "approximate": approximate,
-        "by": by,
-    }

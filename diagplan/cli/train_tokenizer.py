@@ -4,6 +4,7 @@ from typing import Annotated
 
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command
+from diagplan.cli.shared.requests import naming_options
 from diagplan.cli.shared.training import (
     RECIPE,
     Batch,
@@ -15,11 +16,10 @@ from diagplan.cli.shared.training import (
     Seed,
     Steps,
     given_options,
+    interrupted,
     progress,
     require_checkpoints,
-    rounded,
-    say,
-    stopped,
+    say_trained,
 )
 
 __all__ = ["train_tokenizer_command"]
@@ -47,24 +47,21 @@ def train_tokenizer_command(
     from diagplan.models.loading import require_torch
 
     require_torch()
-    from diagplan.adapters.mc_ar_files import require_device
-    from diagplan.games.clips import list_clips
-    from diagplan.training.runs import last_row
-    from diagplan.training.tokenizer import TokenizerRecipe, train_tokenizer
+    from diagplan.training.folders import tokenizer_from_clips
+    from diagplan.training.tokenizer import TokenizerRecipe
 
     given = {
         "steps": steps, "batch": batch, "whole_steps": whole_steps, "codes": codes, "learning_rate": learning_rate,
         "seed": seed,
     }  # fmt: skip
-    recipe = TokenizerRecipe(**given_options(given))
-    require_device(device)
-    train, validation = list_clips(clips / "train"), list_clips(clips / "validation")
+    with naming_options(given):
+        recipe = TokenizerRecipe(**given_options(given))
     try:
-        with progress("training", "steps", recipe.all_steps, as_json) as show:
-            train_tokenizer(
-                recipe, train, validation, out, device=device, checkpoint_every=checkpoint_every, on_step=show
+        with progress(as_json) as show:
+            trained = tokenizer_from_clips(
+                clips, out, recipe, device=device, checkpoint_every=checkpoint_every, on_progress=show
             )
     except KeyboardInterrupt:
-        return stopped("the last checkpoint stays. Run it again to go on from there.", as_json)
-    say(rounded(last_row(out)), {"codes": recipe.codes, "clips": len(train), "out": str(out)}, as_json)
+        return interrupted(out, as_json)
+    say_trained(trained, {"codes": recipe.codes}, as_json)
     return FINE

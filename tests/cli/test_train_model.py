@@ -58,7 +58,12 @@ def test_from_clips_to_a_world(recorded: Path, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("more", "words"),
-    [(["--hidden", 30, "--heads", 4], "hidden_size=30"), (["--context", 9], "clips of at least 9 frames, got 4")],
+    [
+        (["--hidden", 30, "--heads", 4], "got --hidden 30 and --heads 4. Give a multiple of 8"),
+        (["--heads", 3], "got --hidden 16 and --heads 3."),
+        (["--layers", 0], "got --layers 0."),
+        (["--context", 9], "clips of at least 9 frames, got 4"),
+    ],
 )
 def test_sizes_that_do_not_fit(recorded: Path, tmp_path: Path, more: list[object], words: str) -> None:
     arguments = ("--clips", recorded / "clips", "--tokenizer", recorded / "tokenizer", "-o", tmp_path / "run")

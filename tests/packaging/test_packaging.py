@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "video": {"planner", "video"},
     "games": {"planner", "schemas", "games", "video"},
     "evaluation": {"planner", "schemas", "games", "video", "evaluation"},
-    "training": {"planner", "schemas", "adapters", "games", "video", "evaluation", "training"},
+    "training": {"planner", "schemas", "adapters", "games", "video", "evaluation", "worlds", "training"},
 }
 
 

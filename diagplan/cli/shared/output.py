@@ -20,6 +20,7 @@ from rich.text import Text
 from diagplan.planner.errors import DiagplanError, SpecError
 
 __all__ = [
+    "CLOSED_PIPE",
     "FINE",
     "INTERRUPTED",
     "PROBLEM",
@@ -36,6 +37,10 @@ __all__ = [
 ]
 
 FINE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
+#: As a process that the signal SIGPIPE ends: 128 + 13.
+CLOSED_PIPE = 141
+#: Arguments of commands that name files or folders to write.
+_OUTPUTS = ("out", "png", "svg", "gif", "tokens", "frames_dir", "checkpoint")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 
@@ -134,11 +139,17 @@ def working(what: str, *, quiet: bool) -> Any:
 
 
 def command(function: Callable[P, int | None]) -> Callable[P, None]:
-    """Turn a function that returns an exit code into a command: errors in one line, never a traceback."""
+    """Turn a function that returns an exit code into a command: errors in one line, never a traceback.
+
+    What an interrupt leaves behind is measured, not claimed: the files that options name are looked at before and
+    after. A ``KeyboardInterrupt`` with a text of its own says that instead.
+    """
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         as_json = bool(kwargs.get("as_json"))
+        outputs = [path for name, path in kwargs.items() if name in _OUTPUTS and isinstance(path, Path)]
+        before = _files(outputs)
         try:
             code = function(*args, **kwargs) or FINE
             sys.stdout.flush()
@@ -146,10 +157,10 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
             code = _report(str(error), USAGE if isinstance(error, SpecError) else PROBLEM, as_json)
         except MemoryError:
             code = _report("out of memory. Compile fewer frames, or write with --masks rule.", PROBLEM, as_json)
-        except KeyboardInterrupt:
-            code = _report("interrupted; no file was changed.", INTERRUPTED, as_json)
+        except KeyboardInterrupt as stop:
+            code = _report(f"interrupted; {stop or _left(before, _files(outputs))}", INTERRUPTED, as_json)
         except BrokenPipeError:
-            code = PROBLEM  # the reader of a pipe has gone: nobody is left to tell
+            code = CLOSED_PIPE  # the reader of a pipe has gone: nobody is left to tell
             _give_up_stdout()
         except OSError as error:
             code = _report(f"cannot write the output: {error.strerror}. Redirect it elsewhere.", PROBLEM, False)
@@ -157,6 +168,29 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         raise typer.Exit(code)
 
     return run
+
+
+def _files(places: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
+    """Every file at these places and two folders deep: what tells whether it was written since."""
+    found = {}
+    for place in places:
+        for path in (place, *place.glob("*"), *place.glob("*/*")) if place.is_dir() else (place,):
+            try:
+                said = path.stat()
+            except OSError:
+                continue
+            if not path.is_dir():
+                found[path] = said.st_ino, said.st_mtime_ns, said.st_size
+    return found
+
+
+def _left(before: Mapping[Path, object], after: Mapping[Path, object]) -> str:
+    """What a command that was interrupted has written."""
+    new = [str(path) for path, said in after.items() if before.get(path) != said]
+    if not new:
+        return "no file was changed."
+    more = f" and {len(new) - 3} more files" if len(new) > 3 else ""
+    return f"{', '.join(new[:3])}{more} had been written and {'stays' if len(new) == 1 else 'stay'}."
 
 
 def _give_up_stdout() -> None:

@@ -1,5 +1,8 @@
 """From command-line options to a layout, a schedule and policies."""
 
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +22,7 @@ __all__ = [
     "PlanFile",
     "ScheduleOption",
     "layout_from_options",
+    "naming_options",
     "numbers_from_option",
     "policies_from_options",
     "sampler_from_options",
@@ -57,6 +61,20 @@ def numbers_from_option(option: str, text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise SpecError(f"expected {option} as whole numbers with commas, e.g. 1,2,4, got {text!r}.") from None
+
+
+@contextmanager
+def naming_options(names: Iterable[str]) -> Iterator[None]:
+    """Say ``--warm-up -1`` where an error of the library says ``warm_up=-1``."""
+    try:
+        yield
+    except SpecError as error:
+        text = str(error)
+        for name in names:
+            option = f"--{name.replace('_', '-')}"
+            text = re.sub(rf"\b{name}=(\S+?)(?=[.,;]?(?:\s|$))", rf"{option} \1", text)
+            text = re.sub(rf"(?<=expected ){name}(?= )|(?<= < ){name}(?= )", option, text)
+        raise SpecError(text) from None
 
 
 def policies_from_options(bundle: str, **changes: Any) -> Policies:

@@ -1,20 +1,20 @@
-"""What the commands that train share: their options, tokens kept beside a run, progress, the summary."""
+"""What the commands that train share: their options, progress, the summary."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskID, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import INTERRUPTED, console, print_json, print_table, progress_bar
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.errors import SpecError
 
 if TYPE_CHECKING:
-    from diagplan.training.sequences import TokenClips
+    from diagplan.training.folders import OnProgress, Trained
 
 __all__ = [
     "RECIPE",
@@ -28,12 +28,12 @@ __all__ = [
     "Seed",
     "Steps",
     "given_options",
+    "interrupted",
     "progress",
     "require_checkpoints",
-    "rounded",
     "say",
+    "say_trained",
     "stopped",
-    "tokens_of",
 ]
 
 RECIPE, RUN = "Recipe (left out: the committed one)", "Run"
@@ -59,54 +59,27 @@ def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def tokens_of(
-    clips: Path, tokenizer: Path, codec: Any, ids: Mapping[str, int], out: Path, as_json: bool
-) -> "TokenClips":
-    """The clips of one split as tokens, from the run's folder where they were written before.
-
-    Raises:
-        DocumentError: the run has begun with other tokens.
-    """
-    from diagplan.adapters.image_tokenizer import tokenizer_files
-    from diagplan.games.clips import list_clips
-    from diagplan.schemas.atomic import make_folder
-    from diagplan.training.sequences import read_tokens, tokenize_clips, tokens_key, write_tokens
-
-    paths = list_clips(clips)
-    key = tokens_key(paths, tokenizer_files(tokenizer), ids)
-    store = out / f"tokens-{clips.name}.npz"
-    held = read_tokens(store, key)
-    if held is not None:
-        return held
-    if (out / "checkpoint.pt").is_file():
-        raise DocumentError(
-            f"expected the clips and the tokenizer that the run in {out} began with, got others in {clips} "
-            f"or {tokenizer}. Give another folder, or the same files to go on."
-        )
-    with progress(f"tokenizing {clips.name}", "clips", len(paths), as_json) as show:
-        made = tokenize_clips(paths, codec, ids, on_clip=show)
-    make_folder(out)
-    write_tokens(store, made, key)
-    return made
-
-
 @contextmanager
-def progress(what: str, unit: str, total: int, as_json: bool) -> Iterator[Callable[..., None]]:
-    """A bar on a terminal's stderr; what is yielded takes the number done, and perhaps losses to show."""
+def progress(as_json: bool) -> Iterator["OnProgress"]:
+    """Bars on a terminal's stderr, one for each kind of work; what is yielded is told how far it is."""
     times = (TimeElapsedColumn(), TimeRemainingColumn())
-    with progress_bar(what, unit + "{task.fields[said]}", *times, quiet=as_json) as progress:
-        task = progress.add_task(what, total=total, said="")
+    with progress_bar("{task.description}", "{task.fields[said]}", *times, quiet=as_json) as bars:
+        tasks: dict[str, TaskID] = {}
 
-        def show(done: int, said: Mapping[str, float] | None = None) -> None:
-            shown = "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in (said or {}).items())
-            progress.update(task, completed=done, said=shown)
+        def show(what: str, done: int, of: int, losses: Mapping[str, float]) -> None:
+            said = "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in losses.items())
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=of, said="")
+            bars.update(tasks[what], completed=done, said=said.removeprefix(", "))
 
         yield show
 
 
-def rounded(row: Mapping[str, float]) -> dict[str, float | int]:
-    """A row of a log with its step as a whole number."""
-    return {name: int(value) if name == "step" else value for name, value in row.items()}
+def interrupted(out: Path, as_json: bool) -> int:
+    """Say that a training was stopped, and what is left of it; the exit code."""
+    if (out / "checkpoint.pt").is_file():
+        return stopped("the last checkpoint stays. Run it again to go on from there.", as_json)
+    return stopped("no checkpoint was written yet. Run it again to begin anew.", as_json)
 
 
 def say(figures: Mapping[str, Any], about: Mapping[str, Any], as_json: bool) -> None:
@@ -120,6 +93,12 @@ def say(figures: Mapping[str, Any], about: Mapping[str, Any], as_json: bool) -> 
     rows = [(name.replace("_", " "), f"{v:,}" if isinstance(v, int) else v) for name, v in everything.items()]
     print_table(["", ">"], rows)
     console().print(Text(f"wrote {where}"), soft_wrap=True)
+
+
+def say_trained(trained: "Trained", about: Mapping[str, Any], as_json: bool) -> None:
+    """The last row of a training's log, ``about``, and where the result was written."""
+    row = {name: int(value) if name == "step" else value for name, value in trained.log.items()}
+    say(row, {**about, "clips": trained.clips, "out": str(trained.folder)}, as_json)
 
 
 def stopped(what: str, as_json: bool) -> int:
