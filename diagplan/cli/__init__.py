@@ -1,6 +1,7 @@
-"""The command line. Exit codes: 0 fine, 1 problem found, 2 wrong usage, 130 interrupted."""
+"""The command line. Exit codes: 0 fine, 1 problem found, 2 wrong usage, 130 interrupted, 141 pipe closed."""
 
 import io
+import signal
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -97,4 +98,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if hasattr(signal, "SIGPIPE"):  # of --help and what typer prints; a command itself hears of a closed pipe
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     app()

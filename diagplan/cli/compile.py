@@ -129,7 +129,8 @@ def compile_command(
     screen = console()
     screen.print(Text(f"{plan!r}"[1:-1]), soft_wrap=True)
     rows_ = [(label, value) for label, value in stats.labelled()]
-    print_table(["", ">"], [*rows_, ("warnings of the checker", f"{report.warnings:,}"), ("digest", digest)])
+    print_table(["", ">"], [*rows_, ("warnings of the checker", f"{report.warnings:,}")])
+    screen.print(Text(f"digest {digest}"), soft_wrap=True)
     if out is not None:
         screen.print(Text(f"wrote {out} ({out.stat().st_size:,} bytes)"), soft_wrap=True)
     return FINE

@@ -2,14 +2,16 @@
 
 from dataclasses import asdict
 
-from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table
-from diagplan.planner.layout import Layout
+from diagplan.cli.shared.output import FINE, JsonOption, WideOption, command, console, print_json, print_table
 
 __all__ = ["presets_command"]
 
+_TITLE = "Models (every number can be changed by its option)"
+_SIZES = ("frames", "rows", "cols", "prompt_frames", "lead", "between_frames", "between_rows")
+
 
 @command
-def presets_command(as_json: JsonOption = False) -> int:
+def presets_command(wide: WideOption = False, as_json: JsonOption = False) -> int:
     """List the published models' grids, and the bundles of policies."""
     from diagplan.planner.policy import BUNDLES
     from diagplan.planner.presets import PRESETS
@@ -21,21 +23,24 @@ def presets_command(as_json: JsonOption = False) -> int:
         }
         print_json({"models": models, "bundles": {name: asdict(policies) for name, policies in BUNDLES.items()}})
         return FINE
-    print_table(
-        [
-            "--model",
-            ">frames",
-            ">rows",
-            ">cols",
-            ">prompt frames",
-            ">lead",
-            ">between frames",
-            ">between rows",
-            "models",
-        ],
-        [(name, *_sizes(preset.layout), preset.models) for name, preset in PRESETS.items()],
-        title="Models (every number can be changed by its option)",
-    )
+    if wide:
+        print_table(
+            ["--model", *(f">{name.replace('_', ' ')}" for name in _SIZES), "models", "source"],
+            [
+                (name, *(getattr(preset.layout, size) for size in _SIZES), preset.models, preset.source)
+                for name, preset in PRESETS.items()
+            ],
+            title=_TITLE,
+        )
+    else:
+        print_table(
+            ["--model", ">grid", ">prompt frames", ">lead", ">between frames", ">between rows"],
+            [
+                (name, f"{grid.frames}x{grid.rows}x{grid.cols}", *(getattr(grid, size) for size in _SIZES[3:]))
+                for name, grid in ((name, preset.layout) for name, preset in PRESETS.items())
+            ],
+            title=_TITLE,
+        )
     console().print()
     print_table(
         ["--policies", "proxy", "row_end", "proxy_kv", "visibility"],
@@ -43,15 +48,3 @@ def presets_command(as_json: JsonOption = False) -> int:
         title="Bundles of policies",
     )
     return FINE
-
-
-def _sizes(layout: Layout) -> tuple[int, ...]:
-    return (
-        layout.frames,
-        layout.rows,
-        layout.cols,
-        layout.prompt_frames,
-        layout.lead,
-        layout.between_frames,
-        layout.between_rows,
-    )

@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from diagplan.cli.shared.output import FINE, PROBLEM, JsonOption, command, console, print_json, print_table, working
+from diagplan.cli.shared.output import (
+    FINE,
+    PROBLEM,
+    JsonOption,
+    WideOption,
+    command,
+    console,
+    print_json,
+    print_table,
+    working,
+)
 
 __all__ = ["prove_command"]
 
@@ -20,6 +30,7 @@ def prove_command(
         bool, typer.Option("--wrong", help="Ask for the deliberately false variants instead: each should be refuted.")
     ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds for each query to Z3.", min=0.1)] = 60.0,
+    wide: WideOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Prove the theorems behind the plans, for all sizes, with Z3. Exit code 1 if one is not proved."""
@@ -36,21 +47,15 @@ def prove_command(
     if as_json:
         print_json({"ok": ok, "theorems": [asdict(result) for result in results]})
     else:
-        rows = [
-            (
-                result.name,
-                result.words,
-                result.formula,
-                result.verdict,
-                _assignment(result.counterexample),
-                f"{result.seconds:.2f}",
-            )
-            for result in results
-        ]
-        print_table(
-            ["theorem", "in words", "true formula" if wrong else "formula", "verdict", "counterexample", ">seconds"],
-            rows,
-        )
+        columns = ["theorem", "verdict", ">seconds"]
+        rows: list[tuple[object, ...]] = [(one.name, one.verdict, f"{one.seconds:.2f}") for one in results]
+        if wide or any(one.counterexample for one in results):
+            columns.append("counterexample")
+            rows = [(*row, _assignment(one.counterexample)) for row, one in zip(rows, results, strict=True)]
+        if wide:
+            columns += ["in words", "true formula" if wrong else "formula"]
+            rows = [(*row, one.words, one.formula) for row, one in zip(rows, results, strict=True)]
+        print_table(columns, rows)
         seconds = sum(result.seconds for result in results)
         right = sum(result.verdict == wanted for result in results)
         console().print(Text(f"{right} of {len(results)} {wanted}, {seconds:.1f} s"))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, working
+from diagplan.cli.shared.output import FINE, JsonOption, command, console, drawing_width, print_json, working
 from diagplan.cli.shared.requests import PlanFile
 from diagplan.planner.errors import SpecError
 
@@ -65,7 +65,7 @@ def show_command(
         )
         return FINE
     screen = console()
-    width = screen.width
+    width = drawing_width()
     screen.print(wave(made, width=width, step=step, feed=feed, frames=frame))
     if step is None:
         screen.print(width_profile(made, width))
