@@ -7,9 +7,21 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.text import Text
 
+from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, working
 from diagplan.cli.shared.requests import (
+    LAYOUT,
+    SCHEDULE,
+    Cols,
+    Frames,
+    LayoutModel,
+    PoliciesOption,
+    ProxyKvOption,
+    ProxyOption,
+    RowEndOption,
+    Rows,
     ScheduleOption,
+    VisibilityOption,
     layout_from_options,
     numbers_from_option,
     policies_from_options,
@@ -17,67 +29,76 @@ from diagplan.cli.shared.requests import (
 )
 from diagplan.planner.errors import InvalidPlanError
 from diagplan.planner.plan import Plan
-from diagplan.planner.policy import BUNDLES
-from diagplan.planner.presets import PRESETS
 
 __all__ = ["compile_command"]
 
-LAYOUT, SCHEDULE, POLICIES, LOWERING = "Layout", "Schedule", "Policies", "Lowering"
-
-
-def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
+LOWERING = "Lowering"
 
 
 @command
 def compile_command(
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Plan file to write (.json, .json.gz, .json.zst).", show_default=False),
-    ] = None,
-    model: Annotated[
-        str | None,
-        _option(LAYOUT, "A published model's grid; see `diagplan presets`.", autocompletion=lambda: list(PRESETS)),
-    ] = None,
-    frames: Annotated[int | None, _option(LAYOUT, "Frames to generate.")] = None,
-    rows: Annotated[int | None, _option(LAYOUT, "Token rows of a frame.")] = None,
-    cols: Annotated[int | None, _option(LAYOUT, "Token columns of a frame.")] = None,
-    prompt_frames: Annotated[int | None, _option(LAYOUT, "Frames that are given.")] = None,
-    lead: Annotated[int | None, _option(LAYOUT, "Given tokens before everything: text, class, begin-of-video.")] = None,
-    between_frames: Annotated[int | None, _option(LAYOUT, "Given tokens between frames: actions.")] = None,
-    between_rows: Annotated[int | None, _option(LAYOUT, "Given tokens between rows: end-of-line.")] = None,
-    schedule: Annotated[ScheduleOption | None, _option(SCHEDULE, "The schedule; implied by the options below.")] = None,
-    k: Annotated[int | None, _option(SCHEDULE, "Row delay of diagonal decoding, in steps.", "--k", "-k")] = None,
-    d: Annotated[
-        int | None, _option(SCHEDULE, "Frame delay, in steps; frames in sequence if left out.", "--d", "-d")
-    ] = None,
-    window: Annotated[int | None, _option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
-    order: Annotated[
-        Path | None, _option(SCHEDULE, "Step of every cell, T x h x w or h x w, as .npy or .json.")
-    ] = None,
-    policies: Annotated[
-        str,
-        typer.Option(
-            help=f"Bundle of policies: {', '.join(BUNDLES)}.",
-            rich_help_panel=POLICIES,
-            autocompletion=lambda: list(BUNDLES),
+        option(
+            "Output",
+            "The plan file to write: .json, .json.gz or .json.zst. Left out: only the figures are printed.",
+            "-o",
+            "--out",
         ),
-    ] = "default",
-    proxy: Annotated[
-        str | None,
-        _option(POLICIES, "Proxy policy, instead of the bundle's; docs/concepts.md has them."),
     ] = None,
-    row_end: Annotated[str | None, _option(POLICIES, "keep or refresh, instead of the bundle's.")] = None,
-    proxy_kv: Annotated[str | None, _option(POLICIES, "visible or hidden, instead of the bundle's.")] = None,
-    visibility: Annotated[str | None, _option(POLICIES, "written or causal, instead of the bundle's.")] = None,
-    max_width: Annotated[int | None, _option(LOWERING, "No step has more feeds than this.")] = None,
+    model: LayoutModel = None,
+    frames: Frames = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    prompt_frames: Annotated[
+        int | None, option(LAYOUT, "Frames that are given. Left out: as the model has them, else 0.")
+    ] = None,
+    lead: Annotated[
+        int | None,
+        option(
+            LAYOUT,
+            "Given tokens before everything: a text, a class, begin-of-video. Left out: as the model has them, else 0.",
+        ),
+    ] = None,
+    between_frames: Annotated[
+        int | None,
+        option(LAYOUT, "Given tokens between two frames, such as actions. Left out: as the model has them, else 0."),
+    ] = None,
+    between_rows: Annotated[
+        int | None,
+        option(LAYOUT, "Given tokens between two rows, such as end-of-line. Left out: as the model has them, else 0."),
+    ] = None,
+    schedule: Annotated[
+        ScheduleOption | None, option(SCHEDULE, "The schedule by its name. Left out: the options below imply it.")
+    ] = None,
+    k: Annotated[int | None, option(SCHEDULE, "The row delay of diagonal decoding, in steps.", "--k", "-k")] = None,
+    d: Annotated[
+        int | None,
+        option(SCHEDULE, "The frame delay, in steps, with --k. Left out: frames come in sequence.", "--d", "-d"),
+    ] = None,
+    window: Annotated[int | None, option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
+    order: Annotated[
+        Path | None,
+        option(SCHEDULE, "A file with the step of every cell, T x h x w or h x w, .npy or .json."),
+    ] = None,
+    policies: PoliciesOption = "default",
+    proxy: ProxyOption = None,
+    row_end: RowEndOption = None,
+    proxy_kv: ProxyKvOption = None,
+    visibility: VisibilityOption = None,
+    max_width: Annotated[
+        int | None, option(LOWERING, "No step has more feeds than this. Left out: steps are as wide as they come.")
+    ] = None,
     slots: Annotated[
-        Literal["position", "step-order"], typer.Option(help="How cache slots are numbered.", rich_help_panel=LOWERING)
+        Literal["position", "step-order"],
+        typer.Option(help="How cache slots are numbered: by position, or as they are fed.", rich_help_panel=LOWERING),
     ] = "position",
-    pad: Annotated[str | None, _option(LOWERING, "Widths to fill steps up to, e.g. 1,2,4,8.")] = None,
+    pad: Annotated[
+        str | None, option(LOWERING, "Widths to fill steps up to, e.g. 1,2,4,8. Left out: steps are not filled.")
+    ] = None,
     masks: Annotated[
         Literal["explicit", "rule"],
-        typer.Option(help="Write every mask row, or only the rule.", rich_help_panel=LOWERING),
+        typer.Option(help="Write every mask row, or the rule that gives them.", rich_help_panel=LOWERING),
     ] = "explicit",
     as_json: JsonOption = False,
 ) -> int:

@@ -16,17 +16,17 @@ __all__ = ["convert_weights_command"]
 
 @command
 def convert_weights_command(
-    file: Annotated[Path, typer.Argument(help="A published checkpoint, .ckpt.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="File to write, .safetensors.", show_default=False)],
-    adapter: Annotated[Literal["wham"], typer.Option(help="Model family.")] = "wham",
+    file: Annotated[Path, typer.Argument(help="The published checkpoint to read, .ckpt.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write, .safetensors.", show_default=False)],
+    adapter: Annotated[Literal["wham"], typer.Option(help="The model family.")] = "wham",
     config: Annotated[
-        str | None, typer.Option(help="A released size, where the file does not tell it.", show_default=False)
+        str | None, typer.Option(help="The released size. Left out: as the file tells it.", show_default=False)
     ] = None,
     head_size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Head width of the image tokenizer, where the file does not tell it: else 64.",
+            help="The head width of the image tokenizer. Left out: as the file tells it, else 64.",
             show_default=False,
         ),
     ] = None,

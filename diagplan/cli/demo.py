@@ -15,12 +15,13 @@ __all__ = ["demo_command"]
 
 @command
 def demo_command(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for what is made.")] = Path("demo"),
-    model: Annotated[str, typer.Option(help="crafter-mini, or a world model's folder.")] = "crafter-mini",
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("demo"),
+    model: Annotated[str, typer.Option(help="The world model: crafter-mini, or a folder.")] = "crafter-mini",
     clip: Annotated[
-        Path | None, typer.Option(help="A clip, .mp4 with .jsonl beside it; the bundled one.", show_default=False)
+        Path | None,
+        typer.Option(help="A clip, .mp4 with .jsonl beside it. Left out: the bundled one.", show_default=False),
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Runs of each plan; the median time is shown.", min=1)] = 3,
+    repeats: Annotated[int, typer.Option(help="Run each plan so often; the median time is shown.", min=1)] = 3,
     as_json: JsonOption = False,
 ) -> int:
     """Roll one clip forward under several plans: pictures, a video and a table."""

@@ -18,7 +18,7 @@ __all__ = ["diff_command"]
 def diff_command(
     a: PlanFile,
     b: PlanFile,
-    limit: Annotated[int, typer.Option(help="Feeds shown; all are counted.", min=1)] = 30,
+    limit: Annotated[int, typer.Option(help="Show so many feeds that differ; all are counted.", min=1)] = 30,
     as_json: JsonOption = False,
 ) -> int:
     """Say which feeds differ between two plans. Exit code 1 if any does."""

@@ -23,36 +23,60 @@ __all__ = ["evaluate_study_command"]
 
 @command
 def evaluate_study_command(
-    clips: Annotated[Path, typer.Option(help="Folder of videos with actions beside them.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The study's folder; goes on if stopped.")],
+    clips: Annotated[Path, typer.Option(help="The folder of videos with actions beside them.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The study's folder. Give it again to go on where a study has stopped.",
+            show_default=False,
+        ),
+    ],
     model: Annotated[
-        str, typer.Option(help="crafter-mini, or a world model's folder: base and judge.")
+        str, typer.Option(help="The base model and the judge of all: crafter-mini, or a world model's folder.")
     ] = "crafter-mini",
     tuned: Annotated[
-        list[str] | None, typer.Option(help="LABEL=FOLDER of a fine-tuned model; may be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(help="LABEL=FOLDER of a fine-tuned model; may be repeated. Left out: none.", show_default=False),
     ] = None,
-    rule: Annotated[str, typer.Option(help="How pieces are taken from videos: context, vpt, ...")] = "context",
+    rule: Annotated[
+        str,
+        typer.Option(help="How pieces are taken from videos: context, vpt, ... as docs/evaluation.md lists them."),
+    ] = "context",
     count: Annotated[
-        int | None, typer.Option(help="Clips; the rule's own number, or 128.", min=1, show_default=False)
+        int | None,
+        typer.Option(help="Take so many clips. Left out: the rule's own number, or 128.", min=1, show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of clips and of the intervals.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the choice of clips and of the intervals.", min=0)] = 0,
     keep: Annotated[
         int | None,
-        typer.Option(help="Beyond the context: slide a window that keeps so many frames.", min=1, show_default=False),
+        typer.Option(
+            help="Beyond the context slide a window that keeps so many frames. Left out: as the model's release.",
+            min=1,
+            show_default=False,
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Conditions to run, e.g. base/k=*; may be repeated; all.", show_default=False),
+        typer.Option(help="Run these conditions, e.g. base/k=*; may be repeated. Left out: all.", show_default=False),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Clips at a time.", min=1, max=4096)] = 32,
-    repeats: Annotated[int, typer.Option(help="Timed replays of one clip alone.", min=1)] = 3,
+    batch: Annotated[int, typer.Option(help="Replay so many clips at a time.", min=1, max=4096)] = 32,
+    repeats: Annotated[int, typer.Option(help="Time so many replays of the first clip alone.", min=1)] = 3,
     timed_again: Annotated[
         bool, typer.Option("--time-again", help="Measure all times anew, in turn.", show_default=False)
     ] = False,
-    samples: Annotated[int, typer.Option(help="Clips of which videos are written.", min=0)] = 3,
-    i3d: Annotated[Path | None, typer.Option(help="TorchScript file of I3D: adds the FVD.", show_default=False)] = None,
+    samples: Annotated[int, typer.Option(help="Write videos of so many clips.", min=0)] = 3,
+    i3d: Annotated[
+        Path | None,
+        typer.Option(help="The TorchScript file of I3D, which adds the FVD. Left out: no FVD.", show_default=False),
+    ] = None,
     vbench: Annotated[
-        Path | None, typer.Option(help="Folder of VBench's weights: adds three of its scores.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="The folder of VBench's weights, which adds three of its scores. Left out: none of them.",
+            show_default=False,
+        ),
     ] = None,
     device: DeviceOption = "cpu",
     as_json: JsonOption = False,

@@ -16,19 +16,29 @@ __all__ = ["evaluate_world_command"]
 
 @command
 def evaluate_world_command(
-    clips: Annotated[Path, typer.Option(help="Folder of held-out clips, as `record` writes them.", show_default=False)],
+    clips: Annotated[
+        Path, typer.Option(help="The folder of held-out clips, as `diagplan record` writes them.", show_default=False)
+    ],
     model: Annotated[
-        str, typer.Option(help="crafter-mini, or a world model's folder; with --backend onnx what export-onnx wrote.")
+        str,
+        typer.Option(help="The world model: crafter-mini, or a folder; with --backend onnx what export-onnx wrote."),
     ] = "crafter-mini",
     backend: BackendOption = "torch",
-    windows: Annotated[int, typer.Option(help="Pieces to roll forward, those with motion.", min=1)] = 128,
+    windows: Annotated[int, typer.Option(help="Roll so many pieces with motion forward.", min=1)] = 128,
     map_rows: Annotated[
         int | None,
-        typer.Option(help="Rows of tokens that show the map; what the model says.", min=3, show_default=False),
+        typer.Option(
+            help="Rows of tokens, from the top, that show the map. Left out: as the model says.",
+            min=3,
+            show_default=False,
+        ),
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Int8 products, on an x86 CPU.", show_default=False)] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Compute int8 products, on an x86 CPU.", show_default=False)
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write the report, .json.", show_default=False)
+        Path | None,
+        typer.Option("-o", "--out", help="The file to write the report to, .json. Left out: none.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:

@@ -9,6 +9,11 @@ import typer
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command, require_distinct
 from diagplan.cli.shared.requests import (
+    PoliciesOption,
+    ProxyKvOption,
+    ProxyOption,
+    RowEndOption,
+    VisibilityOption,
     naming_options,
     numbers_from_option,
     policies_from_options,
@@ -17,17 +22,15 @@ from diagplan.cli.shared.requests import (
 from diagplan.cli.shared.training import (
     RECIPE,
     RUN,
-    Batch,
     Clips,
     Device,
     Every,
+    Name,
     Out,
-    Rate,
-    Seed,
-    Steps,
     given_options,
     interrupted,
     progress,
+    recipe_option,
     require_checkpoints,
     say_trained,
 )
@@ -44,33 +47,51 @@ PLANS = "Plans"
 def finetune_command(
     clips: Clips,
     out: Out,
-    k: Annotated[str, option(PLANS, "Row delays with commas, e.g. 2 or 1,2,4; a batch draws one of them.")],
+    k: Annotated[
+        str, option(PLANS, "Row delays of the plans with commas, e.g. 2 or 1,2,4; a batch draws one of them.")
+    ],
     model: Annotated[
-        str, typer.Option(help="crafter-mini, or the folder of a world model.", rich_help_panel=RUN)
+        str,
+        typer.Option(help="The world model to begin with: crafter-mini, or a folder.", rich_help_panel=RUN),
     ] = "crafter-mini",
-    d: Annotated[int | None, option(PLANS, "Frame delay: the next frame begins after d steps.")] = None,
-    policies: Annotated[str, typer.Option(help="Bundle of policies.", rich_help_panel=PLANS)] = "default",
-    proxy: Annotated[str | None, option(PLANS, "What stands in for an unknown token, instead of the bundle's.")] = None,
-    row_end: Annotated[str | None, option(PLANS, "keep or refresh, instead of the bundle's.")] = None,
-    proxy_kv: Annotated[str | None, option(PLANS, "visible or hidden, instead of the bundle's.")] = None,
-    visibility: Annotated[str | None, option(PLANS, "written or causal, instead of the bundle's.")] = None,
+    d: Annotated[
+        int | None, option(PLANS, "The frame delay of the plans, in steps. Left out: frames come in sequence.")
+    ] = None,
+    policies: PoliciesOption = "default",
+    proxy: ProxyOption = None,
+    row_end: RowEndOption = None,
+    proxy_kv: ProxyKvOption = None,
+    visibility: VisibilityOption = None,
     recipe: Annotated[
-        Literal["default", "paper"], typer.Option(help="Recipe; paper: its optimizer table.", rich_help_panel=RECIPE)
+        Literal["default", "paper"],
+        typer.Option(
+            help="The recipe that the options of this panel change; paper has the paper's optimizer table.",
+            rich_help_panel=RECIPE,
+        ),
     ] = "default",
-    steps: Steps = None,
-    batch: Batch = None,
-    ntp_share: Annotated[float | None, option(RECIPE, "Share of batches with next-token masks, 0 to 1.")] = None,
-    learning_rate: Rate = None,
-    warm_up: Annotated[int | None, option(RECIPE, "Steps until the learning rate is highest.")] = None,
-    seed: Seed = None,
+    steps: Annotated[int | None, recipe_option("Optimizer steps.", 1000)] = None,
+    batch: Annotated[int | None, recipe_option("Sequences in a step.", 4)] = None,
+    ntp_share: Annotated[
+        float | None, recipe_option("The share of batches with next-token masks, 0 to 1.", 0.25)
+    ] = None,
+    learning_rate: Annotated[float | None, recipe_option("The highest learning rate.", 0.0003)] = None,
+    warm_up: Annotated[
+        int | None, recipe_option("Steps until the learning rate is highest.", "50; paper: 10000")
+    ] = None,
+    seed: Annotated[int | None, recipe_option("The seed of the weights and of what is drawn.", 0)] = None,
     bfloat16: Annotated[
-        bool | None, option(RECIPE, "Matrix products in bfloat16, or in float32.", "--bfloat16/--no-bfloat16")
+        bool | None,
+        recipe_option("Compute matrix products in bfloat16, or in float32.", "bfloat16", "--bfloat16/--no-bfloat16"),
     ] = None,
-    context: Annotated[int | None, option(RECIPE, "Frames of a sequence; the model's context.")] = None,
+    context: Annotated[
+        int | None,
+        option(RECIPE, "Frames of a sequence. Left out: the model's context; with --size and paper, the paper's."),
+    ] = None,
     size: Annotated[
-        Literal["300M", "700M", "1.2B"] | None, option(RECIPE, "Begin with random weights of this published size.")
+        Literal["300M", "700M", "1.2B"] | None,
+        option(RECIPE, "Begin with random weights of this published size. Left out: with the model's weights."),
     ] = None,
-    name: Annotated[str | None, option(RUN, "Of the world model; by default the folder's.")] = None,
+    name: Name = None,
     device: Device = "cpu",
     checkpoint_every: Every = 200,
     as_json: JsonOption = False,

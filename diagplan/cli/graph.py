@@ -18,9 +18,11 @@ def graph_command(
     plan: PlanFile,
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="File to write: .graphml, .dot or .json (node-link).", show_default=False),
+        typer.Option("-o", "--out", help="The file to write: .graphml, .dot or .json (node-link).", show_default=False),
     ],
-    nodes: Annotated[Literal["feeds", "tokens"], typer.Option(help="What a node is.")] = "feeds",
+    nodes: Annotated[
+        Literal["feeds", "tokens"], typer.Option(help="Make a node of every feed, or of every token.")
+    ] = "feeds",
     cache_edges: Annotated[bool, typer.Option(help="Include what each query sees in the cache.")] = True,
     as_json: JsonOption = False,
 ) -> int:

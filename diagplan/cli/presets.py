@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from diagplan.cli.shared.output import FINE, JsonOption, WideOption, command, console, print_json, print_table
+from diagplan.cli.shared.requests import model_layouts
 
 __all__ = ["presets_command"]
 
@@ -14,12 +15,12 @@ _SIZES = ("frames", "rows", "cols", "prompt_frames", "lead", "between_frames", "
 def presets_command(wide: WideOption = False, as_json: JsonOption = False) -> int:
     """List the published models' grids, and the bundles of policies."""
     from diagplan.planner.policy import BUNDLES
-    from diagplan.planner.presets import PRESETS
 
+    presets = model_layouts()
     if as_json:
         models = {
             name: asdict(preset.layout) | {"models": preset.models, "source": preset.source}
-            for name, preset in PRESETS.items()
+            for name, preset in presets.items()
         }
         print_json({"models": models, "bundles": {name: asdict(policies) for name, policies in BUNDLES.items()}})
         return FINE
@@ -28,7 +29,7 @@ def presets_command(wide: WideOption = False, as_json: JsonOption = False) -> in
             ["--model", *(f">{name.replace('_', ' ')}" for name in _SIZES), "models", "source"],
             [
                 (name, *(getattr(preset.layout, size) for size in _SIZES), preset.models, preset.source)
-                for name, preset in PRESETS.items()
+                for name, preset in presets.items()
             ],
             title=_TITLE,
         )
@@ -37,7 +38,7 @@ def presets_command(wide: WideOption = False, as_json: JsonOption = False) -> in
             ["--model", ">grid", ">prompt frames", ">lead", ">between frames", ">between rows"],
             [
                 (name, f"{grid.frames}x{grid.rows}x{grid.cols}", *(getattr(grid, size) for size in _SIZES[3:]))
-                for name, grid in ((name, preset.layout) for name, preset in PRESETS.items())
+                for name, grid in ((name, preset.layout) for name, preset in presets.items())
             ],
             title=_TITLE,
         )

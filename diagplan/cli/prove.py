@@ -21,15 +21,31 @@ from diagplan.cli.shared.output import (
 __all__ = ["prove_command"]
 
 
+def _names() -> list[str]:
+    from diagplan.planner.proofs import THEOREMS
+
+    return [theorem.name for theorem in THEOREMS]
+
+
 @command
 def prove_command(
     theorem: Annotated[
-        list[str] | None, typer.Option(help="Prove this one only; may be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            help="Prove this theorem; may be repeated. Left out: all of them.",
+            show_default=False,
+            autocompletion=_names,
+        ),
     ] = None,
     wrong: Annotated[
-        bool, typer.Option("--wrong", help="Ask for the deliberately false variants instead: each should be refuted.")
+        bool,
+        typer.Option(
+            "--wrong",
+            help="Ask for a deliberately false variant of each theorem instead; each should be refuted.",
+            show_default=False,
+        ),
     ] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds for each query to Z3.", min=0.1)] = 60.0,
+    timeout: Annotated[float, typer.Option(help="Give Z3 so many seconds for each query.", min=0.1)] = 60.0,
     wide: WideOption = False,
     as_json: JsonOption = False,
 ) -> int:

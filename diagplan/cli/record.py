@@ -21,18 +21,18 @@ RECORDING = "Recording"
 
 @command
 def record_command(
-    out: Annotated[Path, option(RECORDING, "Folder to write; clips that it has are kept.", "-o", "--out")],
-    game: Annotated[Literal["crafter", "vizdoom"], typer.Option(help="The game.", rich_help_panel=RECORDING)] = (
-        "crafter"
-    ),
-    rows: Annotated[int, typer.Option(help="Rows of 16 pixels.", rich_help_panel=RECORDING)] = 9,
-    cols: Annotated[int, typer.Option(help="Columns of 16 pixels.", rich_help_panel=RECORDING)] = 12,
-    frames: Annotated[int, typer.Option(help="Frames of a clip.", rich_help_panel=RECORDING)] = 64,
-    seed: Annotated[int, typer.Option(help="Added to every world's seed.", rich_help_panel=RECORDING)] = 0,
+    out: Annotated[Path, option(RECORDING, "The folder to write; clips that it has are kept.", "-o", "--out")],
+    game: Annotated[
+        Literal["crafter", "vizdoom"], typer.Option(help="The game to play.", rich_help_panel=RECORDING)
+    ] = "crafter",
+    rows: Annotated[int, typer.Option(help="Rows of 16 pixels in a frame.", rich_help_panel=RECORDING)] = 9,
+    cols: Annotated[int, typer.Option(help="Columns of 16 pixels in a frame.", rich_help_panel=RECORDING)] = 12,
+    frames: Annotated[int, typer.Option(help="Frames of each clip.", rich_help_panel=RECORDING)] = 64,
+    seed: Annotated[int, typer.Option(help="A number added to every world's seed.", rich_help_panel=RECORDING)] = 0,
     train: Annotated[int, typer.Option(help="Clips to train on.", rich_help_panel=RECORDING)] = 450,
     validation: Annotated[int, typer.Option(help="Clips to watch training by.", rich_help_panel=RECORDING)] = 16,
     test: Annotated[int, typer.Option(help="Clips to judge by.", rich_help_panel=RECORDING)] = 50,
-    workers: Annotated[int, typer.Option(help="Processes.", rich_help_panel=RUN)] = 2,
+    workers: Annotated[int, typer.Option(help="Processes that record side by side.", rich_help_panel=RUN)] = 2,
     as_json: JsonOption = False,
 ) -> int:
     """Record clips of a game: videos and the actions played, from disjoint worlds for training and for tests.

@@ -14,9 +14,10 @@ __all__ = ["schema_command"]
 @command
 def schema_command(
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="File to write instead of stdout.", show_default=False)
+        Path | None,
+        typer.Option("-o", "--out", help="The file to write. Left out: the schema is printed.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.", show_default=False)] = False,
 ) -> int:
     """Print the JSON Schema of plan documents."""
     from diagplan.schemas.atomic import write_atomically

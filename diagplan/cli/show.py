@@ -17,17 +17,25 @@ __all__ = ["show_command"]
 def show_command(
     plan: PlanFile,
     step: Annotated[
-        int | None, typer.Option(help="Mark this step's tokens, proxies and one mask row.", show_default=False)
+        int | None,
+        typer.Option(help="Show what this step does: its tokens, its proxies, one mask row.", show_default=False),
     ] = None,
     feed: Annotated[
-        int | None, typer.Option(help="Which feed of the step, from 0; default its last query.", show_default=False)
+        int | None,
+        typer.Option(
+            help="With --step: whose mask row, counted from 0. Left out: the last feed with a target.",
+            show_default=False,
+        ),
     ] = None,
     frame: Annotated[
-        list[int] | None, typer.Option(help="Show this frame only; may be repeated.", show_default=False)
+        list[int] | None,
+        typer.Option(
+            help="Show this frame, counted from 0; may be repeated. Left out: as many as fit.", show_default=False
+        ),
     ] = None,
-    png: Annotated[Path | None, typer.Option(help="Write the picture as PNG.", show_default=False)] = None,
-    svg: Annotated[Path | None, typer.Option(help="Write the picture as SVG.", show_default=False)] = None,
-    gif: Annotated[Path | None, typer.Option(help="Write the wave as an animated GIF.", show_default=False)] = None,
+    png: Annotated[Path | None, typer.Option(help="Write the picture as a PNG file too.", show_default=False)] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write the picture as an SVG file too.", show_default=False)] = None,
+    gif: Annotated[Path | None, typer.Option(help="Write the wave as an animated GIF too.", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show the wave: every cell with its step number, and the width of every step."""

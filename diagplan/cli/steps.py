@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from diagplan.cli.shared.output import FINE, JsonOption, command, print_json, print_table
-from diagplan.cli.shared.requests import layout_from_options, numbers_from_option
+from diagplan.cli.shared.requests import Cols, Frames, LayoutModel, Rows, layout_from_options, numbers_from_option
 from diagplan.planner.formulas import count_passes
 
 __all__ = ["steps_command"]
@@ -14,17 +14,15 @@ __all__ = ["steps_command"]
 
 @command
 def steps_command(
-    model: Annotated[
-        str | None, typer.Option(help="A published model's grid; see `diagplan presets`.", show_default=False)
-    ] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames to generate.", show_default=False)] = None,
-    rows: Annotated[int | None, typer.Option(help="Token rows of a frame.", show_default=False)] = None,
-    cols: Annotated[int | None, typer.Option(help="Token columns of a frame.", show_default=False)] = None,
+    model: LayoutModel = None,
+    frames: Frames = None,
+    rows: Rows = None,
+    cols: Cols = None,
     k: Annotated[str, typer.Option("-k", "--k", help="Row delays, with commas.")] = "1,2,4",
     d: Annotated[
         str | None,
         typer.Option(
-            "-d", "--d", help="Frame delays, with commas; frames in sequence if left out.", show_default=False
+            "-d", "--d", help="Frame delays, with commas. Left out: frames come in sequence.", show_default=False
         ),
     ] = None,
     as_json: JsonOption = False,

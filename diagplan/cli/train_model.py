@@ -7,19 +7,16 @@ from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command
 from diagplan.cli.shared.requests import naming_options
 from diagplan.cli.shared.training import (
-    RECIPE,
     RUN,
-    Batch,
     Clips,
     Device,
     Every,
+    Name,
     Out,
-    Rate,
-    Seed,
-    Steps,
     given_options,
     interrupted,
     progress,
+    recipe_option,
     require_checkpoints,
     say_trained,
 )
@@ -32,20 +29,23 @@ def train_model_command(
     clips: Clips,
     tokenizer: Annotated[Path, option(RUN, "The folder of an image tokenizer.")],
     out: Out,
-    steps: Steps = None,
-    batch: Batch = None,
-    context: Annotated[int | None, option(RECIPE, "Frames of a sequence.")] = None,
-    hidden: Annotated[int | None, option(RECIPE, "Width.")] = None,
-    mlp: Annotated[int | None, option(RECIPE, "Width within a block.")] = None,
-    layers: Annotated[int | None, option(RECIPE, "Blocks.")] = None,
-    heads: Annotated[int | None, option(RECIPE, "Attention heads.")] = None,
-    rope: Annotated[Literal["1d", "3d"] | None, option(RECIPE, "Rotary positions: by slot, or by t, h, w.")] = None,
-    learning_rate: Rate = None,
-    seed: Seed = None,
-    bfloat16: Annotated[
-        bool | None, option(RECIPE, "Matrix products in bfloat16, or in float32.", "--bfloat16/--no-bfloat16")
+    steps: Annotated[int | None, recipe_option("Optimizer steps.", 4500)] = None,
+    batch: Annotated[int | None, recipe_option("Sequences in a step.", 4)] = None,
+    context: Annotated[int | None, recipe_option("Frames of a sequence.", 8)] = None,
+    hidden: Annotated[int | None, recipe_option("The width of the model.", 256)] = None,
+    mlp: Annotated[int | None, recipe_option("The width within a block.", 512)] = None,
+    layers: Annotated[int | None, recipe_option("The number of blocks.", 6)] = None,
+    heads: Annotated[int | None, recipe_option("Attention heads; twice their number divides the width.", 4)] = None,
+    rope: Annotated[
+        Literal["1d", "3d"] | None, recipe_option("Rotary positions: by slot, or by frame, row and column.", "3d")
     ] = None,
-    name: Annotated[str | None, option(RUN, "Of the world model; by default the folder's.")] = None,
+    learning_rate: Annotated[float | None, recipe_option("The highest learning rate.", 0.001)] = None,
+    seed: Annotated[int | None, recipe_option("The seed of the weights and of what is drawn.", 0)] = None,
+    bfloat16: Annotated[
+        bool | None,
+        recipe_option("Compute matrix products in bfloat16, or in float32.", "bfloat16", "--bfloat16/--no-bfloat16"),
+    ] = None,
+    name: Name = None,
     device: Device = "cpu",
     checkpoint_every: Every = 200,
     as_json: JsonOption = False,

@@ -2,22 +2,17 @@
 
 from typing import Annotated
 
-from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command
 from diagplan.cli.shared.requests import naming_options
 from diagplan.cli.shared.training import (
-    RECIPE,
-    Batch,
     Clips,
     Device,
     Every,
     Out,
-    Rate,
-    Seed,
-    Steps,
     given_options,
     interrupted,
     progress,
+    recipe_option,
     require_checkpoints,
     say_trained,
 )
@@ -29,12 +24,12 @@ __all__ = ["train_tokenizer_command"]
 def train_tokenizer_command(
     clips: Clips,
     out: Out,
-    steps: Steps = None,
-    batch: Batch = None,
-    whole_steps: Annotated[int | None, option(RECIPE, "Steps after those, on whole frames.")] = None,
-    codes: Annotated[int | None, option(RECIPE, "Size of the codebook.")] = None,
-    learning_rate: Rate = None,
-    seed: Seed = None,
+    steps: Annotated[int | None, recipe_option("Optimizer steps on crops of frames.", 4000)] = None,
+    batch: Annotated[int | None, recipe_option("Pictures in a step.", 16)] = None,
+    whole_steps: Annotated[int | None, recipe_option("Optimizer steps after those, on whole frames.", 300)] = None,
+    codes: Annotated[int | None, recipe_option("The size of the codebook.", 256)] = None,
+    learning_rate: Annotated[float | None, recipe_option("The highest learning rate.", 0.002)] = None,
+    seed: Annotated[int | None, recipe_option("The seed of the weights and of what is drawn.", 0)] = None,
     device: Device = "cpu",
     checkpoint_every: Every = 100,
     as_json: JsonOption = False,

@@ -15,7 +15,7 @@ __all__ = ["verify_command"]
 @command
 def verify_command(
     plan: PlanFile,
-    cap: Annotated[int, typer.Option(help="Diagnostics shown of one rule; all are counted.")] = 20,
+    cap: Annotated[int, typer.Option(help="Show so many breaches of one rule; all are counted.")] = 20,
     as_json: JsonOption = False,
 ) -> int:
     """Check a plan by every rule, and its digest. Exit code 1 if there is any error."""

@@ -35,22 +35,34 @@ def option(panel: str, text: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
 
 
-AdapterOption = Annotated[Literal["mc-ar", "cosmos", "wham"], typer.Option(help="Model family.", rich_help_panel=MODEL)]
+AdapterOption = Annotated[
+    Literal["mc-ar", "cosmos", "wham"], typer.Option(help="The model family.", rich_help_panel=MODEL)
+]
 ConfigOption = Annotated[
-    str | None, option(MODEL, "A released size such as 300M_16f, cosmos-4b or wham-200m, a YAML file or a config.json.")
+    str | None,
+    option(
+        MODEL,
+        "The sizes: a released name such as 300M_16f, cosmos-4b or wham-200m, a YAML file or a config.json. "
+        "Left out: as the checkpoint or its folder tells them.",
+    ),
 ]
 ContextOption = Annotated[
-    Path | None, option(MODEL, "Text features that a Cosmos Video2World model reads, .npy or .safetensors.")
+    Path | None, option(MODEL, "The text features that a Cosmos Video2World model reads, .npy or .safetensors.")
 ]
 BackendOption = Annotated[
-    Literal["torch", "onnx"], typer.Option(help="What runs the model; onnx: ONNX Runtime.", rich_help_panel=MODEL)
+    Literal["torch", "onnx"], typer.Option(help="What runs the model: PyTorch, or ONNX Runtime.", rich_help_panel=MODEL)
 ]
 DtypeOption = Annotated[
-    Literal["float32", "bfloat16", "float16"], typer.Option(help="Weights and cache.", rich_help_panel=MODEL)
+    Literal["float32", "bfloat16", "float16"],
+    typer.Option(help="How weights and cache are held.", rich_help_panel=MODEL),
 ]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)]
-Int8Option = Annotated[bool, option(MODEL, "Int8 products: faster, less exact; float32 on an x86 CPU.", "--int8")]
-ThreadsOption = Annotated[int | None, option(MODEL, "CPU threads of one pass; all.", min=1, max=1024)]
+DeviceOption = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)]
+Int8Option = Annotated[
+    bool, option(MODEL, "Compute int8 products, in float32 on an x86 CPU: faster, less exact.", "--int8")
+]
+ThreadsOption = Annotated[
+    int | None, option(MODEL, "CPU threads of one pass. Left out: as many as the machine has cores.", min=1, max=1024)
+]
 
 
 def set_threads(backend: str, threads: int | None) -> None:

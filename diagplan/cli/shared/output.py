@@ -212,7 +212,7 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         except MemoryError:
             code = _report("out of memory. Compile fewer frames, or write with --masks rule.", PROBLEM, as_json)
         except KeyboardInterrupt as stop:
-            code = _report(f"interrupted; {stop or _left(before, _files(outputs))}", INTERRUPTED, as_json)
+            code = _report(f"interrupted; {str(stop) or _left(before, _files(outputs))}", INTERRUPTED, as_json)
         except BrokenPipeError:
             code = CLOSED_PIPE  # the reader of a pipe has gone: nobody is left to tell
             _give_up_stdout()

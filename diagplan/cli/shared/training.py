@@ -19,33 +19,35 @@ if TYPE_CHECKING:
 __all__ = [
     "RECIPE",
     "RUN",
-    "Batch",
     "Clips",
     "Device",
     "Every",
+    "Name",
     "Out",
-    "Rate",
-    "Seed",
-    "Steps",
     "given_options",
     "interrupted",
     "progress",
+    "recipe_option",
     "require_checkpoints",
     "say",
     "say_trained",
     "stopped",
 ]
 
-RECIPE, RUN = "Recipe (left out: the committed one)", "Run"
+RECIPE, RUN = "Recipe", "Run"
 
-Clips = Annotated[Path, option(RUN, "A folder that `diagplan record` has written.", "--clips")]
-Out = Annotated[Path, option(RUN, "The run's folder; give it again to go on where a run has stopped.", "-o", "--out")]
-Steps = Annotated[int | None, option(RECIPE, "Optimizer steps.")]
-Batch = Annotated[int | None, option(RECIPE, "Pictures or sequences a step.")]
-Rate = Annotated[float | None, option(RECIPE, "Highest learning rate.")]
-Seed = Annotated[int | None, option(RECIPE, "Of the weights and of what is drawn.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=RUN)]
-Every = Annotated[int, typer.Option(help="Steps between two checkpoints.", rich_help_panel=RUN)]
+Clips = Annotated[Path, option(RUN, "The folder that `diagplan record` has written.", "--clips")]
+Out = Annotated[Path, option(RUN, "The run's folder. Give it again to go on where a run has stopped.", "-o", "--out")]
+Name = Annotated[str | None, option(RUN, "The name of the world model. Left out: the name of the run's folder.")]
+Device = Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1, ...", rich_help_panel=RUN)]
+Every = Annotated[
+    int, typer.Option(help="Write a checkpoint and a row of the log every so many steps.", rich_help_panel=RUN)
+]
+
+
+def recipe_option(text: str, default: object, *names: str) -> Any:
+    """An option that replaces one number of the recipe, whose own is shown as the default."""
+    return typer.Option(*names, help=text, rich_help_panel=RECIPE, show_default=str(default))
 
 
 def require_checkpoints(every: int) -> None:
