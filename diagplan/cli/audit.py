@@ -43,6 +43,5 @@ def audit_command(wide: WideOption = False, as_json: JsonOption = False) -> int:
             f"{len(cells)} cells: {counts['rounds']} agree by rounding half up to ten steps, "
             f"{counts['truncates']} only by truncation, {counts['no']} do not follow."
         ),
-        soft_wrap=True,
     )
     return FINE

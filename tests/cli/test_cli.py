@@ -1,10 +1,22 @@
 """The command line as a whole: its version, its completion."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import typer
+
+from diagplan import cli
+from diagplan.cli import COMMANDS, app
 from tests.support.cli import run
+
+#: Written by typer.
+OTHERS = {"help"}
+#: Options whose absence needs no word.
+ALONE = {"k", "window", "order", "step", "png", "svg", "gif"}
 
 
 def test_completion_script_is_offered() -> None:
@@ -22,3 +34,29 @@ def test_version() -> None:
     import diagplan
 
     assert run("--version")[1] == f"diagplan {diagplan.__version__}\n"
+
+
+def test_files_are_named_after_their_commands() -> None:
+    for name, (module, _) in COMMANDS.items():
+        assert module == f"diagplan.cli.{name.replace('-', '_').replace(' ', '_')}"
+    folder = Path(cli.__file__).parent
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == {
+        module.rpartition(".")[2] for module, _ in COMMANDS.values()
+    }
+
+
+def test_every_option_is_described_by_a_sentence() -> None:
+    """It begins with a capital letter and ends with a full stop; the commands' own texts too."""
+    found: Any = typer.main.get_command(app)
+    commands = [
+        one for command in found.commands.values() for one in getattr(command, "commands", {"": command}).values()
+    ]
+    for command in commands:
+        assert command.help[0].isupper(), command.name
+        for option in command.params:
+            if option.name in OTHERS or command.name in {"generate", "run", "export-onnx", "compare"}:
+                continue
+            assert re.fullmatch(r"(?s)([A-Z]|LABEL).*\.", option.help or ""), (command.name, option.name, option.help)
+            if option.default is None and not option.required and not isinstance(option.show_default, str):
+                said = option.help
+                assert "Left out" in said or option.name in ALONE, (command.name, option.name, said)

@@ -32,3 +32,13 @@ def test_show_says_that_a_plan_is_not_valid(tiny: Path) -> None:
     assert "is not valid" not in run("show", str(tiny))[1]
     assert "damaged.json is not valid" in run("show", str(damaged(tiny)))[1]
     assert run_json("show", str(tiny.with_name("damaged.json")))["ok"] is False
+
+
+def test_no_line_is_wrapped_in_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    assert run("compile", "--model", "mc-ar", "--frames", "2", "--k", "2", "-o", path)[0] == 0
+    lines = run("show", path, "--step", "30")[1].splitlines()
+    (feed,) = [line for line in lines if line.split()[:2] == ["1", "predictor"]]
+    assert feed.count("frame 0 row 4 col 2") == 3
+    assert "(its proxies and late tokens" not in feed
+    assert max(map(len, lines)) > 80
