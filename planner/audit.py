@@ -14,7 +14,7 @@ from typing import Literal
 
 from diagplan.planner.formulas import frame_delay, frame_steps, row_delay, total_steps
 
-__all__ = ["Agreement", "AuditCell", "audit", "judge", "settings_that_give"]
+__all__ = ["Agreement", "AuditCell", "audit", "count_verdicts", "judge", "settings_that_give"]
 
 Agreement = Literal["rounds", "truncates", "no"]
 
@@ -179,3 +179,13 @@ def _nearest_of_all(cell: AuditCell, k: int) -> list[str]:
         if delays:
             return [_setting(cell, other, [min(max(_delay(cell, other), delays[0]), delays[-1])])]
     return []
+
+
+def count_verdicts(cells: Iterable[AuditCell]) -> dict[Agreement, int]:
+    """How many cells have each verdict.
+
+    >>> count_verdicts(audit())
+    {'rounds': 41, 'truncates': 2, 'no': 10}
+    """
+    verdicts = [cell.agrees for cell in cells]
+    return {verdict: verdicts.count(verdict) for verdict in ("rounds", "truncates", "no")}

@@ -7,11 +7,14 @@ The pass over the prompt is one of the steps, for it predicts the first token. E
 integer of at least 1. The theorems of ``planner/proofs`` prove the same forms for all integers.
 """
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 from diagplan.planner.layout import require_int
 
 __all__ = [
+    "PassCount",
+    "count_passes",
     "frame_delay",
     "frame_steps",
     "r_diag",
@@ -154,3 +157,48 @@ def r_diag_error_bound(frames: int, rows: int, cols: int) -> Fraction:
     """
     (cols,) = _positive(cols=cols)
     return Fraction(cols * (cols - 1), total_steps(frames, rows, cols, 1, rows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassCount:
+    """What one diagonal schedule costs on a grid, and what the published approximation says of it.
+
+    Attributes:
+        k, d: as asked for; ``d`` is ``None`` for frames in sequence.
+        k_in_force, d_in_force: k' and d'.
+        steps: forward passes.
+        ratio: next-token prediction's passes over these, as both numbers: ``"5040/750"``.
+        speedup: the same as one number.
+        approximate: the published approximation of it; ``None`` where there is none for such delays.
+        by: its name, ``"r_spa"`` or ``"r_diag"``.
+    """
+
+    k: int
+    d: int | None
+    k_in_force: int
+    d_in_force: int
+    steps: int
+    ratio: str
+    speedup: float
+    approximate: float | None
+    by: str | None
+
+
+def count_passes(frames: int, rows: int, cols: int, k: int, d: int | None = None) -> PassCount:
+    """The passes of a diagonal schedule, its exact speed-up, and the published approximation where there is one.
+
+    >>> count_passes(15, 14, 24, k=2).ratio
+    '5040/750'
+    """
+    tokens = frames * rows * cols
+    steps = total_steps(frames, rows, cols, k, d)
+    approximate, by = None, None
+    d_in_force = frame_delay(d, rows, cols, k)
+    if d_in_force == frame_steps(rows, cols, k):
+        approximate, by = float(r_spa_approx(rows, cols, k)), "r_spa"
+    elif k == 1 and d_in_force == rows:
+        approximate, by = float(r_diag_approx(cols)), "r_diag"
+    return PassCount(
+        k=k, d=d, k_in_force=row_delay(k, cols), d_in_force=d_in_force, steps=steps, ratio=f"{tokens}/{steps}",
+        speedup=tokens / steps, approximate=approximate, by=by,
+    )  # fmt: skip

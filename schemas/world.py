@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diagplan.planner.errors import DocumentError
+from diagplan.planner.layout import Layout
 from diagplan.planner.policy import ProxyKV, ProxyPolicy, RowEnd, Visibility
 from diagplan.planner.schedule import ScheduleName
 
@@ -104,6 +105,10 @@ class WorldDocument(BaseModel):
         if self.map_rows is not None and self.map_rows > self.rows:
             raise ValueError("map_rows must be at most rows")
         return self
+
+    def layout(self) -> Layout:
+        """As many frames as the context has room for after one that is given, three tokens of an action between."""
+        return Layout(frames=self.context_frames - 1, rows=self.rows, cols=self.cols, prompt_frames=1, between_frames=3)
 
 
 def read_world_document(path: Path) -> WorldDocument:

@@ -1,32 +1,58 @@
-"""The command line. Exit codes: 0 fine, 1 problem found, 2 wrong usage, 130 interrupted."""
+"""The command line. Exit codes: 0 fine, 1 problem found, 2 wrong usage, 130 interrupted, 141 pipe closed."""
 
 import io
+import signal
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from diagplan.cli.convert import register as register_convert
-from diagplan.cli.demo import register as register_demo
-from diagplan.cli.finetune import register as register_finetune
-from diagplan.cli.generate import register as register_generate
-from diagplan.cli.laws import register as register_laws
-from diagplan.cli.onnx import register as register_onnx
-from diagplan.cli.plans import register as register_plans
-from diagplan.cli.run import register as register_run
-from diagplan.cli.weights import register as register_weights
-from diagplan.cli.worlds import register as register_worlds
+__all__ = ["COMMANDS", "app", "main"]
 
-__all__ = ["app", "main"]
+#: Command -> the module whose function ``<module>_command`` it is, and its panel in --help; in the order of --help.
+#: A command of two words is one of a group. The modules import nothing heavy: a command's function does.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "generate": ("diagplan.cli.generate", "Videos"),
+    "demo": ("diagplan.cli.demo", "Videos"),
+    "compile": ("diagplan.cli.compile", "Plans"),
+    "verify": ("diagplan.cli.verify", "Plans"),
+    "show": ("diagplan.cli.show", "Plans"),
+    "diff": ("diagplan.cli.diff", "Plans"),
+    "graph": ("diagplan.cli.graph", "Plans"),
+    "presets": ("diagplan.cli.presets", "Plans"),
+    "schema": ("diagplan.cli.schema", "Plans"),
+    "run": ("diagplan.cli.run", "Models"),
+    "export-onnx": ("diagplan.cli.export_onnx", "Models"),
+    "compare": ("diagplan.cli.compare", "Models"),
+    "inspect-weights": ("diagplan.cli.inspect_weights", "Models"),
+    "convert-weights": ("diagplan.cli.convert_weights", "Models"),
+    "steps": ("diagplan.cli.steps", "Step counts"),
+    "audit": ("diagplan.cli.audit", "Step counts"),
+    "prove": ("diagplan.cli.prove", "Step counts"),
+    "record": ("diagplan.cli.record", "World models"),
+    "finetune": ("diagplan.cli.finetune", "World models"),
+    "train tokenizer": ("diagplan.cli.train_tokenizer", "World models"),
+    "train model": ("diagplan.cli.train_model", "World models"),
+    "evaluate world": ("diagplan.cli.evaluate_world", "World models"),
+    "evaluate study": ("diagplan.cli.evaluate_study", "World models"),
+}
+_GROUPS: Mapping[str, str] = {
+    "train": "Train an image tokenizer or a world model on recorded clips.",
+    "evaluate": "Judge a world model, or decoding plans, on clips.",
+}
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="diagplan",
     help="Compile, verify and picture decoding plans for autoregressive image and video transformers.",
-    epilog="Exit codes: 0 fine, 1 problem found, 2 wrong usage. --json prints one JSON object on every command.",
+    epilog="Exit codes: 0 fine, 1 problem found, 2 wrong usage, 130 interrupted. --json prints one JSON object on "
+    "every command.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
 
 
@@ -47,16 +73,24 @@ def _options(
     """Compile, verify and picture decoding plans for autoregressive image and video transformers."""
 
 
-register_generate(app)
-register_demo(app)
-register_plans(app)
-register_run(app)
-register_onnx(app)
-register_weights(app)
-register_convert(app)
-register_worlds(app)
-register_finetune(app)
-register_laws(app)
+def _register() -> None:
+    groups = {
+        name: typer.Typer(no_args_is_help=True, help=text, rich_markup_mode="rich", context_settings=_HELP)
+        for name, text in _GROUPS.items()
+    }
+    for name, (module, panel) in COMMANDS.items():
+        function = getattr(import_module(module), f"{module.rpartition('.')[2]}_command")
+        group, _, word = name.rpartition(" ")
+        if group:
+            groups[group].command(word)(function)
+        else:
+            app.command(word, rich_help_panel=panel)(function)
+    for name, group_app in groups.items():
+        panels = {panel for command, (_, panel) in COMMANDS.items() if command.startswith(f"{name} ")}
+        app.add_typer(group_app, name=name, rich_help_panel=panels.pop())
+
+
+_register()
 
 
 def main() -> None:
@@ -64,4 +98,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if hasattr(signal, "SIGPIPE"):  # of --help and what typer prints; a command itself hears of a closed pipe
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     app()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.models import (
+from diagplan.cli.shared.models import (
     MODEL,
     BackendOption,
     ContextOption,
@@ -22,7 +22,7 @@ from diagplan.cli.models import (
     load_options,
     option,
 )
-from diagplan.cli.output import (
+from diagplan.cli.shared.output import (
     FINE,
     INTERRUPTED,
     JsonOption,
@@ -35,8 +35,8 @@ from diagplan.cli.output import (
     require_distinct,
     working,
 )
-from diagplan.cli.requests import sampler_from_options
-from diagplan.cli.worldplans import extent, plan_for, read_plan_for, read_text, require_text_options
+from diagplan.cli.shared.requests import sampler_from_options
+from diagplan.cli.shared.worldplans import extent, plan_for, read_plan_for, read_text, require_text_options
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
     from diagplan.video.files import VideoWriter
 
-__all__ = ["register"]
+__all__ = ["generate_command"]
 
 PLAN, SAMPLING, OUTPUT = "Plan", "Sampling", "Output"
 
@@ -254,8 +254,3 @@ def _require_folders(outputs: Mapping[str, Path | None]) -> None:
     for name, path in outputs.items():
         if path is not None and not path.parent.is_dir():
             raise DocumentError(f"expected {name} in a folder that is there, got {path}. Make the folder.")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("generate")(generate_command)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.models import (
+from diagplan.cli.shared.models import (
     MODEL,
     AdapterOption,
     BackendOption,
@@ -22,7 +22,7 @@ from diagplan.cli.models import (
     load_options,
     option,
 )
-from diagplan.cli.output import (
+from diagplan.cli.shared.output import (
     FINE,
     JsonOption,
     command,
@@ -33,13 +33,13 @@ from diagplan.cli.output import (
     progress_bar,
     require_distinct,
 )
-from diagplan.cli.requests import sampler_from_options
+from diagplan.cli.shared.requests import sampler_from_options
 from diagplan.planner.errors import DocumentError, SpecError
 
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
 
-__all__ = ["register"]
+__all__ = ["run_command"]
 
 SAMPLING, STATE = "Sampling", "Checkpoints"
 
@@ -172,8 +172,3 @@ def run_command(
         print_table(["", ">"], [(name.replace("_", " "), value) for name, value in shown.items()])
         console().print(Text(f"wrote {out}, int64 {list(done.tokens.shape)}"), soft_wrap=True)
     return FINE
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("run")(run_command)

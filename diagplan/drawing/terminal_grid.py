@@ -137,7 +137,7 @@ class GridPanels:
                 yield Segment.line()
             if first + per_line < shown:
                 yield Segment.line()
-        yield from self._captions(form, shown, colour, width)
+        yield from self._captions(form, shown, colour, options.max_width)
 
     def _choose(self, width: int, colour: bool) -> tuple[_Form, int, int]:
         """The clearest form that shows every panel, else the densest: the form, panels side by side, panels shown."""

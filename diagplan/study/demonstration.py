@@ -10,17 +10,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.drawing.pictures import save_picture
 from diagplan.evaluation.pictures import psnr, ssim
-from diagplan.games.clips import Clip
+from diagplan.games.clips import Clip, read_clip
 from diagplan.planner.plan import Plan
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule
-from diagplan.schemas.atomic import write_atomically
+from diagplan.schemas.atomic import make_folder, write_atomically
+from diagplan.schemas.files import write_plan
 from diagplan.video.files import VideoWriter
 from diagplan.video.frames import caption, fit, gif, png, sheet
-from diagplan.worlds import World
+from diagplan.worlds import SHIPPED, World, load_world
 from diagplan.worlds.generation import Generated, compile_for, generate, prompt_tokens
 
-__all__ = ["SCHEDULES", "Outcome", "demonstrate", "save_demonstration", "side_by_side"]
+__all__ = [
+    "SCHEDULES",
+    "Demonstration",
+    "Outcome",
+    "demonstrate",
+    "make_demonstration",
+    "save_demonstration",
+    "side_by_side",
+]
 
 Frames = NDArray[np.uint8]
 
@@ -58,6 +68,60 @@ class Outcome:
     psnr: float
     ssim: float
     same_as_ntp: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demonstration:
+    """What a demonstration has made.
+
+    Attributes:
+        world: name of the model.
+        frames: generated under each plan.
+        table: one row for each plan of ``SCHEDULES``.
+        written: pictures, a video, a table, and the last plan with its picture.
+    """
+
+    world: str
+    frames: int
+    table: list[Outcome]
+    written: list[Path]
+
+
+def make_demonstration(
+    out: str | Path,
+    model: str = "crafter-mini",
+    clip: str | Path | None = None,
+    *,
+    repeats: int = 3,
+    on_run: Callable[[], None] | None = None,
+) -> Demonstration:
+    """Roll one clip forward under every plan of ``SCHEDULES`` and write what comes out to a folder.
+
+    Args:
+        out: made if it is not there.
+        model: ``"crafter-mini"``, or a world model's folder.
+        clip: .mp4 with .jsonl beside it; ``None``: the bundled one.
+        repeats: runs of each plan; the median time counts.
+        on_run: called after each run.
+
+    Raises:
+        DocumentError, VideoError: a model or a clip that cannot be read, or a file that cannot be written.
+        MissingExtraError: a package is not installed.
+    """
+    folder = Path(out)
+    make_folder(folder)
+    world = load_world(model)
+    path = SHIPPED["crafter-mini"] / "clip.mp4" if clip is None else Path(clip)
+    recorded = read_clip(path)
+    blocks = world.read_actions(path.with_suffix(".jsonl"))
+    table, made, truth = demonstrate(world, recorded, blocks, repeats=repeats, on_run=on_run)
+    prompt = fit(recorded.frames[0], world.height, world.width)
+    written = save_demonstration(folder, recorded, table, made, truth, prompt)
+    plan = compile_for(world, len(truth), SCHEDULES["k=2 d=14"])
+    write_plan(plan, folder / "plan.json")
+    save_picture(plan, folder / "plan.png")
+    written += [folder / "plan.json", folder / "plan.png"]
+    return Demonstration(world=world.name, frames=len(truth), table=table, written=written)
 
 
 def demonstrate(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from diagplan.backends.runtime import runtime_of
 from diagplan.evaluation.motion import MOVES, best_move, clear_moves
 from diagplan.evaluation.pictures import psnr, ssim
-from diagplan.games.clips import Clip, read_clip
+from diagplan.games.clips import Clip, list_clips, read_clip
 from diagplan.models.loading import replay
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.schedule import Schedule
-from diagplan.worlds import World
+from diagplan.worlds import World, load_world
 from diagplan.worlds.generation import compile_for
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "WorldReport",
     "counted_moves",
     "decoded",
+    "evaluate_world",
     "followed_moves",
     "judge_frames",
     "read_windows",
@@ -97,8 +98,9 @@ class WorldReport:
     passes: Mapping[str, int]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON: ``None`` for every number that JSON has no word for."""
+        said: dict[str, Any] = _finite(asdict(self))
+        return said
 
 
 def read_windows(world: World, paths: Sequence[Path], count: int, *, least_moves: int = 3) -> Windows:
@@ -237,6 +239,41 @@ def report_world(
     )
 
 
+def evaluate_world(
+    clips: str | Path,
+    model: str = "crafter-mini",
+    *,
+    backend: Literal["torch", "onnx"] = "torch",
+    quantize: Literal["int8"] | None = None,
+    windows: int = 128,
+    map_rows: int | None = None,
+    on_plan: Callable[[str], None] | None = None,
+) -> WorldReport:
+    """Judge a world model on a folder of held-out clips, under the plans of the demonstration.
+
+    Args:
+        clips: a folder of clips, such as a recording's ``test``.
+        model: ``"crafter-mini"``, or a world model's folder; for ``"onnx"`` an exported one.
+        backend: ``"torch"`` or ``"onnx"``.
+        quantize: ``"int8"`` products.
+        windows: pieces with motion to roll forward.
+        map_rows: rows of tokens, from the top, that show the map; ``None``: what the model says.
+        on_plan: called with each plan's name before it runs.
+
+    Raises:
+        SpecError: more map rows than the model has, or fewer than 3.
+        DocumentError: a model or clips that cannot be read, or clips without motion.
+        MissingExtraError: a package is not installed.
+    """
+    from diagplan.study.demonstration import SCHEDULES
+
+    world = load_world(model, backend=backend, quantize=quantize)
+    if map_rows is not None and map_rows > world.rows:
+        raise SpecError(f"expected map_rows <= {world.rows}, got map_rows={map_rows}. Leave it out.")
+    pieces = read_windows(world, list_clips(Path(clips)), windows)
+    return report_world(world, pieces, SCHEDULES, map_rows=map_rows or world.map_rows, on_plan=on_plan)
+
+
 def counted_moves(tokens: Ids, moved: Ids, map_rows: int | None = None) -> NDArray[np.bool_]:
     """The true steps at which a rollout's move is judged, bool [N, T - 1]; ``clear_moves`` says which.
 
@@ -271,3 +308,11 @@ def decoded(world: World, tokens: Ids) -> Frames:
     n, t = tokens.shape[:2]
     frames: Frames = world.tokenizer.decode(tokens.reshape(n * t, *tokens.shape[2:]))
     return frames.reshape(n, t, *frames.shape[1:])
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

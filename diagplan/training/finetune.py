@@ -5,7 +5,6 @@ next-token batches keeps what the model was trained for.
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from diagplan.training.diagonal import LaidOut, lay_out, plan_logits, plan_loss
 from diagplan.training.llama import TrainedMcAr
 from diagplan.training.loop import cosine_rate, optimise
 from diagplan.training.parallel import ALONE, Workers
+from diagplan.training.recipes import require_numbers
 from diagplan.training.runs import Run
 from diagplan.training.sequences import TokenClips
 from diagplan.training.world_model import (
@@ -66,9 +66,7 @@ class FinetuneRecipe:
     bfloat16: bool = True
 
     def __post_init__(self) -> None:
-        fine = 0 < self.learning_rate < math.inf and self.seed >= 0 and self.warm_up >= 0
-        if min(self.steps, self.batch) < 1 or not fine:
-            raise SpecError(f"expected positive steps, batch and learning rate, got {asdict(self)}.")
+        require_numbers(self, steps=1, batch=1, warm_up=0, seed=0)
         if not 0 <= self.ntp_share <= 1:
             raise SpecError(f"expected a share of next-token batches from 0 to 1, got ntp_share={self.ntp_share}.")
 

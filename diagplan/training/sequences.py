@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.image_tokenizer import ImageTokenizer
-from diagplan.games.clips import read_clip
+from diagplan.adapters.image_tokenizer import ImageTokenizer, tokenizer_files
+from diagplan.games.clips import list_clips, read_clip
 from diagplan.planner.errors import DocumentError
-from diagplan.schemas.atomic import write_atomically
+from diagplan.schemas.atomic import make_folder, write_atomically
 
-__all__ = ["TokenClips", "clips_key", "read_tokens", "tokenize_clips", "tokens_key", "write_tokens"]
+__all__ = ["TokenClips", "clips_key", "kept_tokens", "read_tokens", "tokenize_clips", "tokens_key", "write_tokens"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,3 +141,47 @@ def read_tokens(path: str | Path, key: str) -> TokenClips | None:
             return TokenClips(**{name: held[name].astype(np.int64) for name in ("frames", "actions", "moved")})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
+
+
+def kept_tokens(
+    clips: str | Path,
+    tokenizer: str | Path,
+    codec: ImageTokenizer,
+    action_ids: Mapping[str, int],
+    folder: str | Path,
+    *,
+    on_clip: Callable[[int, int], None] | None = None,
+) -> TokenClips:
+    """The clips of one split as tokens: from the run's ``folder`` where they were written before, else written there.
+
+    Args:
+        clips: a folder of clips, such as a recording's ``train``; its name is the split's.
+        tokenizer: the folder of the image tokenizer.
+        codec: the same, loaded.
+        action_ids: action -> id.
+        folder: of the run.
+        on_clip: called with the number of clips that are tokens, and of how many.
+
+    Raises:
+        DocumentError: clips that cannot be read, or a run that has begun with other tokens.
+    """
+    paths = list_clips(Path(clips))
+    key = tokens_key(paths, tokenizer_files(tokenizer), action_ids)
+    store = Path(folder) / f"tokens-{Path(clips).name}.npz"
+    held = read_tokens(store, key)
+    if held is not None:
+        return held
+    if (Path(folder) / "checkpoint.pt").is_file():
+        raise DocumentError(
+            f"expected the clips and the tokenizer that the run in {folder} began with, got others in {clips} "
+            f"or {tokenizer}. Give another folder, or the same files to go on."
+        )
+
+    def count(done: int) -> None:
+        if on_clip is not None:
+            on_clip(done, len(paths))
+
+    made = tokenize_clips(paths, codec, action_ids, on_clip=count)
+    make_folder(folder)
+    write_tokens(store, made, key)
+    return made

@@ -7,7 +7,6 @@ a matter of the tile alone, which keeps tokens predictable. The rest of the step
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from diagplan.adapters.image_tokenizer import ImageTokenizer, vq_class
 from diagplan.evaluation.pictures import psnr
 from diagplan.planner.errors import SpecError
 from diagplan.schemas.atomic import write_atomically
+from diagplan.training.recipes import require_numbers
 from diagplan.training.runs import Run
 from diagplan.training.sequences import clips_key
 from diagplan.training.tiles import TileBank, TileCodes, load_frames
@@ -60,12 +60,9 @@ class TokenizerRecipe:
     frames_per_clip: int = 8
 
     def __post_init__(self) -> None:
-        fine = 0 < self.learning_rate < math.inf and self.seed >= 0 and 0 < self.guided <= 1
-        if min(self.steps, self.whole_steps + 1, self.batch - 1, self.codes - 1) < 1 or not fine:
-            raise SpecError(
-                "expected positive steps, a positive and finite learning rate, batch >= 2, codes >= 2, seed >= 0 "
-                f"and 0 < guided <= 1, got {asdict(self)}."
-            )
+        require_numbers(self, steps=1, whole_steps=0, batch=2, codes=2, seed=0)
+        if not 0 < self.guided <= 1:
+            raise SpecError(f"expected 0 < guided <= 1, got guided={self.guided}.")
 
     @property
     def all_steps(self) -> int:

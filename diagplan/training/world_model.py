@@ -19,6 +19,7 @@ from diagplan.adapters.mc_ar import McArConfig
 from diagplan.planner.errors import SpecError
 from diagplan.training.llama import TrainedMcAr
 from diagplan.training.loop import cosine_rate, optimise
+from diagplan.training.recipes import require_numbers
 from diagplan.training.runs import Run
 from diagplan.training.sequences import TokenClips
 
@@ -65,9 +66,12 @@ class WorldRecipe:
     bfloat16: bool = True
 
     def __post_init__(self) -> None:
-        fine = 0 < self.learning_rate < math.inf and self.seed >= 0
-        if min(self.steps, self.batch, self.layers, self.heads) < 1 or self.context < 2 or not fine:
-            raise SpecError(f"expected positive sizes and a context of at least 2 frames, got {asdict(self)}.")
+        require_numbers(self, steps=1, batch=1, hidden=1, mlp=1, layers=1, heads=1, context=2, warm_up=0, seed=0)
+        if self.hidden % (2 * self.heads):
+            raise SpecError(
+                f"expected a width that heads of even width divide, got hidden={self.hidden} and heads={self.heads}. "
+                f"Give a multiple of {2 * self.heads}, or other heads."
+            )
         if self.rope not in ("1d", "3d"):
             raise SpecError(f"expected rope to be 1d or 3d, got rope={self.rope!r}.")
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -21,10 +20,10 @@ from diagplan.adapters.cosmos import CONFIGS, Cosmos  # noqa: E402
 from diagplan.adapters.cosmos_config import REPOSITORIES  # noqa: E402
 from diagplan.adapters.cosmos_files import load_cosmos, open_cosmos, read_cosmos_config  # noqa: E402
 from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
-from diagplan.cli import app  # noqa: E402
 from diagplan.models.loading import replay  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
 from tests.support.checkpoints import write_folder, write_safetensors, write_sparse, write_torch  # noqa: E402
+from tests.support.cli import invoke  # noqa: E402
 from tests.support.cosmos_golden import Golden, causal_logits, golden  # noqa: E402
 
 CASES = pytest.mark.parametrize("name", ["a", "b"])
@@ -174,11 +173,11 @@ def test_the_command_replays_a_video2world(tmp_path: Path) -> None:
     files = {"weights": "model.pt", "config": "config.json", "given": "given.npy"}
     files |= {"context": "text.npy", "out": "tokens.npy"}
     options = [part for name, file in files.items() for part in (f"--{name}", str(tmp_path / file))]
-    done = CliRunner().invoke(app, ["run", str(tmp_path / "plan.json"), "--adapter", "cosmos", *options])
-    assert done.exit_code == 0, done.output
+    code, out = invoke("run", tmp_path / "plan.json", "--adapter", "cosmos", *options)
+    assert code == 0, out
     np.testing.assert_array_equal(np.load(tmp_path / "tokens.npy").reshape(2, -1), case.data["greedy_continuation"])
-    done = CliRunner().invoke(app, ["run", str(tmp_path / "plan.json"), *options])
-    assert "expected no context: a mc-ar model reads no text" in done.output
+    out = invoke("run", tmp_path / "plan.json", *options)[1]
+    assert "expected no context: a mc-ar model reads no text" in out
 
 
 def test_what_the_face_refuses(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from diagplan import Diagonal, Layout, compile_plan, read_plan, write_plan
 from diagplan.schemas.convert import plan_digest
-from tests.cli.test_cli import run, run_json
+from tests.support.cli import TINY, run, run_json
 
 COSMOS = ["--model", "cosmos", "--frames", "3", "--prompt-frames", "2", "--k", "2", "--d", "10"]
 
@@ -157,3 +157,10 @@ def test_long_plans_stay_quick() -> None:
     plan = compile_plan(layout, Diagonal(k=1, d=2), Policies(visibility="causal"))
     assert verify(plan).ok
     assert plan.stats().steps == 2 * 2999 + 3
+
+
+def test_a_name_that_is_no_plan_file_is_refused(tmp_path: Path) -> None:
+    code, _, err = run("compile", *TINY, "-o", str(tmp_path / "plan.yaml"))
+    assert code == 2
+    assert "expected a name ending in .json" in err
+    assert list(tmp_path.iterdir()) == []

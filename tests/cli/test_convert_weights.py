@@ -3,11 +3,9 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -16,9 +14,9 @@ import diagplan  # noqa: E402
 from diagplan.adapters.wham import CONFIGS, WhamConfig, random_weights  # noqa: E402
 from diagplan.adapters.wham_files import PUBLISHER  # noqa: E402
 from diagplan.adapters.wham_tokenizer import WhamTokenizerConfig, load_wham_tokenizer  # noqa: E402
-from diagplan.cli import app  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
 from tests.support.checkpoints import write_sparse  # noqa: E402
+from tests.support.cli import invoke, run_json  # noqa: E402
 from tests.support.wham import CONFIG, DATA  # noqa: E402
 from tests.support.wham_files import WEIGHTS, write_lightning  # noqa: E402
 
@@ -26,20 +24,6 @@ PREFIX = "predictor.gpt_model."
 #: Of the published shape in all that a file does not tell, as small as can be.
 TINY = WhamConfig(n_layer=1, n_head=16, n_embd=32, nanogpt_version=2, bias=False, image_codes=64)
 VISION = WhamTokenizerConfig(width=32, encoder_layers=1, decoder_layers=1, code_dim=4, codes=64, head_size=16)
-
-
-def invoke(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, list(map(str, arguments)))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
-
-
-def invoke_json(*arguments: object) -> dict[str, Any]:
-    code, out = invoke(*arguments, "--json")
-    assert code == 0, out
-    value = json.loads(out)
-    assert isinstance(value, dict)
-    return value
 
 
 @pytest.fixture
@@ -54,7 +38,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_from_a_published_file_to_tokens(published: Path, tmp_path: Path) -> None:
     out = tmp_path / "tiny.safetensors"
-    said = invoke_json("convert-weights", published, "-o", out)
+    said = run_json("convert-weights", published, "-o", out)
     assert (said["config"], said["tokenizer"]) == (asdict(TINY), asdict(VISION))
     assert (said["tensors"], said["left_out"]) == (len(TINY.shapes()) + len(VISION.shapes()), 0)
     assert (said["bytes_written"], said["out"]) == (out.stat().st_size, str(out))
@@ -71,7 +55,7 @@ def test_from_a_published_file_to_tokens(published: Path, tmp_path: Path) -> Non
     np.save(tmp_path / "actions.npy", rng.integers(64, 64 + 68, (1, 16)))
     files = ["--prompt", tmp_path / "prompt.npy", "--actions", tmp_path / "actions.npy"]
     options = ["--adapter", "wham", "--top-p", "1", "--temperature", "0", "-o", tmp_path / "tokens.npy"]
-    assert invoke_json("run", tmp_path / "plan.json", "--weights", out, *files, *options)["passes"] == 47
+    assert run_json("run", tmp_path / "plan.json", "--weights", out, *files, *options)["passes"] == 47
     tokens = np.load(tmp_path / "tokens.npy")
     assert tokens.shape == (1, 1, 18, 30)
     assert 0 <= tokens.min() <= tokens.max() < 64
@@ -105,7 +89,7 @@ def test_what_conversion_refuses(published: Path, tmp_path: Path) -> None:
 def test_inspection_knows_the_published_sizes(name: str, tmp_path: Path) -> None:
     shapes = {PREFIX + key: shape for key, shape in CONFIGS[name].shapes().items()}
     tokenizer = {f"context_encoders.images.{key}": shape for key, shape in WhamTokenizerConfig().shapes().items()}
-    report = invoke_json("inspect-weights", write_sparse(shapes | tokenizer, tmp_path / "w"))
+    report = run_json("inspect-weights", write_sparse(shapes | tokenizer, tmp_path / "w"))
     assert (report["family"], report["image_tokenizer_tensors"]) == ("wham", len(tokenizer))
     assert report["sizes"]["positions"] == 5560
     (closest,) = report["closest"]
@@ -113,7 +97,7 @@ def test_inspection_knows_the_published_sizes(name: str, tmp_path: Path) -> None
 
 
 def test_inspection_of_lightning_files(published: Path, tmp_path: Path) -> None:
-    report = invoke_json("inspect-weights", published)
+    report = run_json("inspect-weights", published)
     assert (report["kind"], report["family"]) == ("lightning", "wham")
     assert not report["closest"][0]["fits"]
     broken = tmp_path / "broken.ckpt"

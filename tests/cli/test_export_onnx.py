@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -22,35 +21,14 @@ from diagplan.backends.compare import compare  # noqa: E402
 from diagplan.backends.given import given_from_prompt  # noqa: E402
 from diagplan.backends.replay import prepare  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
-from diagplan.cli import app  # noqa: E402
 from diagplan.planner.schedule import Schedule  # noqa: E402
-from diagplan.schemas.files import write_plan  # noqa: E402
 from diagplan.video.files import read_frames  # noqa: E402
 from diagplan.worlds import SHIPPED  # noqa: E402
 from diagplan.worlds.generation import prompt_tokens  # noqa: E402
+from tests.support.cli import run  # noqa: E402
 
 MINI = SHIPPED["crafter-mini"]
 CLIP = ["--video", str(MINI / "clip.mp4"), "--actions", str(MINI / "clip.jsonl")]
-
-
-def run(*arguments: Any) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.stdout, done.stderr
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("onnx") / "crafter-mini"
-    code, out, err = run("export-onnx", "--model", "crafter-mini", "-o", folder, "--json")
-    assert code == 0, err + out
-    said = json.loads(out)
-    assert (said["family"], said["dtype"], said["opset"]) == ("mc-ar", "float32", 23)
-    assert said["largest_logit_difference"] < 1e-4 * said["largest_logit"]
-    assert {path: (folder / path).stat().st_size for path in said["files"]} == said["files"]
-    names = [f"tokenizer/{half}.onnx{end}" for half in ("decoder", "encoder") for end in ("", ".data")]
-    assert sorted(said["files"]) == ["model.onnx", "model.onnx.data", *names, "world.json"]
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -130,13 +108,6 @@ def test_a_whole_generate_without_torch(exported: Path, tmp_path: Path) -> None:
     assert "expected PyTorch for replay, got none" in refused.stderr
 
 
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("plan") / "plan.json"
-    write_plan(compile_plan(load_world("crafter-mini").layout(2), Diagonal(k=2)), path)
-    return path
-
-
 def test_run_on_both_backends(exported: Path, plan: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     given = tmp_path / "given.npy"
@@ -162,33 +133,6 @@ def test_resume_on_onnx(exported: Path, plan: Path, tmp_path: Path) -> None:
     code, _, err = run("run", plan, "--given", given, "--weights", MINI, "-o", tmp_path / "c.npy", "--resume", kept)
     assert code == 1
     assert "expected a checkpoint with model=" in err
-
-
-def test_compare(exported: Path, plan: Path) -> None:
-    code, out, err = run("compare", plan, "--weights", MINI, "--onnx", exported, "--threads", "1")
-    assert code == 0, out + err
-    assert "the same tokens; logits differ by" in out
-    code, out, _ = run("compare", plan, "--weights", MINI, "--onnx", exported, "--top-k", "20", "--json")
-    said = json.loads(out)
-    assert (code, said["same"], said["tokens"], said["different"]) == (0, True, 216, 0)
-    assert said["largest_logit_difference"] < 1e-3
-    assert set(said["seconds"]) == {"torch", "onnx"}
-
-
-def test_a_world_is_judged_alike(exported: Path, tmp_path: Path) -> None:
-    shutil.copyfile(MINI / "clip.mp4", tmp_path / "a.mp4")
-    shutil.copyfile(MINI / "clip.jsonl", tmp_path / "a.jsonl")
-    said = []
-    for options in (["--model", "crafter-mini"], ["--backend", "onnx", "--model", exported]):
-        code, out, err = run("evaluate", "world", "--clips", tmp_path, "--windows", 1, *options, "--json")
-        assert code == 0, out + err
-        said.append(json.loads(out))
-    one, two = said
-    assert two["loss"] == pytest.approx(one["loss"], abs=1e-5)
-    assert two["action_gap"] == pytest.approx(one["action_gap"], abs=1e-3)
-    assert {name: rows["tokens"] for name, rows in two["rollouts"].items()} == {
-        name: rows["tokens"] for name, rows in one["rollouts"].items()
-    }
 
 
 def test_int8_of_a_trained_model(exported: Path, plan: Path, tmp_path: Path) -> None:
@@ -281,30 +225,3 @@ def test_no_part_of_a_model_is_written_over(exported: Path, plan: Path, tmp_path
     code, _, err = run(*shared, "-o", state, "--resume", state)
     assert code == 2
     assert run(*shared, "-o", folder / "tokens.npy")[0] == 0  # a new file is nobody's
-
-
-def test_compare_wants_the_same_weights_and_whole_prompts(exported: Path, plan: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    other = Path(shutil.copytree(MINI, tmp_path / "other"))
-    weights = load_file(other / "model.safetensors")
-    weights["model.norm.weight"] *= 1.5
-    save_file(weights, other / "model.safetensors")
-    code, _, err = run("compare", plan, "--weights", other, "--onnx", exported)
-    assert code == 1
-    assert "got one of other weights. Export it anew" in err
-    blocks = tmp_path / "actions.npy"
-    np.save(blocks, np.zeros((2, 3), int))
-    code, _, err = run("compare", plan, "--weights", MINI, "--onnx", exported, "--actions", blocks)
-    assert code == 1
-    assert "expected a prompt (and actions) or all given ids" in err
-
-
-def test_a_plan_of_another_grid(exported: Path, tmp_path: Path) -> None:
-    from diagplan import Layout
-
-    other = tmp_path / "other.json"
-    write_plan(compile_plan(Layout(frames=1, rows=8, cols=12, prompt_frames=1, between_frames=3), Diagonal(k=2)), other)
-    code, _, err = run("compare", other, "--weights", MINI, "--onnx", exported)
-    assert code == 1
-    assert "expected a plan of 9 x 12 tokens a frame and 3 between frames" in err

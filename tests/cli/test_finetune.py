@@ -18,8 +18,10 @@ for needed in ("av", "crafter", "diffusers", "matplotlib"):
 from diagplan.adapters.mc_ar_files import read_mc_ar_config  # noqa: E402
 from diagplan.schemas.world import read_world_document  # noqa: E402
 from diagplan.training.runs import Run  # noqa: E402
-from tests.cli.test_train import SIZES, SMALL, run_cli  # noqa: E402
+from tests.support.cli import run as run_cli  # noqa: E402
 
+SMALL = ("--steps", 3, "--batch", 2)
+SIZES = ("--hidden", 16, "--mlp", 16, "--layers", 1, "--heads", 2, "--context", 3)
 FEW = ("--steps", 4, "--batch", 2, "--checkpoint-every", 2)
 
 
@@ -124,8 +126,8 @@ def test_the_papers_recipe_and_sizes(made: Path, tmp_path: Path, monkeypatch: py
         (["--k", "2,2"], 2, "plans that differ in k or d, got k2, k2"),
         (["--k", "2", "--policies", "none"], 2, "expected --policies to be one of"),
         (["--k", "2", "--proxy", "below"], 2, "got proxy='below'"),
-        (["--k", "2", "--ntp-share", 2], 2, "from 0 to 1, got ntp_share=2.0"),
-        (["--k", "2", "--steps", 0], 2, "expected positive steps"),
+        (["--k", "2", "--ntp-share", 2], 2, "from 0 to 1, got --ntp-share 2.0"),
+        (["--k", "2", "--steps", 0], 2, "got --steps 0."),
         (["--k", "2", "--checkpoint-every", 0], 2, "--checkpoint-every to be at least 1"),
         (["--k", "2", "--device", "nonsense"], 2, "device='nonsense'"),
         (["--k", "2", "--context", 1], 2, "at least 2 frames, got 1"),

@@ -1,4 +1,4 @@
-"""`diagplan generate`, `demo`, `evaluate world`: the shipped model on its bundled clip, and every way to go wrong."""
+"""`diagplan generate`: the shipped model on its bundled clip, and every way to go wrong."""
 
 import json
 import os
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("av")
@@ -16,27 +15,21 @@ pytest.importorskip("diffusers")
 
 from diagplan import Diagonal, NextToken, compile_plan, replay, write_plan  # noqa: E402
 from diagplan.adapters.mc_ar import McArConfig, random_weights  # noqa: E402
-from diagplan.cli import app  # noqa: E402
 from diagplan.evaluation.motion import MOVES, best_move, clear_moves, matches  # noqa: E402
 from diagplan.evaluation.pictures import psnr  # noqa: E402
 from diagplan.games.clips import Clip, read_clip, write_clip  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError  # noqa: E402
 from diagplan.planner.schedule import Imported  # noqa: E402
-from diagplan.study.world_report import read_windows, report_world  # noqa: E402
+from diagplan.study.world_report import read_windows  # noqa: E402
 from diagplan.video.files import VideoWriter, read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
 from diagplan.worlds import SHIPPED, World, load_world  # noqa: E402
 from diagplan.worlds.generation import compile_for, generate, prompt_tokens  # noqa: E402
 from tests.support.checkpoints import write_torch  # noqa: E402
+from tests.support.cli import run  # noqa: E402
 
 CLIP = SHIPPED["crafter-mini"] / "clip.mp4"
 ACTIONS = CLIP.with_suffix(".jsonl")
-
-
-def run(*args: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def command(folder: Path, *more: object, video: Path = CLIP, actions: Path = ACTIONS) -> list[object]:
@@ -314,42 +307,6 @@ def test_release_files_generate_too(tmp_path: Path) -> None:
     )
     assert code == 0, err
     assert read_video(tmp_path / "out.mp4").shape == (3, 224, 384, 3)
-
-
-def test_the_demonstration(tmp_path: Path) -> None:
-    code, out, err = run("demo", "-o", tmp_path / "demo", "--repeats", 1, "--json")
-    assert (code, err) == (0, "")
-    said = json.loads(out)
-    assert [row["plan"] for row in said["plans"]] == ["next-token", "k=4", "k=2", "k=1", "k=2 d=14"]
-    assert [row["passes"] for row in said["plans"]] == [756, 308, 196, 140, 112]
-    assert said["plans"][0]["same_as_ntp"] == 1
-    names = {"side-by-side.mp4", "side-by-side.gif", "sheet.png", "table.json", "plan.json", "plan.png"}
-    assert {path.name for path in (tmp_path / "demo").iterdir()} == names
-    assert len(read_video(tmp_path / "demo" / "side-by-side.mp4")) == 10
-
-
-def test_the_judge_gives_the_truth_full_marks(tmp_path: Path, world: World) -> None:
-    clip = read_clip(CLIP)
-    write_clip(tmp_path / "a.mp4", clip)
-    windows = read_windows(world, [tmp_path / "a.mp4"], 4)
-    report = report_world(world, windows, {"k=1": Diagonal(k=1)}, map_rows=7)
-    assert report.windows == 1
-    assert report.following["truth"] == 1
-    assert report.passes == {"k=1": 140}
-    assert report.repeat.tokens[0] < report.rollouts["k=1"].tokens[0] <= 1
-    assert report.action_gap > 0
-    code, out, _ = run(
-        "evaluate", "world", "--clips", tmp_path, "--windows", 1, "--map-rows", 7, "-o", tmp_path / "r.json"
-    )
-    assert code == 0
-    assert "moves followed" in out
-    assert set(json.loads((tmp_path / "r.json").read_text())["rollouts"]) == {
-        "next-token",
-        "k=4",
-        "k=2",
-        "k=1",
-        "k=2 d=14",
-    }
 
 
 def test_motion_is_judged_by_what_explains_the_picture() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("av")
@@ -19,25 +18,19 @@ from diagplan import Diagonal, compile_plan, generate, load_world, replay  # noq
 from diagplan.adapters.cosmos import random_weights  # noqa: E402
 from diagplan.adapters.cosmos_files import read_cosmos_config  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
-from diagplan.cli import app  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
 from diagplan.planner.schedule import Imported  # noqa: E402
 from diagplan.video.files import VideoWriter, read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
 from diagplan.worlds.clip_world import ClipWorld  # noqa: E402
 from diagplan.worlds.generation import compile_for, prompt_tokens  # noqa: E402
+from tests.support.cli import invoke  # noqa: E402
 from tests.support.cosmos_files import Decoder, Encoder, save, write_t5  # noqa: E402
 
 #: 33 frames of 48 x 64 pixels; the release's codes.
 SIZES = {"dim": 24, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2, "head_dim": 8, "ffn_hidden_size": 32}
 RELEASE = {**SIZES, "video_latent_shape": [5, 3, 4], "training_type": "video_to_video"}
 TEXT = {"training_type": "text_to_video", "insert_cross_attn": True, "context_dim": 24, "apply_abs_pos_emb": True}
-
-
-def invoke(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, list(map(str, arguments)))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
 
 
 @pytest.fixture(scope="module")

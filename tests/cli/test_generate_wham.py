@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -19,10 +18,10 @@ from diagplan.adapters.wham import WhamConfig, random_weights  # noqa: E402
 from diagplan.adapters.wham_actions import decode_actions  # noqa: E402
 from diagplan.adapters.wham_recordings import read_actions  # noqa: E402
 from diagplan.adapters.wham_tokenizer import WhamTokenizerConfig  # noqa: E402
-from diagplan.cli import app  # noqa: E402
 from diagplan.models.sampling import sampler_for  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
 from diagplan.video.files import read_video  # noqa: E402
+from tests.support.cli import invoke  # noqa: E402
 from tests.support.wham_files import write_lightning  # noqa: E402
 
 #: A grid of 3 x 4 tokens and a window of four frames.
@@ -33,12 +32,6 @@ VISION = WhamTokenizerConfig(
 #: At 10 pixels a token.
 SIZE = (30, 40)
 AXES = {"image_size_per_x_axis": SIZE[1], "image_size_per_y_axis": SIZE[0]}
-
-
-def invoke(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, list(map(str, arguments)))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
 
 
 @pytest.fixture

@@ -5,27 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from diagplan.adapters.cosmos import CONFIGS as COSMOS  # noqa: E402
 from diagplan.adapters.mc_ar import CONFIGS  # noqa: E402
-from diagplan.cli import weights as weights_command  # noqa: E402
 from tests.support.checkpoints import write_folder, write_sparse  # noqa: E402
+from tests.support.cli import invoke  # noqa: E402
 from tests.support.sizes import SMALL  # noqa: E402
-
-app = typer.Typer()
-app.callback()(lambda: None)
-weights_command.register(app)
 
 
 def inspect(path: Path, *options: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["inspect-weights", str(path), *options])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
+    return invoke("inspect-weights", path, *options)
 
 
 def inspect_json(path: Path) -> dict[str, Any]:

@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
 from diagplan import Diagonal, Greedy, Sample, compile_plan, load_model, replay, write_plan  # noqa: E402
-from diagplan.cli import app  # noqa: E402
 from diagplan.cli.run import read_ids  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
+from tests.support.cli import run  # noqa: E402
 from tests.support.int8 import needs_int8  # noqa: E402
 from tests.support.mineworld import DATA, GIVEN, LAYOUT, META, WEIGHTS, golden_plan  # noqa: E402
 
@@ -50,12 +49,6 @@ def options(folder: Path, *more: str, out: str = "tokens.npy") -> list[str]:
 
 def prompt(folder: Path) -> list[str]:
     return ["--prompt", str(folder / "prompt.npy"), "--actions", str(folder / "actions.npy")]
-
-
-def run(*args: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, list(args))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_golden_tokens_from_files(folder: Path) -> None:

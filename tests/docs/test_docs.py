@@ -330,8 +330,13 @@ def test_examples_of_breaches(
 
 
 def click_commands() -> dict[str, Any]:
+    """The commands by name, those of a group as ``group command``, in the order of --help."""
     group: Any = typer.main.get_command(app)
-    return dict(group.commands)
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {name: command} if inner is None else {f"{name} {word}": one for word, one in inner.items()}
+    return found
 
 
 def long_options(command: Any) -> set[str]:

@@ -1,6 +1,5 @@
 """Recordings: splits of other worlds, whole clips whatever happens, and the command that makes them."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 pytest.importorskip("av")
 
-from diagplan.cli import app
 from diagplan.evaluation.pictures import psnr
 from diagplan.games.clips import list_clips, read_clip
 from diagplan.games.recorder import SPLITS, Recording, end_processes, play, read_recording, record
@@ -110,41 +107,6 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
         list_clips(tmp_path)
     with pytest.raises(SpecError, match="workers=0"):
         record(Recording(**TINY), tmp_path, workers=0)
-
-
-# The command line
-
-
-def test_the_command_line(tmp_path: Path) -> None:
-    pytest.importorskip("crafter")
-    arguments = ["record", "-o", str(tmp_path / "clips"), "--rows", "6", "--cols", "6", "--frames", "3"]
-    arguments += ["--train", "1", "--validation", "1", "--test", "0", "--workers", "1"]
-    result = CliRunner().invoke(app, [*arguments, "--json"])
-    assert (result.exit_code, result.stderr) == (0, "")
-    said = json.loads(result.stdout)
-    assert (said["clips"], said["recorded_now"], said["frames"], said["height"]) == (2, 2, 6, 96)
-    again = CliRunner().invoke(app, arguments)
-    assert (again.exit_code, again.stderr) == (0, "")
-    assert "recorded now        0" in again.stdout
-
-
-@pytest.mark.parametrize(
-    ("more", "code", "words"),
-    [
-        (["--workers", "0"], 2, "workers=0"),
-        (["--frames", "1"], 2, "frames=1"),
-        (["--rows", "2"], 2, "rows=2"),
-        (["--seed", "-1"], 2, "seed=-1"),
-        (["--train", "-1"], 2, "'train': -1"),
-    ],
-)
-def test_wrong_usage(tmp_path: Path, more: list[str], code: int, words: str) -> None:
-    pytest.importorskip("crafter")
-    result = CliRunner().invoke(app, ["record", "-o", str(tmp_path / "clips"), *more])
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert words in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert not (tmp_path / "clips").exists()
 
 
 def group_lives(group: int) -> bool:

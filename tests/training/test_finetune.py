@@ -187,10 +187,10 @@ def test_a_folder_of_another_fine_tuning(
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"steps": 0}, "expected positive steps"),
-        ({"batch": 0}, "expected positive steps"),
-        ({"learning_rate": float("inf")}, "expected positive steps"),
-        ({"warm_up": -1}, "expected positive steps"),
+        ({"steps": 0}, "expected steps >= 1, got steps=0"),
+        ({"batch": 0}, "got batch=0"),
+        ({"learning_rate": float("inf")}, "got learning_rate=inf"),
+        ({"warm_up": -1}, "got warm_up=-1"),
         ({"ntp_share": 1.5}, "from 0 to 1, got ntp_share=1.5"),
         ({"ntp_share": float("nan")}, "from 0 to 1, got ntp_share=nan"),
     ],

@@ -45,7 +45,7 @@ def test_clips_of_different_sizes(clips: Path, tmp_path: Path) -> None:
 )  # fmt: skip
 def test_recipes_that_are_none(keys: dict[str, Any]) -> None:
     ((name, value),) = keys.items()
-    with pytest.raises(SpecError, match=rf"^expected positive steps, .* seed >= 0 .*'{name}': {value}[,}}]"):
+    with pytest.raises(SpecError, match=rf"^expected .*, got {name}={value}\.$"):
         replace(TOKENIZER, **keys)
 
 

@@ -86,9 +86,10 @@ def test_judgement_is_the_plain_sum(model_run: tuple[Path, TrainedMcAr]) -> None
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"steps": 0}, "expected positive sizes"),
-        ({"context": 1}, "context of at least 2 frames"),
-        ({"learning_rate": 0.0}, "expected positive"),
+        ({"steps": 0}, "expected steps >= 1, got steps=0"),
+        ({"context": 1}, "expected context >= 2, got context=1"),
+        ({"learning_rate": 0.0}, "got learning_rate=0.0"),
+        ({"hidden": 30, "heads": 4}, "got hidden=30 and heads=4. Give a multiple of 8"),
         ({"rope": "2d"}, "expected rope to be 1d or 3d, got rope='2d'"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.cli.requests import ScheduleOption, policies_from_options, schedule_from_options
+from diagplan.cli.shared.requests import ScheduleOption, policies_from_options, schedule_from_options
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout

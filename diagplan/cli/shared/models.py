@@ -35,31 +35,41 @@ def option(panel: str, text: str, *names: str, **settings: Any) -> Any:
 AdapterOption = Annotated[
     str,
     typer.Option(
-        help=f"Model family: {', '.join(FAMILIES.names())}.",
+        help=f"The model family: {', '.join(FAMILIES.names())}.",
         rich_help_panel=MODEL,
         autocompletion=lambda: list(FAMILIES.names()),
     ),
 ]
 ConfigOption = Annotated[
-    str | None, option(MODEL, "A released size such as 300M_16f, cosmos-4b or wham-200m, a YAML file or a config.json.")
+    str | None,
+    option(
+        MODEL,
+        "The sizes: a released name such as 300M_16f, cosmos-4b or wham-200m, a YAML file or a config.json. "
+        "Left out: as the checkpoint or its folder tells them.",
+    ),
 ]
 ContextOption = Annotated[
-    Path | None, option(MODEL, "Text features that a Cosmos Video2World model reads, .npy or .safetensors.")
+    Path | None, option(MODEL, "The text features that a Cosmos Video2World model reads, .npy or .safetensors.")
 ]
 BackendOption = Annotated[
     str,
     typer.Option(
-        help=f"What runs the model: {', '.join(BACKENDS.names())}; onnx is ONNX Runtime.",
+        help=f"What runs the model: {', '.join(BACKENDS.names())}; torch is PyTorch, onnx is ONNX Runtime.",
         rich_help_panel=MODEL,
         autocompletion=lambda: list(BACKENDS.names()),
     ),
 ]
 DtypeOption = Annotated[
-    Literal["float32", "bfloat16", "float16"], typer.Option(help="Weights and cache.", rich_help_panel=MODEL)
+    Literal["float32", "bfloat16", "float16"],
+    typer.Option(help="How weights and cache are held.", rich_help_panel=MODEL),
 ]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)]
-Int8Option = Annotated[bool, option(MODEL, "Int8 products: faster, less exact; float32 on an x86 CPU.", "--int8")]
-ThreadsOption = Annotated[int | None, option(MODEL, "CPU threads of one pass; all.", min=1, max=1024)]
+DeviceOption = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, ...", rich_help_panel=MODEL)]
+Int8Option = Annotated[
+    bool, option(MODEL, "Compute int8 products, in float32 on an x86 CPU: faster, less exact.", "--int8")
+]
+ThreadsOption = Annotated[
+    int | None, option(MODEL, "CPU threads of one pass. Left out: as many as the machine has cores.", min=1, max=1024)
+]
 
 
 def load_options(*, int8: bool = False, **options: Any) -> LoadOptions:

@@ -4,7 +4,9 @@ import functools
 import io
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
@@ -12,6 +14,8 @@ from typing import Annotated, Any, ParamSpec
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Table
@@ -20,13 +24,16 @@ from rich.text import Text
 from diagplan.planner.errors import DiagplanError, SpecError
 
 __all__ = [
+    "CLOSED_PIPE",
     "FINE",
     "INTERRUPTED",
     "PROBLEM",
     "USAGE",
     "JsonOption",
+    "WideOption",
     "command",
     "console",
+    "drawing_width",
     "npy_bytes",
     "print_json",
     "print_table",
@@ -36,15 +43,38 @@ __all__ = [
 ]
 
 FINE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
+#: Columns of a console that is no terminal.
+_ENDLESS = 100_000
+#: As a process that the signal SIGPIPE ends: 128 + 13.
+CLOSED_PIPE = 141
+#: Arguments of commands that name files or folders to write.
+_OUTPUTS = ("out", "png", "svg", "gif", "tokens", "frames_dir", "checkpoint")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.", show_default=False)
+]
+WideOption = Annotated[
+    bool, typer.Option("--wide", help="Print every column, which needs a wide terminal.", show_default=False)
+]
 
 P = ParamSpec("P")
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on stdout or stderr as they are now; colours and boxes only on a terminal."""
-    return Console(stderr=stderr, highlight=False, emoji=False)
+    """A console on stdout or stderr as they are now: colours only on a terminal, no end of a line but there."""
+    made = _Console(stderr=stderr, highlight=False, emoji=False)
+    return made if made.is_terminal else _Console(stderr=stderr, highlight=False, emoji=False, width=_ENDLESS)
+
+
+def drawing_width() -> int:
+    """Columns of a drawing: the terminal's; 80, or what COLUMNS says, in a pipe."""
+    return Console().width
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave the error to ``command``; rich would exit with 1."""
+        raise  # noqa: PLE0704 - called while the error is handled
 
 
 def npy_bytes(array: NDArray[np.int64]) -> bytes:
@@ -60,7 +90,9 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Print a table: as wide as the terminal, or plain aligned columns, untruncated, where the output is piped.
+    """Print a table: within a terminal's width, or plain aligned columns, as wide as they are, in a pipe.
+
+    No word is ever broken: a terminal that is too narrow for the longest ones gets the plain columns too.
 
     A column's name that begins with ``>`` is aligned to the right.
     """
@@ -68,20 +100,46 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     cells = [["" if value is None else str(value) for value in row] for row in rows]
     right = [name.startswith(">") for name in columns]
     names = [name.removeprefix(">") for name in columns]
-    if out.is_terminal:
-        table = Table(title=None if title is None else Text(title), title_justify="left", show_header=any(names))
-        for name, is_right in zip(names, right, strict=True):
-            table.add_column(name, justify="right" if is_right else "left", overflow="fold")
+    natural = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+    widths = _fitting(natural, [_longest_word(column) for column in zip(names, *cells, strict=True)], out.width)
+    if out.is_terminal and widths is not None:
+        table = Table(
+            title=None if title is None else Text(title), title_justify="left", show_header=any(names),
+            box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True,
+        )  # fmt: skip
+        for name, is_right, width in zip(names, right, widths, strict=True):
+            table.add_column(name, justify="right" if is_right else "left", width=width)
         for row in cells:
             table.add_row(*map(Text, row))
         out.print(table)
         return
-    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     if title:
         sys.stdout.write(title + "\n")
     for row in (names, *cells) if any(names) else cells:
-        padded = (c.rjust(n) if r else c.ljust(n) for c, n, r in zip(row, widths, right, strict=True))
+        padded = (
+            " " * (n - cell_len(c)) + c if r else c + " " * (n - cell_len(c))
+            for c, n, r in zip(row, natural, right, strict=True)
+        )
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _longest_word(cells: Iterable[str]) -> int:
+    return max((cell_len(word) for cell in cells for word in cell.split()), default=0)
+
+
+def _fitting(natural: Sequence[int], least: Sequence[int], width: int) -> list[int] | None:
+    """Widths of columns, two blanks between them, that fit; ``None`` where the longest words do not.
+
+    >>> _fitting([5, 30, 20], [5, 10, 10], 49)
+    [5, 20, 20]
+    """
+    widths = list(natural)
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        slack = [i for i in range(len(widths)) if widths[i] > least[i]]
+        if not slack:
+            return None
+        widths[max(slack, key=lambda i: widths[i])] -= 1
+    return widths
 
 
 def require_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
@@ -134,11 +192,18 @@ def working(what: str, *, quiet: bool) -> Any:
 
 
 def command(function: Callable[P, int | None]) -> Callable[P, None]:
-    """Turn a function that returns an exit code into a command: errors in one line, never a traceback."""
+    """Turn a function that returns an exit code into a command: errors in one line, never a traceback.
+
+    What an interrupt leaves behind is measured, not claimed: the files that options name are looked at before and
+    after. A ``KeyboardInterrupt`` with a text of its own says that instead.
+    """
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        _hear_of_closed_pipes()
         as_json = bool(kwargs.get("as_json"))
+        outputs = [path for name, path in kwargs.items() if name in _OUTPUTS and isinstance(path, Path)]
+        before = _files(outputs)
         try:
             code = function(*args, **kwargs) or FINE
             sys.stdout.flush()
@@ -146,10 +211,10 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
             code = _report(str(error), USAGE if isinstance(error, SpecError) else PROBLEM, as_json)
         except MemoryError:
             code = _report("out of memory. Compile fewer frames, or write with --masks rule.", PROBLEM, as_json)
-        except KeyboardInterrupt:
-            code = _report("interrupted; no file was changed.", INTERRUPTED, as_json)
+        except KeyboardInterrupt as stop:
+            code = _report(f"interrupted; {str(stop) or _left(before, _files(outputs))}", INTERRUPTED, as_json)
         except BrokenPipeError:
-            code = PROBLEM  # the reader of a pipe has gone: nobody is left to tell
+            code = CLOSED_PIPE  # the reader of a pipe has gone: nobody is left to tell
             _give_up_stdout()
         except OSError as error:
             code = _report(f"cannot write the output: {error.strerror}. Redirect it elsewhere.", PROBLEM, False)
@@ -157,6 +222,35 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         raise typer.Exit(code)
 
     return run
+
+
+def _files(places: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
+    """Every file at these places and two folders deep: what tells whether it was written since."""
+    found = {}
+    for place in places:
+        for path in (place, *place.glob("*"), *place.glob("*/*")) if place.is_dir() else (place,):
+            try:
+                said = path.stat()
+            except OSError:
+                continue
+            if not path.is_dir():
+                found[path] = said.st_ino, said.st_mtime_ns, said.st_size
+    return found
+
+
+def _left(before: Mapping[Path, object], after: Mapping[Path, object]) -> str:
+    """What a command that was interrupted has written."""
+    new = [str(path) for path, said in after.items() if before.get(path) != said]
+    if not new:
+        return "no file was changed."
+    more = f" and {len(new) - 3} more files" if len(new) > 3 else ""
+    return f"{', '.join(new[:3])}{more} had been written and {'stays' if len(new) == 1 else 'stay'}."
+
+
+def _hear_of_closed_pipes() -> None:
+    """Get an error, and time to clean up, where ``main`` has asked to be ended by the signal."""
+    if hasattr(signal, "SIGPIPE") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 def _give_up_stdout() -> None:

@@ -1,39 +1,129 @@
 """From command-line options to a layout, a schedule and policies."""
 
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
+import typer
+
+from diagplan.cli.shared.models import option
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
-from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
-from diagplan.planner.presets import preset_layout
+from diagplan.planner.policy import (
+    BUNDLES,
+    Policies,
+    ProxyKV,
+    ProxyPolicy,
+    RowEnd,
+    Visibility,
+    bundle_schedule,
+)
+from diagplan.planner.presets import PRESETS, Preset, preset_layout
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule, ZipAR
 
 if TYPE_CHECKING:
     from diagplan.backends.sampling import Sampler
 
 __all__ = [
+    "LAYOUT",
+    "POLICIES",
+    "SCHEDULE",
+    "Cols",
+    "Frames",
+    "LayoutModel",
+    "PlanFile",
+    "PoliciesOption",
+    "ProxyKvOption",
+    "ProxyOption",
+    "RowEndOption",
+    "Rows",
     "ScheduleOption",
+    "VisibilityOption",
     "layout_from_options",
+    "model_layouts",
+    "naming_options",
     "numbers_from_option",
     "policies_from_options",
     "sampler_from_options",
     "schedule_from_options",
 ]
 
+
+def _policy(text: str, values: Any) -> Any:
+    """An option that replaces one policy of the bundle; what no compiler makes is not offered."""
+    names = [name for name in get_args(values) if name not in ("custom", "listed")]
+    said = f"{text}: {', '.join(names[:-1])} or {names[-1]}. Left out: as the bundle has it."
+    return option(POLICIES, said, autocompletion=lambda: names)
+
+
+#: Panels of --help.
+LAYOUT, SCHEDULE, POLICIES = "Layout", "Schedule", "Policies"
+
+PlanFile = Annotated[
+    Path, typer.Argument(help="The plan file to read: .json, .json.gz or .json.zst.", show_default=False)
+]
+LayoutModel = Annotated[
+    str | None,
+    option(
+        LAYOUT,
+        "A published model's grid, by its name in `diagplan presets`; or crafter-mini, or a world model's folder. "
+        "Left out: --rows and --cols describe the grid.",
+        autocompletion=lambda: list(model_layouts()),
+    ),
+]
+Frames = Annotated[int | None, option(LAYOUT, "Frames to generate. Left out: as the model has them, else 1.")]
+Rows = Annotated[int | None, option(LAYOUT, "Rows of tokens in a frame. Left out: as the model has them.")]
+Cols = Annotated[int | None, option(LAYOUT, "Columns of tokens in a frame. Left out: as the model has them.")]
+PoliciesOption = Annotated[
+    str,
+    typer.Option(
+        help=f"The bundle of policies: {', '.join(BUNDLES)}.",
+        rich_help_panel=POLICIES,
+        autocompletion=lambda: list(BUNDLES),
+    ),
+]
+ProxyOption = Annotated[str | None, _policy("What stands in for a token that is not known yet", ProxyPolicy)]
+RowEndOption = Annotated[str | None, _policy("What becomes of a proxy's cache slot when its token is known", RowEnd)]
+ProxyKvOption = Annotated[str | None, _policy("Whether later queries see a proxy", ProxyKV)]
+VisibilityOption = Annotated[str | None, _policy("Which slots a query sees", Visibility)]
 ScheduleOption = Literal["next-token", "diagonal", "zipar", "zipar-llamagen", "imported"]
 
 
+def model_layouts() -> dict[str, Preset]:
+    """The models that ``--model`` takes by name: the published ones and the world that ships."""
+    from diagplan.schemas.world import read_world_document
+    from diagplan.worlds import SHIPPED
+
+    shipped = {
+        name: Preset(
+            layout=read_world_document(folder / "world.json").layout(),
+            models=f"{name}, which ships with diagplan",
+            source="its world.json",
+        )
+        for name, folder in SHIPPED.items()
+    }
+    return {**PRESETS, **shipped}
+
+
 def layout_from_options(model: str | None, **sizes: int | None) -> Layout:
-    """A preset's layout with the given sizes, or one described by sizes alone.
+    """The layout of a model with the given sizes, or one described by sizes alone.
 
     Raises:
         SpecError: neither a model nor frames, rows and cols are given, or the layout is not valid.
+        DocumentError: a folder's world.json that cannot be read.
     """
-    if model is not None:
-        return preset_layout(model, **sizes)
     given = {name: value for name, value in sizes.items() if value is not None}
+    if model is not None:
+        from diagplan.schemas.world import read_world_document
+        from diagplan.worlds import SHIPPED
+
+        folder = SHIPPED.get(model, Path(model))
+        if model not in PRESETS and (model in SHIPPED or (folder / "world.json").is_file()):
+            return replace(read_world_document(folder / "world.json").layout(), **given)
+        return preset_layout(model, **sizes)
     lacking = [name for name in ("rows", "cols") if name not in given]
     if lacking:
         raise SpecError(
@@ -53,6 +143,20 @@ def numbers_from_option(option: str, text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise SpecError(f"expected {option} as whole numbers with commas, e.g. 1,2,4, got {text!r}.") from None
+
+
+@contextmanager
+def naming_options(names: Iterable[str]) -> Iterator[None]:
+    """Say ``--warm-up -1`` where an error of the library says ``warm_up=-1``."""
+    try:
+        yield
+    except SpecError as error:
+        text = str(error)
+        for name in names:
+            option = f"--{name.replace('_', '-')}"
+            text = re.sub(rf"\b{name}=(\S+?)(?=[.,;]?(?:\s|$))", rf"{option} \1", text)
+            text = re.sub(rf"(?<=expected ){name}(?= )|(?<= < ){name}(?= )", option, text)
+        raise SpecError(text) from None
 
 
 def policies_from_options(bundle: str, **changes: Any) -> Policies:

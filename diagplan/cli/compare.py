@@ -1,4 +1,4 @@
-"""The commands about the second runtime: export a model for it, compare it with the first."""
+"""Replay a plan on PyTorch and on ONNX Runtime side by side."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.models import (
+from diagplan.cli.run import read_ids
+from diagplan.cli.shared.models import (
     MODEL,
     AdapterOption,
     ConfigOption,
@@ -20,7 +21,7 @@ from diagplan.cli.models import (
     load_options,
     option,
 )
-from diagplan.cli.output import (
+from diagplan.cli.shared.output import (
     FINE,
     PROBLEM,
     JsonOption,
@@ -31,78 +32,11 @@ from diagplan.cli.output import (
     progress_bar,
     working,
 )
-from diagplan.cli.requests import sampler_from_options
-from diagplan.cli.run import read_ids
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.cli.shared.requests import sampler_from_options
+from diagplan.planner.errors import DocumentError
 from diagplan.planner.plan import Plan
 
-__all__ = ["register"]
-
-
-@command
-def export_onnx_command(
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.", show_default=False)],
-    model: Annotated[str | None, option(MODEL, "A whole world model: crafter-mini, or its folder.")] = None,
-    adapter: AdapterOption = "mc-ar",
-    weights: Annotated[Path | None, option(MODEL, "Instead: a checkpoint, .ckpt, .safetensors or a folder.")] = None,
-    config: ConfigOption = None,
-    context: ContextOption = None,
-    tokenizer: Annotated[
-        Path | None, option(MODEL, "With --weights: the image tokenizer's folder, WHAM's checkpoint.")
-    ] = None,
-    dtype: DtypeOption = "float32",
-    int8: Annotated[bool, option(MODEL, "Int8 products, for CPUs: faster, less exact.", "--int8")] = False,
-    opset: Annotated[int, typer.Option(help="Of ONNX: 23 or 24.", min=23, max=24)] = 23,
-    as_json: JsonOption = False,
-) -> int:
-    """Write a model for ONNX Runtime, and run it once against the original."""
-    from diagplan.models.exporting import export_onnx, exported_pictures
-    from diagplan.models.loading import load_model_as
-    from diagplan.worlds.loading import SHIPPED, open_world
-
-    if (model is None) == (weights is None):
-        raise SpecError("expected --model or --weights, got neither or both. Give one of them.")
-    if model is not None and (config is not None or tokenizer is not None):
-        raise SpecError("expected --config and --tokenizer with --weights only, got them with --model. Leave them out.")
-    if int8 and dtype != "float32":
-        raise SpecError(f"expected --int8 with --dtype float32, got {dtype}. Leave one of them out.")
-    options = load_options(config=config, context=context, dtype=dtype, portable=True)
-    pictures: Any = None
-    rows = cols = None
-    world_json: Path | None = None
-    with working("loading", quiet=as_json):
-        if model is not None:
-            world = open_world(model, options)
-            loaded, pictures, rows, cols = world.model, world.tokenizer, world.rows, world.cols
-            world_json = SHIPPED.get(model, Path(model)) / "world.json"
-        else:
-            assert weights is not None
-            loaded = load_model_as(adapter, weights, options)
-            if tokenizer is not None:
-                pictures, rows, cols = exported_pictures(loaded, tokenizer)
-    with working("exporting", quiet=as_json):
-        done = export_onnx(
-            loaded, out, tokenizer=pictures, rows=rows, cols=cols, world_json=world_json,
-            quantize="int8" if int8 else None, opset=opset,
-        )  # fmt: skip
-    figures = {
-        "family": done.document.family,
-        "dtype": done.document.dtype,
-        "int8": int8,
-        "opset": done.document.opset,
-        "positions": done.document.positions,
-        "largest_logit_difference": None if done.difference is None else done.difference[0],
-        "largest_logit": None if done.difference is None else done.difference[1],
-    }
-    if as_json:
-        print_json(figures | {"out": str(out), "files": done.files})
-        return FINE
-    shown = [(name.replace("_", " "), f"{x:.3g}" if isinstance(x, float) else x) for name, x in figures.items()]
-    print_table(["", ">"], shown)
-    if done.difference is None:
-        console().print(Text(f"not run: ONNX Runtime has no {dtype} on the CPU"), soft_wrap=True)
-    console().print(Text(f"wrote {out}, {sum(done.files.values()) / 2**20:,.1f} MiB"), soft_wrap=True)
-    return FINE
+__all__ = ["compare_command"]
 
 
 @command
@@ -206,9 +140,3 @@ def _random_ids(plan: Plan, low: int, high: int, seed: int) -> NDArray[np.int64]
     from diagplan.backends.given import given_slots
 
     return np.random.default_rng(seed).integers(low, high, (1, len(given_slots(plan.layout))))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("export-onnx")(export_onnx_command)
-    app.command("compare")(compare_command)

@@ -9,24 +9,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from diagplan.adapters.devices import require_torch
-from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table, require_distinct
+from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, require_distinct
 
-__all__ = ["register"]
+__all__ = ["convert_weights_command"]
 
 
 @command
 def convert_weights_command(
-    file: Annotated[Path, typer.Argument(help="A published checkpoint, .ckpt.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="File to write, .safetensors.", show_default=False)],
-    adapter: Annotated[Literal["wham"], typer.Option(help="Model family.")] = "wham",
+    file: Annotated[Path, typer.Argument(help="The published checkpoint to read, .ckpt.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write, .safetensors.", show_default=False)],
+    adapter: Annotated[Literal["wham"], typer.Option(help="The model family.")] = "wham",
     config: Annotated[
-        str | None, typer.Option(help="A released size, where the file does not tell it.", show_default=False)
+        str | None, typer.Option(help="The released size. Left out: as the file tells it.", show_default=False)
     ] = None,
     head_size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Head width of the image tokenizer, where the file does not tell it: else 64.",
+            help="The head width of the image tokenizer. Left out: as the file tells it, else 64.",
             show_default=False,
         ),
     ] = None,
@@ -62,8 +62,3 @@ def convert_weights_command(
     print_table(["", ""], shown.items())
     console().print(Text(f"wrote {out}"), soft_wrap=True)
     return FINE
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("convert-weights")(convert_weights_command)

@@ -1,4 +1,4 @@
-"""`diagplan evaluate study`: running, resuming, what is written; on the shipped model and two clips."""
+"""`diagplan evaluate study`: conditions, judge, resuming, tables; on the shipped model and two clips."""
 
 import json
 import shutil
@@ -21,7 +21,13 @@ from diagplan.study.setup import set_up, settings_of
 from diagplan.study.tables import rows_of
 from diagplan.video.files import read_video
 from diagplan.worlds import SHIPPED
-from tests.support.study import run
+from tests.support.cli import run
+from tests.support.clips import write_two_clips
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_two_clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +219,8 @@ def test_one_clear_line(tmp_path: Path, clips: Path, more: tuple[object, ...], c
 
 
 def test_fvd_of_a_short_context_is_refused(tmp_path: Path, clips: Path) -> None:
-    from tests.support.i3d_stand_in import StandIn, script
+    from tests.evaluation.test_frechet import script
+    from tests.support.i3d_stand_in import StandIn
 
     network = script(StandIn(), tmp_path / "i3d.pt")
     code, _, err = run("evaluate", "study", "--clips", clips, "-o", tmp_path / "out", "--i3d", network)

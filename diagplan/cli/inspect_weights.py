@@ -13,14 +13,14 @@ from rich.text import Text
 from diagplan.adapters.devices import require_torch
 from diagplan.adapters.families import FAMILIES, Inspection, family_named
 from diagplan.adapters.headers import elements
-from diagplan.cli.output import FINE, JsonOption, command, console, print_json, print_table
+from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table
 from diagplan.planner.errors import DocumentError
 
 if TYPE_CHECKING:
     from diagplan.adapters.headers import Comparison, Header
     from diagplan.adapters.weights import Checkpoint
 
-__all__ = ["register"]
+__all__ = ["inspect_weights_command"]
 
 
 @command
@@ -148,8 +148,3 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("inspect-weights")(inspect_weights_command)

@@ -1,0 +1,139 @@
+"""The study: every plan on one set of clips, resumable."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import TimeRemainingColumn
+from rich.text import Text
+
+from diagplan.cli.shared.models import DeviceOption
+from diagplan.cli.shared.output import (
+    FINE,
+    JsonOption,
+    command,
+    console,
+    print_json,
+    print_table,
+    progress_bar,
+)
+
+__all__ = ["evaluate_study_command"]
+
+
+@command
+def evaluate_study_command(
+    clips: Annotated[Path, typer.Option(help="The folder of videos with actions beside them.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The study's folder. Give it again to go on where a study has stopped.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(help="The base model and the judge of all: crafter-mini, or a world model's folder.")
+    ] = "crafter-mini",
+    tuned: Annotated[
+        list[str] | None,
+        typer.Option(help="LABEL=FOLDER of a fine-tuned model; may be repeated. Left out: none.", show_default=False),
+    ] = None,
+    rule: Annotated[
+        str,
+        typer.Option(help="How pieces are taken from videos: context, vpt, ... as docs/evaluation.md lists them."),
+    ] = "context",
+    count: Annotated[
+        int | None,
+        typer.Option(help="Take so many clips. Left out: the rule's own number, or 128.", min=1, show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The seed of the choice of clips and of the intervals.", min=0)] = 0,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            help="Beyond the context slide a window that keeps so many frames. Left out: as the model's release.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run these conditions, e.g. base/k=*; may be repeated. Left out: all.", show_default=False),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Replay so many clips at a time.", min=1, max=4096)] = 32,
+    repeats: Annotated[int, typer.Option(help="Time so many replays of the first clip alone.", min=1)] = 3,
+    timed_again: Annotated[
+        bool, typer.Option("--time-again", help="Measure all times anew, in turn.", show_default=False)
+    ] = False,
+    samples: Annotated[int, typer.Option(help="Write videos of so many clips.", min=0)] = 3,
+    i3d: Annotated[
+        Path | None,
+        typer.Option(help="The TorchScript file of I3D, which adds the FVD. Left out: no FVD.", show_default=False),
+    ] = None,
+    vbench: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of VBench's weights, which adds three of its scores. Left out: none of them.",
+            show_default=False,
+        ),
+    ] = None,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
+) -> int:
+    """Compare decoding plans on one set of clips: tables with intervals, plots, sample videos."""
+    from diagplan.study.setup import parse_tuned
+    from diagplan.study.whole import study_plans
+
+    bar = progress_bar("{task.description}", "passes", TimeRemainingColumn(), quiet=as_json)
+    with bar as progress:
+        task = progress.add_task("", total=None)
+        found = study_plans(
+            model, clips, out, tuned=parse_tuned(tuned or []), rule=rule, count=count, seed=seed, keep=keep,
+            only=only or (), batch=batch, repeats=repeats, measure_again=timed_again, samples=samples, device=device,
+            i3d=i3d, vbench=vbench,
+            on_progress=lambda what, done, of: progress.update(
+                task, description=what, completed=done, total=of or None
+            ),
+        )  # fmt: skip
+    if as_json:
+        print_json(
+            {
+                "clips": found.clips,
+                "conditions": found.conditions,
+                "done_before": found.done_before,
+                "run_now": found.run_now,
+                "rows": [row.as_dict() for row in found.rows],
+                "written": [str(path) for path in found.written],
+            }
+        )
+        return FINE
+    columns = [
+        "condition",
+        ">passes",
+        ">x passes",
+        ">x time",
+        ">loss",
+        ">% as recorded",
+        ">% as NTP",
+        ">% moves followed",
+    ]
+    print_table(
+        columns,
+        [
+            (row.id, row.step, f"{row.fewer_passes:.2f}", f"{row.faster:.2f}", *_shown(row))
+            for row in found.rows
+        ],
+        title=f"{found.clips} clips; {found.run_now} conditions run, {found.done_before} done before",
+    )  # fmt: skip
+    for path in found.written:
+        console().print(Text(f"wrote {path}"), soft_wrap=True)
+    return FINE
+
+
+def _shown(row: object) -> tuple[str, ...]:
+    from diagplan.study.tables import FIGURES, Row
+
+    assert isinstance(row, Row)
+    names = ("loss", "equal_truth", "equal_ntp", "followed")
+    return tuple(FIGURES[name].number(row.figures[name].mean) for name in names)

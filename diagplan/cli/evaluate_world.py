@@ -1,0 +1,101 @@
+"""Judge a world model on held-out clips."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import TimeElapsedColumn
+
+from diagplan.cli.shared.models import BackendOption
+from diagplan.cli.shared.output import FINE, JsonOption, command, print_json, print_table, progress_bar
+from diagplan.cli.shared.requests import naming_options
+
+__all__ = ["evaluate_world_command"]
+
+
+@command
+def evaluate_world_command(
+    clips: Annotated[
+        Path, typer.Option(help="The folder of held-out clips, as `diagplan record` writes them.", show_default=False)
+    ],
+    model: Annotated[
+        str,
+        typer.Option(help="The world model: crafter-mini, or a folder; with --backend onnx what export-onnx wrote."),
+    ] = "crafter-mini",
+    backend: BackendOption = "torch",
+    windows: Annotated[int, typer.Option(help="Roll so many pieces with motion forward.", min=1)] = 128,
+    map_rows: Annotated[
+        int | None,
+        typer.Option(
+            help="Rows of tokens, from the top, that show the map. Left out: as the model says.",
+            min=3,
+            show_default=False,
+        ),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Compute int8 products, on an x86 CPU.", show_default=False)
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="The file to write the report to, .json. Left out: none.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Judge a world model on held-out clips: teacher-forced, rolled forward, and against repeating the last frame."""
+    from diagplan.schemas.atomic import write_atomically
+    from diagplan.study.demonstration import SCHEDULES
+    from diagplan.study.world_report import evaluate_world
+
+    with (
+        naming_options(["map_rows"]),
+        progress_bar("judging", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress,
+    ):
+        task = progress.add_task("", total=len(SCHEDULES))
+        report = evaluate_world(
+            clips, model, backend=backend, quantize="int8" if int8 else None, windows=windows, map_rows=map_rows,
+            on_plan=lambda name: progress.update(task, advance=1, description=name),
+        )  # fmt: skip
+    said = report.as_dict()
+    if out is not None:
+        write_atomically(out, (json.dumps(said, indent=1) + "\n").encode())
+    if as_json:
+        print_json(said)
+        return FINE
+    single = ("windows", "tokenizer_psnr", "loss", "accuracy", "moved_loss", "action_gap", "clear_moves")
+    print_table(["", ">"], [(name.replace("_", " "), _shown(said[name])) for name in single])
+    rows: list[tuple[object, ...]] = [("repeat", "", "", *_ends(report.repeat))]
+    rows += [
+        (name, report.passes[name], _percent(report.following[name]), *_ends(found))
+        for name, found in report.rollouts.items()
+    ]
+    columns = [
+        "rollout",
+        ">passes",
+        ">moves followed",
+        ">tokens 1st",
+        ">last",
+        ">PSNR 1st",
+        ">last",
+        ">SSIM 1st",
+        ">last",
+    ]
+    print_table(columns, rows)
+    return FINE
+
+
+def _shown(value: Any) -> str:
+    return "unknown" if value is None else str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def _ends(found: Any) -> tuple[str, ...]:
+    ends = (0, -1)
+    return (
+        *(_percent(found.tokens[i]) for i in ends),
+        *(f"{found.psnr[i]:.1f}" for i in ends),
+        *(f"{found.ssim[i]:.3f}" for i in ends),
+    )

@@ -1,0 +1,34 @@
+"""Print the JSON Schema of plan documents."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diagplan.cli.shared.output import FINE, command, print_json
+
+__all__ = ["schema_command"]
+
+
+@command
+def schema_command(
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="The file to write. Left out: the schema is printed.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.", show_default=False)] = False,
+) -> int:
+    """Print the JSON Schema of plan documents."""
+    from diagplan.schemas.atomic import write_atomically
+    from diagplan.schemas.schema import plan_schema, plan_schema_text
+
+    if out is not None:
+        write_atomically(out, plan_schema_text().encode())
+        if as_json:
+            print_json({"out": str(out)})
+    elif as_json:
+        print_json(plan_schema())
+    else:
+        sys.stdout.write(plan_schema_text())
+    return FINE

@@ -1,0 +1,162 @@
+"""A whole study in one call: every plan on one set of clips, judged, with tables, plots and sample videos."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diagplan.drawing.study_plots import require_matplotlib
+from diagplan.study.conditions import BASE, Condition, all_conditions, select
+from diagplan.study.report import write_report, write_samples
+from diagplan.study.results import Result, StudyFolder
+from diagplan.study.run import Study, judge_truth, planned_work, run_study, time_again
+from diagplan.study.setup import set_up, settings_of
+from diagplan.study.tables import Row
+
+__all__ = ["StudyReport", "study_plans"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyReport:
+    """What a study has found.
+
+    Attributes:
+        clips: how many.
+        conditions: how many were asked for.
+        done_before, run_now: how many of these were in the folder, and how many this call has run.
+        rows: one for each condition in the folder, those of earlier calls too.
+        written: tables, plots and videos.
+    """
+
+    clips: int
+    conditions: int
+    done_before: int
+    run_now: int
+    rows: Sequence[Row]
+    written: Sequence[Path]
+
+
+def study_plans(
+    model: str,
+    clips: str | Path,
+    out: str | Path,
+    *,
+    tuned: Mapping[str, Path] | None = None,
+    rule: str = "context",
+    count: int | None = None,
+    seed: int = 0,
+    keep: int | None = None,
+    only: Sequence[str] = (),
+    batch: int = 32,
+    repeats: int = 3,
+    measure_again: bool = False,
+    samples: int = 3,
+    device: str = "cpu",
+    i3d: Path | None = None,
+    vbench: Path | None = None,
+    on_progress: Callable[[str, float, float], None] | None = None,
+) -> StudyReport:
+    """Compare decoding plans on one set of clips, in the folder ``out``; a call that was stopped is gone on with.
+
+    Args:
+        model: ``"crafter-mini"``, or a world model's folder: the base model, and the judge of all.
+        clips: folder of videos with actions beside them.
+        out: the study's folder. A condition that it holds is not run again.
+        tuned: label -> folder of a fine-tuned model of the same tokens.
+        rule: how pieces are taken from videos, of ``diagplan.evaluation.clips.RULES``.
+        count: clips; ``None``: the rule's own number, or 128.
+        seed: of the choice of clips and of the intervals.
+        keep: where a rule has more frames than the context: a window slides that keeps so many.
+        only: conditions to run, with ``*`` and ``?``; none: all.
+        batch: clips at a time.
+        repeats: timed replays of the first clip alone; the median counts.
+        measure_again: measure the times of every condition anew, in turn, when all are done.
+        samples: clips of which videos are written.
+        device: ``"cpu"``, ``"cuda"``, ...
+        i3d: TorchScript file of I3D: adds the Frechet Video Distance.
+        vbench: folder of VBench's weights: adds three of its scores.
+        on_progress: called with what is being done, passes done and passes in all.
+
+    Raises:
+        SpecError: settings that contradict each other or name nothing.
+        DocumentError: clips, models or a folder that cannot be used, or the folder of another study.
+        MissingExtraError: a package is not installed.
+        KeyboardInterrupt: interrupted; its text says how many conditions are done.
+    """
+    require_matplotlib()  # not after the first hour
+    told = _Progress(on_progress)
+    told.begin("reading clips", 0)
+    study = set_up(
+        model, Path(clips), tuned=tuned, rule=rule, count=count, seed=seed, keep=keep, batch=batch, repeats=repeats,
+        device=device, i3d=i3d, vbench=vbench,
+    )  # fmt: skip
+    every, conditions = _conditions(study, only)
+    folder = StudyFolder(Path(out), settings_of(study))
+    done, work = planned_work(study, folder, conditions)
+    try:
+        told.begin("replaying", work)
+        results, ran = run_study(study, folder, conditions, on_start=lambda name, _: told.name(name), on_work=told.add)
+        if measure_again:
+            told.begin("measuring times", repeats * sum(results[one.id].plan["steps"] for one in conditions))
+            results = time_again(study, folder, conditions, results, on_work=told.add)
+        told.begin("writing tables and plots", 0)
+        rows, written = _report(study, folder, every, dict(results), rule=rule, seed=seed, samples=samples)
+    except KeyboardInterrupt:
+        now = planned_work(study, folder, conditions)[0]
+        raise KeyboardInterrupt(
+            f"{out} holds {now} of {len(conditions)} conditions. Run the same again to go on."
+        ) from None
+    return StudyReport(
+        clips=len(study.material.pieces), conditions=len(conditions), done_before=done, run_now=ran, rows=rows,
+        written=written,
+    )  # fmt: skip
+
+
+def _conditions(study: Study, only: Sequence[str]) -> tuple[Sequence[Condition], Sequence[Condition]]:
+    layout = study.material.layout
+    every = all_conditions(layout.rows, layout.cols, [label for label in study.worlds if label != BASE])
+    return every, select(every, list(only))
+
+
+def _report(
+    study: Study,
+    folder: StudyFolder,
+    every: Sequence[Condition],
+    results: dict[str, Result],
+    *,
+    rule: str,
+    seed: int,
+    samples: int,
+) -> tuple[Sequence[Row], Sequence[Path]]:
+    truth = judge_truth(study)
+    for condition in every:  # those of earlier runs, too
+        there = folder.read(condition.id, study.bound(condition.model))
+        if there is not None:
+            results.setdefault(condition.id, there)
+    ordered = {one.id: results[one.id] for one in every if one.id in results}
+    about = {
+        "model": f"{study.worlds[BASE].name}, weights {study.weights[BASE][:16]}",
+        "clips": f"{len(study.material.pieces)} by the rule `{rule}`, seed {seed}; study.json lists them",
+        "recorded clips": f"loss {truth['loss']:.4f}, moves that are judged {truth['counted']}",
+    }
+    rows, written = write_report(folder, ordered, truth, about, seed=seed)
+    return rows, [*written, *write_samples(study, folder, ordered, count=samples)]
+
+
+class _Progress:
+    """Counts passes for the one who called."""
+
+    def __init__(self, tell: Callable[[str, float, float], None] | None) -> None:
+        self._tell, self._what, self._done, self._of = tell, "", 0.0, 0.0
+
+    def begin(self, what: str, of: float) -> None:
+        self._what, self._done, self._of = what, 0.0, of
+        self.add(0)
+
+    def name(self, what: str) -> None:
+        self._what = f"replaying {what}"
+        self.add(0)
+
+    def add(self, passes: float) -> None:
+        self._done += passes
+        if self._tell is not None:
+            self._tell(self._what, self._done, self._of)

@@ -1,0 +1,44 @@
+"""`diagplan show`."""
+
+from pathlib import Path
+
+from tests.support.cli import damaged, run, run_json
+
+
+def test_show_prints_the_steps(tiny: Path) -> None:
+    code, out, err = run("show", str(tiny))
+    assert (code, err) == (0, "")
+    for row in ("0  1  2  3", "1  2  3  4", "2  3  4  5"):
+        assert row.split() in [line.split()[-4:] for line in out.splitlines()]
+    value = run_json("show", str(tiny))
+    assert value["frames"] == [[[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5]]]
+
+
+def test_show_writes_pictures(tiny: Path) -> None:
+    names = {suffix: str(tiny.with_name(f"wave.{suffix}")) for suffix in ("png", "svg", "gif")}
+    code, out, _ = run("show", str(tiny), *(part for suffix, name in names.items() for part in (f"--{suffix}", name)))
+    assert code == 0
+    assert all(Path(name).stat().st_size > 100 for name in names.values())
+    assert all(f"wrote {name}" in out for name in names.values())
+    assert run("show", str(tiny), "--png", "wave.svg")[0] == 2
+
+
+def test_show_refuses_a_step_that_is_not_there(tiny: Path) -> None:
+    assert run("show", str(tiny), "--step", "6", "--json")[0] == 2
+    assert run("show", str(tiny), "--feed", "0")[0] == 2
+
+
+def test_show_says_that_a_plan_is_not_valid(tiny: Path) -> None:
+    assert "is not valid" not in run("show", str(tiny))[1]
+    assert "damaged.json is not valid" in run("show", str(damaged(tiny)))[1]
+    assert run_json("show", str(tiny.with_name("damaged.json")))["ok"] is False
+
+
+def test_no_line_is_wrapped_in_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    assert run("compile", "--model", "mc-ar", "--frames", "2", "--k", "2", "-o", path)[0] == 0
+    lines = run("show", path, "--step", "30")[1].splitlines()
+    (feed,) = [line for line in lines if line.split()[:2] == ["1", "predictor"]]
+    assert feed.count("frame 0 row 4 col 2") == 3
+    assert "(its proxies and late tokens" not in feed
+    assert max(map(len, lines)) > 80
