@@ -148,8 +148,10 @@ def _two_passes(model: "Model") -> dict[str, NDArray[np.float32]]:
         for name, feeds in (("first", order[:half]), ("second", order[half:])):
             if not len(feeds):  # a model of one position
                 continue
-            inputs = [runtime.put(x) for x in (ids[:, feeds], position[feeds], slots[feeds], mask[feeds])]
-            logits = model.forward(*inputs, cache, runtime.put(np.arange(len(feeds))))
+            tokens, places = runtime.put(ids[:, feeds]), runtime.put(position[feeds])
+            written, seen = runtime.put(slots[feeds]), runtime.put(mask[feeds])
+            rows = runtime.put(np.arange(len(feeds)))
+            logits = model.forward(tokens, places, written, seen, cache, rows)
             found[f"the logits of the {name} pass"] = runtime.numpy(runtime.float32(logits))[..., allowed]
     return found | {f"present_{i}": array.astype(np.float32) for i, array in enumerate(cache.read(length))}
 

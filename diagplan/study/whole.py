@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diagplan.drawing.study_plots import require_matplotlib
 from diagplan.study.conditions import BASE, Condition, all_conditions, select
+from diagplan.study.plots import require_matplotlib
 from diagplan.study.report import write_report, write_samples
 from diagplan.study.results import Result, StudyFolder
 from diagplan.study.run import Study, judge_truth, planned_work, run_study, time_again
@@ -99,7 +99,8 @@ def study_plans(
             told.begin("measuring times", repeats * sum(results[one.id].plan["steps"] for one in conditions))
             results = time_again(study, folder, conditions, results, on_work=told.add)
         told.begin("writing tables and plots", 0)
-        rows, written = _report(study, folder, every, dict(results), rule=rule, seed=seed, samples=samples)
+        asked = [condition.id for condition in conditions] if only else None
+        rows, written = _report(study, folder, every, dict(results), rule=rule, seed=seed, samples=samples, asked=asked)
     except KeyboardInterrupt:
         now = planned_work(study, folder, conditions)[0]
         raise KeyboardInterrupt(
@@ -126,6 +127,7 @@ def _report(
     rule: str,
     seed: int,
     samples: int,
+    asked: Sequence[str] | None,
 ) -> tuple[Sequence[Row], Sequence[Path]]:
     truth = judge_truth(study)
     for condition in every:  # those of earlier runs, too
@@ -138,8 +140,8 @@ def _report(
         "clips": f"{len(study.material.pieces)} by the rule `{rule}`, seed {seed}; study.json lists them",
         "recorded clips": f"loss {truth['loss']:.4f}, moves that are judged {truth['counted']}",
     }
-    rows, written = write_report(folder, ordered, truth, about, seed=seed)
-    return rows, [*written, *write_samples(study, folder, ordered, count=samples)]
+    rows, written = write_report(folder, ordered, truth, about, seed=seed, asked=asked)
+    return rows, [*written, *write_samples(study, folder, ordered, count=samples, asked=asked)]
 
 
 class _Progress:

@@ -243,7 +243,7 @@ def evaluate_world(
     clips: str | Path,
     model: str = "crafter-mini",
     *,
-    backend: Literal["torch", "onnx"] = "torch",
+    backend: str = "torch",
     quantize: Literal["int8"] | None = None,
     windows: int = 128,
     map_rows: int | None = None,

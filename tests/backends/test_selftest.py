@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 from diagplan.adapters.cache import TensorCache  # noqa: E402
 from diagplan.adapters.cosmos import Cosmos  # noqa: E402
 from diagplan.backends.selftest import require_masks_obeyed, require_tested  # noqa: E402
+from diagplan.examples.image_model import ImageModel  # noqa: E402
 from diagplan.planner.errors import DiagplanError  # noqa: E402
-from tests.support.example_adapter import ImageModel  # noqa: E402
 from tests.support.families import MODELS, WORLD  # noqa: E402
 
 

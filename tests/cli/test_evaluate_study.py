@@ -219,8 +219,7 @@ def test_one_clear_line(tmp_path: Path, clips: Path, more: tuple[object, ...], c
 
 
 def test_fvd_of_a_short_context_is_refused(tmp_path: Path, clips: Path) -> None:
-    from tests.evaluation.test_frechet import script
-    from tests.support.i3d_stand_in import StandIn
+    from tests.support.i3d_stand_in import StandIn, script
 
     network = script(StandIn(), tmp_path / "i3d.pt")
     code, _, err = run("evaluate", "study", "--clips", clips, "-o", tmp_path / "out", "--i3d", network)

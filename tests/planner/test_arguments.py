@@ -28,6 +28,7 @@ from diagplan import (
 from diagplan.planner import formulas
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
+from diagplan.planner.lowering import cap_width
 from diagplan.planner.rollout import rollout_cost
 
 call: dict[str, Callable[..., Any]] = {
@@ -151,6 +152,7 @@ def test_numpy_integers_are_integers(kind: Callable[[int], Any]) -> None:
     plan = compile_plan(grid, Diagonal(k=n(1), d=n(3)), max_width=n(2), pad=[n(1), n(4)])
     expected = compile_plan(same, Diagonal(k=1, d=3), max_width=2, pad=[1, 4])
     assert plan == expected
+    assert type(cap_width(compile_plan(same, Diagonal(k=1)), n(2)).max_width) is int
     assert plan_digest(plan) == plan_digest(expected)
     assert repr(Diagonal(k=n(1), d=n(3))) == "Diagonal(k=1, d=3)"
     assert repr(ZipAR(window=n(8))) == "ZipAR(window=8, variant='ideal')"

@@ -3,6 +3,7 @@
 import json
 import re
 from itertools import pairwise
+from typing import Any
 
 import networkx as nx
 import pytest
@@ -38,6 +39,11 @@ def feed_edges(plan: Plan) -> tuple[set[Edge], set[Edge]]:
     return tokens, cache
 
 
+def nodes_of(graph: "nx.DiGraph[int]") -> dict[int, dict[str, Any]]:
+    """The attributes of every node."""
+    return {node: graph.nodes[node] for node in graph}
+
+
 def edges_of(graph: "nx.DiGraph[int]", kind: str) -> set[Edge]:
     """The edges whose type names a kind."""
     return {(a, b) for a, b, data in graph.edges(data=True) if kind in data["type"].split("+")}
@@ -49,7 +55,7 @@ def test_nodes_are_the_columns_and_edges_the_dependencies(case: tuple[Request, P
     graph = plan_graph(plan)
     step = plan.feed_steps().tolist()
     columns = {name: getattr(plan, name).tolist() for name in ("source", "position", "slot", "target")}
-    assert dict(graph.nodes(data=True)) == {
+    assert nodes_of(graph) == {
         i: {"step": step[i]} | {name: column[i] for name, column in columns.items()} for i in range(plan.feeds)
     }
     tokens, cache = feed_edges(plan)
@@ -98,12 +104,13 @@ def test_the_token_graph_is_the_feed_graph_contracted(case: tuple[Request, Plan]
     source, target, step = plan.source.tolist(), plan.target.tolist(), plan.feed_steps().tolist()
     given_slots = {slot: -1 for start, end in plan.given.tolist() for slot in range(start, end)}
     chosen = {target[i]: step[i] for i in range(plan.feeds) if target[i] >= 0}
-    assert dict(tokens.nodes(data="step")) == given_slots | chosen
-    assert {slot for slot, is_given in tokens.nodes(data="given") if is_given} == given_slots.keys()
+    assert nodes_of(tokens) == {
+        slot: {"given": slot in given_slots, "step": first} for slot, first in (given_slots | chosen).items()
+    }
     fed = {(source[i], target[i]) for i in range(plan.feeds) if target[i] >= 0}
     seen = {(source[j], target[i]) for j, i in edges_of(plan_graph(plan), "cache") if target[i] >= 0}
     assert (edges_of(tokens, "token"), edges_of(tokens, "cache")) == (fed, seen)
-    assert {weight for _, _, weight in tokens.edges(data="weight")} == {1}
+    assert {data["weight"] for *_, data in tokens.edges(data=True)} == {1}
     without = plan_graph(plan, "tokens", cache_edges=False)
     assert (edges_of(without, "token"), edges_of(without, "cache")) == (fed, set())
 
@@ -128,8 +135,7 @@ def test_no_level_is_later_than_its_step(case: tuple[Request, Plan]) -> None:
     _, plan = case
     graph, tokens = plan_graph(plan), plan_graph(plan, "tokens")
     for one in (graph, tokens):
-        steps = dict(one.nodes(data="step"))
-        assert all(level <= steps[node] for node, level in levels(one).items())
+        assert all(level <= one.nodes[node]["step"] for node, level in levels(one).items())
     assert passes_needed(graph) == longest_path(graph) + 1 <= plan.steps
     assert passes_needed(tokens) == longest_path(tokens) <= plan.steps
     assert passes_needed(plan_graph(plan, cache_edges=False)) <= passes_needed(graph)

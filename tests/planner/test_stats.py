@@ -81,6 +81,20 @@ def test_figures_are_those_of_counting(case: tuple[Request, Plan]) -> None:
 
 
 @given(plans(frames=2, side=4), st.data())
+def test_figures_of_a_plan_with_another_source(case: tuple[Request, Plan], data: st.DataObject) -> None:
+    """A proxy where the compiler puts none, on a refresh for one: it writes again, but is no refresh."""
+    _, plan = case
+    real = np.flatnonzero(plan.source >= 0).tolist()
+    again = [feed for feed in real if plan.position[feed] in plan.position[real[: real.index(feed)]]]
+    feed = data.draw(st.sampled_from(again or real))
+    source = plan.source.copy()
+    source[feed] = data.draw(st.integers(0, plan.positions - 1))
+    changed = replace(plan, source=source)
+    stats = changed.stats()
+    assert stats.as_dict() | {"width": stats.width.tolist()} == counted(changed)
+
+
+@given(plans(frames=2, side=4), st.data())
 def test_listed_rows_count_as_they_stand(case: tuple[Request, Plan], data: st.DataObject) -> None:
     _, plan = case
     chosen = sorted(data.draw(st.sets(st.integers(0, plan.feeds - 1), min_size=1, max_size=4)))

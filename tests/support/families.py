@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.adapters.wham import Wham, WhamConfig  # noqa: E402
-from tests.support.example_adapter import ImageModel  # noqa: E402
+from diagplan.examples.image_model import ImageModel  # noqa: E402
 
 LLAMA = McArConfig(
     hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
