@@ -1,0 +1,35 @@
+"""Samplers as data: what is refused, and what no temperature means."""
+
+import re
+from typing import Any
+
+import pytest
+
+from diagplan.adapters.samplers import Greedy, Sample, plain_sampler
+from diagplan.planner.errors import SpecError
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": 0.0}, "expected temperature > 0, got temperature=0.0. For no noise use greedy."),
+        ({"temperature": float("nan")}, "expected temperature > 0, got temperature=nan."),
+        ({"temperature": float("inf")}, "expected temperature > 0, got temperature=inf."),
+        ({"top_k": 0}, "expected top_k >= 1, got top_k=0."),
+        ({"top_p": 0.0}, "expected 0 < top_p <= 1, got top_p=0.0."),
+        ({"top_p": 1.5}, "expected 0 < top_p <= 1, got top_p=1.5."),
+        ({"top_k": 3, "top_p": 0.5}, "expected top_k or top_p, got top_k=3 and top_p=0.5. Give one of them."),
+        ({"crossing": "split"}, "expected crossing to be 'keep' or 'drop', got crossing='split'."),
+    ],
+)
+def test_bad_values(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)):
+        Sample(**options)
+
+
+def test_a_plain_sampler() -> None:
+    assert plain_sampler(None, None, None) == Sample(temperature=1.0)
+    assert plain_sampler(0.7, 5, None) == Sample(temperature=0.7, top_k=5)
+    assert plain_sampler(0, 5, None) == plain_sampler(-0.0, None, 0.5) == Greedy()
+    with pytest.raises(SpecError, match="expected temperature > 0"):
+        plain_sampler(-1.0, None, None)

@@ -1,0 +1,93 @@
+"""A plan laid out for a model: shapes, guidance, frames that complete, what is refused."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from diagplan import Diagonal, Layout, MismatchError, NextToken, NumericError, SpecError, compile_plan  # noqa: E402
+from diagplan.backends.errors import CapacityError  # noqa: E402
+from diagplan.backends.memory import estimate_memory  # noqa: E402
+from diagplan.backends.prepared import choose, forward, know, new_state, not_finite, prepare, too_large  # noqa: E402
+from diagplan.examples.image_model import IMAGE_IDS, ImageModel  # noqa: E402
+
+LAYOUT = Layout(frames=1, rows=3, cols=4, lead=2, between_rows=1)
+PLAN = compile_plan(LAYOUT, Diagonal(k=1))
+GIVEN = np.array([[50, 51, IMAGE_IDS, IMAGE_IDS]])
+
+
+@pytest.fixture
+def model() -> ImageModel:
+    return ImageModel.random(LAYOUT.positions)
+
+
+def test_passes_are_the_plans_steps(model: ImageModel) -> None:
+    prepared = prepare(PLAN, model)
+    assert [p.step for p in prepared.passes] == list(range(PLAN.steps))
+    assert [p.frames for p in prepared.passes] == [()] * (PLAN.steps - 1) + [(0,)]
+    targets = np.concatenate([prepared.runtime.numpy(p.target) for p in prepared.passes])
+    assert sorted(targets.tolist()) == sorted(LAYOUT.cell_slots().ravel().tolist())
+    assert prepared.cache_slots % prepared.runtime.length_step == 0
+
+
+def test_a_pass_is_forward_choose_know(model: ImageModel) -> None:
+    prepared = prepare(PLAN, model)
+    state = new_state(prepared, GIVEN)
+    with prepared.runtime.inference():
+        for p in prepared.passes:
+            logits = forward(prepared, state, p)
+            assert logits is not None
+            know(prepared, state, p, choose(prepared, p, logits))
+    cells = state.tokens[:, LAYOUT.cell_slots().ravel()]
+    assert cells.min() >= 0
+    assert cells.max() < IMAGE_IDS
+
+
+def test_guidance_mixes_the_halves_of_a_batch(model: ImageModel) -> None:
+    prepared = prepare(PLAN, model, guidance=3.0)
+    assert (prepared.batch, prepared.rows) == (1, 2)
+    logits = torch.tensor([[[1.0, 4.0]], [[3.0, 2.0]]])
+    np.testing.assert_allclose(prepared.guided(logits), [[[-3.0, 8.0]]])
+    assert prepare(PLAN, model).guided(logits) is logits
+
+
+def test_ids_outside_the_vocabulary_are_refused(model: ImageModel) -> None:
+    prepared = prepare(PLAN, model)
+    for bad in (-1, model.vocab_size):
+        with pytest.raises(MismatchError, match=f"expected given ids from 0 to {model.vocab_size - 1}, got "):
+            new_state(prepared, np.where(GIVEN == 50, bad, GIVEN))
+    with pytest.raises(MismatchError, match=r"expected given ids of shape \[1, 4\], got \[1, 3\]."):
+        new_state(prepared, GIVEN[:, :3])
+
+
+def test_a_plan_longer_than_the_model(model: ImageModel) -> None:
+    longer = compile_plan(Layout(frames=1, rows=4, cols=4, lead=2, between_rows=1), NextToken())
+    with pytest.raises(MismatchError, match=f"expected a plan of at most {LAYOUT.positions} positions"):
+        prepare(longer, model)
+    with pytest.raises(SpecError, match=r"expected 0 <= seed < 2\*\*63, got seed=-1."):
+        prepare(PLAN, model, seed=-1)
+
+
+def test_too_little_memory_is_told_by_the_estimate_of_these_rows_and_this_chunk(model: ImageModel) -> None:
+    error = too_large(RuntimeError("DefaultCPUAllocator: not enough memory"), PLAN, model, 600, 2)
+    assert isinstance(error, CapacityError)
+    assert f"at least {estimate_memory(model, PLAN, 600, chunk=2)}, for 600 row(s) of batch" in str(error)
+    assert str(estimate_memory(model, PLAN, 600, chunk=2)) != str(estimate_memory(model, PLAN, 300, chunk=512))
+    other = RuntimeError("shapes differ")
+    assert too_large(other, PLAN, model, 1, 512) is other
+
+
+def test_rows_count_under_guidance_where_memory_ends(model: ImageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    prepared = prepare(PLAN, model, batch=3, guidance=2.0, chunk=4)
+    monkeypatch.setattr(ImageModel, "new_cache", full)
+    with pytest.raises(CapacityError, match=r"for 6 row\(s\) of batch"):
+        new_state(prepared, np.repeat(GIVEN, 6, axis=0))
+
+
+def test_the_error_of_a_pass_names_its_step() -> None:
+    error = not_finite(7)
+    assert isinstance(error, NumericError)
+    assert "at step 7" in str(error)
