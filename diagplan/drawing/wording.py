@@ -18,6 +18,12 @@ __all__ = [
 ]
 
 _LABEL = 40  # characters of a foreign label that are shown
+_NAMES = {
+    "next-token": "next-token decoding",
+    "diagonal": "diagonal decoding",
+    "zipar": "ZipAR",
+    "zipar-llamagen": "ZipAR as released for LlamaGen",
+}
 
 
 def schedule_words(plan: Plan) -> str:
@@ -31,18 +37,11 @@ def schedule_words(plan: Plan) -> str:
         for name, (value, force) in asked.items()
         if value is not None
     ]
-    match schedule.name:
-        case "next-token":
-            name = "next-token decoding"
-        case "diagonal":
-            name = "diagonal decoding"
-        case "zipar":
-            name = "ZipAR"
-        case "zipar-llamagen":
-            name = "ZipAR as released for LlamaGen"
-        case _:
-            label = "".join(char for char in str(schedule.label or "imported") if char.isprintable())
-            name = "order " + (label if len(label) <= _LABEL else label[: _LABEL - 3] + "...")
+    if schedule.name in ("imported", "custom"):
+        label = "".join(char for char in str(schedule.label or "imported") if char.isprintable())
+        name = "order " + (label if len(label) <= _LABEL else label[: _LABEL - 3] + "...")
+    else:
+        name = _NAMES.get(schedule.name, schedule.name)
     words = ", ".join([name, " ".join(delays)] if delays else [name])
     if schedule.name == "diagonal" and schedule.d is None and plan.layout.frames > 1:
         words += ", frames in sequence"

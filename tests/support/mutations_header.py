@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
+from diagplan.planner.policy import ProxyPolicy
+from diagplan.planner.schedule import ScheduleName
 from tests.support.semantics import runs_to_set, set_to_runs
 
 __all__ = ["HEADER_MUTATIONS", "Document", "Mutation", "flipped", "other", "renamed"]
@@ -12,8 +14,8 @@ Document = dict[str, Any]
 Mutation = Callable[[Document, Random], None]
 
 _LAYOUT = ("frames", "rows", "cols", "prompt_frames", "lead", "between_frames", "between_rows")
-_SCHEDULES = ("next-token", "diagonal", "zipar", "zipar-llamagen", "imported", "custom")
-_PROXIES = ("above", "latest", "prompt", "previous-frame", "above-predecessor", "custom")
+_SCHEDULES = get_args(ScheduleName)
+_PROXIES = get_args(ProxyPolicy)
 
 
 def other(value: int | None, span: int, random: Random) -> int:
