@@ -58,7 +58,7 @@ def run(folder: Path, **options: Any) -> tuple[TrainedMcAr, Pull, Run, list[Mapp
 
     optimise(
         model, RECIPE, place, pull, lambda: {"mean": float(pull.weight.detach().mean())}, on_step=on_step,
-        checkpoint_every=10, **options,
+        checkpoint_every=15, **options,
     )  # fmt: skip
     return model, pull, place, losses
 
@@ -70,7 +70,7 @@ def test_each_step_lessens_the_loss_and_moves_nothing_else(tmp_path: Path) -> No
     assert [entry["step"] for entry in losses] == list(range(1, 26))
     values = [entry["loss"] for entry in losses]
     assert values == sorted(values, reverse=True)
-    assert [row["step"] for row in place.rows] == [0, 10, 20, 25]
+    assert [row["step"] for row in place.rows] == [0, 15, 20, 25]
     assert "train_loss" not in place.rows[0]
     assert place.rows[2]["train_loss"] == values[19]
     assert place.rows[-1]["mean"] == pytest.approx(float(pull.weight.detach().mean()))
@@ -102,8 +102,8 @@ def test_a_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(StopError):
         run(tmp_path / "stopped", stop=stop_at(17))
     again, pull, place, _ = run(tmp_path / "stopped", judge_start=True)
-    assert pull.steps == list(range(10, 25))
-    assert [row["step"] for row in place.rows] == [10, 20, 25]  # not judged at the start again
+    assert pull.steps == list(range(15, 25))
+    assert [row["step"] for row in place.rows] == [15, 20, 25]  # not judged at the start again
     assert weights_equal(again.weights(), whole.weights())
 
 

@@ -79,7 +79,8 @@ def test_mosaics_and_crops_are_made_of_whole_tiles() -> None:
     corners = cut(crops, 4)[:, :, :, 0, 0, 0].astype(int)
     np.testing.assert_array_equal(corners[:, 1] - corners[:, 0], 10)  # a frame's own neighbours
     np.testing.assert_array_equal(np.diff(corners, axis=2), 1)
-    assert len({tuple(crop.ravel().tolist()) for crop in crops}) > 3
+    assert len(set((corners[:, 0, 0] // 10).tolist())) > 1
+    assert len(set((corners[:, 0, 0] % 10).tolist())) > 1
 
 
 def test_codes_are_no_more_than_the_limit_and_the_nearest() -> None:

@@ -25,9 +25,9 @@ def test_a_frame_of_the_size_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("size", [(40, 60), (10, 80), (33, 7), (1, 1)])
 def test_a_frame_is_scaled_until_it_covers_and_its_middle_is_cut_out(size: tuple[int, int]) -> None:
-    """Left half red, right half green, a blue row in the middle: what is cut off is the same on both sides."""
+    """Left half red, right half green, upper half blue: what is cut off is the same on both sides."""
     frame = np.zeros((50, 80, 3), np.uint8)
-    frame[:, :40, 0] = frame[:, 40:, 1] = 255
+    frame[:, :40, 0] = frame[:, 40:, 1] = frame[:25, :, 2] = 255
     cut = fit(frame, *size)
     assert cut.shape == (*size, 3)
     assert cut.dtype == np.uint8
@@ -35,6 +35,7 @@ def test_a_frame_is_scaled_until_it_covers_and_its_middle_is_cut_out(size: tuple
         assert cut[:, 0, 0].min() > 200
         assert cut[:, -1, 1].min() > 200
         assert abs(int(np.count_nonzero(cut[0, :, 0] > cut[0, :, 1])) - size[1] / 2) <= 1
+        assert abs(int(np.count_nonzero(cut[:, 0, 2] > 127)) - size[0] / 2) <= 1
 
 
 def test_scaling_keeps_a_flat_colour() -> None:
