@@ -244,8 +244,8 @@ def _renamed(checkpoint: Checkpoint) -> Checkpoint:
         headers[name], reads[name] = header, read
 
     for name, header in checkpoint.headers.items():
-        found = re.fullmatch(r"((?:model\.)?layers\.\d+\.)(.+)", name)
-        at, inner = (found[1], found[2]) if found else ("", name)
+        match = re.fullmatch(r"((?:model\.)?layers\.\d+\.)(.+)", name)
+        at, inner = (match[1], match[2]) if match else ("", name)
         if inner == _ENGINE_FC1 and len(header.shape) == 2 and header.shape[0] % 2 == 0:
             half = header.shape[0] // 2
             for part, number in (("w1", 0), ("w3", 1)):
@@ -302,9 +302,9 @@ def _joined_header(name: str, parts: list[Header], pattern: Path) -> Header:
         sizes[axis] = sum(part.shape[axis] if len(part.shape) > axis else 0 for part in parts)
     alike = [[n for i, n in enumerate(part.shape) if i != axis] for part in parts]
     if any(rest != alike[0] for rest in alike) or any(part.dtype != first.dtype for part in parts):
-        said = ", ".join(f"{list(part.shape)} {part.dtype}" for part in parts)
+        kinds = ", ".join(f"{list(part.shape)} {part.dtype}" for part in parts)
         raise DocumentError(
-            f"expected {name} alike in every shard of {pattern}, got {said}. Fetch all shards again, from one place."
+            f"expected {name} alike in every shard of {pattern}, got {kinds}. Fetch all shards again, from one place."
         )
     return Header(tuple(sizes), first.dtype)
 

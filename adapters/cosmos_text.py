@@ -65,8 +65,8 @@ def _from_npy(path: Path) -> Tensor:
         array = np.load(path, allow_pickle=False)
         return torch.from_numpy(np.ascontiguousarray(array))
     except Exception as error:  # a hostile header makes NumPy raise almost anything
-        said = " ".join(str(error).split())[:200]
-        raise DocumentError(f"expected a .npy array of floats, got {path}, which cannot be read ({said}).") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DocumentError(f"expected a .npy array of floats, got {path}, which cannot be read ({reason}).") from error
 
 
 def encode_text(
@@ -100,10 +100,12 @@ def encode_text(
     for number, text in enumerate(several):
         _check_text(text, number)
     tokenizer, encoder = _load_t5(Path(folder), device, dtype)
-    made = tokenizer(several, padding="max_length", truncation=True, max_length=tokens, return_tensors="pt").to(device)
+    encoded = tokenizer(several, padding="max_length", truncation=True, max_length=tokens, return_tensors="pt").to(
+        device
+    )
     with torch.inference_mode():
-        hidden = encoder(input_ids=made["input_ids"], attention_mask=made["attention_mask"]).last_hidden_state
-    seen = made["attention_mask"][:, :, None].bool()
+        hidden = encoder(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).last_hidden_state
+    seen = encoded["attention_mask"][:, :, None].bool()
     return torch.where(seen, hidden.float(), 0.0)
 
 
@@ -158,5 +160,5 @@ def _load_t5(folder: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
             raise ValueError(f"no weights for {', '.join(sorted(loaded['missing_keys'])[:4])}")
         return tokenizer, encoder.to(device).eval()
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
-        raise DocumentError(f"expected a folder with T5 and its tokenizer, got {folder} ({said}).") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DocumentError(f"expected a folder with T5 and its tokenizer, got {folder} ({reason}).") from error

@@ -83,10 +83,10 @@ class CosmosTokenizer:
         """
         self._require_frames(frames, self.clip[0])
         with torch.inference_mode():
-            made = _run(self.encoder, self._pixels(frames), "encoder.jit")
-            if not isinstance(made, tuple) or len(made) < 2 or not all(isinstance(one, Tensor) for one in made[:2]):
-                raise DocumentError(_expected("encoder.jit", "indices and codes", type(made).__name__))
-            indices, codes = made[:2]
+            codes = _run(self.encoder, self._pixels(frames), "encoder.jit")
+            if not isinstance(codes, tuple) or len(codes) < 2 or not all(isinstance(one, Tensor) for one in codes[:2]):
+                raise DocumentError(_expected("encoder.jit", "indices and codes", type(codes).__name__))
+            indices, codes = codes[:2]
             want = ((1, *self.latent_shape), (1, len(LEVELS), *self.latent_shape))
             if (tuple(indices.shape), tuple(codes.shape)) != want or indices.is_floating_point():
                 got = f"{indices.dtype} {list(indices.shape)} and {list(codes.shape)}"
@@ -191,9 +191,10 @@ def _load(path: Path, device: str) -> Any:
             warnings.simplefilter("ignore", DeprecationWarning)
             return torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise DocumentError(
-            f"expected a TorchScript file, got {path}, which cannot be read ({said}). Fetch it again from {REPOSITORY}."
+            f"expected a TorchScript file, got {path}, which cannot be read ({reason}). "
+            f"Fetch it again from {REPOSITORY}."
         ) from error
 
 
@@ -201,9 +202,9 @@ def _run(network: Any, given: Tensor, name: str) -> Any:
     try:
         return network(given)
     except Exception as error:
-        said = " ".join(str(error).split())[-200:]
+        reason = " ".join(str(error).split())[-200:]
         raise DocumentError(
-            _expected(name, f"to take {given.dtype} {list(given.shape)}", f"an error ({said})")
+            _expected(name, f"to take {given.dtype} {list(given.shape)}", f"an error ({reason})")
         ) from error
 
 

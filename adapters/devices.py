@@ -44,6 +44,6 @@ def require_device(device: str) -> "torch.device":
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        said = str(error).partition("\n")[0].rstrip(".")
-        raise SpecError(f"expected a device of this machine, got device={device!r} ({said}). Try 'cpu'.") from None
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise SpecError(f"expected a device of this machine, got device={device!r} ({reason}). Try 'cpu'.") from None
     return torch.device(device)

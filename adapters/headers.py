@@ -96,11 +96,11 @@ def compare_weights(
     missing = []
     for name in expected:
         places = [prefix + place for place in (name, aliases.get(name, name))]
-        found = next((place for place in places if place in headers), None)
-        if found is None:
+        place = next((place for place in places if place in headers), None)
+        if place is None:
             missing.append(places[0])
         else:
-            names[name] = found
+            names[name] = place
     used = set(names.values())
     left = [name for name in headers if name not in used]
     out = tuple(name for name in left if any(fnmatchcase(name, pattern) for pattern in ignored))
@@ -137,13 +137,13 @@ def check_weights(
     Raises:
         DocumentError: a tensor is missing, unexpected, mis-shaped or not of a float dtype; all are named at once.
     """
-    found = compare_weights(headers, expected, prefixes=prefixes, aliases=aliases, ignored=ignored)
-    if found.problems:
+    comparison = compare_weights(headers, expected, prefixes=prefixes, aliases=aliases, ignored=ignored)
+    if comparison.problems:
         raise DocumentError(
-            f"expected the {len(expected)} tensors of the config, got {source} with {found.words()}. Weights and "
+            f"expected the {len(expected)} tensors of the config, got {source} with {comparison.words()}. Weights and "
             f"config must belong together. `diagplan inspect-weights {source}` shows what the file holds."
         )
-    return dict(found.names)
+    return dict(comparison.names)
 
 
 def elements(header: Header) -> int:

@@ -112,8 +112,8 @@ def load_image_tokenizer(folder: str | Path, *, device: str = "cpu") -> ImageTok
         with torch.device("meta"):
             model = cls.from_config(config)
     except Exception as error:  # noqa: BLE001 - sizes that do not fit raise almost anything
-        said = " ".join(str(error).split())[:200]
-        raise DocumentError(f"expected the config of a diffusers VQModel, got {about} ({said}).") from None
+        reason = " ".join(str(error).split())[:200]
+        raise DocumentError(f"expected the config of a diffusers VQModel, got {about} ({reason}).") from None
     checkpoint = open_checkpoint(weights)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     names = check_weights(
@@ -140,12 +140,12 @@ def tokenizer_files(folder: str | Path) -> tuple[Path, Path]:
         DocumentError: there are no weights.
     """
     place = Path(folder)
-    found = next((place / name for name in _WEIGHTS if (place / name).is_file()), None)
-    if found is None:
+    weights = next((place / name for name in _WEIGHTS if (place / name).is_file()), None)
+    if weights is None:
         raise DocumentError(
             f"expected the weights of an image tokenizer ({_WEIGHTS[0]} or vae.ckpt) in {place}, got none."
         )
-    return place / "config.json", found
+    return place / "config.json", weights
 
 
 def tokenizer_bytes(folder: str | Path) -> int:

@@ -39,9 +39,9 @@ def open_lightning(path: str | Path) -> LightningFile:
         if not isinstance(held, dict) or not all(isinstance(name, str) for name in held):
             raise ValueError("it has no dict of tensors by name")
     except Exception as error:  # hostile files make a reader raise almost anything
-        said = str(error).partition("\n")[0][:200].rstrip(".")
+        reason = str(error).partition("\n")[0][:200].rstrip(".")
         raise DocumentError(
-            f"expected a Lightning checkpoint, got {path}, which cannot be read ({type(error).__name__}: {said}). "
+            f"expected a Lightning checkpoint, got {path}, which cannot be read ({type(error).__name__}: {reason}). "
             "It is damaged, cut short, or no checkpoint. Fetch it again."
         ) from error
     headers = {name: header_of(value) for name, value in held.items()}

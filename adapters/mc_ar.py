@@ -168,8 +168,8 @@ def random_weights(
     generator = torch.Generator().manual_seed(seed)
     weights = {}
     for name, shape in config.shapes().items():
-        made = torch.ones(shape) if len(shape) == 1 else torch.randn(shape, generator=generator) * shape[-1] ** -0.5
-        weights[name] = made.to(device=device, dtype=dtype)
+        weight = torch.ones(shape) if len(shape) == 1 else torch.randn(shape, generator=generator) * shape[-1] ** -0.5
+        weights[name] = weight.to(device=device, dtype=dtype)
     return weights
 
 

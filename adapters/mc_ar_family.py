@@ -33,13 +33,13 @@ def _closest(checkpoint: "Checkpoint") -> "tuple[list[tuple[str, Comparison]], s
     from diagplan.adapters.mc_ar import CONFIGS
     from diagplan.adapters.mc_ar_files import compare_mc_ar, config_beside
 
-    beside, refused, found = config_beside(checkpoint), None, []
+    beside, refused, closest = config_beside(checkpoint), None, []
     if beside is not None:
         try:
-            found.append((beside.name, compare_mc_ar(checkpoint, beside)))
+            closest.append((beside.name, compare_mc_ar(checkpoint, beside)))
         except DiagplanError as error:
             refused = str(error)
-    return [*found, nearest(checkpoint.headers, CONFIGS, lambda config: compare_mc_ar(checkpoint, config))], refused
+    return [*closest, nearest(checkpoint.headers, CONFIGS, lambda config: compare_mc_ar(checkpoint, config))], refused
 
 
 def _pictures(folder: Path, rows: int, cols: int, device: str) -> ImageTokenizer:

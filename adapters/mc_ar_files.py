@@ -230,14 +230,14 @@ def _line(error: Exception) -> str:
 
 def _llama_mapping(document: Any) -> dict[str, Any]:
     """The one mapping with ``hidden_size`` in it, at whatever depth."""
-    found = list(_with_hidden_size(document, "", set()))
-    if len(found) != 1:
-        places = ", ".join(place or "the top" for place, _, _ in found[:4]) or "none"
+    mappings = list(_with_hidden_size(document, "", set()))
+    if len(mappings) != 1:
+        places = ", ".join(place or "the top" for place, _, _ in mappings[:4]) or "none"
         raise SpecError(
             f"expected one mapping with the key hidden_size, got {places}. A config describes one transformer. "
             "Give a file with that part alone."
         )
-    _, mapping, target = found[0]
+    _, mapping, target = mappings[0]
     if target not in (None, "transformers.LlamaConfig"):
         raise SpecError(f"expected the sizes of a transformers.LlamaConfig, got target={target!r}.")
     return mapping
@@ -296,15 +296,19 @@ def _from_llama(keys: dict[str, Any]) -> tuple[McArConfig, bool]:
 
 def _rotary(keys: dict[str, Any], name: str) -> dict[str, Any]:
     """What ``rope_parameters`` (transformers 5) or ``rope_scaling`` say: the base, and that nothing is scaled."""
-    said = keys.get(name)
-    if said is None:
+    rotary = keys.get(name)
+    if rotary is None:
         return {}
     kinds = (None, "default")
-    if not isinstance(said, dict) or set(said) - set(_ROPE) or any(said.get(key) not in kinds for key in _ROPE[1:]):
+    if (
+        not isinstance(rotary, dict)
+        or set(rotary) - set(_ROPE)
+        or any(rotary.get(key) not in kinds for key in _ROPE[1:])
+    ):
         raise SpecError(
-            f"expected {name} without scaling, got {name}={said!r}. Scaled rotary positions are not computed here."
+            f"expected {name} without scaling, got {name}={rotary!r}. Scaled rotary positions are not computed here."
         )
-    theta = said.get("rope_theta")
+    theta = rotary.get("rope_theta")
     if theta is None:
         return {}
     if keys.get("rope_theta") not in (None, theta):

@@ -229,9 +229,9 @@ class _Unpickler(pickle._Unpickler):
 
     def _build(self) -> None:
         state = self.stack.pop()
-        made = self.stack[-1]
-        if isinstance(made, Record):
-            made.state = state
+        value = self.stack[-1]
+        if isinstance(value, Record):
+            value.state = state
 
     def _set_item(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()

@@ -80,11 +80,11 @@ class Table(Generic[T]):
 
     def records(self) -> tuple[T, ...]:
         """The records of all names; what a third party has broken is left out."""
-        found = []
+        records = []
         for name in self.names():
             try:
-                found.append(self.get(name))
+                records.append(self.get(name))
             except DiagplanError:
                 if name in self.built_in:
                     raise
-        return tuple(found)
+        return tuple(records)

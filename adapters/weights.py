@@ -242,14 +242,14 @@ def _unreadable(path: Path, error: Exception) -> DocumentError:
     """One line for whatever a reader raised: hostile files make them raise almost anything."""
     if isinstance(error, DocumentError):
         return error
-    said = str(error)
-    if isinstance(error, pickle.UnpicklingError) and (wants := re.search(r"GLOBAL (\S+)", said)):
+    reason = str(error)
+    if isinstance(error, pickle.UnpicklingError) and (wants := re.search(r"GLOBAL (\S+)", reason)):
         return DocumentError(
             f"expected a checkpoint of plain tensors, got {path}, which asks for {wants[1]}. Nothing in a checkpoint "
             "is executed. Load it where you trust it, and save its state dict as safetensors."
         )
-    said = said.strip().partition("\n")[0].partition(". ")[0][:200].rstrip(".")
+    reason = reason.strip().partition("\n")[0].partition(". ")[0][:200].rstrip(".")
     return DocumentError(
-        f"expected a whole checkpoint, got {path}, which cannot be read ({type(error).__name__}: {said}). "
+        f"expected a whole checkpoint, got {path}, which cannot be read ({type(error).__name__}: {reason}). "
         "It is damaged, cut short, or no checkpoint. Fetch or save it again."
     )

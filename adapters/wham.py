@@ -194,8 +194,8 @@ def random_weights(
     weights = {}
     for name, shape in config.shapes().items():
         scale, middle = (0.1, float(name.endswith("weight"))) if len(shape) == 1 else (shape[-1] ** -0.5, 0.0)
-        made = torch.randn(shape, generator=generator) * scale + middle
-        weights[name] = made.to(device=device, dtype=dtype)
+        weight = torch.randn(shape, generator=generator) * scale + middle
+        weights[name] = weight.to(device=device, dtype=dtype)
     return weights | {"lm_head.weight": weights["transformer.wte.weight"]}
 
 

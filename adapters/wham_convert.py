@@ -101,8 +101,8 @@ def _write(
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     folder = target.resolve().parent
-    with tempfile.TemporaryDirectory(prefix=".diagplan-", dir=folder) as made:
-        path = Path(made, "whole")
+    with tempfile.TemporaryDirectory(prefix=".diagplan-", dir=folder) as temporary:
+        path = Path(temporary, "whole")
         with path.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for number, name in enumerate(kept, start=1):

@@ -299,8 +299,8 @@ def _tokenizer_size(checkpoint: Checkpoint, name: str, default: int) -> int:
 
 def _notes_of(hyper_parameters: Any) -> WhamNotes:
     """Notes of a Lightning checkpoint: the ``model_spec`` of predictor and image tokenizer, wherever they are."""
-    found = list(mappings_with(hyper_parameters, "model_size"))
-    names = [name for spec in found if isinstance(name := field(spec, "model_size"), str)]
+    specs = list(mappings_with(hyper_parameters, "model_size"))
+    names = [name for spec in specs if isinstance(name := field(spec, "model_size"), str)]
     heads = {_HEADS_BY_NAME[name] for name in names if name in _HEADS_BY_NAME}
     patches = {_number(field(spec, "patch_size")) for spec in mappings_with(hyper_parameters, "patch_size")}
     sides = [
@@ -334,10 +334,10 @@ def _notes_in_metadata(checkpoint: Checkpoint) -> WhamNotes:
     if text is None:
         return WhamNotes()
     try:
-        said = json.loads(text)
-        if said["format"] != NOTES_FORMAT or set(said["config"]) != {f.name for f in fields(WhamConfig)}:
+        notes = json.loads(text)
+        if notes["format"] != NOTES_FORMAT or set(notes["config"]) != {f.name for f in fields(WhamConfig)}:
             raise ValueError("another format")
-        return WhamNotes(config=WhamConfig(**said["config"]), head_size=_number(said["head_size"]))
+        return WhamNotes(config=WhamConfig(**notes["config"]), head_size=_number(notes["head_size"]))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DocumentError(
             f"expected notes of `diagplan convert-weights` in {checkpoint.path}, got others ({type(error).__name__}). "

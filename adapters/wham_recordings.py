@@ -130,8 +130,8 @@ def _array(file: IO[bytes], size: int, most: int) -> NDArray[Any]:
 
 
 def _said(error: Exception) -> str:
-    said = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-    return (said or type(error).__name__)[:200].rstrip(".")
+    reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+    return (reason or type(error).__name__)[:200].rstrip(".")
 
 
 def _lines(path: Path) -> Iterator[tuple[Any, str]]:
@@ -147,16 +147,16 @@ def _lines(path: Path) -> Iterator[tuple[Any, str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                said = json.loads(line)
+                action = json.loads(line)
             except (ValueError, RecursionError):
-                said = None
-            yield said, f"{path}, line {number}"
+                action = None
+            yield action, f"{path}, line {number}"
 
 
-def _action(said: Any, where: str) -> list[int]:
+def _action(action: Any, where: str) -> list[int]:
     """One action, binned."""
-    known = isinstance(said, dict) and set(said) == {"buttons", "sticks"}
-    parts = [said[name] for name in ("buttons", "sticks")] if known else []
+    known = isinstance(action, dict) and set(action) == {"buttons", "sticks"}
+    parts = [action[name] for name in ("buttons", "sticks")] if known else []
     sizes = [len(part) for part in parts if isinstance(part, list)]
     if sizes != [BUTTONS, STICKS] or not all(_is_number(value) for value in chain.from_iterable(parts)):
         raise DocumentError(f"expected {_LINES}, got another one at {where}.")

@@ -265,8 +265,8 @@ def tokenizer_config_for(
         )
     (width, features), (cells, _), (codes, code_dim) = (headers[name] for name in needed)
     patch = math.isqrt(features // 3)
-    said = (notes.config.rows, notes.config.cols) if notes.config is not None else notes.grid or (18, 30)
-    grid = (said[0] if rows is None else rows, said[1] if cols is None else cols)
+    stated = (notes.config.rows, notes.config.cols) if notes.config is not None else notes.grid or (18, 30)
+    grid = (stated[0] if rows is None else rows, stated[1] if cols is None else cols)
     if grid[0] * grid[1] != cells or 3 * patch**2 != features:
         raise SpecError(
             f"expected {cells} tokens a frame and square patches of 3 colours, got rows={grid[0]}, cols={grid[1]} and "
@@ -291,10 +291,10 @@ def tokenizer_names(checkpoint: Checkpoint, config: WhamTokenizerConfig) -> dict
     places = _places(checkpoint)
     headers = {name: checkpoint.headers[place] for name, place in places.items()}
     try:
-        found = check_weights(headers, config.shapes(), source=checkpoint.path, ignored=_IGNORED)
+        names = check_weights(headers, config.shapes(), source=checkpoint.path, ignored=_IGNORED)
     except DocumentError as error:
         raise DocumentError(f"{error} {PUBLISHER}.") from None
-    return {name: places[place] for name, place in found.items()}
+    return {name: places[place] for name, place in names.items()}
 
 
 def _places(checkpoint: Checkpoint) -> dict[str, str]:

@@ -184,9 +184,9 @@ def require_memory(
     less = sorted((other.total, words) for words, other in advice if other.total < memory.total)
     fitting = [pair for pair in less if pair[0] <= free]
     shown = ", ".join(f"{words} ({total / 2**20:,.1f} MiB)" for total, words in fitting or less)
-    said = "Take one of these:" if fitting else "None of these is enough alone:"
+    advised = "Take one of these:" if fitting else "None of these is enough alone:"
     raise CapacityError(
         f"expected room on {device} for {memory}, for {batch} row(s) of batch, got {free / 2**20:,.1f} MiB free. "
-        + (f"{said} {shown}. Fewer frames" if less else "Fewer frames")
+        + (f"{advised} {shown}. Fewer frames" if less else "Fewer frames")
         + " or another device help too. Nothing was loaded."
     )

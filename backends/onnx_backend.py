@@ -32,7 +32,7 @@ def read_exported_model(family: str | None, folder: str | Path, options: LoadOpt
     options.require_as_exported()
     if not Path(folder).is_dir():
         raise DocumentError(f"expected the folder of an exported model, got {folder}, which is none.")
-    document = read_about(Path(folder) / GRAPH, OnnxModelDocument).said
+    document = read_about(Path(folder) / GRAPH, OnnxModelDocument).document
     if family is not None and document.family != family:
         raise MismatchError(
             f"expected an exported model of the adapter {family}, got one of {document.family} in {folder}. "

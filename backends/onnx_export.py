@@ -230,9 +230,9 @@ def _traced(
                 cause = cause.__cause__
             if isinstance(cause, DiagplanError):
                 raise cause from None
-            said = " ".join(str(cause).split())[:300]
+            reason = " ".join(str(cause).split())[:300]
             raise SpecError(
-                f"expected a model that torch can trace, got {type(cause).__name__}: {said}. Load it with "
+                f"expected a model that torch can trace, got {type(cause).__name__}: {reason}. Load it with "
                 "portable=True; docs/adapters.md says what an adapter's forward may do."
             ) from None
     return traced.model

@@ -32,7 +32,7 @@ class Exported(NamedTuple, Generic[_Document]):
     """A checked file: where it is, what it says, and a hash that covers graph and weights."""
 
     path: Path
-    said: _Document
+    document: _Document
     fingerprint: str
 
 
@@ -46,11 +46,13 @@ def written_whole(folder: Path) -> Iterator[Path]:
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".diagplan-", dir=folder) as made:
-            yield Path(made)
-            for path in sorted(Path(made).rglob("*"), reverse=True):  # weights first: the graph says what they must be
+        with tempfile.TemporaryDirectory(prefix=".diagplan-", dir=folder) as temporary:
+            yield Path(temporary)
+            for path in sorted(
+                Path(temporary).rglob("*"), reverse=True
+            ):  # weights first: the graph says what they must be
                 if path.is_file():
-                    target = folder / path.relative_to(made)
+                    target = folder / path.relative_to(temporary)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(path, target)  # noqa: PTH105
     except OSError as error:
@@ -88,7 +90,7 @@ def save_exported(program: Any, path: Path, kind: type[_Document], about: Mappin
         data.touch()
     with data.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    said = kind.model_validate(
+    document = kind.model_validate(
         {
             **about,
             "version": 1,
@@ -99,10 +101,10 @@ def save_exported(program: Any, path: Path, kind: type[_Document], about: Mappin
         }
     )
     written = onnx.load(path, load_external_data=False)
-    onnx.helper.set_model_props(written, {KEY: said.model_dump_json()})
+    onnx.helper.set_model_props(written, {KEY: document.model_dump_json()})
     onnx.save(written, path)
     onnx.checker.check_model(path)
-    return said
+    return document
 
 
 def _require_finite(program: Any) -> None:
@@ -137,7 +139,7 @@ def read_exported(path: Path, kind: type[_Document]) -> Exported[_Document]:
     data = path.with_name(f"{path.name}.data")
     try:
         with data.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != exported.said.weights_sha256:
+            if hashlib.file_digest(file, "sha256").hexdigest() != exported.document.weights_sha256:
                 raise DocumentError(f"expected the weights of {path} in {data}, got others. {_AGAIN}")
     except OSError as error:
         raise DocumentError(f"cannot read the weights {data}: {error.strerror}. {_AGAIN}") from None
@@ -152,19 +154,21 @@ def read_about(path: Path, kind: type[_Document]) -> Exported[_Document]:
     text = next((prop.value for prop in graph.metadata_props if prop.key == KEY), None)
     if text is None:
         raise DocumentError(f"expected a model of diagplan export-onnx in {path}, got one without its metadata.")
-    said = read_onnx_metadata(kind, text, path)
-    if said.opset != _opset(graph):
+    document = read_onnx_metadata(kind, text, path)
+    if document.opset != _opset(graph):
         raise DocumentError(
-            f"expected opset {said.opset} in {path}, as its metadata say, got {_opset(graph)}. {_AGAIN}"
+            f"expected opset {document.opset} in {path}, as its metadata say, got {_opset(graph)}. {_AGAIN}"
         )
     data = path.with_name(f"{path.name}.data")
     try:
         size = data.stat().st_size
-        if size != said.weights_bytes:
-            raise DocumentError(f"expected {said.weights_bytes} bytes of weights in {data}, got {size}. Copy it again.")
+        if size != document.weights_bytes:
+            raise DocumentError(
+                f"expected {document.weights_bytes} bytes of weights in {data}, got {size}. Copy it again."
+            )
     except OSError as error:
         raise DocumentError(f"cannot read the weights {data}: {error.strerror}. {_AGAIN}") from None
-    return Exported(path, said, digest[:16])
+    return Exported(path, document, digest[:16])
 
 
 def _read_graph(path: Path) -> tuple[Any, str]:

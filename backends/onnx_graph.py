@@ -27,14 +27,14 @@ class _Builder:
 
     def constant(self, array: NDArray[np.generic], name: str) -> ir.Value:
         """An initializer; one name is one value."""
-        found = self.graph.initializers.get(name)
-        if found is None:
+        value = self.graph.initializers.get(name)
+        if value is None:
             tensor = ir.tensor(array, name=name)
-            found = ir.Value(
+            value = ir.Value(
                 name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
             )
-            self.graph.register_initializer(found)
-        return found
+            self.graph.register_initializer(value)
+        return value
 
 
 def write_in_place(model: ir.Model, pasts: Sequence[str], heads: Sequence[int]) -> None:

@@ -109,19 +109,23 @@ class OnnxModel:
     """
 
     def __init__(
-        self, session: Any, said: OnnxModelDocument, fingerprint: str, *, device: str = "cpu", tensors: bool = False
+        self, session: Any, document: OnnxModelDocument, fingerprint: str, *, device: str = "cpu", tensors: bool = False
     ) -> None:
-        self.session, self.document, self.device, self.tensors = session, said, device, tensors
-        self.family, self.vocab_size, self.positions = said.family, said.vocab_size, said.positions
-        self.cache_shapes: tuple[tuple[int, int], ...] = said.cache_shapes
+        self.session, self.document, self.device, self.tensors = session, document, device, tensors
+        self.family, self.vocab_size, self.positions = document.family, document.vocab_size, document.positions
+        self.cache_shapes: tuple[tuple[int, int], ...] = document.cache_shapes
         self.vocabulary: tuple[AllowedIds, ...] = tuple(
-            AllowedIds(low=rule.low, high=rule.high, rows=rule.rows, cols=rule.cols) for rule in said.vocabulary
+            AllowedIds(low=rule.low, high=rule.high, rows=rule.rows, cols=rule.cols) for rule in document.vocabulary
         )
-        self.grid = None if said.grid is None else Grid(said.grid.rows, said.grid.cols, said.grid.between_frames)
-        self.widths = None if said.widths is None else Widths(**said.widths.model_dump())
+        self.grid = (
+            None
+            if document.grid is None
+            else Grid(document.grid.rows, document.grid.cols, document.grid.between_frames)
+        )
+        self.widths = None if document.widths is None else Widths(**document.widths.model_dump())
         # A cache of bfloat16 is held by its bits.
-        self.cache_dtype = np.dtype(np.uint16 if said.dtype == "bfloat16" else said.dtype)
-        self.dtype = _dtype(said.dtype)
+        self.cache_dtype = np.dtype(np.uint16 if document.dtype == "bfloat16" else document.dtype)
+        self.dtype = _dtype(document.dtype)
         self._fingerprint = fingerprint
         self.runtime: Runtime = NumpyRuntime()
         if tensors:
@@ -212,10 +216,10 @@ def run(call: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return call(*arguments)
     except Exception as error:  # noqa: BLE001
-        said = " ".join(str(error).split())[:300]
-        if "allocat" in said.lower() or "memory" in said.lower():
-            raise MemoryError(said) from None
-        raise DiagplanError(f"expected ONNX Runtime to run the exported graph, got an error: {said}.") from None
+        reason = " ".join(str(error).split())[:300]
+        if "allocat" in reason.lower() or "memory" in reason.lower():
+            raise MemoryError(reason) from None
+        raise DiagplanError(f"expected ONNX Runtime to run the exported graph, got an error: {reason}.") from None
 
 
 def _dtype(name: str) -> "np.dtype[Any]":
@@ -237,14 +241,14 @@ def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: int | N
         DiagplanError: a model that does not obey its mask.
     """
     exported = read_exported(Path(folder) / GRAPH, OnnxModelDocument)
-    said = exported.said
+    document = exported.document
     on_cpu = require_device(device) == "cpu"
-    if said.dtype == "bfloat16" and on_cpu:
+    if document.dtype == "bfloat16" and on_cpu:
         raise SpecError(f"expected device cuda for the bfloat16 of {folder}, got {device}. Export float32 for a CPU.")
-    if said.quantize == "int8" and not on_cpu:
+    if document.quantize == "int8" and not on_cpu:
         raise SpecError(f"expected device cpu for the int8 products of {folder}, got {device}. Export float16 for it.")
     session = open_session(exported.path, device=device, threads=threads)
-    kind = _TYPES[said.dtype]
+    kind = _TYPES[document.dtype]
     feeds: dict[str, tuple[str, list[int | None]]] = {
         "ids": ("int64", [None, None]),
         "position": ("int64", [None]),
@@ -252,11 +256,11 @@ def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: int | N
         "mask": ("bool", [None, None]),
         "rows": ("int64", [None]),
     }
-    results: dict[str, tuple[str, list[int | None]]] = {"logits": (kind, [None, None, said.vocab_size])}
-    for i, (heads, width) in enumerate(said.cache_shapes):
+    results: dict[str, tuple[str, list[int | None]]] = {"logits": (kind, [None, None, document.vocab_size])}
+    for i, (heads, width) in enumerate(document.cache_shapes):
         feeds[f"past_{i}"] = results[f"present_{i}"] = (kind, [None, heads, None, width])
     require_signature(session, exported.path, feeds, results)
-    model = OnnxModel(session, said, exported.fingerprint, device=device, tensors=not on_cpu)
+    model = OnnxModel(session, document, exported.fingerprint, device=device, tensors=not on_cpu)
     try:
         require_masks_obeyed(model)
         _run_last_position(model)
@@ -341,8 +345,8 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[provider])
     except Exception as error:  # noqa: BLE001 - its exceptions have no common class of their own
-        said = " ".join(str(error).split())[:300]
-        raise DocumentError(f"expected a graph that ONNX Runtime loads on {device}, got {path}: {said}.") from None
+        reason = " ".join(str(error).split())[:300]
+        raise DocumentError(f"expected a graph that ONNX Runtime loads on {device}, got {path}: {reason}.") from None
     used = session.get_providers()[0]
     if not on_cpu and used != "CUDAExecutionProvider":
         raise SpecError(

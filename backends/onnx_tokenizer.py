@@ -26,10 +26,10 @@ class OnnxImageTokenizer(FrameTokenizer):
         said: what the encoder's file says.
     """
 
-    def __init__(self, encoder: Any, decoder: Any, said: OnnxTokenizerDocument) -> None:
-        super().__init__(said.codes, said.factor)
+    def __init__(self, encoder: Any, decoder: Any, document: OnnxTokenizerDocument) -> None:
+        super().__init__(document.codes, document.factor)
         self.encoder, self.decoder = encoder, decoder
-        self.rows, self.cols = said.rows, said.cols
+        self.rows, self.cols = document.rows, document.cols
 
     def codes_of(self, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Tokens of a few frames."""
@@ -60,8 +60,8 @@ def load_onnx_tokenizer(folder: str | Path, *, device: str = "cpu", threads: int
         MissingExtraError: onnx or onnxruntime is not installed.
     """
     halves = [read_exported(Path(folder) / name, OnnxTokenizerDocument) for name in (ENCODER, DECODER)]
-    encoder, decoder = (half.said for half in halves)
-    alike = [(said.codes, said.factor, said.rows, said.cols) for said in (encoder, decoder)]
+    encoder, decoder = (half.document for half in halves)
+    alike = [(document.codes, document.factor, document.rows, document.cols) for document in (encoder, decoder)]
     if (encoder.kind, decoder.kind) != ("encoder", "decoder") or alike[0] != alike[1]:
         raise DocumentError(f"expected the two halves of one tokenizer in {folder}, got others. Export them again.")
     first, second = (open_session(half.path, device=device, threads=threads) for half in halves)
@@ -80,4 +80,4 @@ def exported_tokenizer_bytes(folder: str | Path) -> int:
         DocumentError: files that are missing or broken.
     """
     halves = (read_about(Path(folder) / name, OnnxTokenizerDocument) for name in (ENCODER, DECODER))
-    return sum(half.said.weights_bytes for half in halves)
+    return sum(half.document.weights_bytes for half in halves)

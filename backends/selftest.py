@@ -134,17 +134,17 @@ class _Test:
                 self.model.new_cache(self.batch, self.length + 1) if cache is None else cache,
                 None if rows is None else put(rows),
             )
-            found = np.array(self.runtime.numpy(self.runtime.float32(logits)))
+            values = np.array(self.runtime.numpy(self.runtime.float32(logits)))
         wanted = (self.batch, len(feeds) if rows is None else len(rows), self.model.vocab_size)
-        if found.shape != wanted:
+        if values.shape != wanted:
             raise _error(
                 self.model,
                 f"expected logits {list(wanted)}, one row for each of the feeds in rows",
-                f"returns {list(found.shape)}",
+                f"returns {list(values.shape)}",
                 "Replay asks for the rows that it chooses from",
                 "Take them, x[:, rows], before the head",
             )
-        return found
+        return values
 
 
 def _read_from_cache(test: _Test, whole: Floats, bound: float) -> bool:

@@ -67,7 +67,7 @@ def compare_command(
     from diagplan.models.loading import given_ids, load_model_as
     from diagplan.schemas.files import read_plan
 
-    made = read_plan(plan)
+    replayed = read_plan(plan)
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=adapter)
     options = load_options(config=config, context=context, dtype=dtype, device=device, threads=threads)
     with working("loading", quiet=as_json):
@@ -78,51 +78,53 @@ def compare_command(
     first, second = models.values()
     if (first.vocab_size, first.cache_shapes) != (second.vocab_size, second.cache_shapes):
         raise DocumentError(f"expected {onnx} to be exported from {weights}, got models of other sizes.")
-    said: Any = second
-    if said.document.dtype == dtype and said.document.source != first.fingerprint():
+    exported: Any = second
+    if exported.document.dtype == dtype and exported.document.source != first.fingerprint():
         raise DocumentError(f"expected {onnx} to be exported from {weights}, got one of other weights. Export it anew.")
     if prompt is None and actions is None and given is None:
-        ids = _random_ids(made, first.vocabulary[0].low, first.vocabulary[0].high, seed)
+        ids = _random_ids(replayed, first.vocabulary[0].low, first.vocabulary[0].high, seed)
     else:
-        ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
-    require_grid(made, first)
+        ids = given_ids(replayed, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
+    require_grid(replayed, first)
     ready = {
-        name: prepare(made, model, sampler=sampler, seed=seed, batch=len(ids), static=False)
+        name: prepare(replayed, model, sampler=sampler, seed=seed, batch=len(ids), static=False)
         for name, model in models.items()
     }
     first_run, second_run = ready.values()
     with progress_bar("comparing", "passes", TimeRemainingColumn(), quiet=as_json) as progress:
-        task = progress.add_task("comparing", total=3 * made.steps)
+        task = progress.add_task("comparing", total=3 * replayed.steps)
 
         def on_step(*_: object) -> None:
             progress.advance(task)
 
-        found = compare(first_run, second_run, ids, on_step=on_step)
+        compared = compare(first_run, second_run, ids, on_step=on_step)
         seconds = {}
         for name, prepared in ready.items():
             replay(prepared, new_state(prepared, ids), cancelled=lambda: True)  # the first pass warms up
             seconds[name] = replay(prepared, new_state(prepared, ids), on_step=on_step).seconds
-    earliest = found.earliest
+    earliest = compared.earliest
     if as_json:
         print_json(
             {
-                "same": not found.different,
-                "tokens": found.tokens,
-                "different": found.different,
+                "same": not compared.different,
+                "tokens": compared.tokens,
+                "different": compared.different,
                 "first_difference": None if earliest is None else earliest._asdict(),
-                "largest_logit_difference": found.logits,
-                "passes": made.steps,
+                "largest_logit_difference": compared.logits,
+                "passes": replayed.steps,
                 "seconds": seconds,
             }
         )
     else:
         rows = [
-            (name, f"{took:.3f}", f"{1e3 * took / made.steps:.2f}", f"{found.tokens / took:,.1f}")
+            (name, f"{took:.3f}", f"{1e3 * took / replayed.steps:.2f}", f"{compared.tokens / took:,.1f}")
             for name, took in seconds.items()
         ]
         print_table(["", ">seconds", ">ms a pass", ">tokens/s"], rows)
-        say = "the same tokens" if not found.different else f"{found.different} of {found.tokens} tokens differ"
-        console().print(Text(f"{say}; logits differ by {found.logits:.3g} at most"), soft_wrap=True)
+        say = (
+            "the same tokens" if not compared.different else f"{compared.different} of {compared.tokens} tokens differ"
+        )
+        console().print(Text(f"{say}; logits differ by {compared.logits:.3g} at most"), soft_wrap=True)
         if earliest is not None:
             console().print(
                 Text(
@@ -132,7 +134,7 @@ def compare_command(
                 ),
                 soft_wrap=True,
             )
-    return PROBLEM if found.different else FINE
+    return PROBLEM if compared.different else FINE
 
 
 def _random_ids(plan: Plan, low: int, high: int, seed: int) -> NDArray[np.int64]:

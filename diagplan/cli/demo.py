@@ -29,12 +29,17 @@ def demo_command(
 
     with progress_bar("replaying", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress:
         task = progress.add_task("", total=repeats * len(SCHEDULES))
-        made = make_demonstration(out, model, clip, repeats=repeats, on_run=lambda: progress.advance(task))
+        demonstration = make_demonstration(out, model, clip, repeats=repeats, on_run=lambda: progress.advance(task))
     if as_json:
-        print_json({"plans": [asdict(row) for row in made.table], "written": [str(name) for name in made.written]})
+        print_json(
+            {
+                "plans": [asdict(row) for row in demonstration.table],
+                "written": [str(name) for name in demonstration.written],
+            }
+        )
         return FINE
-    columns, cells = as_rows(made.table)
-    print_table(columns, cells, title=f"{made.world}: {made.frames} frames from one, greedy")
-    for name in made.written:
+    columns, cells = as_rows(demonstration.table)
+    print_table(columns, cells, title=f"{demonstration.world}: {demonstration.frames} frames from one, greedy")
+    for name in demonstration.written:
         console().print(Text(f"wrote {name}"), soft_wrap=True)
     return FINE

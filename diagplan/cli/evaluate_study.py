@@ -88,7 +88,7 @@ def evaluate_study_command(
     bar = progress_bar("{task.description}", "passes", TimeRemainingColumn(), quiet=as_json)
     with bar as progress:
         task = progress.add_task("", total=None)
-        found = study_plans(
+        report = study_plans(
             model, clips, out, tuned=parse_tuned(tuned or []), rule=rule, count=count, seed=seed, keep=keep,
             only=only or (), batch=batch, repeats=repeats, measure_again=timed_again, samples=samples, device=device,
             i3d=i3d, vbench=vbench,
@@ -99,12 +99,12 @@ def evaluate_study_command(
     if as_json:
         print_json(
             {
-                "clips": found.clips,
-                "conditions": found.conditions,
-                "done_before": found.done_before,
-                "run_now": found.run_now,
-                "rows": [row.as_dict() for row in found.rows],
-                "written": [str(path) for path in found.written],
+                "clips": report.clips,
+                "conditions": report.conditions,
+                "done_before": report.done_before,
+                "run_now": report.run_now,
+                "rows": [row.as_dict() for row in report.rows],
+                "written": [str(path) for path in report.written],
             }
         )
         return FINE
@@ -122,11 +122,11 @@ def evaluate_study_command(
         columns,
         [
             (row.id, row.step, f"{row.fewer_passes:.2f}", f"{row.faster:.2f}", *_shown(row))
-            for row in found.rows
+            for row in report.rows
         ],
-        title=f"{found.clips} clips; {found.run_now} conditions run, {found.done_before} done before",
+        title=f"{report.clips} clips; {report.run_now} conditions run, {report.done_before} done before",
     )  # fmt: skip
-    for path in found.written:
+    for path in report.written:
         console().print(Text(f"wrote {path}"), soft_wrap=True)
     return FINE
 

@@ -56,14 +56,14 @@ def evaluate_world_command(
             clips, model, backend=backend, quantize="int8" if int8 else None, windows=windows, map_rows=map_rows,
             on_plan=lambda name: progress.update(task, advance=1, description=name),
         )  # fmt: skip
-    said = report.as_dict()
+    figures = report.as_dict()
     if out is not None:
-        write_atomically(out, (json.dumps(said, indent=1) + "\n").encode())
+        write_atomically(out, (json.dumps(figures, indent=1) + "\n").encode())
     if as_json:
-        print_json(said)
+        print_json(figures)
         return FINE
     single = ("windows", "tokenizer_psnr", "loss", "accuracy", "moved_loss", "action_gap", "clear_moves")
-    print_table(["", ">"], [(name.replace("_", " "), _shown(said[name])) for name in single])
+    print_table(["", ">"], [(name.replace("_", " "), _shown(figures[name])) for name in single])
     rows: list[tuple[object, ...]] = [("repeat", "", "", *_ends(report.repeat))]
     rows += [
         (name, report.passes[name], _percent(report.following[name]), *_ends(found))

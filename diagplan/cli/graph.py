@@ -32,11 +32,11 @@ def graph_command(
     from diagplan.schemas.graph_files import write_graph
     from diagplan.schemas.verify import verify
 
-    made = read_plan(plan)
-    if not verify(made).ok:
+    read = read_plan(plan)
+    if not verify(read).ok:
         raise InvalidPlanError(f"expected a valid plan in {plan}, got one with errors. `diagplan verify` names them.")
     with working("building the graph", quiet=as_json):
-        graph = plan_graph(made, nodes, cache_edges=cache_edges)
+        graph = plan_graph(read, nodes, cache_edges=cache_edges)
         needed = passes_needed(graph)
     with working(f"writing {out}", quiet=as_json):
         write_graph(graph, out)
@@ -44,7 +44,7 @@ def graph_command(
         "nodes": graph.number_of_nodes(),
         "edges": graph.number_of_edges(),
         "passes_needed": needed,
-        "steps": made.steps,
+        "steps": read.steps,
     }
     if as_json:
         print_json(figures | {"out": str(out)})

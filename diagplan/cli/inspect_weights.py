@@ -39,8 +39,8 @@ def inspect_weights_command(
     rows = [(name.replace("_", " "), _shown(value)) for name, value in report.items() if value]
     print_table(["", ""], rows, title=str(file))
     for configs, one in closest:
-        said = f"not those of {configs}: {one.words(4)}" if one.problems else f"those of {configs}"
-        console().print(Text(f"the tensors are {said}"), soft_wrap=True)
+        verdict = f"not those of {configs}: {one.words(4)}" if one.problems else f"those of {configs}"
+        console().print(Text(f"the tensors are {verdict}"), soft_wrap=True)
     if refused:
         console().print(Text(f"config.json is refused: {refused}"), soft_wrap=True)
     return FINE
@@ -138,8 +138,8 @@ def _document(configs: str, comparison: "Comparison") -> dict[str, Any]:
 def _item_bytes(dtype: str) -> int:
     import torch
 
-    found = getattr(torch, dtype, None)
-    return found.itemsize if isinstance(found, torch.dtype) else 0
+    kind = getattr(torch, dtype, None)
+    return kind.itemsize if isinstance(kind, torch.dtype) else 0
 
 
 def _shown(value: object) -> str:

@@ -47,23 +47,23 @@ def show_command(
 
     if feed is not None and step is None:
         raise SpecError(f"expected --step with --feed, got --feed {feed} alone. Say which step the feed is in.")
-    made = read_plan(plan)
-    report = verify(made, cap=1)
-    if step is not None and not 0 <= step < made.steps:
-        raise SpecError(f"expected a step from 0 to {made.steps - 1}, got step={step}.")
+    read = read_plan(plan)
+    report = verify(read, cap=1)
+    if step is not None and not 0 <= step < read.steps:
+        raise SpecError(f"expected a step from 0 to {read.steps - 1}, got step={step}.")
     written = []
     for path, suffix in ((png, ".png"), (svg, ".svg"), (gif, ".gif")):
         if path is not None:
             if path.suffix != suffix:
                 raise SpecError(f"expected a name ending in {suffix} for --{suffix[1:]}, got {path}.")
             with working(f"drawing {path}", quiet=as_json):
-                save_picture(made, path, step=step, feed=feed, frames=frame)
+                save_picture(read, path, step=step, feed=feed, frames=frame)
             written.append(str(path))
     if as_json:
-        seen = read_out(made)
+        seen = read_out(read)
         print_json(
             {
-                "steps": made.steps,
+                "steps": read.steps,
                 "frames": seen.steps.tolist(),
                 "width": seen.widths.tolist(),
                 "ok": report.ok,
@@ -74,9 +74,9 @@ def show_command(
         return FINE
     screen = console()
     width = drawing_width()
-    screen.print(wave(made, width=width, step=step, feed=feed, frames=frame))
+    screen.print(wave(read, width=width, step=step, feed=feed, frames=frame))
     if step is None:
-        screen.print(width_profile(made, width))
+        screen.print(width_profile(read, width))
     for name in written:
         screen.print(Text(f"wrote {name}"), soft_wrap=True)
     if not report.ok:

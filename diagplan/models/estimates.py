@@ -161,8 +161,10 @@ def _largest(
     if isinstance(plans, Rollout):
         plans = plans.plans
     each = [plans] if isinstance(plans, Plan) else plans
-    made = (estimate_memory(sizes, plan, batch, chunk=chunk, tokenizer=tokenizer, sampled=sampled) for plan in each)
-    return max(made, key=lambda memory: memory.total)
+    estimates = (
+        estimate_memory(sizes, plan, batch, chunk=chunk, tokenizer=tokenizer, sampled=sampled) for plan in each
+    )
+    return max(estimates, key=lambda memory: memory.total)
 
 
 def _alternatives(

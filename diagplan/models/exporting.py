@@ -72,30 +72,34 @@ def export_onnx(
     from diagplan.backends.onnx_runtime import GRAPH, load_onnx_model
     from diagplan.backends.onnx_tokenizer import DECODER, ENCODER
 
-    with written_whole(Path(folder)) as made:
+    with written_whole(Path(folder)) as temporary:
         if tokenizer is not None:
             assert rows is not None
             assert cols is not None
-            (made / "tokenizer").mkdir()
-            halves = [made / "tokenizer" / name for name in (ENCODER, DECODER)]
+            (temporary / "tokenizer").mkdir()
+            halves = [temporary / "tokenizer" / name for name in (ENCODER, DECODER)]
             export_tokenizer(tokenizer, *halves, rows=rows, cols=cols)
         if world_json is not None:
-            shutil.copyfile(world_json, made / "world.json")
-        beside = sorted(path for path in made.rglob("*") if path.is_file() and path.suffix != ".data")
+            shutil.copyfile(world_json, temporary / "world.json")
+        beside = sorted(path for path in temporary.rglob("*") if path.is_file() and path.suffix != ".data")
         document = export_model(
             model,
-            made / GRAPH,
+            temporary / GRAPH,
             config={} if config_of(model) is None else asdict(config_of(model)),
             companions={
-                path.relative_to(made).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in beside
+                path.relative_to(temporary).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in beside
             },
             quantize=quantize,
             opset=opset,
         )
         difference = None
         if document.dtype != "bfloat16":
-            difference = require_alike(model, load_onnx_model(made), BOUNDS[quantize or document.dtype])
-        files = {str(path.relative_to(made)): path.stat().st_size for path in sorted(made.rglob("*")) if path.is_file()}
+            difference = require_alike(model, load_onnx_model(temporary), BOUNDS[quantize or document.dtype])
+        files = {
+            str(path.relative_to(temporary)): path.stat().st_size
+            for path in sorted(temporary.rglob("*"))
+            if path.is_file()
+        }
     return ExportedModel(document, difference, files)
 
 
@@ -143,7 +147,7 @@ def _two_passes(model: "Model") -> dict[str, NDArray[np.float32]]:
     for rule in model.vocabulary:
         allowed[rule.low : rule.high] = True
     cache = model.new_cache(batch, length)
-    found = {}
+    arrays = {}
     with runtime.inference():
         for name, feeds in (("first", order[:half]), ("second", order[half:])):
             if not len(feeds):  # a model of one position
@@ -152,13 +156,13 @@ def _two_passes(model: "Model") -> dict[str, NDArray[np.float32]]:
             written, seen = runtime.put(slots[feeds]), runtime.put(mask[feeds])
             rows = runtime.put(np.arange(len(feeds)))
             logits = model.forward(tokens, places, written, seen, cache, rows)
-            found[f"the logits of the {name} pass"] = runtime.numpy(runtime.float32(logits))[..., allowed]
-    return found | {f"present_{i}": array.astype(np.float32) for i, array in enumerate(cache.read(length))}
+            arrays[f"the logits of the {name} pass"] = runtime.numpy(runtime.float32(logits))[..., allowed]
+    return arrays | {f"present_{i}": array.astype(np.float32) for i, array in enumerate(cache.read(length))}
 
 
-def _relative(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+def _relative(arrays: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     """The root of the mean square of the difference, relative to the standard deviation of what is expected."""
-    off = np.sqrt(np.mean(np.square(found - expected), dtype=np.float64))
+    off = np.sqrt(np.mean(np.square(arrays - expected), dtype=np.float64))
     return float(off / max(np.std(expected, dtype=np.float64), np.finfo(np.float32).tiny))
 
 

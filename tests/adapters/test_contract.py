@@ -25,7 +25,8 @@ def rules(draw: st.DrawFn) -> list[AllowedIds]:
 def test_the_last_rule_of_a_cell_holds(layout: Layout, some: list[AllowedIds]) -> None:
     """Slot by slot in plain Python."""
     table = allowed_ids(some, layout)
-    assert (table.shape, table.dtype) == ((layout.positions, 2), np.int64)
+    assert table.shape == (layout.positions, 2)
+    assert table.dtype == np.int64
     expected = np.zeros((layout.positions, 2), np.int64)
     for (_, row, col), slot in np.ndenumerate(layout.cell_slots(prompt=True)):
         for rule in some:

@@ -34,7 +34,8 @@ def test_frames_go_in_chunks_and_stay_in_order(frames: int, chunks: list[int]) -
     tokenizer = Means()
     tokens = np.arange(frames * 6, dtype=np.int16).reshape(frames, 2, 3) % 256
     pictures = tokenizer.decode(tokens)
-    assert (pictures.shape, pictures.dtype) == ((frames, 8, 12, 3), np.uint8)
+    assert pictures.shape == (frames, 8, 12, 3)
+    assert pictures.dtype == np.uint8
     np.testing.assert_array_equal(tokenizer.encode(pictures), tokens)
     assert tokenizer.chunks == chunks * 2
 

@@ -15,7 +15,7 @@ from diagplan.backends.table import BACKENDS, backend_named
 from diagplan.planner.errors import DiagplanError, SpecError
 
 ROOT = Path(__file__).resolve().parents[2]
-PLUGIN = ROOT / "tests" / "support" / "toy_plugin"
+PLUGIN = ROOT / "tests" / "support" / "toy-plugin"
 
 
 @pytest.fixture(scope="module")

@@ -56,18 +56,18 @@ def test_only_the_used_part_of_the_cache_is_written(tmp_path: Path) -> None:
     assert {a.shape[2] for name, a in load_file(tmp_path / "state").items() if name != "tokens"} == {used}
 
 
-def rewrite(path: Path, arrays: dict[str, Any] | None = None, **said: Any) -> None:
+def rewrite(path: Path, arrays: dict[str, Any] | None = None, about: dict[str, Any] | None = None) -> None:
     """The same file with some arrays or words changed."""
     with safe_open(str(path), framework="np") as file:
-        about = json.loads(file.metadata()["diagplan"]) | said
-    save_file(load_file(path) | (arrays or {}), path, metadata={"diagplan": json.dumps(about)})
+        told = json.loads(file.metadata()["diagplan"]) | (about or {})
+    save_file(load_file(path) | (arrays or {}), path, metadata={"diagplan": json.dumps(told)})
 
 
 @pytest.mark.parametrize("name", ["plan", "model", "dtype", "sampler", "seed", "batch", "guidance", "static"])
 def test_other_runs_are_named(name: str, tmp_path: Path) -> None:
     prepared, state = begun()
     save_checkpoint(prepared, state, tmp_path / "state")
-    rewrite(tmp_path / "state", **{name: "other"})
+    rewrite(tmp_path / "state", about={name: "other"})
     with pytest.raises(MismatchError, match=rf"^expected a checkpoint with {name}=.*, got {name}=other\. Resume with"):
         load_checkpoint(prepared, tmp_path / "state")
 
@@ -78,8 +78,8 @@ def test_other_runs_are_named(name: str, tmp_path: Path) -> None:
         {"arrays": {"tokens": np.zeros((2, 3), np.int64)}},
         {"arrays": {"cache.0": np.zeros((2, 2, 1, 16), np.float32)}},
         {"arrays": {"cache.99": np.zeros(1, np.float32)}},
-        {"step": -1},
-        {"step": "six"},
+        {"about": {"step": -1}},
+        {"about": {"step": "six"}},
     ],
     ids=str,
 )

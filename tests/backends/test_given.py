@@ -82,5 +82,7 @@ def test_layouts_that_need_more_than_a_prompt() -> None:
 
 def test_a_batch_axis_is_put_in_front() -> None:
     ids = np.arange(3, dtype=np.int16)
-    assert (batched("given", ids, (3,)).shape, batched("given", ids, (3,)).dtype) == ((1, 3), np.int64)
+    made = batched("given", ids, (3,))
+    assert made.shape == (1, 3)
+    assert made.dtype == np.int64
     assert batched("given", np.stack([ids] * 4), (3,)).shape == (4, 3)

@@ -11,7 +11,8 @@ pytest.importorskip("onnxscript")
 from diagplan import DocumentError, LoadOptions, MismatchError, SpecError
 from diagplan.backends.memory import sizes_of
 from diagplan.backends.onnx_backend import BACKEND, read_exported_model
-from tests.support.exported import exported_folder, golden_model
+from tests.support.exported import exported_folder
+from tests.support.mc_ar import golden_model
 
 ONNX = LoadOptions(backend="onnx")
 

@@ -62,8 +62,8 @@ P = ParamSpec("P")
 
 def console(*, stderr: bool = False) -> Console:
     """A console on stdout or stderr as they are now: colours only on a terminal, no end of a line but there."""
-    made = _Console(stderr=stderr, highlight=False, emoji=False)
-    return made if made.is_terminal else _Console(stderr=stderr, highlight=False, emoji=False, width=_ENDLESS)
+    shown = _Console(stderr=stderr, highlight=False, emoji=False)
+    return shown if shown.is_terminal else _Console(stderr=stderr, highlight=False, emoji=False, width=_ENDLESS)
 
 
 def drawing_width() -> int:
@@ -226,21 +226,21 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
 
 def _files(places: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
     """Every file at these places and two folders deep: what tells whether it was written since."""
-    found = {}
+    files = {}
     for place in places:
         for path in (place, *place.glob("*"), *place.glob("*/*")) if place.is_dir() else (place,):
             try:
-                said = path.stat()
+                status = path.stat()
             except OSError:
                 continue
             if not path.is_dir():
-                found[path] = said.st_ino, said.st_mtime_ns, said.st_size
-    return found
+                files[path] = status.st_ino, status.st_mtime_ns, status.st_size
+    return files
 
 
 def _left(before: Mapping[Path, object], after: Mapping[Path, object]) -> str:
     """What a command that was interrupted has written."""
-    new = [str(path) for path, said in after.items() if before.get(path) != said]
+    new = [str(path) for path, status in after.items() if before.get(path) != status]
     if not new:
         return "no file was changed."
     more = f" and {len(new) - 3} more files" if len(new) > 3 else ""

@@ -55,8 +55,8 @@ __all__ = [
 def _policy(text: str, values: Any) -> Any:
     """An option that replaces one policy of the bundle; what no compiler makes is not offered."""
     names = [name for name in get_args(values) if name not in ("custom", "listed")]
-    said = f"{text}: {', '.join(names[:-1])} or {names[-1]}. Left out: as the bundle has it."
-    return option(POLICIES, said, autocompletion=lambda: names)
+    sentence = f"{text}: {', '.join(names[:-1])} or {names[-1]}. Left out: as the bundle has it."
+    return option(POLICIES, sentence, autocompletion=lambda: names)
 
 
 #: Panels of --help.

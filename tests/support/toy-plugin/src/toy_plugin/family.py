@@ -13,7 +13,8 @@ def _load(weights: str | Path, options: LoadOptions) -> Model:
     del options
     from toy_plugin.model import load_toy
 
-    return load_toy(weights)
+    model: Model = load_toy(weights)
+    return model
 
 
 FAMILY = Family(name="toy", title="a toy", weights="a safetensors file", load=_load)
