@@ -87,6 +87,8 @@ def test_a_second_run_goes_on(study: tuple[Path, list[object], dict[str, Any]]) 
     said = json.loads(out)
     assert (said["conditions"], said["done_before"], said["run_now"]) == (3, 2, 1)
     assert len(said["rows"]) == 6  # those of the first run too
+    drawn = json.loads((folder / "results.json").read_text())["differing"]
+    assert list(drawn) == ["base/k=2", "base/k=1,d=9"]  # not what the first run has left
     assert kept == {path: path.read_bytes() for path in kept}
 
 
