@@ -19,8 +19,9 @@ from diagplan.backends import checkpoint  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
-from tests.cli.test_run import folder, options, prompt, run  # noqa: E402, F401
+from tests.cli.test_run import folder, options, prompt  # noqa: E402, F401
 from tests.schemas.test_files_replayed import DATA, GIVEN, LAYOUT, META, WEIGHTS  # noqa: E402
+from tests.support.cli import run  # noqa: E402
 
 GOLDEN = McArConfig(**META["config"], image_vocab=META["image_vocab"])
 PLAN = compile_plan(LAYOUT, Diagonal(k=2))

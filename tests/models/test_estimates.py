@@ -33,8 +33,8 @@ from diagplan.models.estimates import (  # noqa: E402
 )
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
 from diagplan.planner.rollout import compile_rollout  # noqa: E402
-from tests.cli.test_run import run  # noqa: E402
 from tests.support.checkpoints import write_safetensors, write_sparse, write_torch  # noqa: E402
+from tests.support.cli import run  # noqa: E402
 
 LAYOUT = Layout(frames=2, rows=3, cols=4, prompt_frames=1, between_frames=2)
 PLAN = compile_plan(LAYOUT, Diagonal(k=2))
