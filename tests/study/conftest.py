@@ -1,12 +1,11 @@
 """Clips to study, as files and as tokens."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.study import CLIP
+from tests.support.clips import write_two_clips
 
 if TYPE_CHECKING:
     from diagplan.study.material import Material
@@ -16,12 +15,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled clip under two names, once with its actions turned round."""
-    folder = tmp_path_factory.mktemp("clips")
-    lines = CLIP.with_suffix(".jsonl").read_text().splitlines()
-    for name, actions in (("a", lines), ("b", lines[::-1])):
-        shutil.copy(CLIP, folder / f"{name}.mp4")
-        (folder / f"{name}.jsonl").write_text("\n".join(actions))
-    return folder
+    return write_two_clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="module")

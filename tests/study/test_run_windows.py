@@ -20,7 +20,8 @@ from diagplan.study.judge import generated_loss, rolled_loss
 from diagplan.study.material import Material, read_material
 from diagplan.video.files import VideoWriter, read_video
 from diagplan.worlds import World, load_world
-from tests.support.study import CLIP, run
+from tests.support.cli import run
+from tests.support.clips import CLIP
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,7 @@
-"""What the tests of the study share: the bundled clip, the command line, and results made by hand."""
+"""Results of a study, made by hand."""
 
-from typer.testing import CliRunner
-
-from diagplan.cli import app
 from diagplan.planner.policy import Policies
 from diagplan.study.results import Result
-from diagplan.worlds import SHIPPED
-
-CLIP = SHIPPED["crafter-mini"] / "clip.mp4"
-
-
-def run(*args: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command."""
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def result(id_: str, *, loss: float, policies: Policies | None = None) -> Result:
