@@ -11,7 +11,7 @@ import numpy as np
 
 from diagplan.adapters.contract import Model, Widths, own_runtime, widths_of
 from diagplan.backends.errors import CapacityError
-from diagplan.backends.program import Ints, reaches
+from diagplan.backends.program import Ints, in_passes, reaches
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.planner.plan import Plan
 
@@ -133,11 +133,8 @@ def cache_bytes(model: Model, batch: int, slots: int) -> int:
 
 def _passes(plan: Plan, chunk: int, length_step: int) -> tuple[Ints, Ints, Ints]:
     """Feeds, feeds with a target and cache lengths of every pass, int64 [passes] each, as ``program`` makes them."""
-    steps = np.diff(plan.step_offsets).astype(np.int64)
-    parts = -(-steps // chunk)
-    within = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-    start = np.repeat(plan.step_offsets[:-1].astype(np.int64), parts) + within * chunk
-    end = np.minimum(start + chunk, np.repeat(plan.step_offsets[1:].astype(np.int64), parts))
+    plan, bounds = in_passes(plan, chunk)
+    start, end = bounds[:-1], bounds[1:]
     chosen = np.concatenate([[0], np.cumsum(plan.target >= 0)])
     lengths: Ints = -(-reaches(plan)[end - 1] // length_step) * length_step
     return end - start, chosen[end] - chosen[start], lengths
