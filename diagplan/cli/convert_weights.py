@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from diagplan.adapters.devices import require_torch
-from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, require_distinct
+from diagplan.cli.shared.files import STATE, Output, require_outputs
+from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table
 
 __all__ = ["convert_weights_command"]
 
@@ -33,11 +34,11 @@ def convert_weights_command(
     as_json: JsonOption = False,
 ) -> int:
     """Convert a published checkpoint to safetensors, without what only training needs. Nothing in it is run."""
+    require_outputs(Output("-o", out, STATE), inputs={"FILE": file})
     require_torch()
     from diagplan.adapters.wham_convert import convert_wham
 
     assert adapter == "wham"
-    require_distinct({"-o": out}, {"FILE": file})
     err = console(stderr=True)
     with Progress(
         TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TextColumn("tensors"),
