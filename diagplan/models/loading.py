@@ -49,9 +49,9 @@ def load_model(
             ``diagplan export-onnx``, which is known as one and runs on ONNX Runtime.
         backend: ``"torch"``; ``"onnx"``, which needs no torch on the CPU and whose models have their dtype already,
             of any family, registered or not; or one that a third party has registered.
-        config: a released configuration by name (``"300M_16f"``, ``"cosmos-4b"``, ``"wham-200m"``), a YAML (MC-AR) or
-            JSON file (Cosmos, WHAM), or ``None`` where a ``config.json`` lies beside the weights (MC-AR) or they tell it
-            (WHAM).
+        config: a released configuration by name (``"300M_16f"``, ``"cosmos-4b"``, ``"wham-200m"``), a file, YAML for
+            MC-AR and JSON for Cosmos and WHAM, or ``None`` where a ``config.json`` lies beside the weights (MC-AR) or
+            they tell it (WHAM).
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products, faster and less exact; float32 on an x86 CPU only.
