@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,24 @@ def test_a_window_slides_to_the_end_of_the_actions(files: WhamFiles, tmp_path: P
     want = roll(rollout, world.model, prompt, blocks, sampler=sampler, seed=3).tokens[0]
     np.testing.assert_array_equal(np.load(tokens), want)
     assert len(np.unique(want)) > 20
+
+
+def test_a_size_that_nobody_published(files: WhamFiles, tmp_path: Path) -> None:
+    """The file of its sizes says the heads, instead of the checkpoint's notes."""
+    config = tmp_path / "sizes.json"
+    config.write_text(json.dumps(asdict(replace(TINY, n_head=8))))
+    kept = []
+    for more in ((), ("--config", config)):
+        asked = wham_arguments(files, tmp_path / "out.mp4", "--frames", 1, "--k", 1, "--tokens", tmp_path / "t.npy")
+        code, said = invoke(*asked, *more)
+        assert code == 0, said
+        kept.append(np.load(tmp_path / "t.npy"))
+    assert (kept[0] != kept[1]).any()
+    world = load_world("wham", weights=files[0], config=config)
+    plan = compile_rollout(TINY.layout(1), Diagonal(k=1), frames=1, prompt_frames=4)
+    prompt = world.tokenizer.encode(np.stack(list(world.read_frames(files[1]))[:4]))
+    want = roll(plan, world.model, prompt, world.read_actions(files[1])[:4]).tokens[0]
+    np.testing.assert_array_equal(kept[1], want)
 
 
 def test_a_window_that_keeps_less(files: WhamFiles, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_both_kinds_have_every_member(kind: type) -> None:
 @pytest.mark.parametrize("kind", [FrameWorld, ClipWorld])
 def test_methods_take_what_the_protocol_says(kind: type) -> None:
     for name, member in MEMBERS.items():
-        own: Any = vars(kind).get(name)
+        own: Any = None if name in {entry.name for entry in fields(kind)} else vars(kind).get(name)
         if inspect.isfunction(member) and inspect.isfunction(own):
             ours, theirs = inspect.signature(own).parameters, inspect.signature(member).parameters
             assert len(ours) == len(theirs), name
