@@ -67,6 +67,12 @@ def _closest(checkpoint: "Checkpoint") -> "tuple[list[tuple[str, Comparison]], s
     return [nearest(checkpoint.headers, CONFIGS, lambda config: compare_cosmos(checkpoint, config))], None
 
 
+def _against(checkpoint: "Checkpoint", config: str) -> "Comparison":
+    from diagplan.adapters.cosmos_files import compare_cosmos, cosmos_config
+
+    return compare_cosmos(checkpoint, cosmos_config(config))
+
+
 def _pictures(folder: Path, rows: int, cols: int, device: str) -> ImageTokenizer:
     del folder, rows, cols, device
     raise SpecError(_NO_EXPORT)  # frame by frame there is none; a world has the video tokenizer
@@ -98,6 +104,7 @@ FAMILY = Family(
             "head_dim": (".attention.q_norm.weight", 0),
         },
         closest=_closest,
+        against=_against,
         open=_open_files,
         claims=lambda path: "{rank}" in path.name,
     ),

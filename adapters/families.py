@@ -46,6 +46,8 @@ class Inspection:
         sizes: size -> (end of a tensor's name, axis): what names and shapes tell.
         closest: the configurations whose tensors are nearest to a checkpoint's, each with a comparison, and why the
             config.json beside it was refused, if it was.
+        against: how a checkpoint's tensors compare with one configuration, by its name or its file; ``None``: the
+            family has no configurations in files.
         open: opens files that ``diagplan.adapters.weights.open_checkpoint`` does not.
         claims: whether a path is such a file by its name alone.
     """
@@ -53,6 +55,7 @@ class Inspection:
     layer: str
     sizes: Mapping[str, tuple[str, int]]
     closest: "Callable[[Checkpoint], tuple[list[tuple[str, Comparison]], str | None]]"
+    against: "Callable[[Checkpoint, str], Comparison] | None" = None
     open: "Callable[[Path], Checkpoint] | None" = None
     claims: Callable[[Path], bool] = lambda _: False
 

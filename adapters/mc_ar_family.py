@@ -42,6 +42,12 @@ def _closest(checkpoint: "Checkpoint") -> "tuple[list[tuple[str, Comparison]], s
     return [*closest, nearest(checkpoint.headers, CONFIGS, lambda config: compare_mc_ar(checkpoint, config))], refused
 
 
+def _against(checkpoint: "Checkpoint", config: str) -> "Comparison":
+    from diagplan.adapters.mc_ar_files import compare_mc_ar
+
+    return compare_mc_ar(checkpoint, config)
+
+
 def _pictures(folder: Path, rows: int, cols: int, device: str) -> ImageTokenizer:
     del rows, cols  # it takes frames of any size
     from diagplan.adapters.image_tokenizer import load_image_tokenizer
@@ -73,6 +79,7 @@ FAMILY = Family(
             "key_value_width": ("self_attn.k_proj.weight", 0),
         },
         closest=_closest,
+        against=_against,
     ),
     pictures=Pictures(load=_pictures, weight_bytes=_picture_bytes),
     releases=("mc-ar",),

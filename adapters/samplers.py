@@ -52,7 +52,7 @@ Sampler = Greedy | Sample
 
 
 def plain_sampler(temperature: float | None, top_k: int | None, top_p: float | None) -> Sampler:
-    """A sampler without a release's own rules: temperature 1 where none is given, greedy at 0.
+    """A sampler without a release's own rules: temperature 1 where none is given; at 0 it is greedy.
 
     Raises:
         SpecError: a value out of range, or both top-k and top-p.
@@ -60,6 +60,5 @@ def plain_sampler(temperature: float | None, top_k: int | None, top_p: float | N
     >>> plain_sampler(0.0, None, None)
     Greedy()
     """
-    if temperature == 0:
-        return Greedy()
-    return Sample(temperature=1.0 if temperature is None else temperature, top_k=top_k, top_p=top_p)
+    sampler = Sample(temperature=temperature or 1.0, top_k=top_k, top_p=top_p)
+    return Greedy() if temperature == 0 else sampler

@@ -52,7 +52,7 @@ def convert_wham(
     source: str | Path,
     target: str | Path,
     *,
-    config: str | WhamConfig | None = None,
+    config: str | Path | WhamConfig | None = None,
     head_size: int | None = None,
     on_tensor: Callable[[int, int], None] | None = None,
 ) -> Converted:

@@ -59,6 +59,12 @@ def _closest(checkpoint: "Checkpoint") -> "tuple[list[tuple[str, Comparison]], s
     return [nearest(checkpoint.headers, configs, lambda config: compare_wham(checkpoint, config))], None
 
 
+def _against(checkpoint: "Checkpoint", config: str) -> "Comparison":
+    from diagplan.adapters.wham_files import WhamNotes, compare_wham, wham_config_for
+
+    return compare_wham(checkpoint, wham_config_for(checkpoint, WhamNotes(), config))
+
+
 def _pictures(weights: Path, rows: int, cols: int, device: str) -> ImageTokenizer:
     from diagplan.adapters.wham_tokenizer import load_wham_tokenizer
 
@@ -91,6 +97,7 @@ FAMILY = Family(
             "intermediate_size": ("mlp.c_fc.weight", 0),  # heads of a GPT-2 cannot be told from shapes
         },
         closest=_closest,
+        against=_against,
         open=_open_files,
     ),
     pictures=Pictures(load=_pictures, weight_bytes=_picture_bytes),

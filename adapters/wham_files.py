@@ -184,7 +184,9 @@ def wham_config_for(
 
 
 def read_wham_config(path: str | Path) -> WhamConfig:
-    """Read a configuration: a JSON object with the fields of ``WhamConfig``; those left out are the 200M release's.
+    """Read a configuration: a JSON object with the fields of ``WhamConfig``.
+
+    ``n_layer``, ``n_head`` and ``n_embd`` must be there; the others are the releases' where they are left out.
 
     Raises:
         SpecError: no such file, nor a released configuration of that name.
@@ -210,6 +212,12 @@ def read_wham_config(path: str | Path) -> WhamConfig:
     if not isinstance(keys, dict) or set(keys) - known:
         wrong = ", ".join(sorted(map(str, set(keys) - known))[:4]) if isinstance(keys, dict) else type(keys).__name__
         raise DocumentError(f"expected the keys {', '.join(sorted(known))}, got {place} with {wrong[:200]}.")
+    needed = ("n_layer", "n_head", "n_embd")
+    lacking = [name for name in needed if name not in keys]
+    if lacking:
+        raise DocumentError(
+            f"expected the keys {', '.join(needed)} at least, got {place} without {', '.join(lacking)}. Add them."
+        )
     try:
         return WhamConfig(**keys)
     except SpecError as error:

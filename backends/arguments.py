@@ -4,11 +4,12 @@ from typing import Any
 
 from diagplan.adapters.contract import Model
 from diagplan.adapters.samplers import Greedy, Sample
+from diagplan.planner.arguments import named_briefly, require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
 
-__all__ = ["require_model", "require_replayable"]
+__all__ = ["require_model", "require_replayable", "require_sampler"]
 
 _MEMBERS = ("family", "vocab_size", "positions", "device", "dtype", "cache_shapes", "vocabulary", "grid")
 _METHODS = ("new_cache", "weight_bytes", "fingerprint", "forward")
@@ -17,11 +18,19 @@ _METHODS = ("new_cache", "weight_bytes", "fingerprint", "forward")
 def require_model(model: Any) -> None:
     """Raise ``SpecError`` unless ``model`` has the members of ``diagplan.adapters.contract.Model``."""
     lacking = [name for name in (*_MEMBERS, *_METHODS) if not hasattr(model, name)]
-    if lacking or isinstance(model, type):
-        raise SpecError(
-            f"expected a model behind the forward contract, got {_kind(model)} without {', '.join(lacking[:4])}. "
-            "Load one with diagplan.load_model, or write an adapter for it (docs/adapters.md)."
-        )
+    if not lacking and not isinstance(model, type):
+        return
+    said = f"It lacks {', '.join(lacking[:4])}. " if lacking else ""
+    raise SpecError(
+        f"expected model to be a model behind the forward contract, got model={named_briefly(model)}. {said}"
+        "Load one with diagplan.load_model, or write an adapter for it (docs/adapters.md)."
+    )
+
+
+def require_sampler(sampler: Any) -> None:
+    """Raise ``SpecError`` unless ``sampler`` is ``Greedy()``, ``Sample(...)`` or ``None``."""
+    remedy = "diagplan.sampler_for makes one by a family's rules."
+    require_kind("sampler", sampler, Greedy | Sample | None, remedy, what="Greedy() or Sample(...)")
 
 
 def require_replayable(plan: Any, model: Model, sampler: Any, *, kind: type = Plan) -> None:
@@ -36,17 +45,11 @@ def require_replayable(plan: Any, model: Model, sampler: Any, *, kind: type = Pl
     Raises:
         SpecError: something else stands in the place of one of them.
     """
-    if not isinstance(plan, kind):
-        other = {Plan: Rollout, Rollout: Plan}[kind]
-        remedy = "Swap plan and model." if isinstance(model, Plan | Rollout) else "Compile one first."
-        if isinstance(plan, other):
-            remedy = "Replay a Plan with replay, a Rollout with roll."
-        raise SpecError(f"expected a {kind.__name__} as the first argument, got {_kind(plan)}. {remedy}")
+    remedy = "Compile one first."
+    if isinstance(model, Plan | Rollout):
+        remedy = "Swap plan and model."
+    elif isinstance(plan, Plan | Rollout):
+        remedy = "Replay a Plan with replay, a Rollout with roll."
+    require_kind("plan", plan, kind, remedy)
     require_model(model)
-    if not isinstance(sampler, Greedy | Sample | None):
-        raise SpecError(f"expected sampler=Greedy() or Sample(...), got sampler={str(sampler)[:80]!r}.")
-
-
-def _kind(value: object) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
+    require_sampler(sampler)

@@ -62,10 +62,20 @@ def _sizes(family: str, weights: str | Path, options: LoadOptions) -> Sizes:
     )
 
 
+def _claims(folder: Path) -> bool:
+    from diagplan.backends.onnx_files import GRAPH
+
+    try:
+        return (folder / GRAPH).is_file() and not any(folder.glob("*.safetensors"))
+    except (OSError, ValueError):  # a name that no folder can have
+        return False
+
+
 BACKEND = Backend(
     name="onnx",
     title="ONNX Runtime, models of `diagplan export-onnx`",
     load=_load,
     sizes=_sizes,
     exported=True,
+    claims=_claims,
 )

@@ -3,6 +3,7 @@
 ``forward``, ``choose`` and ``know`` are what a pass is made of, on every runtime.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -144,7 +145,7 @@ def prepare(
 
     Raises:
         InvalidPlanError: the plan does not verify.
-        SpecError: an argument of another kind, or a seed out of range.
+        SpecError: an argument of another kind, a seed out of range, or a scale of guidance that is not finite.
         MismatchError: the plan is longer than the model's position embeddings, or has cells that no id may take.
         CapacityError: too little memory.
     """
@@ -164,6 +165,10 @@ def prepare(
         )
     if not 0 <= seed < 1 << 63:
         raise SpecError(f"expected 0 <= seed < 2**63, got seed={seed}. Give another seed.")
+    if guidance is not None and not (isinstance(guidance, float | int) and math.isfinite(guidance)):
+        raise SpecError(
+            f"expected guidance to be a finite number, got guidance={guidance!r:.60}. Give a scale, or none."
+        )
     runtime, rows = runtime_of(model), batch * (1 if guidance is None else 2)
     static = runtime.on_gpu if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):

@@ -12,7 +12,7 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.plugins import Table
 from diagplan.backends.memory import Sizes
 
-__all__ = ["BACKENDS", "Backend", "backend_named"]
+__all__ = ["BACKENDS", "Backend", "backend_named", "options_for"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class Backend:
         sizes: what the same arguments would load, from headers, for estimates of memory; ``None``: not known before
             loading.
         exported: whether it runs exported models, whose family, sizes and dtype were chosen at export.
+        claims: whether a folder is such a model by its files, which no other backend can run.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Backend:
     load: Callable[[str, str | Path, LoadOptions], Model]
     sizes: Callable[[str, str | Path, LoadOptions], Sizes | None]
     exported: bool = False
+    claims: Callable[[Path], bool] = lambda _: False
 
 
 #: Every backend by name.
@@ -58,3 +60,17 @@ def backend_named(name: str) -> Backend:
     'ONNX Runtime, models of `diagplan export-onnx`'
     """
     return BACKENDS.get(name)
+
+
+def options_for(files: str | Path, options: LoadOptions) -> LoadOptions:
+    """The options as the files ask for them: the folder of an exported model names the backend that runs it.
+
+    Args:
+        files: weights, or a world model's folder.
+        options: whose backend gives way where it runs no exported models.
+    """
+    if backend_named(options.backend).exported:
+        return options
+    claiming = (record.name for record in BACKENDS.records() if record.exported and record.claims(Path(files)))
+    name = next(claiming, None)
+    return options if name is None else options.replaced(backend=name)

@@ -28,6 +28,8 @@ from diagplan.schemas.orders import read_order
 from diagplan.schemas.verify import verify
 from diagplan.worlds import World, load_world
 from diagplan.worlds.generation import Generated, compile_for, generate, roll_for
+from diagplan.worlds.plans import plan_for
+from diagplan.worlds.videos import GeneratedVideo, generate_video
 
 __all__ = [
     "BUNDLES",
@@ -38,6 +40,7 @@ __all__ = [
     "DocumentError",
     "Drawing",
     "Generated",
+    "GeneratedVideo",
     "Greedy",
     "Imported",
     "InvalidPlanError",
@@ -63,9 +66,11 @@ __all__ = [
     "compile_rollout",
     "draw",
     "generate",
+    "generate_video",
     "load_model",
     "load_world",
     "plan_digest",
+    "plan_for",
     "preset_layout",
     "read_order",
     "read_plan",

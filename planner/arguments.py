@@ -4,19 +4,23 @@ from types import UnionType
 
 from diagplan.planner.errors import SpecError
 
-__all__ = ["require_kind"]
+__all__ = ["named_briefly", "require_kind"]
 
 
 def require_kind(name: str, value: object, kind: type | UnionType, remedy: str, *, what: str = "") -> None:
-    """Raise ``SpecError`` unless a value is of a kind; ``what`` says the kind in words, its name by default.
-
-    The message shows short values only: one in the wrong place may be of any size.
-    """
+    """Raise ``SpecError`` unless a value is of a kind; ``what`` says the kind in words, its name by default."""
     if isinstance(value, kind):
         return
     words = what or f"a {getattr(kind, '__name__', kind)}"
+    raise SpecError(f"expected {name} to be {words}, got {name}={named_briefly(value)}. {remedy}")
+
+
+def named_briefly(value: object) -> str:
+    """A value as a message shows it: short ones as they are, others by their type, for they may be of any size.
+
+    >>> named_briefly("greedy"), named_briefly([1, 2])
+    ("'greedy'", '<list>')
+    """
     if value is None or isinstance(value, bool | float | str):
-        got = f"{value!r:.60}"
-    else:
-        got = f"the class {value.__name__}" if isinstance(value, type) else f"<{type(value).__name__}>"
-    raise SpecError(f"expected {name} to be {words}, got {name}={got}. {remedy}")
+        return f"{value!r:.60}"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"<{type(value).__name__}>"

@@ -2,13 +2,17 @@
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import stat
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diagplan.planner.errors import DocumentError
 
-__all__ = ["make_folder", "write_atomically"]
+__all__ = ["make_folder", "npy_bytes", "write_atomically"]
 
 _REMEDIES = {
     errno.ENOENT: "The folder does not exist. Create it, or give another path.",
@@ -40,6 +44,13 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         raise DocumentError(
             f"expected to write a file, got path={shown!r}: {_reason(error)}. {remedy or 'Give another path.'}"
         ) from error
+
+
+def npy_bytes(array: NDArray[np.int64]) -> bytes:
+    """An array as a .npy file's bytes."""
+    data = io.BytesIO()
+    np.save(data, array)
+    return data.getvalue()
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.text import Text
 
+from diagplan.cli.shared.files import PLANS, Output, require_outputs
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, working
 from diagplan.cli.shared.requests import (
@@ -109,6 +110,7 @@ def compile_command(
     from diagplan.schemas.convert import plan_digest
     from diagplan.schemas.files import write_plan
 
+    require_outputs(Output("-o", out, PLANS))
     layout = layout_from_options(
         model,
         frames=frames,

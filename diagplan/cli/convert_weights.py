@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from diagplan.adapters.devices import require_torch
-from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, require_distinct
+from diagplan.cli.shared.files import STATE, Output, require_outputs
+from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table
 
 __all__ = ["convert_weights_command"]
 
@@ -20,7 +21,11 @@ def convert_weights_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The file to write, .safetensors.", show_default=False)],
     adapter: Annotated[Literal["wham"], typer.Option(help="The model family.")] = "wham",
     config: Annotated[
-        str | None, typer.Option(help="The released size. Left out: as the file tells it.", show_default=False)
+        str | None,
+        typer.Option(
+            help="A released size, or a JSON file of a size that was not published. Left out: as the file tells it.",
+            show_default=False,
+        ),
     ] = None,
     head_size: Annotated[
         int | None,
@@ -33,11 +38,13 @@ def convert_weights_command(
     as_json: JsonOption = False,
 ) -> int:
     """Convert a published checkpoint to safetensors, without what only training needs. Nothing in it is run."""
+    require_outputs(
+        Output("-o", out, STATE), inputs={"FILE": file, "--config": None if config is None else Path(config)}
+    )
     require_torch()
     from diagplan.adapters.wham_convert import convert_wham
 
     assert adapter == "wham"
-    require_distinct({"-o": out}, {"FILE": file})
     err = console(stderr=True)
     with Progress(
         TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TextColumn("tensors"),

@@ -8,6 +8,7 @@ import typer
 from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
+from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
 
 __all__ = ["demo_command"]
@@ -27,6 +28,7 @@ def demo_command(
     """Roll one clip forward under several plans: pictures, a video and a table."""
     from diagplan.study.demonstration import SCHEDULES, as_rows, make_demonstration
 
+    require_outputs(Output("-o", out))
     with progress_bar("replaying", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress:
         task = progress.add_task("", total=repeats * len(SCHEDULES))
         demonstration = make_demonstration(out, model, clip, repeats=repeats, on_run=lambda: progress.advance(task))

@@ -7,6 +7,7 @@ import typer
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
+from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import DeviceOption
 from diagplan.cli.shared.output import (
     FINE,
@@ -85,6 +86,7 @@ def evaluate_study_command(
     from diagplan.study.setup import parse_tuned
     from diagplan.study.whole import study_plans
 
+    require_outputs(Output("-o", out))
     bar = progress_bar("{task.description}", "passes", TimeRemainingColumn(), quiet=as_json)
     with bar as progress:
         task = progress.add_task("", total=None)

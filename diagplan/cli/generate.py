@@ -1,9 +1,7 @@
 """The main job: a video and actions in, a video out."""
 
-from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
+from diagplan.cli.shared.files import IDS, Output, require_outputs
 from diagplan.cli.shared.models import (
     MODEL,
     BackendOption,
@@ -22,28 +21,26 @@ from diagplan.cli.shared.models import (
     load_options,
     option,
 )
-from diagplan.cli.shared.output import (
-    FINE,
-    INTERRUPTED,
-    JsonOption,
-    command,
-    console,
-    npy_bytes,
-    print_json,
-    print_table,
-    progress_bar,
-    require_distinct,
-    working,
+from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
+from diagplan.cli.shared.requests import (
+    SCHEDULE,
+    PoliciesOption,
+    ProxyKvOption,
+    ProxyOption,
+    RowEndOption,
+    VisibilityOption,
+    policies_from_options,
+    sampler_from_options,
+    schedule_from_options,
 )
-from diagplan.cli.shared.requests import sampler_from_options
-from diagplan.cli.shared.worldplans import extent, plan_for, read_plan_for, read_text, require_text_options
-from diagplan.planner.errors import DocumentError, SpecError
-from diagplan.planner.plan import Plan
+from diagplan.planner.errors import SpecError
 from diagplan.planner.rollout import Rollout
 
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
-    from diagplan.video.files import VideoWriter
+    from diagplan.worlds import World
+    from diagplan.worlds.prompts import PromptCheck
+    from diagplan.worlds.videos import GeneratedVideo, PlanChoice
 
 __all__ = ["generate_command"]
 
@@ -57,7 +54,7 @@ def generate_command(
     model: Annotated[
         str,
         typer.Option(
-            help="crafter-mini; a world model's folder, with --backend onnx what export-onnx wrote; or a release: "
+            help="crafter-mini; a world model's folder, or what export-onnx wrote of one; or a release: "
             "mc-ar, cosmos-4b, cosmos-12b, cosmos-5b-v2w, cosmos-13b-v2w, wham-200m, wham-1.6b.",
             rich_help_panel=MODEL,
         ),
@@ -70,7 +67,8 @@ def generate_command(
         Path | None, option(MODEL, "Of a release: the image tokenizer's folder; WHAM's is in its checkpoint.")
     ] = None,
     config: Annotated[
-        str | None, option(MODEL, "For mc-ar: a released size such as 300M_16f, or a file; for cosmos: a file.")
+        str | None,
+        option(MODEL, "For mc-ar: a released size such as 300M_16f, or a file; for cosmos and wham: a file."),
     ] = None,
     context: ContextOption = None,
     text: Annotated[str | None, option(MODEL, "Instead, what the video shows, for a Video2World model.")] = None,
@@ -89,12 +87,26 @@ def generate_command(
     keep: Annotated[
         int | None, option(PLAN, "Beyond the context: slide a window that keeps so many frames; for WHAM 9.", min=1)
     ] = None,
-    k: Annotated[int | None, option(PLAN, "Diagonal decoding with this row delay; next-token without it.")] = None,
-    d: Annotated[int | None, option(PLAN, "Frame delay: the next frame begins after d steps.")] = None,
-    policies: Annotated[str, typer.Option(help="Bundle of policies.", rich_help_panel=PLAN)] = "default",
     plan: Annotated[Path | None, option(PLAN, "Replay this plan instead.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the sampling.", rich_help_panel=SAMPLING)] = 0,
-    temperature: Annotated[float | None, option(SAMPLING, "Sample; greedy without the next three.")] = None,
+    schedule: Annotated[
+        Literal["next-token", "diagonal", "zipar", "zipar-llamagen"] | None,
+        option(SCHEDULE, "The schedule by its name. Left out: the options below imply it, without them next-token."),
+    ] = None,
+    k: Annotated[int | None, option(SCHEDULE, "The row delay of diagonal decoding, in steps.")] = None,
+    d: Annotated[
+        int | None, option(SCHEDULE, "The frame delay, in steps, with --k. Left out: frames come in sequence.")
+    ] = None,
+    window: Annotated[int | None, option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
+    policies: PoliciesOption = "default",
+    proxy: ProxyOption = None,
+    row_end: RowEndOption = None,
+    proxy_kv: ProxyKvOption = None,
+    visibility: VisibilityOption = None,
+    seed: Annotated[int, typer.Option(help="The seed of the sampling.", rich_help_panel=SAMPLING)] = 0,
+    greedy: Annotated[
+        bool, option(SAMPLING, "Take the most probable token (the default without the next three).", "--greedy")
+    ] = False,
+    temperature: Annotated[float | None, option(SAMPLING, "Divides the logits; 0 is greedy, for WHAM 0.1.")] = None,
     top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
     top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
     frames_dir: Annotated[Path | None, option(OUTPUT, "Write each frame here as soon as it is known, .png.")] = None,
@@ -104,153 +116,100 @@ def generate_command(
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
-    from diagplan.backends.sampling import Greedy
-    from diagplan.schemas.atomic import make_folder, write_atomically
-    from diagplan.video.files import VideoWriter
-    from diagplan.video.frames import fit
-    from diagplan.video.frames import gif as gif_bytes
-    from diagplan.worlds.generation import generate, require_frames
     from diagplan.worlds.loading import open_world
+    from diagplan.worlds.plans import plan_for
+    from diagplan.worlds.videos import generate_video
 
-    err = console(stderr=True)
-    asked = {"--k": k, "--d": d, "--frames": frames, "--prompt-frames": prompt_frames, "--keep": keep}
-    if plan is not None and any(value is not None for value in asked.values()):
-        raise SpecError(f"expected --plan, or {', '.join(asked)}, got both. A plan says all of these itself.")
-    if out.suffix.lower() != ".mp4":
-        raise SpecError(f"expected a name that ends in .mp4, got {out}. Change its ending.")
-    require_distinct(
-        {"-o": out, "--gif": gif, "--tokens": tokens},
-        {"--video": video, "--actions": actions, "--plan": plan, "--weights": weights, "--tokenizer": tokenizer}
-        | {"--context": context, "--text-encoder": text_encoder, "--model": Path(model)}
+    bundle = None if policies == "default" else policies
+    asked = {
+        "frames": frames, "prompt_frames": prompt_frames, "keep": keep, "schedule": schedule, "k": k, "d": d,
+        "window": window, "policies": bundle, "proxy": proxy, "row_end": row_end, "proxy_kv": proxy_kv,
+        "visibility": visibility,
+    }  # fmt: skip
+    given = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None]
+    if plan is not None and given:
+        raise SpecError(f"expected --plan or {given[0]}, got both. A plan file says frames, schedule and policies.")
+    require_outputs(
+        Output("-o", out, (".mp4",)), Output("--gif", gif, (".gif",)), Output("--tokens", tokens, IDS),
+        Output("--frames-dir", frames_dir),
+        inputs={"--video": video, "--actions": actions, "--plan": plan, "--weights": weights, "--context": context}
+        | {"--tokenizer": tokenizer, "--text-encoder": text_encoder, "--model": Path(model)}
         | {"--config": None if config is None else Path(config)},
-    )
-    _require_folders({"--gif": gif, "--tokens": tokens})
+    )  # fmt: skip
+    chosen = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
+    named = schedule or (None if k is not None or window is not None else "next-token")
     options = load_options(
         backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context
     )
     world = open_world(model, options, weights=weights, tokenizer=tokenizer)
-    require_text_options(world, context, text, text_encoder)
-    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=world.source.adapter)
-    if world.block and actions is None:
-        raise SpecError(f"expected actions, which lead {world.name} from frame to frame, got none. Give --actions.")
-    blocks = None if actions is None else world.read_actions(actions)
-    made = (
-        read_plan_for(world, blocks, plan)
-        if plan is not None
-        else plan_for(world, blocks, frames, prompt_frames, keep, policies=policies, k=k, d=d)
+    sampler = sampler_from_options(
+        temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, adapter=world.source.adapter
     )
-    first, last = extent(world, made)
-    given = list(islice(world.read_frames(video), first))
-    require_frames(given, first, video)
-    if text is not None and text_encoder is not None:
-        with working("reading the text", quiet=as_json):
-            world = read_text(world, text, text_encoder, dtype=dtype)
 
-    def tell(estimate: "Memory") -> None:
-        if not as_json and err.is_terminal:
-            err.print(Text(f"memory, estimated: {estimate}"), soft_wrap=True)
+    def planned(world: "World", blocks: NDArray[np.int64] | None) -> Any:
+        return plan_for(
+            world, blocks, frames=frames, prompt_frames=prompt_frames, keep=keep, policies=chosen,
+            schedule=lambda layout: schedule_from_options(
+                layout, policies, name=named, k=k, d=d, window=window, order=None
+            ),
+        )  # fmt: skip
 
-    memory = world.source.require_memory(made, sampled=not isinstance(sampler, Greedy), report=tell)
-    with working("loading", quiet=as_json):
-        world.load()
-    height, width = given[0].shape[:2]
-    if not as_json and (height, width) != (world.height, world.width):
-        err.print(
-            Text(f"frames of {width} x {height} are scaled and cut to {world.width} x {world.height}"), soft_wrap=True
-        )
-    if frames_dir is not None:
-        make_folder(frames_dir)
-    passes = made.steps if isinstance(made, Plan) else made.cost().passes
-    bar = progress_bar("generating", "passes", TimeRemainingColumn(), quiet=as_json)
-    written = False
-    shown = _Shown([fit(frame, world.height, world.width) for frame in given], frames_dir)
-    try:
-        with bar as progress, VideoWriter(out, fps=fps or world.fps) as writer:
-            task = progress.add_task("generating", total=passes)
-            shown.writer = writer
-            try:
-                done = generate(
-                    made, world, np.stack(given), blocks, sampler=sampler, seed=seed,
-                    on_frame=lambda _, picture: shown.add(picture),
-                    on_pass=lambda count: progress.update(task, completed=count),
-                )  # fmt: skip
-            except KeyboardInterrupt:
-                if not shown.generated:  # the prompt alone is no result, and may lie over an earlier one
-                    writer.discard()
-                raise
-        written = True
-        if gif is not None:
-            write_atomically(gif, gif_bytes(shown.frames, fps or world.fps))
-        if tokens is not None:
-            write_atomically(tokens, npy_bytes(done.tokens))
-    except KeyboardInterrupt:
-        kept = f"{out} holds the prompt and the {shown.generated} frames that were finished"
-        return _interrupted(kept if shown.generated else "no file was changed", as_json=as_json)
-    except OSError as error:
-        if not written:
-            raise
-        raise DocumentError(
-            f"{out} is written, what goes beside it is not: {error.strerror}. Check the disk."
-        ) from None
-    figures = {
-        "frames": last - first,
-        "passes": passes,
-        "seconds": round(done.seconds, 3),
-        "frames_per_second": round((last - first) / done.seconds, 2),
-        "tokens_per_second": round(done.tokens.size / done.seconds, 1),
-        "tokenizer_seconds": round(done.tokenizer_seconds, 3),
-    }
-    if isinstance(made, Rollout):
-        figures |= {"windows": len(made.windows), "prefill_tokens": made.cost().prefill_tokens}
-    if as_json:
-        about = {"model": world.name, "memory": None if memory is None else memory._asdict()}
-        print_json(figures | about | {"shape": list(done.frames.shape), "out": str(out)})
-    else:
-        print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
-        size = f"{len(shown.frames)} frames of {world.width} x {world.height}"
-        console().print(Text(f"wrote {out}, {size}"), soft_wrap=True)
+    replayed: PlanChoice = planned if plan is None else plan
+    with progress_bar("{task.description}", "passes", TimeRemainingColumn(), quiet=as_json) as bar:
+        task = bar.add_task("opening", total=None)
+
+        def on_progress(what: str, done: int, of: int) -> None:
+            bar.update(task, description=what, completed=done, total=of or None)
+
+        def on_memory(memory: "Memory") -> None:
+            if bar.console.is_terminal and not as_json:
+                bar.console.print(Text(f"memory, estimated: {memory}"), soft_wrap=True)
+
+        def on_prompt(prompt: "PromptCheck") -> None:
+            for line in [] if as_json else _notes(world, prompt):
+                bar.console.print(Text(line), soft_wrap=True)
+
+        made = generate_video(
+            world, video, out, actions=actions, plan=replayed, text=text, text_encoder=text_encoder, sampler=sampler,
+            seed=seed, frames_dir=frames_dir, gif=gif, tokens=tokens, fps=fps, on_progress=on_progress,
+            on_memory=on_memory, on_prompt=on_prompt,
+        )  # fmt: skip
+    _say(world, made, out, as_json=as_json)
     return FINE
 
 
-class _Shown:
-    """The frames of a video so far, written to the video and to a folder; the prompt's with the first generated one."""
-
-    def __init__(self, prompt: list[NDArray[np.uint8]], folder: Path | None) -> None:
-        self.prompt, self.folder = prompt, folder
-        self.frames: list[NDArray[np.uint8]] = []
-        self.writer: VideoWriter | None = None
-
-    @property
-    def generated(self) -> int:
-        """Frames that are not the prompt's."""
-        return max(0, len(self.frames) - len(self.prompt))
-
-    def add(self, picture: NDArray[np.uint8]) -> None:
-        """One more frame."""
-        for frame in [picture] if self.frames else [*self.prompt, picture]:
-            self._write(frame)
-
-    def _write(self, frame: NDArray[np.uint8]) -> None:
-        from diagplan.schemas.atomic import write_atomically
-        from diagplan.video.frames import png
-
-        assert self.writer is not None
-        self.writer.add(frame)
-        self.frames.append(frame)
-        if self.folder is not None:
-            write_atomically(self.folder / f"{len(self.frames) - 1:04d}.png", png(frame))
+def _notes(world: "World", prompt: "PromptCheck") -> list[str]:
+    """What a person should know of the prompt before a frame is generated."""
+    lines = []
+    if prompt.cut:
+        size = f"{world.width} x {world.height}"
+        lines.append(f"frames of {prompt.width} x {prompt.height} are scaled and cut to {size}")
+    if prompt.unlike:
+        lines.append(
+            f"diagplan: warning: the image tokenizer gives the prompt back with {prompt.psnr:.1f} dB only, below "
+            f"{prompt.least:g}: {world.name} was trained on other pictures, and what it generates may mean little."
+        )
+    return lines
 
 
-def _interrupted(kept: str, *, as_json: bool) -> int:
+def _say(world: "World", made: "GeneratedVideo", out: Path, *, as_json: bool) -> None:
+    """The figures, and where the video is."""
+    done = made.generated
+    figures = {
+        "frames": len(done.frames),
+        "passes": made.passes,
+        "seconds": round(done.seconds, 3),
+        "frames_per_second": round(len(done.frames) / done.seconds, 2),
+        "tokens_per_second": round(done.tokens.size / done.seconds, 1),
+        "tokenizer_seconds": round(done.tokenizer_seconds, 3),
+        "prompt_psnr": made.prompt.finite_psnr,
+    }
+    if isinstance(made.plan, Rollout):
+        figures |= {"windows": len(made.plan.windows), "prefill_tokens": made.plan.cost().prefill_tokens}
     if as_json:
-        print_json({"ok": False, "error": f"interrupted; {kept}."})
-    else:
-        console(stderr=True).print(Text(f"diagplan: interrupted; {kept}."), soft_wrap=True)
-    return INTERRUPTED
-
-
-def _require_folders(outputs: Mapping[str, Path | None]) -> None:
-    """Say before the work that a folder is missing, not behind it."""
-    for name, path in outputs.items():
-        if path is not None and not path.parent.is_dir():
-            raise DocumentError(f"expected {name} in a folder that is there, got {path}. Make the folder.")
+        about = {"model": world.name, "memory": None if made.memory is None else made.memory._asdict()}
+        print_json(figures | about | {"shape": list(done.frames.shape), "out": str(out)})
+        return
+    print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
+    size = f"{made.frames} frames of {world.width} x {world.height}"
+    console().print(Text(f"wrote {out}, {size}"), soft_wrap=True)

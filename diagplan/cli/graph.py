@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
+from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, working
 from diagplan.cli.shared.requests import PlanFile
 from diagplan.planner.errors import InvalidPlanError
@@ -29,9 +30,10 @@ def graph_command(
     """Export the plan as a dependency graph, and say how many passes its dependencies call for."""
     from diagplan.planner.graph import passes_needed, plan_graph
     from diagplan.schemas.files import read_plan
-    from diagplan.schemas.graph_files import write_graph
+    from diagplan.schemas.graph_files import GRAPH_FORMATS, write_graph
     from diagplan.schemas.verify import verify
 
+    require_outputs(Output("-o", out, GRAPH_FORMATS), inputs={"PLAN": plan})
     read = read_plan(plan)
     if not verify(read).ok:
         raise InvalidPlanError(f"expected a valid plan in {plan}, got one with errors. `diagplan verify` names them.")

@@ -14,7 +14,7 @@ from diagplan.adapters.devices import require_torch
 from diagplan.adapters.families import FAMILIES, Inspection, family_named
 from diagplan.adapters.headers import elements
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table
-from diagplan.planner.errors import DocumentError
+from diagplan.planner.errors import DocumentError, SpecError
 
 if TYPE_CHECKING:
     from diagplan.adapters.headers import Comparison, Header
@@ -26,13 +26,20 @@ __all__ = ["inspect_weights_command"]
 @command
 def inspect_weights_command(
     file: Annotated[Path, typer.Argument(help="A .ckpt, .pt or .safetensors file, or a folder.", show_default=False)],
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare with this configuration: a released name or a file. Left out: with the closest released one.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show what a checkpoint holds, and which model's tensors it lacks or has too many. Reads headers only."""
     require_torch()
     checkpoint = _opened(file)
     report = _summary(checkpoint)
-    closest, refused = _closest(checkpoint, report["family"])
+    closest, refused = _closest(checkpoint, report["family"], config)
     if as_json:
         print_json(report | {"closest": [_document(*one) for one in closest], "config_json": refused})
         return FINE
@@ -115,9 +122,20 @@ def _sizes(headers: Mapping[str, "Header"], family: str | None, layers: int) -> 
     return sizes
 
 
-def _closest(checkpoint: "Checkpoint", family: str | None) -> "tuple[list[tuple[str, Comparison]], str | None]":
-    """The config.json of the folder and the closest released configs, and why that file was refused, if it was."""
+def _closest(
+    checkpoint: "Checkpoint", family: str | None, config: str | None
+) -> "tuple[list[tuple[str, Comparison]], str | None]":
+    """The config.json of the folder and the closest released configs, and why that file was refused, if it was.
+
+    Where a configuration is named, that one alone.
+    """
     inspection = None if family is None else family_named(family).inspection
+    if config is not None:
+        if inspection is None or inspection.against is None:
+            raise SpecError(
+                f"expected --config with a checkpoint of a known family, got one of {family or 'none'}. Leave it out."
+            )
+        return [(config, inspection.against(checkpoint, config))], None
     return ([], None) if inspection is None else inspection.closest(checkpoint)
 
 

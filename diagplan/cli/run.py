@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
+from diagplan.cli.shared.files import IDS, STATE, Output, require_outputs
 from diagplan.cli.shared.models import (
     MODEL,
     AdapterOption,
@@ -27,7 +28,6 @@ from diagplan.cli.shared.output import (
     JsonOption,
     command,
     console,
-    npy_bytes,
     print_json,
     print_table,
     progress_bar,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_command"]
 
-SAMPLING, STATE = "Sampling", "Checkpoints"
+SAMPLING, CHECKPOINTS = "Sampling", "Checkpoints"
 
 
 def read_ids(path: Path) -> NDArray[np.integer[Any]]:
@@ -65,7 +65,7 @@ def run_command(
     plan: Annotated[Path, typer.Argument(help="A plan file.", show_default=False)],
     weights: Annotated[
         Path,
-        option(MODEL, "Checkpoint: .ckpt, .pt, .safetensors, or a folder; with --backend onnx what export-onnx wrote."),
+        option(MODEL, "Checkpoint: .ckpt, .pt, .safetensors, or a folder, also one that export-onnx wrote."),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Tokens to write, .npy, int [B, T, h, w].", show_default=False)
@@ -85,40 +85,54 @@ def run_command(
     greedy: Annotated[
         bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
     ] = False,
-    temperature: Annotated[float | None, option(SAMPLING, "Divides the logits.")] = None,
+    temperature: Annotated[float | None, option(SAMPLING, "Divides the logits; 0 is greedy, for WHAM 0.1.")] = None,
     top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
     top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    guidance: Annotated[
+        float | None, option(SAMPLING, "The scale of classifier-free guidance, with --unconditional.")
+    ] = None,
+    unconditional: Annotated[
+        Path | None, option(SAMPLING, "Every given slot's id without the condition, .npy, int [G] or [B, G].")
+    ] = None,
     chunk: Annotated[
         int, typer.Option(help="Feeds of the widest pass: a long prompt is cut.", min=1, rich_help_panel=MODEL)
     ] = 512,
-    unverified: Annotated[bool, option(STATE, "Replay a plan that does not verify.", "--unverified")] = False,
-    checkpoint: Annotated[Path | None, option(STATE, "Write the state here while replaying (.safetensors).")] = None,
-    checkpoint_every: Annotated[int | None, option(STATE, "Steps between two checkpoints.", min=1)] = None,
-    resume: Annotated[Path | None, option(STATE, "Go on from this checkpoint.")] = None,
+    unverified: Annotated[bool, option(CHECKPOINTS, "Replay a plan that does not verify.", "--unverified")] = False,
+    checkpoint: Annotated[
+        Path | None, option(CHECKPOINTS, "Write the state here while replaying (.safetensors).")
+    ] = None,
+    checkpoint_every: Annotated[int | None, option(CHECKPOINTS, "Steps between two checkpoints.", min=1)] = None,
+    resume: Annotated[Path | None, option(CHECKPOINTS, "Go on from this checkpoint.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
     from diagplan.backends.memory import estimate_memory
     from diagplan.backends.sampling import Greedy
+    from diagplan.backends.table import options_for
     from diagplan.models.estimates import require_memory_before_loading
-    from diagplan.models.loading import given_ids, load_model_as
-    from diagplan.schemas.atomic import write_atomically
+    from diagplan.models.loading import given_ids, guided_ids, load_model_as
+    from diagplan.schemas.atomic import npy_bytes, write_atomically
     from diagplan.schemas.files import read_plan
 
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, adapter=adapter)
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
-    require_distinct(
-        {"-o": out, "--checkpoint": checkpoint},
-        {"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given}
-        | {"--context": context},
+    if (guidance is None) != (unconditional is None):
+        raise SpecError("expected --guidance and --unconditional together, got one of them. Give the other.")
+    require_outputs(
+        Output("-o", out, IDS),
+        Output("--checkpoint", checkpoint, STATE),
+        inputs={"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given}
+        | {"--context": context, "--unconditional": unconditional},
     )
     require_distinct({"-o": out}, {"--resume": resume})
     made = read_plan(plan)
     ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
+    rows = guided_ids(ids, guidance, None if unconditional is None else read_ids(unconditional))
     options = load_options(
         backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context
     )
+    options = options_for(weights, options)
     err = console(stderr=True)
 
     def show(memory: "Memory") -> None:
@@ -126,12 +140,12 @@ def run_command(
             err.print(Text(f"memory, estimated: {memory}"), soft_wrap=True)
 
     memory = require_memory_before_loading(
-        adapter, weights, made, options, batch=len(ids), chunk=chunk, sampled=not isinstance(sampler, Greedy),
+        adapter, weights, made, options, batch=len(rows), chunk=chunk, sampled=not isinstance(sampler, Greedy),
         report=show,
     )  # fmt: skip
     model = load_model_as(adapter, weights, options)
     if memory is None:
-        memory = estimate_memory(model, made, len(ids), chunk=chunk, sampled=not isinstance(sampler, Greedy))
+        memory = estimate_memory(model, made, len(rows), chunk=chunk, sampled=not isinstance(sampler, Greedy))
         show(memory)
 
     from diagplan.backends import checkpoint as checkpoints
@@ -139,9 +153,9 @@ def run_command(
 
     executor.require_grid(made, model)
     prepared = executor.prepare(
-        made, model, sampler=sampler, seed=seed, batch=len(ids), chunk=chunk, unverified=unverified
+        made, model, sampler=sampler, seed=seed, batch=len(ids), guidance=guidance, chunk=chunk, unverified=unverified
     )
-    state = executor.new_state(prepared, ids) if resume is None else checkpoints.load_checkpoint(prepared, resume)
+    state = executor.new_state(prepared, rows) if resume is None else checkpoints.load_checkpoint(prepared, resume)
     begun = 0 if not state.done else prepared.passes[state.done - 1].step + 1
     with progress_bar("replaying", "passes, {task.fields[rate]}", TimeRemainingColumn(), quiet=as_json) as progress:
         task = progress.add_task("replaying", total=made.steps, completed=begun, rate="")

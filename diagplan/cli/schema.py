@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.output import FINE, command, print_json
 
 __all__ = ["schema_command"]
@@ -23,6 +24,7 @@ def schema_command(
     from diagplan.schemas.atomic import write_atomically
     from diagplan.schemas.schema import plan_schema, plan_schema_text
 
+    require_outputs(Output("-o", out, (".json", "")))
     if out is not None:
         write_atomically(out, plan_schema_text().encode())
         if as_json:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, drawing_width, print_json, working
 from diagplan.cli.shared.requests import PlanFile
 from diagplan.planner.errors import SpecError
@@ -47,15 +48,15 @@ def show_command(
 
     if feed is not None and step is None:
         raise SpecError(f"expected --step with --feed, got --feed {feed} alone. Say which step the feed is in.")
+    pictures = {"--png": png, "--svg": svg, "--gif": gif}
+    require_outputs(*(Output(name, path, (f".{name[2:]}",)) for name, path in pictures.items()), inputs={"PLAN": plan})
     read = read_plan(plan)
     report = verify(read, cap=1)
     if step is not None and not 0 <= step < read.steps:
         raise SpecError(f"expected a step from 0 to {read.steps - 1}, got step={step}.")
     written = []
-    for path, suffix in ((png, ".png"), (svg, ".svg"), (gif, ".gif")):
+    for path in pictures.values():
         if path is not None:
-            if path.suffix != suffix:
-                raise SpecError(f"expected a name ending in {suffix} for --{suffix[1:]}, got {path}.")
             with working(f"drawing {path}", quiet=as_json):
                 save_picture(read, path, step=step, feed=feed, frames=frame)
             written.append(str(path))

@@ -15,13 +15,13 @@ from diagplan.backends.arguments import require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt, given_slots
 from diagplan.backends.selftest import require_tested
-from diagplan.backends.table import backend_named
+from diagplan.backends.table import backend_named, options_for
 from diagplan.planner.plan import Plan
 
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
 
-__all__ = ["given_ids", "load_model", "load_model_as", "replay"]
+__all__ = ["given_ids", "guided_ids", "load_model", "load_model_as", "replay"]
 
 Ids = NDArray[np.integer[Any]]
 
@@ -45,12 +45,13 @@ def load_model(
         adapter: its family: ``"mc-ar"``, ``"cosmos"``, ``"wham"``, or one that a third party has registered.
         weights: for MC-AR a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM;
             for Cosmos a ``model.pt``, a ``.safetensors`` file, a folder with one, or shards, a name with ``{rank}``;
-            for WHAM a release ``.ckpt``, or what ``diagplan convert-weights`` made of it; for the backend ``"onnx"`` a
-            folder of ``diagplan export-onnx``.
+            for WHAM a release ``.ckpt``, or what ``diagplan convert-weights`` made of it; for all a folder of
+            ``diagplan export-onnx``, which is known as one and runs on ONNX Runtime.
         backend: ``"torch"``; ``"onnx"``, which needs no torch on the CPU and whose models have their dtype already,
             of any family, registered or not; or one that a third party has registered.
-        config: a released configuration by name (``"300M_16f"``, ``"cosmos-4b"``, ``"wham-200m"``), a YAML (MC-AR) or
-            JSON file, or ``None`` where a ``config.json`` lies beside the weights (MC-AR) or they tell it (WHAM).
+        config: a released configuration by name (``"300M_16f"``, ``"cosmos-4b"``, ``"wham-200m"``), a file, YAML for
+            MC-AR and JSON for Cosmos and WHAM, or ``None`` where a ``config.json`` lies beside the weights (MC-AR) or
+            they tell it (WHAM).
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products, faster and less exact; float32 on an x86 CPU only.
@@ -74,7 +75,7 @@ def load_model(
         backend=backend, config=config, dtype=dtype, device=device, quantize=quantize, portable=portable,
         threads=threads, context=context,
     )  # fmt: skip
-    return load_model_as(adapter, weights, options)
+    return load_model_as(adapter, weights, options_for(weights, options))
 
 
 def load_model_as(adapter: str, weights: str | Path, options: LoadOptions) -> "Model":
@@ -94,6 +95,29 @@ def given_ids(plan: Plan, prompt: Ids | None, actions: Ids | None, given: Ids | 
         return batched("given", given, (len(given_slots(plan.layout)),))
     assert prompt is not None
     return given_from_prompt(plan.layout, prompt, actions)
+
+
+def guided_ids(ids: NDArray[np.int64], guidance: float | None, unconditional: Ids | None) -> NDArray[np.int64]:
+    """The given slots' ids of all rows of the batch: under guidance the conditional samples, then the unconditional.
+
+    Args:
+        ids: with the condition, int64 [B, G].
+        guidance: the scale; ``None``: no guidance, and the ids stay as they are.
+        unconditional: without the condition, int [G] or [B, G].
+
+    Raises:
+        MismatchError: a scale without ids or the reverse, or ids of another shape.
+    """
+    if (guidance is None) != (unconditional is None):
+        raise MismatchError("expected guidance and unconditional ids together, got one of them. Give the other.")
+    if unconditional is None:
+        return ids
+    others = batched("unconditional", unconditional, ids.shape[1:])
+    if len(others) not in (1, len(ids)):
+        raise MismatchError(
+            f"expected unconditional ids for all samples or for each of {len(ids)}, got {len(others)} of them."
+        )
+    return np.concatenate([ids, np.broadcast_to(others, ids.shape)])
 
 
 def replay(
@@ -146,13 +170,9 @@ def replay(
     require_tested(model)
     executor.require_grid(plan, model)
     ids = given_ids(plan, prompt, actions, given)
-    if (guidance is None) != (unconditional is None):
-        raise MismatchError("expected guidance and unconditional ids together, got one of them. Give the other.")
+    rows = guided_ids(ids, guidance, unconditional)
     prepared = executor.prepare(
         plan, model, sampler=sampler, seed=seed, batch=len(ids), guidance=guidance, chunk=chunk
     )  # fmt: skip
-    if unconditional is not None:
-        others = batched("unconditional", unconditional, ids.shape[1:])
-        ids = np.concatenate([ids, np.broadcast_to(others, ids.shape)])
     on_step = None if on_pass is None else lambda step, _: on_pass(step + 1)
-    return executor.replay(prepared, executor.new_state(prepared, ids), on_step=on_step, on_frame=on_frame).tokens
+    return executor.replay(prepared, executor.new_state(prepared, rows), on_step=on_step, on_frame=on_frame).tokens

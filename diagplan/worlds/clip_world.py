@@ -48,8 +48,8 @@ class ClipWorld:
 
     #: Tokens of one action: there are none.
     block = 0
-    #: No window slides, and no action is a word.
-    keeps = words = map_rows = None
+    #: No window slides, no action is a word, and how well the tokenizer gives clips back was not measured.
+    keeps = words = map_rows = least_psnr = None
 
     @property
     def rows(self) -> int:
@@ -167,6 +167,15 @@ class ClipWorld:
         """Tokens int64 [F, rows, cols] of prompt frames uint8 [n, height, width, 3]."""
         tokens: Ids = self.tokenizer.encode_prompt(frames)
         return tokens
+
+    def reconstruct(self, frames: Frames) -> Frames:
+        """What the tokenizer makes of prompt frames uint8 [n, height, width, 3]: encoded, and decoded again.
+
+        It decodes whole clips only: the rest is filled up with the last frame, as when a prompt is encoded.
+        """
+        filler = np.repeat(frames[-1:], self.context_frames - len(frames), axis=0)
+        decoded: Frames = self.tokenizer.decode(self.tokenizer.encode(np.concatenate([frames, filler])))
+        return decoded[: len(frames)]
 
     def given(self, layout: Layout, prompt: Ids, actions: Ids) -> Ids:
         """The given ids of a layout in slot order, int64 [1, G]; there are no actions."""

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
     from diagplan.schemas.world import ActionWords
 
-__all__ = ["FrameWorld"]
+__all__ = ["LEAST_PSNR", "FrameWorld"]
+
+#: dB below which a tokenizer does not know the pictures; docs/generate.md says how the figure was chosen.
+LEAST_PSNR = 25.0
 
 Ids = NDArray[np.int64]
 Frames = NDArray[np.uint8]
@@ -44,6 +47,7 @@ class FrameWorld:
         keeps: frames that its release keeps where a window slides; ``None``: it has no such rule.
         words: ids of the actions, where an action is one word.
         map_rows: rows of tokens, from the top, that move with the player.
+        least_psnr: least dB at which the tokenizer gives pictures back that it knows.
     """
 
     name: str
@@ -60,6 +64,7 @@ class FrameWorld:
     keeps: int | None = None
     words: "ActionWords | None" = None
     map_rows: int | None = None
+    least_psnr: float | None = LEAST_PSNR
 
     @property
     def reads_text(self) -> bool:
@@ -145,6 +150,11 @@ class FrameWorld:
         """Tokens int64 [F, rows, cols] of prompt frames uint8 [n, height, width, 3]."""
         tokens: Ids = self.tokenizer.encode(frames)
         return tokens
+
+    def reconstruct(self, frames: Frames) -> Frames:
+        """What the tokenizer makes of prompt frames uint8 [n, height, width, 3]: encoded, and decoded again."""
+        decoded: Frames = self.tokenizer.decode(self.encode(frames))
+        return decoded
 
     def given(self, layout: Layout, prompt: Ids, actions: Ids) -> Ids:
         """The given ids of a layout in slot order, int64 [1, G]."""

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.backends.arguments import require_sampler
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.rolling import roll
 from diagplan.backends.sampling import Sampler
 from diagplan.models.loading import replay
+from diagplan.planner.arguments import named_briefly, require_kind
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
@@ -123,6 +125,7 @@ def generate(
         SpecError, InvalidPlanError, NumericError, CapacityError: as ``replay``.
     """
     plan, world, prompt, actions = _in_order(plan, world, prompt, actions)
+    require_sampler(sampler)
     require_layout(world, plan)
     token_frames = plan.layout.prompt_frames if isinstance(plan, Plan) else plan.prompt_frames
     if len(prompt) != world.pictures(token_frames):
@@ -176,10 +179,11 @@ def _in_order(plan: Any, world: Any, prompt: Any, actions: Any) -> tuple[Any, An
             stacklevel=3,
         )
         plan, world, prompt, actions = actions, plan, world, prompt
-    if not isinstance(plan, Plan | Rollout) or not hasattr(world, "decoding"):
+    remedy = "The order is generate(plan, world, prompt, actions); compile_for and plan_for make a plan."
+    require_kind("plan", plan, Plan | Rollout, remedy, what="a Plan or a Rollout")
+    if not hasattr(world, "decoding"):
         raise SpecError(
-            f"expected generate(plan, world, prompt, actions), got a {type(plan).__name__} as the plan and a "
-            f"{type(world).__name__} as the world. Compile a plan with compile_for, load a world with load_world."
+            f"expected world to be a world model, got world={named_briefly(world)}. Load one with diagplan.load_world."
         )
     return plan, world, prompt, actions
 

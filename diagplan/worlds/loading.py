@@ -10,7 +10,7 @@ from diagplan.adapters.devices import DTypeName, Quantize, require_device, requi
 from diagplan.adapters.families import FAMILIES, Family, family_named, family_of_release
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.plugins import resolve
-from diagplan.backends.table import backend_named
+from diagplan.backends.table import backend_named, options_for
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.worlds.world import World, WorldFiles, WorldOpener
 
@@ -49,13 +49,13 @@ def load_world(
             release, whose files are yours: ``"mc-ar"``, ``"cosmos-4b"``, ``"cosmos-12b"``,
             ``"cosmos-5b-v2w"``, ``"cosmos-13b-v2w"``, ``"cosmos"`` for another one by its config, ``"wham-200m"``,
             ``"wham-1.6b"``, ``"wham"`` for whatever size the file holds.
-        weights: of a release: the checkpoint; for Cosmos and WHAM with the backend ``"onnx"`` the exported folder.
+        weights: of a release: the checkpoint; for Cosmos and WHAM the folder of an exported transformer will do.
         tokenizer: of a release: the folder of the image tokenizer (MC-AR), the folder of ``encoder.jit`` and
             ``decoder.jit`` (Cosmos), or the checkpoint with it where that is another one (WHAM).
         config: for ``"mc-ar"`` a size or a config file, where the checkpoint has none beside it; for ``"cosmos"`` a
-            config file or a ``CosmosConfig``; for WHAM a ``WhamConfig``, where the file does not tell.
+            config file or a ``CosmosConfig``; for WHAM a JSON file or a ``WhamConfig``, where the weights do not tell.
         context: what a Cosmos Video2World model reads, as for ``load_model``.
-        backend: as for ``load_model``; an exported world model's folder is known as one, and needs none.
+        backend: as for ``load_model``; an exported model's folder is known as one, and needs none.
         dtype: as for ``load_model``; of the transformer.
         device: as for ``load_model``.
         quantize: as for ``load_model``.
@@ -89,11 +89,13 @@ def open_world(
     if options.context is not None and not (family and family.reads_text):
         raise SpecError(f"expected a text for Cosmos Video2World models only, got one with model={model[:200]!r}.")
     if family is not None:
+        options = options if weights is None else options_for(weights, options)
         files = WorldFiles(model=model, weights=weights, tokenizer=tokenizer)
         return _opener(family)(files, _checked(options))
     folder = SHIPPED.get(model, Path(model))
-    if _is_exported(folder, options):
-        return _exported(model, options.replaced(backend="onnx"), (weights, tokenizer))
+    options = options_for(folder, options)
+    if backend_named(options.backend).exported:
+        return _exported(model, options, (weights, tokenizer))
     if weights is not None or tokenizer is not None or options.config is not None:
         raise SpecError(
             f"expected weights, tokenizer and config with a release only ({', '.join(release_names())}), got "
@@ -128,18 +130,6 @@ def _opener(family: Family) -> WorldOpener:
 def _family_of_folder(folder: Path) -> Family | None:
     marks = ((family, family.folder_file) for family in FAMILIES.records())
     return next((family for family, mark in marks if mark is not None and (folder / mark).is_file()), None)
-
-
-def _is_exported(folder: Path, options: LoadOptions) -> bool:
-    """Whether an exported world model is asked for, by the backend or by what lies in the folder."""
-    from diagplan.backends.onnx_files import GRAPH
-
-    if backend_named(options.backend).exported:
-        return True
-    try:
-        return (folder / GRAPH).is_file() and not (folder / "model.safetensors").is_file()
-    except (OSError, ValueError):  # a name that no folder can have
-        return False
 
 
 def _exported(model: str, options: LoadOptions, files: tuple[Any, ...]) -> World:

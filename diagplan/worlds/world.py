@@ -89,6 +89,11 @@ class World(Protocol):
         ...
 
     @property
+    def least_psnr(self) -> float | None:
+        """Least dB at which the tokenizer gives pictures back that it knows; ``None``: nobody has measured that."""
+        ...
+
+    @property
     def reads_text(self) -> bool:
         """Whether a text is needed that is not there yet: ``with_text``."""
         ...
@@ -150,6 +155,10 @@ class World(Protocol):
 
     def encode(self, frames: Frames) -> Ids:
         """Tokens int64 [F, rows, cols] of prompt frames uint8 [n, height, width, 3]."""
+        ...
+
+    def reconstruct(self, frames: Frames) -> Frames:
+        """What the tokenizer makes of prompt frames uint8 [n, height, width, 3]: encoded, and decoded again."""
         ...
 
     def given(self, layout: Layout, prompt: Ids, actions: Ids) -> Ids:

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ pytest.importorskip("safetensors")
 
 from diagplan.adapters.lightning import open_lightning  # noqa: E402
 from diagplan.adapters.pickles import Record, field  # noqa: E402
-from diagplan.adapters.wham import CONFIGS  # noqa: E402
-from diagplan.adapters.wham_files import load_wham, open_wham, wham_config_for  # noqa: E402
+from diagplan.adapters.wham import CONFIGS, WhamConfig  # noqa: E402
+from diagplan.adapters.wham_files import load_wham, open_wham, read_wham_config, wham_config_for  # noqa: E402
 from diagplan.adapters.wham_tokenizer import load_wham_tokenizer  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
 from tests.support.checkpoints import write_folder, write_safetensors, write_sparse, write_torch  # noqa: E402
@@ -91,9 +91,10 @@ def test_published_sizes_are_told_by_the_tensors(name: str, version: Any, bias: 
 
 def test_sizes_that_a_file_does_not_tell(tmp_path: Path) -> None:
     path = write_safetensors(WEIGHTS, tmp_path / "w")
-    with pytest.raises(SpecError, match=re.escape("got 2 layers of width 64") + ".*Give a WhamConfig as config"):
+    with pytest.raises(SpecError, match=r"got 2 layers of width 64.*Give a JSON file of a WhamConfig as config"):
         load_wham(path)
-    with pytest.raises(SpecError, match=r"expected config to be one of wham-200m, wham-1\.6b, or a WhamConfig"):
+    known = r"wham-200m, wham-1\.6b, a JSON file or a WhamConfig"
+    with pytest.raises(SpecError, match=f"expected config to be one of {known}, got config='wham-7b'"):
         load_wham(path, config="wham-7b")
     shapes = {PREFIX + key: shape for key, shape in replace(CONFIGS["wham-200m"], rows=17).shapes().items()}
     with pytest.raises(SpecError, match=re.escape("expected 18 x 30 image tokens and 16 action tokens a frame")):
@@ -149,3 +150,51 @@ def test_notes_that_are_none(change: Any, tmp_path: Path) -> None:
         return
     with pytest.raises(DocumentError, match="expected notes of `diagplan convert-weights`"):
         open_wham(tmp_path / "w")
+
+
+# A size that nobody published, from a JSON file
+
+
+def test_a_config_of_a_file(tmp_path: Path) -> None:
+    path = write_safetensors(WEIGHTS, tmp_path / "w")
+    config = tmp_path / "sizes.json"
+    config.write_text(json.dumps(asdict(CONFIG)))
+    assert read_wham_config(config) == read_wham_config(str(config)) == CONFIG
+    for given in (config, str(config)):
+        model = load_wham(path, config=given)
+        np.testing.assert_allclose(causal_logits(model, DATA["ids"]), DATA["logits"], atol=2e-5, rtol=0)
+    checkpoint, notes = open_wham(path)
+    assert wham_config_for(checkpoint, notes._replace(config=replace(CONFIG, n_head=1)), config) == CONFIG  # asked for
+    few = tmp_path / "few.json"
+    few.write_text('{"n_layer": 1, "n_head": 2, "n_embd": 8}')
+    assert read_wham_config(few) == WhamConfig(n_layer=1, n_head=2, n_embd=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "expected a JSON object, got {path}, which is not JSON."),
+        ("[" * 100_000, "expected a JSON object, got {path}, which is not JSON."),
+        ("\udcff", "expected a JSON object, got {path}, which is not JSON."),
+        ("[1]", "got {path} with list."),
+        ('{"n_layer": 1, "n_head": 1, "n_embd": 8, "layers": 3}', "got {path} with layers."),
+        ('{"n_layer": 1}', "expected the keys n_layer, n_head, n_embd at least, got {path} without n_head, n_embd."),
+        ('{"n_layer": 1, "n_head": 3, "n_embd": 8}', "{path}: expected heads that divide the width"),
+        ('{"n_layer": 1, "n_head": "2", "n_embd": 8}', "{path}: expected n_head"),
+        ('{"n_layer": 1, "n_head": 1, "n_embd": 8, "bias": 1}', "{path}: expected bias to be true or false"),
+        ('{"n_layer": 1, "n_head": 1, "n_embd": 8, "pad": "' + "x" * (1 << 20) + '"}', "at most 1048576 bytes"),
+    ],
+    ids=range(10),
+)
+def test_configs_that_are_none(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "sizes.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DocumentError, match=re.escape(words.format(path=path))) as caught:
+        read_wham_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_is_not_there(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.json", tmp_path, "x" * 5000):
+        with pytest.raises(SpecError, match="a JSON file or a WhamConfig, got config='"):
+            read_wham_config(path)

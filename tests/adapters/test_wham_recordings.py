@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diagplan.adapters.wham_actions import encode_actions
+from diagplan.adapters.wham_actions import decode_actions, encode_actions
 from diagplan.adapters.wham_recordings import read_actions, read_clip
 from diagplan.planner.errors import DocumentError
 
@@ -151,3 +151,47 @@ def test_actions_without_the_images(tmp_path: Path) -> None:
     frames, actions = read_clip(path)
     np.testing.assert_array_equal(frames, IMAGES.transpose(0, 2, 3, 1))
     np.testing.assert_array_equal(actions, ACTIONS)
+
+
+def test_actions_in_all_three_forms(tmp_path: Path) -> None:
+    np.savez(tmp_path / "play.npz", images=IMAGES, actions=ACTIONS.astype(np.float32))
+    blocks = read_actions(tmp_path / "play.npz")
+    np.save(tmp_path / "play.npy", decode_actions(blocks))
+    np.testing.assert_array_equal(read_actions(tmp_path / "play.npy"), blocks)
+    lines = tmp_path / "play.jsonl"
+    lines.write_text('{"buttons": [1,0,0,0,0,0,0,0,0,0,0,1], "sticks": [0, 1.0, -1, 0.1]}\n\n')
+    np.testing.assert_array_equal(decode_actions(read_actions(lines)), [[1, *[0] * 10, 1, 5, 10, 0, 6]])
+    lines.write_text("\n")
+    assert read_actions(lines).shape == (0, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.jsonl", "{}", "on each line, got another one at"),
+        ("a.jsonl", '{"buttons": [0], "sticks": [0, 0, 0, 0]}', "on each line, got another one at"),
+        ("a.jsonl", '{"buttons": [2,0,0,0,0,0,0,0,0,0,0,0], "sticks": [0,0,0,0]}', "expected buttons as 0 or 1"),
+        ("a.jsonl", '{"buttons": [0,0,0,0,0,0,0,0,0,0,0,0], "sticks": [0,0,0,2]}', "positions from -1 to 1"),
+        ("a.jsonl", '{"buttons": [0,0,0,0,0,0,0,0,0,0,0,0], "sticks": [0,0,0,NaN]}', "got another one at"),
+        ("a.jsonl", '{"buttons": [0,0,0,0,0,0,0,0,0,0,0,true], "sticks": [0,0,0,0]}', "got another one at"),
+        ("a.jsonl", "[" * 100_000, "line 1"),
+        ("a.jsonl", "\udcff", "not UTF-8"),
+        ("a.npy", "no numpy", "expected a .npy of actions, got"),
+        ("a.npz", "no zip", "expected a .npz with images and actions"),
+        ("none.jsonl", None, "cannot read the actions"),
+    ],
+)
+def test_actions_that_are_none(tmp_path: Path, name: str, text: str | None, words: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DocumentError, match=words.replace(".", r"\.")):
+        read_actions(tmp_path / name)
+
+
+def test_an_array_of_other_actions(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((2, 16), 7))
+    with pytest.raises(DocumentError, match="expected 0 or 1 for button 0, got 7"):
+        read_actions(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.zeros((16,)))
+    with pytest.raises(DocumentError, match=r"expected actions as numbers \[T, 16\]"):
+        read_actions(tmp_path / "a.npy")

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,6 +104,25 @@ def test_the_error_holds_the_estimate_and_what_to_change(
     )
     with pytest.raises(CapacityError, match=re.escape(said)):
         attempt()
+
+
+@pytest.mark.parametrize("where", ["new_cache", "forward"])
+def test_the_figure_is_that_of_all_rows_and_of_this_chunk(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise MemoryError
+
+    config = tiny_mc_ar(512)
+    model = McAr(config, random_weights(config))
+    plan = compile_plan(Layout(frames=1, rows=16, cols=16, prompt_frames=1), NextToken())
+    prepared = executor.prepare(plan, model, batch=3, guidance=2.0, chunk=16)
+    rows = np.zeros((6, len(prepared.given_slots)), dtype=np.int64)
+    monkeypatch.setattr(model, where, fail)
+    with pytest.raises(CapacityError) as caught:
+        executor.replay(prepared, executor.new_state(prepared, rows))
+    said = f"at least {estimate_memory(model, plan, 6, chunk=16)}, for 6 row(s) of batch"
+    assert said in str(caught.value)
+    for wrong in (estimate_memory(model, plan, 3, chunk=16), estimate_memory(model, plan, 6)):
+        assert str(wrong) not in said  # the samples alone, or another chunk, would give another figure
 
 
 def test_other_errors_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

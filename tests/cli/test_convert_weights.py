@@ -15,7 +15,7 @@ from diagplan.adapters.wham import CONFIGS, WhamConfig, random_weights  # noqa: 
 from diagplan.adapters.wham_files import PUBLISHER  # noqa: E402
 from diagplan.adapters.wham_tokenizer import WhamTokenizerConfig, load_wham_tokenizer  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
-from tests.support.checkpoints import write_sparse  # noqa: E402
+from tests.support.checkpoints import write_safetensors, write_sparse  # noqa: E402
 from tests.support.cli import invoke, run_json  # noqa: E402
 from tests.support.wham import CONFIG, DATA  # noqa: E402
 from tests.support.wham_files import WEIGHTS, write_lightning  # noqa: E402
@@ -65,6 +65,50 @@ def test_from_a_published_file_to_tokens(published: Path, tmp_path: Path) -> Non
     np.testing.assert_array_equal(tokens, want)
 
 
+def test_a_size_that_nobody_published(tmp_path: Path) -> None:
+    """Neither hyper-parameters nor shapes tell its heads: a file does, for every command."""
+    vision = WhamTokenizerConfig(
+        rows=CONFIG.rows, cols=CONFIG.cols, width=32, encoder_layers=1, decoder_layers=1, code_dim=4,
+        codes=CONFIG.image_codes, head_size=16,
+    )  # fmt: skip
+    golden = {name: value for name, value in WEIGHTS.items() if name.startswith(PREFIX)}
+    weights = write_safetensors(
+        golden | {f"context_encoders.images.{n}": torch.zeros(shape) for n, shape in vision.shapes().items()},
+        tmp_path / "w.safetensors",
+    )
+    sizes = tmp_path / "sizes.json"
+    sizes.write_text(json.dumps(asdict(CONFIG)))
+    plan, given = tmp_path / "plan.json", tmp_path / "given.npy"
+    diagplan.write_plan(diagplan.compile_plan(CONFIG.layout(1, prompt_frames=2), diagplan.NextToken()), plan)
+    np.save(given, DATA["gen2/prompt_ids"])
+    out = tmp_path / "tokens.npy"
+    asked = ["run", plan, "--adapter", "wham", "--given", given, "--temperature", "0", "--top-k", "1", "-o", out]
+    code, said = invoke(*asked, "--weights", weights)
+    assert (code, "Give a JSON file of a WhamConfig as config." in said) == (2, True)
+    run_json(*asked, "--weights", weights, "--config", sizes)
+    np.testing.assert_array_equal(np.load(out).reshape(2, -1), DATA["gen2/image_tokens"])
+
+    (closest,) = run_json("inspect-weights", weights, "--config", sizes)["closest"]
+    assert (closest["configs"], closest["fits"]) == ([str(sizes)], True)
+    (closest,) = run_json("inspect-weights", weights)["closest"]
+    assert not closest["fits"]
+
+    converted = tmp_path / "converted.safetensors"
+    asked_of = ["convert-weights", weights, "-o", converted, "--head-size", 16]
+    assert invoke(*asked_of)[0] == 2
+    assert run_json(*asked_of, "--config", sizes)["config"] == asdict(CONFIG)
+    run_json(*asked, "--weights", converted)  # the file tells it now
+    np.testing.assert_array_equal(np.load(out).reshape(2, -1), DATA["gen2/image_tokens"])
+
+    sizes.write_text('{"n_layer": 2}')
+    for command in (["inspect-weights", weights], asked_of, [*asked, "--weights", weights]):
+        code, said = invoke(*command, "--config", sizes)
+        assert (code, said.count("\n")) == (1, 1)
+        assert "expected the keys n_layer, n_head, n_embd at least" in said
+    code, said = invoke("convert-weights", weights, "-o", sizes, "--config", sizes)
+    assert (code, "expected a name ending in .safetensors for -o" in said) == (2, True)
+
+
 def test_what_conversion_prints(published: Path, tmp_path: Path) -> None:
     code, out = invoke("convert-weights", published, "-o", tmp_path / "w")
     assert code == 0
@@ -112,7 +156,7 @@ def test_load_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = CONFIG.layout(1, prompt_frames=2)
     frame = diagplan.replay(diagplan.compile_plan(layout, diagplan.NextToken()), model, given=DATA["gen2/prompt_ids"])
     np.testing.assert_array_equal(frame.reshape(2, -1), DATA["gen2/image_tokens"])
-    with pytest.raises(SpecError, match="expected the adapter mc-ar or cosmos or wham, got 'whale'"):
+    with pytest.raises(SpecError, match="expected adapter to be one of mc-ar, cosmos, wham, got adapter='whale'"):
         diagplan.load_model("whale", path)
     with pytest.raises(DocumentError, match="microsoft/wham on Hugging Face"):
         diagplan.load_model("wham", tmp_path / "none")

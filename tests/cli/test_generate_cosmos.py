@@ -12,68 +12,30 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("av")
 pytest.importorskip("safetensors")
 
-from safetensors.torch import save_file  # noqa: E402
 
 from diagplan import Diagonal, compile_plan, generate, load_world, replay  # noqa: E402
-from diagplan.adapters.cosmos import random_weights  # noqa: E402
-from diagplan.adapters.cosmos_files import read_cosmos_config  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
-from diagplan.planner.schedule import Imported  # noqa: E402
-from diagplan.video.files import VideoWriter, read_video  # noqa: E402
+from diagplan.video.files import read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
-from diagplan.worlds.clip_world import ClipWorld  # noqa: E402
-from diagplan.worlds.generation import compile_for, prompt_tokens  # noqa: E402
 from tests.support.cli import invoke  # noqa: E402
-from tests.support.cosmos_files import Decoder, Encoder, save, write_t5  # noqa: E402
-
-#: 33 frames of 48 x 64 pixels; the release's codes.
-SIZES = {"dim": 24, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2, "head_dim": 8, "ffn_hidden_size": 32}
-RELEASE = {**SIZES, "video_latent_shape": [5, 3, 4], "training_type": "video_to_video"}
-TEXT = {"training_type": "text_to_video", "insert_cross_attn": True, "context_dim": 24, "apply_abs_pos_emb": True}
+from tests.support.cosmos_files import write_t5  # noqa: E402
+from tests.support.cosmos_world import cosmos_arguments, cosmos_world, write_cosmos_world  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``base`` and ``text`` models, a tokenizer, a video of 12 frames of another size, text features."""
-    place = tmp_path_factory.mktemp("cosmos")
-    for name, keys in (("base", RELEASE), ("text", RELEASE | TEXT)):
-        (place / f"{name}.json").write_text(json.dumps(keys))
-        save_file(random_weights(read_cosmos_config(place / f"{name}.json")), place / f"{name}.safetensors")
-    (place / "tokenizer").mkdir()
-    save(Encoder(), place / "tokenizer" / "encoder.jit")
-    save(Decoder(), place / "tokenizer" / "decoder.jit")
-    random = np.random.default_rng(0)
-    with VideoWriter(place / "video.mp4", fps=25) as writer:
-        for _ in range(12):
-            writer.add(np.repeat(np.repeat(random.integers(0, 256, (9, 10, 3)), 8, 0), 8, 1).astype(np.uint8))
-    np.save(place / "text.npy", random.normal(size=(6, 24)).astype(np.float32))
-    return place
-
-
-def arguments(files: Path, out: Path, *more: object, model: str = "base") -> list[object]:
-    paths = ["--weights", files / f"{model}.safetensors", "--config", files / f"{model}.json"]
-    video = ["--video", files / "video.mp4", "--tokenizer", files / "tokenizer", "-o", out]
-    return ["generate", "--model", "cosmos", *paths, *video, *more]
-
-
-def world_of(files: Path, model: str = "base", **more: Any) -> ClipWorld:
-    world = load_world(
-        "cosmos", weights=files / f"{model}.safetensors", config=files / f"{model}.json",
-        tokenizer=files / "tokenizer", **more,
-    )  # fmt: skip
-    assert isinstance(world, ClipWorld)
-    return world
+    return write_cosmos_world(tmp_path_factory.mktemp("cosmos"))
 
 
 @pytest.mark.parametrize(("given", "latents"), [(None, 2), (9, 2), (1, 1)])
 def test_a_clip_becomes_a_video(files: Path, tmp_path: Path, given: int | None, latents: int) -> None:
     out, tokens = tmp_path / "out.mp4", tmp_path / "tokens.npy"
     asked = [] if given is None else ["--prompt-frames", given]
-    code, said = invoke(*arguments(files, out, "--k", 1, "--d", 2, "--tokens", tokens, "--json", *asked))
+    code, said = invoke(*cosmos_arguments(files, out, "--k", 1, "--d", 2, "--tokens", tokens, "--json", *asked))
     assert code == 0, said
     pixels = 1 + 8 * (latents - 1)
-    world = world_of(files)
+    world = cosmos_world(files)
     plan = compile_plan(world.config.layout(latents), Diagonal(k=1, d=2))
     figures = json.loads(said)
     assert (figures["frames"], figures["passes"]) == (33 - pixels, plan.steps)
@@ -87,33 +49,19 @@ def test_a_clip_becomes_a_video(files: Path, tmp_path: Path, given: int | None, 
     assert abs(video[pixels:].astype(int) - pictures).mean() < 8  # H.264 lies between
 
 
-def test_frames_come_when_the_clip_is_whole(files: Path) -> None:
-    world = world_of(files)
-    plan = compile_for(world, 24, Diagonal(k=2), prompt_frames=9)
-    order: list[tuple[str, int]] = []
-    done = generate(
-        plan, world, read_video(files / "video.mp4", limit=9),
-        on_frame=lambda i, _: order.append(("frame", i)), on_pass=lambda i: order.append(("pass", i)),
-    )  # fmt: skip
-    assert done.frames.shape == (24, 48, 64, 3)
-    assert done.tokens.shape == (3, 3, 4)
-    passes = [i for what, i in order if what == "pass"]
-    assert passes == list(range(1, plan.steps + 1))
-    assert [i for what, i in order if what == "frame"] == list(range(24))
-    assert order.index(("frame", 0)) >= plan.steps - 1
-
-
 def test_a_text_leads(files: Path, tmp_path: Path) -> None:
     """Features of a file, and those that a T5 makes of a text, give other tokens; begin-of-video is fed."""
     t5 = write_t5(tmp_path / "t5")
     tokens: list[Any] = []
     for options in (["--context", files / "text.npy"], ["--text", "a robot", "--text-encoder", t5]):
         path = tmp_path / f"{len(tokens)}.npy"
-        code, said = invoke(*arguments(files, tmp_path / "out.mp4", "--k", 1, "--tokens", path, *options, model="text"))
+        code, said = invoke(
+            *cosmos_arguments(files, tmp_path / "out.mp4", "--k", 1, "--tokens", path, *options, model="text")
+        )
         assert code == 0, said
         tokens.append(np.load(path))
     assert (tokens[0] != tokens[1]).any()
-    world = world_of(files, "text", context=files / "text.npy")
+    world = cosmos_world(files, "text", context=files / "text.npy")
     frames = np.stack([fit(frame, 48, 64) for frame in read_video(files / "video.mp4", limit=9)])
     ids = world.config.given(world.tokenizer.encode_prompt(frames))
     assert ids[0, 0] == 64_000
@@ -136,10 +84,10 @@ def test_the_same_on_onnx_runtime(files: Path, tmp_path: Path) -> None:
     assert code == 0, said
     text = ["--context", files / "text.npy"]
     code, said = invoke(
-        *arguments(files, tmp_path / "a.mp4", "--tokens", tmp_path / "a.npy", *same, *text, model="text")
+        *cosmos_arguments(files, tmp_path / "a.mp4", "--tokens", tmp_path / "a.npy", *same, *text, model="text")
     )
     assert code == 0, said
-    plan = compile_plan(world_of(files, "text", context=files / "text.npy").config.layout(2), Diagonal(k=1))
+    plan = compile_plan(cosmos_world(files, "text", context=files / "text.npy").config.layout(2), Diagonal(k=1))
     world = world_of_exported(files, tmp_path / "exported")
     from diagplan.models.sampling import sampler_for
 
@@ -198,7 +146,7 @@ def test_one_clear_line(
     files: Path, tmp_path: Path, change: Callable[[list[object]], list[object]], code: int, words: str
 ) -> None:
     out = tmp_path / "out.mp4"
-    got, said = invoke(*change(arguments(files, out)))
+    got, said = invoke(*change(cosmos_arguments(files, out)))
     assert got == code
     assert words in said
     assert said.count("\n") == 1
@@ -206,48 +154,8 @@ def test_one_clear_line(
 
 
 def test_a_text_is_asked_for(files: Path, tmp_path: Path) -> None:
-    code, said = invoke(*arguments(files, tmp_path / "out.mp4", model="text"))
+    code, said = invoke(*cosmos_arguments(files, tmp_path / "out.mp4", model="text"))
     assert (code, "expected a text for cosmos, a Video2World model, got none." in said) == (2, True)
-    short = [*arguments(files, tmp_path / "out.mp4"), "--video", files / "none.mp4"]
+    short = [*cosmos_arguments(files, tmp_path / "out.mp4"), "--video", files / "none.mp4"]
     code, said = invoke(*short)
     assert (code, "cannot read the video" in said) == (1, True)
-
-
-def test_frames_that_are_complete_out_of_turn(files: Path) -> None:
-    """An imported order may finish a later frame first: the clip is decoded in its own order."""
-    world = world_of(files)
-    layout = world.config.layout(2)
-    turns = np.arange(layout.tokens).reshape(3, -1)[[1, 0, 2]].reshape(3, 3, 4)
-    plan = compile_plan(layout, Imported(steps=turns))
-    seen: list[int] = []
-    prompt = read_video(files / "video.mp4", limit=9)
-    done = generate(plan, world, prompt, on_frame=lambda number, _: seen.append(number))
-    given = prompt_tokens(world, prompt)
-    np.testing.assert_array_equal(done.frames, world.tokenizer.decode(np.concatenate([given, done.tokens]))[9:])
-    assert seen == list(range(24))
-
-
-def test_files_that_do_not_belong_together(files: Path, tmp_path: Path) -> None:
-    config = tmp_path / "config.json"
-    named = ["--model", "cosmos-4b"]
-    for keys, options, words in (
-        (
-            RELEASE | {"vocab_size": 64_064},
-            [],
-            "expected a model of the tokenizer's 64000 codes, got vocab_size=64064.",
-        ),
-        (RELEASE | {"video_latent_shape": [1, 3, 4]}, [], "expected clips of at least 2 frames of tokens, got 1."),
-        (RELEASE, named, "expected no config for cosmos-4b, whose sizes are known, got one."),
-    ):
-        config.write_text(json.dumps(keys))
-        save_file(random_weights(read_cosmos_config(config)), tmp_path / "model.safetensors")
-        given = arguments(files, tmp_path / "out.mp4", "--config", config, "--weights", tmp_path / "model.safetensors")
-        code, said = invoke(*given, *options)
-        assert (code, words in said) in {(1, True), (2, True)}, said
-
-
-def test_a_plan_of_another_clip(files: Path) -> None:
-    world = world_of(files)
-    plan = compile_plan(world.config.layout(3), Diagonal(k=1))
-    with pytest.raises(MismatchError, match="expected a plan for cosmos's layout"):
-        generate(plan, world, np.zeros((17, 48, 64, 3), dtype=np.uint8))

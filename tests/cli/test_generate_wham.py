@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,58 +15,26 @@ pytest.importorskip("safetensors")
 pytest.importorskip("av")
 
 from diagplan import Diagonal, NextToken, compile_rollout, load_world, roll  # noqa: E402
-from diagplan.adapters.wham import WhamConfig, random_weights  # noqa: E402
-from diagplan.adapters.wham_actions import decode_actions  # noqa: E402
-from diagplan.adapters.wham_recordings import read_actions  # noqa: E402
-from diagplan.adapters.wham_tokenizer import WhamTokenizerConfig  # noqa: E402
 from diagplan.models.sampling import sampler_for  # noqa: E402
-from diagplan.planner.errors import DocumentError  # noqa: E402
 from diagplan.video.files import read_video  # noqa: E402
 from tests.support.cli import invoke  # noqa: E402
-from tests.support.wham_files import write_lightning  # noqa: E402
-
-#: A grid of 3 x 4 tokens and a window of four frames.
-TINY = WhamConfig(n_layer=1, n_head=16, n_embd=32, seq_len=4, rows=3, cols=4, image_codes=64)
-VISION = WhamTokenizerConfig(
-    rows=3, cols=4, width=32, encoder_layers=1, decoder_layers=1, code_dim=4, codes=64, head_size=16
-)
-#: At 10 pixels a token.
-SIZE = (30, 40)
-AXES = {"image_size_per_x_axis": SIZE[1], "image_size_per_y_axis": SIZE[0]}
+from tests.support.wham_world import SIZE, TINY, VISION, WhamFiles, wham_arguments, write_wham_world  # noqa: E402
 
 
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A checkpoint as it is published, and a recording of the sample data's form: 12 frames, 12 actions."""
-    generator = torch.Generator().manual_seed(1)
-    vision = {f"context_encoders.images.{n}": torch.randn(s, generator=generator) for n, s in VISION.shapes().items()}
-    weights = {f"predictor.gpt_model.{name}": w.clone() for name, w in random_weights(TINY).items()}
-    checkpoint = write_lightning(tmp_path / "tiny.ckpt", monkeypatch, weights | vision, **AXES)
-    random = np.random.default_rng(0)
-    actions = np.concatenate([random.integers(0, 2, (12, 12)), random.integers(0, 11, (12, 4))], axis=1)
-    np.savez(
-        tmp_path / "play.npz",
-        images=random.integers(0, 256, (12, 3, *SIZE)).astype(np.uint8),
-        actions=actions.astype(np.float32),
-    )
-    return checkpoint, tmp_path / "play.npz"
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WhamFiles:
+    return write_wham_world(tmp_path, monkeypatch)
 
 
-def arguments(files: tuple[Path, Path], out: Path, *more: object) -> list[object]:
-    checkpoint, play = files
-    given = ["generate", "--model", "wham", "--weights", checkpoint, "--video", play, "--actions", play, "-o", out]
-    return [*given, *more]
-
-
-def world_of(files: tuple[Path, Path]) -> Any:
+def world_of(files: WhamFiles) -> Any:
     return load_world("wham", weights=files[0])
 
 
-def test_a_window_slides_to_the_end_of_the_actions(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_window_slides_to_the_end_of_the_actions(files: WhamFiles, tmp_path: Path) -> None:
     """Four frames given, twelve actions: nine frames more, one a window, as the release rolls."""
     out, tokens = tmp_path / "out.mp4", tmp_path / "tokens.npy"
     sampling = ["--temperature", 0.5, "--top-p", 0.9, "--seed", 3]
-    code, said = invoke(*arguments(files, out, "--k", 1, "--tokens", tokens, *sampling, "--json"))
+    code, said = invoke(*wham_arguments(files, out, "--k", 1, "--tokens", tokens, *sampling, "--json"))
     assert code == 0, said
     figures = json.loads(said)
     assert (figures["frames"], figures["windows"], figures["passes"]) == (9, 9, 9 * 6)
@@ -81,9 +50,27 @@ def test_a_window_slides_to_the_end_of_the_actions(files: tuple[Path, Path], tmp
     assert len(np.unique(want)) > 20
 
 
-def test_a_window_that_keeps_less(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_size_that_nobody_published(files: WhamFiles, tmp_path: Path) -> None:
+    """The file of its sizes says the heads, instead of the checkpoint's notes."""
+    config = tmp_path / "sizes.json"
+    config.write_text(json.dumps(asdict(replace(TINY, n_head=8))))
+    kept = []
+    for more in ((), ("--config", config)):
+        asked = wham_arguments(files, tmp_path / "out.mp4", "--frames", 1, "--k", 1, "--tokens", tmp_path / "t.npy")
+        code, said = invoke(*asked, *more)
+        assert code == 0, said
+        kept.append(np.load(tmp_path / "t.npy"))
+    assert (kept[0] != kept[1]).any()
+    world = load_world("wham", weights=files[0], config=config)
+    plan = compile_rollout(TINY.layout(1), Diagonal(k=1), frames=1, prompt_frames=4)
+    prompt = world.tokenizer.encode(np.stack(list(world.read_frames(files[1]))[:4]))
+    want = roll(plan, world.model, prompt, world.read_actions(files[1])[:4]).tokens[0]
+    np.testing.assert_array_equal(kept[1], want)
+
+
+def test_a_window_that_keeps_less(files: WhamFiles, tmp_path: Path) -> None:
     tokens = "--tokens", tmp_path / "tokens.npy"
-    code, said = invoke(*arguments(files, tmp_path / "out.mp4", "--keep", 2, "--frames", 6, *tokens, "--json"))
+    code, said = invoke(*wham_arguments(files, tmp_path / "out.mp4", "--keep", 2, "--frames", 6, *tokens, "--json"))
     assert code == 0, said
     figures = json.loads(said)
     assert (figures["frames"], figures["windows"], figures["passes"]) == (6, 3, 6 * 12)
@@ -94,23 +81,23 @@ def test_a_window_that_keeps_less(files: tuple[Path, Path], tmp_path: Path) -> N
     np.testing.assert_array_equal(np.load(tmp_path / "tokens.npy"), want)
 
 
-def test_one_window_is_one_plan(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_one_window_is_one_plan(files: WhamFiles, tmp_path: Path) -> None:
     """Within the context nothing slides, and a plan file does the same."""
     paths = tmp_path / "a.npy", tmp_path / "b.npy"
     within = ["--prompt-frames", 1, "--frames", 3, "--k", 1]
-    code, said = invoke(*arguments(files, tmp_path / "a.mp4", *within, "--tokens", paths[0], "--json"))
+    code, said = invoke(*wham_arguments(files, tmp_path / "a.mp4", *within, "--tokens", paths[0], "--json"))
     assert code == 0, said
     assert "windows" not in json.loads(said)
     plan = tmp_path / "plan.json"
     sizes = ["--rows", 3, "--cols", 4, "--between-frames", 16, "--frames", 3, "--prompt-frames", 1]
     code, out = invoke("compile", *sizes, "--k", 1, "-o", plan)
     assert code == 0, out
-    code, said = invoke(*arguments(files, tmp_path / "b.mp4", "--plan", plan, "--tokens", paths[1]))
+    code, said = invoke(*wham_arguments(files, tmp_path / "b.mp4", "--plan", plan, "--tokens", paths[1]))
     assert code == 0, said
     np.testing.assert_array_equal(np.load(paths[0]), np.load(paths[1]))
 
 
-def test_the_same_on_onnx_runtime(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_same_on_onnx_runtime(files: WhamFiles, tmp_path: Path) -> None:
     """Transformer and image tokenizer exported: the tokens and the pictures are torch's."""
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
@@ -120,7 +107,7 @@ def test_the_same_on_onnx_runtime(files: tuple[Path, Path], tmp_path: Path) -> N
     code, said = invoke("export-onnx", "--adapter", "wham", *both, "-o", model)
     assert code == 0, said
     same = ["--k", 1, "--frames", 5, "--seed", 2, "--temperature", 0.9]
-    code, said = invoke(*arguments(files, tmp_path / "a.mp4", "--tokens", tmp_path / "a.npy", *same))
+    code, said = invoke(*wham_arguments(files, tmp_path / "a.mp4", "--tokens", tmp_path / "a.npy", *same))
     assert code == 0, said
     code, said = invoke(
         *("generate", "--backend", "onnx", "--model", model, "--video", play, "--actions", play),
@@ -140,10 +127,10 @@ def test_the_same_on_onnx_runtime(files: tuple[Path, Path], tmp_path: Path) -> N
 
 
 def test_too_little_memory_is_said_before_anything_is_loaded(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: WhamFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The estimate counts the image tokenizer, which the check leaves out: it is loaded by then."""
-    code, said = invoke(*arguments(files, tmp_path / "a.mp4", "--frames", 1, "--json"))
+    code, said = invoke(*wham_arguments(files, tmp_path / "a.mp4", "--frames", 1, "--json"))
     assert code == 0, said
     memory = json.loads(said)["memory"]
     assert memory["tokenizer"] == 4 * sum(int(np.prod(shape)) for shape in VISION.shapes().values())
@@ -154,23 +141,13 @@ def test_too_little_memory_is_said_before_anything_is_loaded(
     def loaded(*_: object, **__: object) -> None:
         raise AssertionError("the transformer was loaded")
 
-    monkeypatch.setattr("diagplan.worlds.source.load_model", loaded)
+    monkeypatch.setattr("diagplan.worlds.source.load_model_as", loaded)
     out = tmp_path / "out.mp4"
-    code, said = invoke(*arguments(files, out, "--frames", 1))
+    code, said = invoke(*wham_arguments(files, out, "--frames", 1))
     assert code == 1
     assert re.search("expected room on cpu for .* Nothing was loaded", said)
     assert said.count("\n") == 1
     assert not out.exists()
-
-
-def test_a_tokenizer_of_another_grid(files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many tokens, in other rows: the file's own notes say so."""
-    generator = torch.Generator().manual_seed(1)
-    vision = {f"context_encoders.images.{n}": torch.randn(s, generator=generator) for n, s in VISION.shapes().items()}
-    turned = {"image_size_per_x_axis": SIZE[0], "image_size_per_y_axis": SIZE[1]}
-    other = write_lightning(tmp_path / "other.ckpt", monkeypatch, vision, **turned)
-    code, said = invoke(*arguments(files, tmp_path / "out.mp4", "--tokenizer", other))
-    assert (code, "expected an image tokenizer of 3 x 4 tokens, got one of 4 x 3" in said) == (1, True), said
 
 
 def no_actions(given: list[object]) -> list[object]:
@@ -212,57 +189,11 @@ def more(*options: object) -> Callable[[list[object]], list[object]]:
     ],
 )
 def test_one_clear_line(
-    files: tuple[Path, Path], tmp_path: Path, change: Callable[[list[object]], list[object]], code: int, words: str
+    files: WhamFiles, tmp_path: Path, change: Callable[[list[object]], list[object]], code: int, words: str
 ) -> None:
     out = tmp_path / "out.mp4"
-    got, said = invoke(*change(arguments(files, out)))
+    got, said = invoke(*change(wham_arguments(files, out)))
     assert got == code
     assert words in said
     assert said.count("\n") == 1
     assert not out.exists()
-
-
-# Actions
-
-
-def test_actions_in_all_three_forms(files: tuple[Path, Path], tmp_path: Path) -> None:
-    blocks = read_actions(files[1])
-    np.save(tmp_path / "play.npy", decode_actions(blocks))
-    np.testing.assert_array_equal(read_actions(tmp_path / "play.npy"), blocks)
-    lines = tmp_path / "play.jsonl"
-    lines.write_text('{"buttons": [1,0,0,0,0,0,0,0,0,0,0,1], "sticks": [0, 1.0, -1, 0.1]}\n\n')
-    np.testing.assert_array_equal(decode_actions(read_actions(lines)), [[1, *[0] * 10, 1, 5, 10, 0, 6]])
-    lines.write_text("\n")
-    assert read_actions(lines).shape == (0, 16)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "words"),
-    [
-        ("a.jsonl", "{}", "on each line, got another one at"),
-        ("a.jsonl", '{"buttons": [0], "sticks": [0, 0, 0, 0]}', "on each line, got another one at"),
-        ("a.jsonl", '{"buttons": [2,0,0,0,0,0,0,0,0,0,0,0], "sticks": [0,0,0,0]}', "expected buttons as 0 or 1"),
-        ("a.jsonl", '{"buttons": [0,0,0,0,0,0,0,0,0,0,0,0], "sticks": [0,0,0,2]}', "positions from -1 to 1"),
-        ("a.jsonl", '{"buttons": [0,0,0,0,0,0,0,0,0,0,0,0], "sticks": [0,0,0,NaN]}', "got another one at"),
-        ("a.jsonl", '{"buttons": [0,0,0,0,0,0,0,0,0,0,0,true], "sticks": [0,0,0,0]}', "got another one at"),
-        ("a.jsonl", "[" * 100_000, "line 1"),
-        ("a.jsonl", "\udcff", "not UTF-8"),
-        ("a.npy", "no numpy", "expected a .npy of actions, got"),
-        ("a.npz", "no zip", "expected a .npz with images and actions"),
-        ("none.jsonl", None, "cannot read the actions"),
-    ],
-)
-def test_actions_that_are_none(tmp_path: Path, name: str, text: str | None, words: str) -> None:
-    if text is not None:
-        (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(DocumentError, match=words.replace(".", r"\.")):
-        read_actions(tmp_path / name)
-
-
-def test_an_array_of_other_actions(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.full((2, 16), 7))
-    with pytest.raises(DocumentError, match="expected 0 or 1 for button 0, got 7"):
-        read_actions(tmp_path / "a.npy")
-    np.save(tmp_path / "a.npy", np.zeros((16,)))
-    with pytest.raises(DocumentError, match=r"expected actions as numbers \[T, 16\]"):
-        read_actions(tmp_path / "a.npy")

@@ -124,3 +124,20 @@ def test_inspect_refuses_in_one_line(tmp_path: Path) -> None:
     assert code == 1
     assert out.startswith("diagplan: expected a torch zip file or a safetensors file")
     assert out.count("\n") == 1
+
+
+def test_inspect_compares_with_the_config_that_is_named(tmp_path: Path) -> None:
+    shapes = CONFIGS["300M_16f"].shapes()
+    path = write_sparse(shapes, tmp_path / "w")
+    for name, fits in (("300M_16f", True), ("700M_16f", False)):
+        code, out = inspect(path, "--config", name, "--json")
+        (closest,) = json.loads(out)["closest"]
+        assert (code, closest["configs"], closest["fits"]) == (0, [name], fits)
+    assert "the tensors are those of 300M_16f" in inspect(path, "--config", "300M_16f")[1]
+    code, out = inspect(path, "--config", "none")
+    assert (code, "expected config to be one of 300M_16f" in out) == (2, True)
+    name = next(iter(COSMOS))
+    cosmos = write_sparse({f"model.{key}": shape for key, shape in COSMOS[name].shapes().items()}, tmp_path / "c.pt")
+    assert f"the tensors are those of {name}" in inspect(cosmos, "--config", name)[1]
+    code, out = inspect(write_sparse({"x": (1,)}, tmp_path / "other"), "--config", "300M_16f")
+    assert (code, "expected --config with a checkpoint of a known family, got one of none." in out) == (2, True)

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
 from diagplan import Diagonal, Greedy, Sample, compile_plan, load_model, replay, write_plan  # noqa: E402
+from diagplan.backends.memory import estimate_memory  # noqa: E402
 from diagplan.cli.run import read_ids  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
 from tests.support.cli import run  # noqa: E402
@@ -131,8 +132,14 @@ def test_a_killed_process_loses_a_few_steps_at_most(folder: Path) -> None:
     ("more", "code", "message"),
     [
         (["--greedy", "--top-k", "3"], 2, "expected --greedy or --top-k, got both"),
-        (["--temperature", "0"], 2, "expected temperature > 0"),
-        (["--top-k", "3", "--top-p", "0.5"], 2, "expected top_k or top_p"),
+        (["--greedy", "--temperature", "0"], 2, "expected --greedy or --temperature, got both"),
+        (["--temperature", "-1"], 2, "expected --temperature > 0, got --temperature -1.0."),
+        (["--top-k", "0"], 2, "expected --top-k >= 1, got --top-k 0."),
+        (["--top-p", "1.5"], 2, "expected 0 < --top-p <= 1, got --top-p 1.5."),
+        (["--top-k", "3", "--top-p", "0.5"], 2, "expected --top-k or --top-p, got --top-k 3 and --top-p 0.5."),
+        (["--temperature", "0", "--top-k", "-5"], 2, "expected --top-k >= 1, got --top-k -5."),
+        (["--adapter", "wham", "--top-p", "7"], 2, "expected 0 <= --top-p <= 1, got --top-p 7.0."),
+        (["--guidance", "3"], 2, "expected --guidance and --unconditional together, got one of them."),
         (["--checkpoint", "state"], 2, "expected --checkpoint and --checkpoint-every together"),
         (["--resume", "nowhere"], 1, "expected a checkpoint in nowhere"),
         (["--device", "nonsense"], 2, "nonsense"),
@@ -199,6 +206,51 @@ def test_hostile_npy_headers_are_one_line(header: bytes, tmp_path: Path) -> None
         read_ids(tmp_path / "ids.npy")
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("expected a .npy array in")
+
+
+def test_guidance(folder: Path) -> None:
+    np.save(folder / "others.npy", np.flip(GIVEN))
+    np.save(folder / "batch.npy", np.stack([GIVEN, np.flip(GIVEN)]))
+    guided = ["--given", str(folder / "batch.npy"), "--top-k", "9", "--guidance", "3", "--unconditional"]
+    guided.append(str(folder / "others.npy"))
+    code, out, err = run(*options(folder, *guided, "--json"))
+    assert (code, err) == (0, "")
+    model = load_model("mc-ar", folder / "model.safetensors", config=folder / "config.json")
+    plan = golden_plan(META["cases"]["image_k2_prompt"])
+    want = replay(
+        plan, model, given=np.stack([GIVEN, np.flip(GIVEN)]), sampler=Sample(top_k=9), guidance=3.0,
+        unconditional=np.flip(GIVEN),
+    )  # fmt: skip
+    np.testing.assert_array_equal(np.load(folder / "tokens.npy"), want)
+    figures = json.loads(out)
+    assert figures["samples"] == 2
+    assert figures["memory"]["cache"] == estimate_memory(model, plan, 4).cache
+    # Its checkpoint is resumed with the same scale only.
+    state = str(folder / "state.safetensors")
+    assert run(*options(folder, *guided, "--checkpoint", state, "--checkpoint-every", "5"))[0] == 0
+    assert run(*options(folder, *guided, "--resume", state, out="resumed.npy"))[0] == 0
+    assert (folder / "resumed.npy").read_bytes() == (folder / "tokens.npy").read_bytes()
+    guided[guided.index("3")] = "2"
+    code, _, err = run(*options(folder, *guided, "--resume", state))
+    assert (code, "expected a checkpoint with guidance=2.0, got guidance=3.0" in err) == (1, True)
+
+
+def test_guidance_that_does_not_fit(folder: Path) -> None:
+    np.save(folder / "others.npy", GIVEN[:-1])
+    given = ["--given", str(folder / "given.npy"), "--guidance"]
+    others = ["--unconditional", str(folder / "others.npy")]
+    code, _, err = run(*options(folder, *given, "3", *others))
+    assert (code, "expected unconditional of shape" in err) == (1, True)
+    others[1] = str(folder / "given.npy")
+    code, _, err = run(*options(folder, *given, "nan", *others))
+    assert (code, "expected guidance to be a finite number, got guidance=nan" in err) == (2, True)
+    assert not (folder / "tokens.npy").exists()
+
+
+def test_outputs_are_looked_at_first(folder: Path) -> None:
+    for name, words in (("x.txt", "a name ending in .npy for -o"), ("none/x.npy", "-o in a folder that is there")):
+        code, _, err = run(*options(folder, "--prompt", str(folder / "no.npy"), out=name))
+        assert (code, f"expected {words}" in err) in {(2, True), (1, True)}
 
 
 def test_sample_is_public() -> None:

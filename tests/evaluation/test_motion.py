@@ -58,3 +58,18 @@ def test_steps_that_count() -> None:
     moved = np.array([[1, 0], [-1, 0], [0, 0], [1, 0], [1, 0]])
     assert clear_moves(before, after, moved).tolist() == [True, False, False, False, False]
     assert not clear_moves(before[:1], after[:1], np.array([[2, 0]])).any()  # two cells are no move
+
+
+def test_motion_is_judged_by_what_explains_the_picture() -> None:
+    random = np.random.default_rng(0)
+    field = random.integers(0, 50, (1, 20, 20))
+    before = field[:, 5:12, 4:16]
+    for name, (right, down) in MOVES.items():
+        after = field[:, 5 + down : 12 + down, 4 + right : 16 + right]
+        assert list(MOVES)[best_move(before, after)[0]] == name
+        assert matches(before, after)[0].max() == 1
+        counted = clear_moves(before, after, np.array([[right, down]]))
+        assert counted[0] == (name != "still")
+        assert not clear_moves(before, after, np.array([[-right, -down]])).any() or name == "still"
+    grass = np.zeros((1, 7, 12), int)
+    assert not clear_moves(grass, grass, np.array([[1, 0]])).any()  # looks alike whatever the move

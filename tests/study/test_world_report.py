@@ -119,3 +119,9 @@ def test_a_report_is_written_as_json() -> None:
     back = json.loads(json.dumps(report.as_dict()))
     assert back["rollouts"] == {"k=1": {"tokens": [1.0], "psnr": [20.0], "ssim": [0.5]}}
     assert (back["passes"], back["action_gap"]) == ({"k=1": 14}, 0.3)
+
+
+def test_a_clip_that_lacks_motion_is_refused(tmp_path: Path) -> None:
+    write_moving_clip(tmp_path / "still.mp4", ["noop"] * 7)
+    with pytest.raises(SpecError, match="with motion, got none"):
+        read_windows(small_world(), [tmp_path / "still.mp4"], 4)

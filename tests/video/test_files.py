@@ -233,3 +233,9 @@ def test_without_pyav(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"diagplan\[video\]"):
         VideoWriter(tmp_path / "v.mp4")
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(VideoError, match="a video needs a file of its own"):
+        VideoWriter("/dev/null")
+    assert not Path("/dev/null").is_file()

@@ -44,7 +44,7 @@ ConfigOption = Annotated[
     str | None,
     option(
         MODEL,
-        "The sizes: a released name such as 300M_16f, cosmos-4b or wham-200m, a YAML file or a config.json. "
+        "The sizes: a released name such as 300M_16f, cosmos-4b or wham-200m, or a file: YAML or JSON. "
         "Left out: as the checkpoint or its folder tells them.",
     ),
 ]

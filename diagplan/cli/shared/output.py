@@ -1,7 +1,6 @@
 """What the commands print: tables for people, one JSON object for machines, errors in one line."""
 
 import functools
-import io
 import json
 import os
 import signal
@@ -11,9 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
@@ -34,7 +31,6 @@ __all__ = [
     "command",
     "console",
     "drawing_width",
-    "npy_bytes",
     "print_json",
     "print_table",
     "progress_bar",
@@ -75,13 +71,6 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Leave the error to ``command``; rich would exit with 1."""
         raise  # noqa: PLE0704 - called while the error is handled
-
-
-def npy_bytes(array: NDArray[np.int64]) -> bytes:
-    """An array as a .npy file's bytes."""
-    data = io.BytesIO()
-    np.save(data, array)
-    return data.getvalue()
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -155,7 +155,11 @@ def naming_options(names: Iterable[str]) -> Iterator[None]:
         for name in names:
             option = f"--{name.replace('_', '-')}"
             text = re.sub(rf"\b{name}=(\S+?)(?=[.,;]?(?:\s|$))", rf"{option} \1", text)
-            text = re.sub(rf"(?<=expected ){name}(?= )|(?<= < ){name}(?= )", option, text)
+            text = re.sub(
+                rf"(?<=expected ){name}(?= )|(?<= < ){name}(?= )|(?<= <= ){name}(?= )|(?<= or ){name}(?=,)",
+                option,
+                text,
+            )
         raise SpecError(text) from None
 
 
@@ -178,7 +182,7 @@ def sampler_from_options(
     greedy: bool = False,
     adapter: str = "mc-ar",
 ) -> "Sampler":
-    """Sampling as the options say, by the rules of a model family; greedy without any of them.
+    """Sampling as the options say, by the rules of a model family; greedy without any of them, or at temperature 0.
 
     Raises:
         SpecError: options that contradict each other, or that no sampler takes.
@@ -190,7 +194,10 @@ def sampler_from_options(
     asked = [name for name, value in options.items() if value is not None]
     if greedy and asked:
         raise SpecError(f"expected --greedy or {asked[0]}, got both. Give one of them.")
-    return sampler_for(adapter, temperature=temperature, top_k=top_k, top_p=top_p) if asked else Greedy()
+    if not asked:
+        return Greedy()
+    with naming_options(["temperature", "top_k", "top_p"]):
+        return sampler_for(adapter, temperature=temperature, top_k=top_k, top_p=top_p)
 
 
 def schedule_from_options(

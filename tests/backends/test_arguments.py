@@ -1,0 +1,99 @@
+"""What stands in the place of a plan, a model or a sampler is refused by name."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import diagplan  # noqa: E402
+from diagplan import Diagonal, Greedy, Layout, Sample, compile_plan, compile_rollout, load_model  # noqa: E402
+from diagplan.backends import replay as executor  # noqa: E402
+from diagplan.backends.arguments import require_model, require_replayable, require_sampler  # noqa: E402
+from diagplan.examples.image_model import ImageModel  # noqa: E402
+from diagplan.planner.errors import SpecError  # noqa: E402
+
+PLAN = compile_plan(Layout(frames=1, rows=4, cols=4, lead=3), Diagonal(k=2))
+WINDOW = Layout(frames=1, rows=2, cols=2, prompt_frames=1)
+ROLLOUT = compile_rollout(WINDOW, Diagonal(k=1), frames=2, prompt_frames=1)
+MODEL = ImageModel.random(64)
+GIVEN = np.array([50, 51, 52])
+PROMPT = np.zeros((1, 2, 2), dtype=np.int64)
+#: As people type them; mypy would refuse every one.
+replay: Any = diagplan.replay
+roll: Any = diagplan.roll
+prepare: Any = executor.prepare
+
+
+class Llama(torch.nn.Module):  # type: ignore[misc, name-defined]
+    """As transformers has them: a config, a device and a dtype, and ``forward`` of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device, self.dtype, self.config = torch.device("cpu"), torch.float32, {"vocab_size": 9}
+
+    def forward(self, input_ids: Any) -> Any:
+        return input_ids
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: replay(MODEL, PLAN, given=GIVEN), "plan to be a Plan, got plan=<ImageModel>. Swap plan and model."),
+        (lambda: replay("plan.json", MODEL), "plan to be a Plan, got plan='plan.json'. Compile one first."),
+        (
+            lambda: replay(ROLLOUT, MODEL, PROMPT),
+            "plan to be a Plan, got plan=<Rollout>. Replay a Plan with replay, a Rollout with roll.",
+        ),
+        (
+            lambda: roll(PLAN, MODEL, PROMPT),
+            "plan to be a Rollout, got plan=<Plan>. Replay a Plan with replay, a Rollout with roll.",
+        ),
+        (lambda: roll(MODEL, ROLLOUT, PROMPT), "plan to be a Rollout, got plan=<ImageModel>. Swap plan and model."),
+        (
+            lambda: replay(PLAN, Llama(), given=GIVEN),
+            (
+                "model to be a model behind the forward contract, got model=<Llama>. It lacks family, vocab_size, "
+                "positions, cache_shapes. Load one with diagplan.load_model, or write an adapter for it"
+            ),
+        ),
+        (
+            lambda: replay(PLAN, ImageModel, given=GIVEN),
+            "model to be a model behind the forward contract, got model=the class ImageModel.",
+        ),
+        (
+            lambda: replay(PLAN, "model.safetensors", given=GIVEN),
+            "model to be a model behind the forward contract, got model='model.safetensors'. It lacks",
+        ),
+        (
+            lambda: replay(PLAN, MODEL, given=GIVEN, sampler="greedy"),
+            "sampler to be Greedy() or Sample(...), got sampler='greedy'. diagplan.sampler_for makes one",
+        ),
+        (
+            lambda: replay(PLAN, MODEL, given=GIVEN, sampler=Greedy),
+            "sampler to be Greedy() or Sample(...), got sampler=the class Greedy.",
+        ),
+        (lambda: roll(ROLLOUT, MODEL, PROMPT, sampler=0.9), "sampler to be Greedy() or Sample(...), got sampler=0.9."),
+        (lambda: prepare(PLAN, MODEL, sampler=3), "sampler to be Greedy() or Sample(...), got sampler=<int>."),
+    ],
+)
+def test_the_wrong_kind_is_refused_by_name(call: Any, message: str) -> None:
+    with pytest.raises(SpecError, match=f"^expected {re.escape(message)}"):
+        call()
+
+
+def test_an_unknown_backend() -> None:
+    with pytest.raises(SpecError, match=r"^expected backend to be one of torch, onnx.*, got backend='jax'\."):
+        load_model("mc-ar", "w", backend="jax")
+    backend: Any = None
+    with pytest.raises(SpecError, match="got backend=None"):
+        load_model("mc-ar", "w", backend=backend)
+
+
+def test_the_right_kinds() -> None:
+    for sampler in (None, Greedy(), Sample(top_p=0.5)):
+        require_sampler(sampler)
+        require_replayable(PLAN, MODEL, sampler)
+    require_model(MODEL)
