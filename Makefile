@@ -26,7 +26,7 @@ STAMP := $(VENV)/.installed
 MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo world test search check format coverage clean
+.PHONY: help venv demo world test search check format docs coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,9 @@ check: venv ## run the linter, the format check and the type checker
 format: venv ## apply the linter's safe fixes and the formatter
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: venv ## write docs/api.md from signatures and docstrings
+	$(BIN)/python -m docs.make_api
 
 coverage: venv ## run the tests under coverage
 	$(BIN)/coverage run -m pytest --hypothesis-profile=ci $(PYTEST_ARGS)

@@ -29,6 +29,7 @@ __all__ = [
     "Widths",
     "allowed_ids",
     "config_of",
+    "only_batch_of",
     "own_runtime",
     "widths_of",
 ]
@@ -197,9 +198,18 @@ class ImageTokenizer(Protocol):
 class Model(Protocol):
     """One model, loaded on one device in one dtype.
 
-    A model may also have ``widths`` (``Widths``, for estimates of memory), ``config`` (a dataclass, which an export
-    writes down) and ``runtime`` (``Runtime``, where its arrays are not torch's): ``widths_of``, ``config_of`` and
-    ``own_runtime`` read them.
+    A model may have these too; what it lacks reads as ``None``, through the functions below:
+
+    ======================  ==================  ===============================================================
+    member                  read by             what it is
+    ======================  ==================  ===============================================================
+    ``widths: Widths``      ``widths_of``       of a layer, for estimates of memory; without it logits alone
+                                                count as activations
+    ``config``              ``config_of``       its sizes, a dataclass, which an export writes down
+    ``runtime: Runtime``    ``own_runtime``     what handles its arrays, where they are not torch's
+    ``only_batch: int``     ``only_batch_of``   the one batch that can pass through it, where it holds something
+                                                for each sample, such as a text; it is not exported
+    ======================  ==================  ===============================================================
 
     Attributes:
         family: name of the adapter, e.g. ``"mc-ar"``.
@@ -209,9 +219,6 @@ class Model(Protocol):
         cache_shapes: (heads, width) of each array of the cache.
         vocabulary: which ids may be chosen where.
         grid: what the position embeddings are made for; ``None``: any.
-
-    A model may have ``only_batch``, the one batch that can be passed through it where it holds something for each
-    sample, such as a text; ``None``: any.
     """
 
     family: str
@@ -267,3 +274,8 @@ def config_of(model: Model) -> Any:
 def own_runtime(model: Model) -> Runtime | None:
     """A model's ``runtime``; ``None`` where its arrays are torch's."""
     return getattr(model, "runtime", None)
+
+
+def only_batch_of(model: Model) -> int | None:
+    """A model's ``only_batch``, samples; ``None`` where any batch can pass."""
+    return getattr(model, "only_batch", None)

@@ -36,7 +36,8 @@ class McArConfig:
         hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, vocab_size,
             rope_theta, rms_norm_eps, head_dim: as in a Hugging Face LlamaConfig.
         max_position_embeddings: longest sequence in slots.
-        image_vocab: image ids are 0 to this, less one; an image slot never yields another.
+        image_vocab: image ids are 0 to this, less one; an image slot never yields another. ``None``: all ids are, and
+            an image slot may yield an action's; loading such a model from files warns.
         rope: ``"1d"``: angles by flat slot, as in the release; ``"3d"``: the head split over (t, h, w), as the paper
             says of its own models, each part rotated by its own coordinate.
         rows, cols, action_tokens: the grid of a frame and the tokens between frames; needed for ``rope="3d"``.

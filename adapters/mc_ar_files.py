@@ -6,6 +6,7 @@ a Hugging Face folder holds the same keys in config.json. The release cuts the l
 
 import json
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from diagplan.adapters.devices import DTypeName, require_device, require_dtype
 from diagplan.adapters.headers import Comparison, check_weights, compare_weights
 from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig
+from diagplan.adapters.notices import ModelWarning
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS
@@ -94,13 +96,29 @@ def load_mc_ar(
         SpecError: no such config, dtype or device, or one that cannot be quantised so.
         DocumentError: a file that cannot be read, a config of another model, or tensors that are not the config's.
 
+    Warns:
+        ModelWarning: the config does not say which ids are image ids, so that image slots may yield those of actions.
+
     >>> load_mc_ar("700M_16f.ckpt", config="700M_16f", dtype="bfloat16")  # doctest: +SKIP
     """
     require_dtype(dtype)
     require_quantize(quantize, require_device(device), getattr(torch, dtype))
     checkpoint, sizes, names = open_mc_ar(weights, config)
+    _warn_of_open_vocabulary(sizes)
     lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
     return McAr(sizes, lazy, quantize=quantize, portable=portable)
+
+
+def _warn_of_open_vocabulary(config: McArConfig) -> None:
+    """Image slots may yield any id where no image_vocab bounds them; without action tokens there are no others."""
+    if config.image_vocab is None and config.action_tokens:
+        warnings.warn(
+            f"expected image_vocab in the config of a model with {config.action_tokens} action tokens between frames, "
+            f"got none. All {config.vocab_size} ids count as image ids, so an image slot may yield an action's. "
+            "Put image_vocab, the number of image ids, into the config.",
+            ModelWarning,
+            stacklevel=3,
+        )
 
 
 def open_mc_ar(

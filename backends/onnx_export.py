@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import Model, widths_of
+from diagplan.adapters.contract import Model, only_batch_of, widths_of
 from diagplan.backends.onnx_files import OPSETS, save_exported
 from diagplan.planner.errors import DiagplanError, MissingExtraError, SpecError
 from diagplan.schemas.onnx_model import (
@@ -102,7 +102,7 @@ def export_model(
         raise SpecError(
             f"expected quantize to be None, or 'int8' for a float32 model, got quantize={quantize!r} and {model.dtype}."
         )
-    only = getattr(model, "only_batch", None)
+    only = only_batch_of(model)
     if only is not None:
         raise SpecError(
             f"expected a model through which any batch can pass, got a {model.family} model with {only} texts, one for "

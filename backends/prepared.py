@@ -165,7 +165,8 @@ def prepare(
         )
     if not 0 <= seed < 1 << 63:
         raise SpecError(f"expected 0 <= seed < 2**63, got seed={seed}. Give another seed.")
-    if guidance is not None and not (isinstance(guidance, float | int) and math.isfinite(guidance)):
+    scale: object = guidance
+    if scale is not None and not (isinstance(scale, float | int) and math.isfinite(scale)):
         raise SpecError(
             f"expected guidance to be a finite number, got guidance={guidance!r:.60}. Give a scale, or none."
         )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import Model
+from diagplan.adapters.contract import Model, only_batch_of
 from diagplan.backends.runtime import Runtime, runtime_of
 from diagplan.planner.errors import DiagplanError
 
@@ -50,7 +50,7 @@ def require_masks_obeyed(model: Model) -> None:
     low, high = (model.vocabulary[0].low, model.vocabulary[0].high) if model.vocabulary else (0, model.vocab_size)
     if length < 3 or high - low < 2:
         return
-    batch = getattr(model, "only_batch", None) or 1
+    batch = only_batch_of(model) or 1
     test = _Test(model, runtime_of(model), batch, length, _spread(low, high, length))
     whole = test.logits(test.tokens)
     if not np.isfinite(whole).all():

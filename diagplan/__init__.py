@@ -6,6 +6,7 @@
 (162, True)
 """
 
+from diagplan.adapters.notices import ModelWarning
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Greedy, Sample
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
@@ -48,6 +49,7 @@ __all__ = [
     "LoadOptions",
     "MismatchError",
     "MissingExtraError",
+    "ModelWarning",
     "NextToken",
     "NumericError",
     "Plan",

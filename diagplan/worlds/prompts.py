@@ -41,12 +41,12 @@ class PromptCheck(NamedTuple):
         return round(self.psnr, 2) if math.isfinite(self.psnr) else None
 
 
-def cut_frames(world: World, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def cut_frames(world: World, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Frames uint8 [height, width, 3] of any size, cut to the world's: uint8 [n, height, width, 3]."""
     return np.stack([fit(frame, world.height, world.width) for frame in frames])
 
 
-def check_prompt(world: World, frames: Sequence[NDArray[np.uint8]]) -> PromptCheck:
+def check_prompt(world: World, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> PromptCheck:
     """Encode and decode prompt frames, and compare; the transformer takes no part.
 
     Args:

@@ -1,5 +1,8 @@
 """The forward contract: which ids may be chosen where, and that every family has every member."""
 
+import re
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagplan import Layout
+from diagplan.adapters import contract
 from diagplan.adapters.contract import AllowedIds, Model, allowed_ids
 from tests.support.strategies import layouts
 
@@ -58,3 +62,33 @@ def test_every_family_has_every_member(name: str) -> None:
     assert len(model.cache_shapes) == len(model.new_cache(1, 2).tensors)
     assert model.weight_bytes() > 0
     assert model.fingerprint() == MODELS[name](torch.float32).fingerprint()
+
+
+#: Optional member -> the function that reads it.
+OPTIONAL = {
+    "widths": contract.widths_of,
+    "config": contract.config_of,
+    "runtime": contract.own_runtime,
+    "only_batch": contract.only_batch_of,
+}
+
+
+@pytest.mark.parametrize("member", OPTIONAL)
+def test_an_optional_member_is_read_or_is_none(member: str) -> None:
+    value = object()
+    with_it: Any = SimpleNamespace(**{member: value})
+    without: Any = SimpleNamespace()
+    assert OPTIONAL[member](with_it) is value
+    assert OPTIONAL[member](without) is None
+
+
+def test_optional_members_are_declared_and_read_in_one_place() -> None:
+    """The docstring of ``Model`` and docs/adapters.md name them all, and nobody else looks one up by hand."""
+    root = Path(__file__).resolve().parents[2]
+    declared = dict(re.findall(r"^    ``(\w+)(?:: \w+)?`` +``(\w+)`` ", Model.__doc__ or "", re.MULTILINE))
+    assert declared == {member: reader.__name__ for member, reader in OPTIONAL.items()}
+    page = (root / "docs" / "adapters.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)) == declared
+    sources = [path for name in ("adapters", "backends", "diagplan") for path in (root / name).rglob("*.py")]
+    by_hand = [path for path in sources if re.search(r"getattr\(model, [\"']", path.read_text(encoding="utf-8"))]
+    assert by_hand == [root / "adapters" / "contract.py"]

@@ -177,8 +177,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 def test_interrupted_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import diagplan.worlds.videos
-
-    whole = diagplan.worlds.videos.generate
+    from diagplan.worlds.generation import generate as whole
 
     def stopped(*args: Any, on_frame: Any, **options: Any) -> Any:
         def stop(number: int, frame: Any) -> None:

@@ -269,3 +269,15 @@ def test_int8(folder: Path) -> None:
     code, _, err = run(*options(folder, *prompt(folder), "--int8", "--dtype", "bfloat16"))
     assert (code, err.count("\n")) == (2, 1)
     assert "expected device cpu and dtype float32" in err
+
+
+@pytest.mark.filterwarnings("default::diagplan.ModelWarning")
+def test_a_warning_of_the_model_is_one_line(folder: Path) -> None:
+    """It does not touch stdout, the exit code or the tokens, and names no place in the source."""
+    known = run(*options(folder, *prompt(folder), "--json"))
+    (folder / "config.json").write_text(json.dumps(META["config"]))
+    code, out, err = run(*options(folder, *prompt(folder), "--json"))
+    assert (known[0], known[2], code) == (0, "", 0)
+    assert json.loads(out)["shape"] == json.loads(known[1])["shape"]
+    assert err.startswith("diagplan: warning: expected image_vocab in the config of a model with ")
+    assert err.count("\n") == 1

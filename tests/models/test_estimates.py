@@ -41,7 +41,7 @@ PLAN = compile_plan(LAYOUT, Diagonal(k=2))
 
 MC_AR = McArConfig(
     hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-    vocab_size=50, max_position_embeddings=64,
+    vocab_size=50, image_vocab=50, max_position_embeddings=64,
 )  # fmt: skip
 COSMOS = CosmosConfig(
     dim=32, n_layers=2, n_heads=4, n_kv_heads=2, ffn_hidden_size=48, vocab_size=100, video_latent_shape=(3, 3, 4)
@@ -206,7 +206,7 @@ def test_the_estimate_is_near_what_is_measured() -> None:
 
 KEYS = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size",
-    "max_position_embeddings",
+    "max_position_embeddings", "image_vocab",
 )  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def folder(tmp_path: Path) -> Path:
     """A model of 5 GB of which only headers are on the disk, its plan and its given ids."""
     big = McArConfig(
         hidden_size=4096, intermediate_size=14336, num_hidden_layers=8, num_attention_heads=32, num_key_value_heads=8,
-        vocab_size=8262, max_position_embeddings=5552,
+        vocab_size=8262, image_vocab=8192, max_position_embeddings=5552,
     )  # fmt: skip
     write_sparse(big.shapes(), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({key: getattr(big, key) for key in KEYS}))

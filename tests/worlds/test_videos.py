@@ -60,11 +60,12 @@ def test_a_plan_by_its_file_or_by_a_function(world: World, plan: Any, how: str, 
     write_plan(plan, tmp_path / "plan.json")
     few = tmp_path / "few.jsonl"
     few.write_text("".join(ACTIONS.read_text().splitlines(keepends=True)[:2]))
-    asked: dict[str, Any] = {
+    every: dict[str, dict[str, Any]] = {
         "file": {"plan": tmp_path / "plan.json"},
         "function": {"plan": lambda world, blocks: plan_for(world, blocks, schedule=Diagonal(k=2))},
         "left out": {},
-    }[how]
+    }
+    asked = every[how]
     made = generate_video(world, CLIP, tmp_path / "out.mp4", actions=few, **asked)
     assert made.passes == (2 * 108 if how == "left out" else plan.steps)
 

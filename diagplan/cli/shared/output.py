@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
@@ -18,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from diagplan.adapters.notices import ModelWarning
 from diagplan.planner.errors import DiagplanError, SpecError
 
 __all__ = [
@@ -194,7 +197,8 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         outputs = [path for name, path in kwargs.items() if name in _OUTPUTS and isinstance(path, Path)]
         before = _files(outputs)
         try:
-            code = function(*args, **kwargs) or FINE
+            with _warnings_in_one_line():
+                code = function(*args, **kwargs) or FINE
             sys.stdout.flush()
         except DiagplanError as error:
             code = _report(str(error), USAGE if isinstance(error, SpecError) else PROBLEM, as_json)
@@ -211,6 +215,22 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         raise typer.Exit(code)
 
     return run
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Show what a model says of itself as the commands' own errors are shown, without a place in the source."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, ModelWarning):
+                _say(f"warning: {message}")
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = shown
+        yield
 
 
 def _files(places: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
@@ -248,10 +268,17 @@ def _give_up_stdout() -> None:
 
 
 def _report(message: str, code: int, as_json: bool) -> int:
-    # A name or a key from a file may hold anything, escape sequences of the terminal included.
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in message)
     if as_json:
-        print_json({"ok": False, "error": shown})
+        print_json({"ok": False, "error": _printable(message)})
     else:
-        console(stderr=True).print(Text(f"diagplan: {shown}"), soft_wrap=True)
+        _say(message)
     return code
+
+
+def _say(message: str) -> None:
+    console(stderr=True).print(Text(f"diagplan: {_printable(message)}"), soft_wrap=True)
+
+
+def _printable(message: str) -> str:
+    """A name or a key from a file may hold anything, escape sequences of the terminal included."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in message)
