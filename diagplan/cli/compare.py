@@ -1,11 +1,9 @@
 """Replay a plan on PyTorch and on ONNX Runtime side by side."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
@@ -33,8 +31,6 @@ from diagplan.cli.shared.output import (
     working,
 )
 from diagplan.cli.shared.requests import sampler_from_options
-from diagplan.planner.errors import DocumentError
-from diagplan.planner.plan import Plan
 
 __all__ = ["compare_command"]
 
@@ -62,47 +58,26 @@ def compare_command(
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on PyTorch and on ONNX Runtime side by side: tokens, logits, time."""
-    from diagplan.backends.compare import compare
-    from diagplan.backends.replay import new_state, prepare, replay, require_grid
     from diagplan.models.loading import given_ids, load_model_as
+    from diagplan.models.running import compare_runtimes
     from diagplan.schemas.files import read_plan
 
-    replayed = read_plan(plan)
+    read = read_plan(plan)
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=adapter)
     options = load_options(config=config, context=context, dtype=dtype, device=device, threads=threads)
+    ids = None
+    if not (prompt is None and actions is None and given is None):
+        ids = given_ids(read, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
     with working("loading", quiet=as_json):
-        models = {
-            "torch": load_model_as(adapter, weights, options),
-            "onnx": load_model_as(adapter, onnx, load_options(backend="onnx", device=device, threads=threads)),
-        }
-    first, second = models.values()
-    if (first.vocab_size, first.cache_shapes) != (second.vocab_size, second.cache_shapes):
-        raise DocumentError(f"expected {onnx} to be exported from {weights}, got models of other sizes.")
-    exported: Any = second
-    if exported.document.dtype == dtype and exported.document.source != first.fingerprint():
-        raise DocumentError(f"expected {onnx} to be exported from {weights}, got one of other weights. Export it anew.")
-    if prompt is None and actions is None and given is None:
-        ids = _random_ids(replayed, first.vocabulary[0].low, first.vocabulary[0].high, seed)
-    else:
-        ids = given_ids(replayed, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
-    require_grid(replayed, first)
-    ready = {
-        name: prepare(replayed, model, sampler=sampler, seed=seed, batch=len(ids), static=False)
-        for name, model in models.items()
-    }
-    first_run, second_run = ready.values()
+        first = load_model_as(adapter, weights, options)
+        second = load_model_as(adapter, onnx, load_options(backend="onnx", device=device, threads=threads))
     with progress_bar("comparing", "passes", TimeRemainingColumn(), quiet=as_json) as progress:
-        task = progress.add_task("comparing", total=3 * replayed.steps)
-
-        def on_step(*_: object) -> None:
-            progress.advance(task)
-
-        compared = compare(first_run, second_run, ids, on_step=on_step)
-        seconds = {}
-        for name, prepared in ready.items():
-            replay(prepared, new_state(prepared, ids), cancelled=lambda: True)  # the first pass warms up
-            seconds[name] = replay(prepared, new_state(prepared, ids), on_step=on_step).seconds
-    earliest = compared.earliest
+        task = progress.add_task("comparing", total=3 * read.steps)
+        done = compare_runtimes(
+            read, first, second, ids, sampler=sampler, seed=seed, on_step=lambda: progress.advance(task)
+        )
+    compared, earliest = done.found, done.found.earliest
+    seconds = dict(zip(("torch", "onnx"), done.seconds, strict=True))
     if as_json:
         print_json(
             {
@@ -111,13 +86,13 @@ def compare_command(
                 "different": compared.different,
                 "first_difference": None if earliest is None else earliest._asdict(),
                 "largest_logit_difference": compared.logits,
-                "passes": replayed.steps,
+                "passes": read.steps,
                 "seconds": seconds,
             }
         )
     else:
         rows = [
-            (name, f"{took:.3f}", f"{1e3 * took / replayed.steps:.2f}", f"{compared.tokens / took:,.1f}")
+            (name, f"{took:.3f}", f"{1e3 * took / read.steps:.2f}", f"{compared.tokens / took:,.1f}")
             for name, took in seconds.items()
         ]
         print_table(["", ">seconds", ">ms a pass", ">tokens/s"], rows)
@@ -135,10 +110,3 @@ def compare_command(
                 soft_wrap=True,
             )
     return PROBLEM if compared.different else FINE
-
-
-def _random_ids(plan: Plan, low: int, high: int, seed: int) -> NDArray[np.int64]:
-    """Random given ids, int64 [1, G]."""
-    from diagplan.backends.given import given_slots
-
-    return np.random.default_rng(seed).integers(low, high, (1, len(given_slots(plan.layout))))

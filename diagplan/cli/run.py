@@ -53,8 +53,8 @@ def read_ids(path: Path) -> NDArray[np.integer[Any]]:
     try:
         array = np.load(path, allow_pickle=False)
     except Exception as error:  # noqa: BLE001 - a hostile header makes NumPy raise almost anything
-        said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-        raise DocumentError(f"expected a .npy array in {path}, got a file that cannot be read: {said}.") from None
+        reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        raise DocumentError(f"expected a .npy array in {path}, got a file that cannot be read: {reason}.") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
         raise DocumentError(f"expected one .npy array of integers in {path}, got another file. Save token ids.")
     return array
@@ -106,11 +106,9 @@ def run_command(
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
-    from diagplan.backends.memory import estimate_memory
-    from diagplan.backends.sampling import Greedy
     from diagplan.backends.table import options_for
-    from diagplan.models.estimates import require_memory_before_loading
-    from diagplan.models.loading import given_ids, guided_ids, load_model_as
+    from diagplan.models.loading import given_ids
+    from diagplan.models.running import run_plan
     from diagplan.schemas.atomic import npy_bytes, write_atomically
     from diagplan.schemas.files import read_plan
 
@@ -126,63 +124,44 @@ def run_command(
         | {"--context": context, "--unconditional": unconditional},
     )
     require_distinct({"-o": out}, {"--resume": resume})
-    made = read_plan(plan)
-    ids = given_ids(made, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
-    rows = guided_ids(ids, guidance, None if unconditional is None else read_ids(unconditional))
+    read = read_plan(plan)
+    ids = given_ids(read, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
     options = load_options(
         backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context
     )
-    options = options_for(weights, options)
     err = console(stderr=True)
 
     def show(memory: "Memory") -> None:
         if not as_json and err.is_terminal:
             err.print(Text(f"memory, estimated: {memory}"), soft_wrap=True)
 
-    memory = require_memory_before_loading(
-        adapter, weights, made, options, batch=len(rows), chunk=chunk, sampled=not isinstance(sampler, Greedy),
-        report=show,
-    )  # fmt: skip
-    model = load_model_as(adapter, weights, options)
-    if memory is None:
-        memory = estimate_memory(model, made, len(rows), chunk=chunk, sampled=not isinstance(sampler, Greedy))
-        show(memory)
-
-    from diagplan.backends import checkpoint as checkpoints
-    from diagplan.backends import replay as executor
-
-    executor.require_grid(made, model)
-    prepared = executor.prepare(
-        made, model, sampler=sampler, seed=seed, batch=len(ids), guidance=guidance, chunk=chunk, unverified=unverified
-    )
-    state = executor.new_state(prepared, rows) if resume is None else checkpoints.load_checkpoint(prepared, resume)
-    begun = 0 if not state.done else prepared.passes[state.done - 1].step + 1
     with progress_bar("replaying", "passes, {task.fields[rate]}", TimeRemainingColumn(), quiet=as_json) as progress:
-        task = progress.add_task("replaying", total=made.steps, completed=begun, rate="")
-        per_step = np.bincount(made.feed_steps()[made.target >= 0], minlength=made.steps)
+        task = progress.add_task("replaying", total=read.steps, rate="", start=False)
 
-        def on_step(step: int, now: executor.State) -> None:
-            elapsed = progress.tasks[0].elapsed or 1e-9
-            rate = f"{per_step[begun : step + 1].sum() * len(ids) / elapsed:,.1f} tokens/s"
-            progress.update(task, completed=step + 1, rate=rate)
-            if checkpoint is not None and checkpoint_every is not None and (step + 1) % checkpoint_every == 0:
-                checkpoints.save_checkpoint(prepared, now, checkpoint)
+        def on_step(steps: int, chosen: int) -> None:
+            progress.start_task(task)
+            rate = f"{chosen / (progress.tasks[0].elapsed or 1e-9):,.1f} tokens/s"
+            progress.update(task, completed=steps, rate=rate)
 
-        done = executor.replay(prepared, state, on_step=on_step)
+        done = run_plan(
+            read, adapter, weights, ids, options_for(weights, options), sampler=sampler, seed=seed, guidance=guidance,
+            unconditional=None if unconditional is None else read_ids(unconditional), chunk=chunk,
+            unverified=unverified, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
+            on_memory=show, on_step=on_step,
+        )  # fmt: skip
     write_atomically(out, npy_bytes(done.tokens))
-    tokens = int(per_step[begun:].sum()) * len(ids)
     figures = {
-        "passes": made.steps - begun,
-        "tokens": tokens,
+        "passes": done.passes,
+        "tokens": done.chosen,
         "seconds": round(done.seconds, 4),
-        "tokens_per_second": round(tokens / done.seconds, 2) if done.seconds else 0.0,
-        "ms_per_pass": round(1e3 * done.seconds / max(1, made.steps - begun), 3),
+        "tokens_per_second": round(done.chosen / done.seconds, 2) if done.seconds else 0.0,
+        "ms_per_pass": round(1e3 * done.seconds / max(1, done.passes), 3),
         "samples": len(ids),
     }
     if as_json:
-        print_json(figures | {"memory": memory._asdict(), "shape": list(done.tokens.shape), "out": str(out)})
+        print_json(figures | {"memory": done.memory._asdict(), "shape": list(done.tokens.shape), "out": str(out)})
     else:
-        shown = figures | {"memory_estimate": f"{memory.total / 2**20:,.1f} MiB"}
+        shown = figures | {"memory_estimate": f"{done.memory.total / 2**20:,.1f} MiB"}
         print_table(["", ">"], [(name.replace("_", " "), value) for name, value in shown.items()])
         console().print(Text(f"wrote {out}, int64 {list(done.tokens.shape)}"), soft_wrap=True)
     return FINE

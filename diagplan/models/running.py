@@ -1,0 +1,192 @@
+"""A whole run in one call: estimate, load, replay, with checkpoints; and two runtimes side by side."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.adapters.options import LoadOptions
+from diagplan.adapters.samplers import Greedy, Sampler
+from diagplan.backends import checkpoint as checkpoints
+from diagplan.backends import replay as executor
+from diagplan.backends.compare import Comparison, compare
+from diagplan.backends.errors import MismatchError
+from diagplan.backends.memory import Memory, estimate_memory
+from diagplan.models.estimates import require_memory_before_loading
+from diagplan.models.loading import guided_ids, load_model_as
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.plan import Plan
+
+__all__ = ["Compared", "Ran", "compare_runtimes", "run_plan"]
+
+Ids = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """The outcome of a run.
+
+    Attributes:
+        tokens: int64 [B, T, h, w].
+        passes: of this call: fewer than the plan's where it was resumed.
+        chosen: tokens that this call has chosen, of all samples.
+        seconds: of these passes.
+        memory: what the estimate said.
+    """
+
+    tokens: NDArray[np.int64]
+    passes: int
+    chosen: int
+    seconds: float
+    memory: Memory
+
+
+def run_plan(
+    plan: Plan,
+    adapter: str,
+    weights: str | Path,
+    given: Ids,
+    options: LoadOptions | None = None,
+    *,
+    sampler: Sampler | None = None,
+    seed: int = 0,
+    guidance: float | None = None,
+    unconditional: Ids | None = None,
+    chunk: int = 512,
+    unverified: bool = False,
+    checkpoint: Path | None = None,
+    checkpoint_every: int | None = None,
+    resume: Path | None = None,
+    on_memory: Callable[[Memory], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Ran:
+    """Load a model and replay a plan on it; memory is estimated, and checked, before any weight is read.
+
+    Args:
+        plan: a plan that verifies, unless ``unverified``.
+        adapter: as for ``load_model``.
+        weights: as for ``load_model``.
+        given: every given slot's id in slot order, int [B, G] (``given_ids`` makes them of a prompt and actions).
+        options: as for ``load_model``; defaults where left out.
+        sampler: as for ``replay``.
+        seed: as for ``replay``.
+        guidance: as for ``replay``.
+        unconditional: as for ``replay``.
+        chunk: as for ``replay``.
+        unverified: replay a plan that does not verify.
+        checkpoint: the state is written here after every ``checkpoint_every`` steps.
+        checkpoint_every: steps between two checkpoints.
+        resume: go on from this checkpoint.
+        on_memory: called with the estimate before anything is loaded, where headers tell it, else before the replay.
+        on_step: called after each step with the steps that are done, and the tokens that this call has chosen.
+
+    Raises:
+        DiagplanError: as ``load_model`` and ``replay``; a checkpoint that cannot be read or belongs to another run.
+    """
+    if (checkpoint is None) != (checkpoint_every is None):
+        raise SpecError("expected checkpoint and checkpoint_every together, got one of them. Give the other.")
+    if (guidance is None) != (unconditional is None):
+        raise MismatchError("expected guidance and unconditional ids together, got one of them. Give the other.")
+    asked, sampled = options or LoadOptions(), not isinstance(sampler or Greedy(), Greedy)
+    rows = guided_ids(np.asarray(given), guidance, unconditional)
+    memory = require_memory_before_loading(
+        adapter, weights, plan, asked, batch=len(rows), chunk=chunk, sampled=sampled, report=on_memory
+    )
+    model = load_model_as(adapter, weights, asked)
+    if memory is None:
+        memory = estimate_memory(model, plan, len(rows), chunk=chunk, sampled=sampled)
+        if on_memory is not None:
+            on_memory(memory)
+    executor.require_grid(plan, model)
+    prepared = executor.prepare(
+        plan, model, sampler=sampler, seed=seed, batch=len(given), guidance=guidance, chunk=chunk, unverified=unverified
+    )
+    state = executor.new_state(prepared, rows) if resume is None else checkpoints.load_checkpoint(prepared, resume)
+    begun = prepared.passes[state.done - 1].step + 1 if state.done else 0
+    per_step = np.bincount(plan.feed_steps()[plan.target >= 0], minlength=plan.steps) * len(given)
+
+    def stepped(step: int, now: executor.State) -> None:
+        if on_step is not None:
+            on_step(step + 1, int(per_step[begun : step + 1].sum()))
+        if checkpoint is not None and checkpoint_every is not None and (step + 1) % checkpoint_every == 0:
+            checkpoints.save_checkpoint(prepared, now, checkpoint)
+
+    done = executor.replay(prepared, state, on_step=stepped)
+    return Ran(
+        tokens=done.tokens, passes=plan.steps - begun, chosen=int(per_step[begun:].sum()), seconds=done.seconds,
+        memory=memory,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Two runtimes side by side.
+
+    Attributes:
+        found: what differs.
+        seconds: of a whole replay on each, after a first pass that warms up.
+    """
+
+    found: Comparison
+    seconds: tuple[float, float]
+
+
+def compare_runtimes(
+    plan: Plan,
+    first: Any,
+    second: Any,
+    given: Ids | None = None,
+    *,
+    sampler: Sampler | None = None,
+    seed: int = 0,
+    on_step: Callable[[], None] | None = None,
+) -> Compared:
+    """Replay a plan on two models that should be one: tokens, logits, time.
+
+    Args:
+        plan: a plan that verifies.
+        first: a loaded model.
+        second: what was exported of it, loaded.
+        given: every given slot's id, int [B, G]; ``None``: random ids that the first model may choose.
+        sampler: as for ``replay``.
+        seed: of the sampling, and of random ids.
+        on_step: called after each of 3 x ``plan.steps`` steps.
+
+    Raises:
+        DocumentError: models of other sizes, or an export of other weights.
+        DiagplanError: as ``replay``.
+    """
+    if (first.vocab_size, first.cache_shapes) != (second.vocab_size, second.cache_shapes):
+        raise DocumentError("expected the export of the same model, got models of other sizes. Export it anew.")
+    document = getattr(second, "document", None)
+    if (
+        document is not None
+        and document.dtype == str(first.dtype).removeprefix("torch.")
+        and document.source != first.fingerprint()
+    ):
+        raise DocumentError("expected the export of the same model, got one of other weights. Export it anew.")
+    ids = _random_ids(plan, first, seed) if given is None else np.asarray(given)
+    executor.require_grid(plan, first)
+    ready = [
+        executor.prepare(plan, model, sampler=sampler, seed=seed, batch=len(ids), static=False)
+        for model in (first, second)
+    ]
+
+    def stepped(*_: object) -> None:
+        if on_step is not None:
+            on_step()
+
+    found, seconds = compare(ready[0], ready[1], ids, on_step=stepped), []
+    for prepared in ready:
+        executor.replay(prepared, executor.new_state(prepared, ids), cancelled=lambda: True)  # the first pass warms up
+        seconds.append(executor.replay(prepared, executor.new_state(prepared, ids), on_step=stepped).seconds)
+    return Compared(found=found, seconds=(seconds[0], seconds[1]))
+
+
+def _random_ids(plan: Plan, model: Any, seed: int) -> NDArray[np.int64]:
+    """Random given ids, int64 [1, G]."""
+    count = int(np.diff(plan.given, axis=1).sum())
+    return np.random.default_rng(seed).integers(model.vocabulary[0].low, model.vocabulary[0].high, (1, count))

@@ -1,0 +1,74 @@
+"""A whole run in one call, and two runtimes side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from diagplan import Diagonal, LoadOptions, MismatchError, Sample, SpecError, compile_plan, replay  # noqa: E402
+from diagplan.models.running import compare_runtimes, run_plan  # noqa: E402
+from diagplan.planner.errors import DocumentError  # noqa: E402
+from tests.support.checkpoints import write_torch  # noqa: E402
+from tests.support.mc_ar import GOLDEN, golden_model  # noqa: E402
+from tests.support.mineworld import GIVEN, LAYOUT, WEIGHTS  # noqa: E402
+
+PLAN = compile_plan(LAYOUT, Diagonal(k=2))
+OPTIONS = LoadOptions(config=GOLDEN)
+IDS = np.stack([GIVEN, GIVEN[::-1]]) % GOLDEN.image_ids
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tensors = {name: torch.from_numpy(weight) for name, weight in WEIGHTS.items()}
+    return write_torch(tensors, tmp_path_factory.mktemp("weights") / "w.ckpt")
+
+
+def test_a_run_is_load_and_replay(weights: Path) -> None:
+    told: list[Any] = []
+    steps: list[tuple[int, int]] = []
+    done = run_plan(
+        PLAN, "mc-ar", weights, IDS, OPTIONS, sampler=Sample(top_p=0.9), seed=5, chunk=7,
+        on_memory=told.append, on_step=lambda *step: steps.append(step),
+    )  # fmt: skip
+    expected = replay(PLAN, golden_model(), given=IDS, sampler=Sample(top_p=0.9), seed=5, chunk=7)
+    np.testing.assert_array_equal(done.tokens, expected)
+    assert told == [done.memory]
+    assert (done.passes, done.chosen) == (PLAN.steps, 2 * LAYOUT.tokens)
+    assert steps[-1] == (PLAN.steps, 2 * LAYOUT.tokens)
+    assert [step for step, _ in steps] == list(range(1, PLAN.steps + 1))
+
+
+def test_a_resumed_run_does_the_rest(weights: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    whole = run_plan(PLAN, "mc-ar", weights, IDS, OPTIONS, checkpoint=state, checkpoint_every=PLAN.steps - 2)
+    rest = run_plan(PLAN, "mc-ar", weights, IDS, OPTIONS, resume=state)
+    assert rest.passes == 2
+    np.testing.assert_array_equal(rest.tokens, whole.tokens)
+
+
+def test_options_that_go_together(weights: Path) -> None:
+    with pytest.raises(SpecError, match="expected checkpoint and checkpoint_every together"):
+        run_plan(PLAN, "mc-ar", weights, IDS, OPTIONS, checkpoint=Path("x.safetensors"))
+    with pytest.raises(MismatchError, match="expected guidance and unconditional ids together"):
+        run_plan(PLAN, "mc-ar", weights, IDS, OPTIONS, guidance=2.0)
+
+
+def test_one_model_twice_is_the_same() -> None:
+    steps: list[None] = []
+    done = compare_runtimes(PLAN, golden_model(), golden_model(), on_step=lambda: steps.append(None))
+    assert (done.found.different, done.found.logits) == (0, 0.0)
+    assert done.found.tokens == LAYOUT.tokens
+    assert len(steps) == 3 * PLAN.steps
+    assert min(done.seconds) > 0
+
+
+def test_an_export_of_other_weights_is_refused() -> None:
+    pytest.importorskip("onnxruntime")
+    exported = pytest.importorskip("tests.support.exported").exported_model()
+    other = golden_model()
+    other.norm = other.norm + 1
+    with pytest.raises(DocumentError, match="expected the export of the same model, got one of other weights"):
+        compare_runtimes(PLAN, other, exported)
