@@ -7,7 +7,6 @@ decoder's output is clamped to [-1, 1].
 import inspect
 import json
 import math
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,16 @@ from torch import Tensor
 
 from diagplan.adapters.frame_tokenizer import FrameTokenizer
 from diagplan.adapters.headers import check_weights
+from diagplan.adapters.one_class import class_of_module
 from diagplan.adapters.weights import LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError, MissingExtraError
 
 __all__ = ["ImageTokenizer", "load_image_tokenizer", "tokenizer_bytes", "tokenizer_files", "vq_class"]
 
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "vae.safetensors", "vae.ckpt", "diffusion_pytorch_model.bin")
+
+#: Packages of diffusers that import every model of their kind.
+_DIFFUSERS = tuple(f"diffusers.models{name}" for name in ("", ".autoencoders", ".unets", ".transformers"))
 
 
 def vq_class() -> Any:
@@ -33,7 +36,7 @@ def vq_class() -> Any:
         MissingExtraError: diffusers is not installed.
     """
     try:
-        return import_module("diffusers").VQModel
+        return class_of_module("diffusers.models.autoencoders.vq_model", "VQModel", packages=_DIFFUSERS)
     except ImportError:
         raise MissingExtraError(
             "expected the package diffusers for image tokenizers, got none. Install it: pip install 'diagplan[video]'."

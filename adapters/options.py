@@ -1,7 +1,7 @@
 """How a model is loaded: the options that travel from the caller to a backend and a family, as one value."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from diagplan.adapters.devices import DTypeName, Quantize, require_dtype
 from diagplan.planner.errors import SpecError
@@ -24,7 +24,8 @@ class LoadOptions:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
         quantize: ``"int8"``: int8 products, faster and less exact; float32 on an x86 CPU only.
         portable: leave the weights in no machine's own order, as ONNX export needs them; slower.
-        threads: CPU threads of one pass; ``None``: the backend's choice.
+        threads: CPU threads of one pass; ``"auto"``: chosen by the model's size and a few timed passes, as the command
+            line does; ``None``: torch is left as it is, ONNX Runtime takes as many as this process may use.
         context: what a model that reads a text is led by: a file of features, or an array [tokens, width] or
             [batch, tokens, width].
 
@@ -41,7 +42,7 @@ class LoadOptions:
     device: str = "cpu"
     quantize: Quantize | None = None
     portable: bool = False
-    threads: int | None = None
+    threads: int | Literal["auto"] | None = None
     context: Any = None
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class LoadOptions:
             raise SpecError(f"expected device as text, got device={self.device!r}. Give 'cpu' or 'cuda'.")
         if self.quantize not in (None, "int8"):
             raise SpecError(f"expected quantize to be None or one of int8, got {self.quantize!r}.")
-        if self.threads is not None:
+        if self.threads is not None and self.threads != "auto":
             require_int("threads", self.threads, 1, largest=1024)
 
     def replaced(self, **changes: Any) -> "LoadOptions":

@@ -5,7 +5,6 @@ arrays are NumPy's on the CPU, where torch is not needed, and torch's on CUDA.
 """
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,6 +18,7 @@ from diagplan.adapters.contract import AllowedIds, Array, Grid, Widths
 from diagplan.backends.onnx_files import GRAPH, read_exported
 from diagplan.backends.runtime import NumpyRuntime, Runtime
 from diagplan.backends.selftest import require_masks_obeyed
+from diagplan.backends.threads import Threads, threads_of_session
 from diagplan.planner.errors import DiagplanError, DocumentError, MissingExtraError, SpecError
 from diagplan.schemas.onnx_model import OnnxModelDocument
 
@@ -226,13 +226,13 @@ def _dtype(name: str) -> "np.dtype[Any]":
     return np.dtype(import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
 
 
-def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: int | None = None) -> OnnxModel:
+def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: Threads = None) -> OnnxModel:
     """Load what ``diagplan export-onnx`` wrote. Nothing is executed but the graph's standard operators.
 
     Args:
         folder: with model.onnx and model.onnx.data.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; CUDA needs torch for its buffers.
-        threads: of one pass; as many as this process may use.
+        threads: of one pass; ``None``: as many as this process may use; ``"auto"``: one for a small model.
 
     Raises:
         DocumentError: files that are missing, broken, or of another format.
@@ -318,7 +318,7 @@ def require_device(device: str) -> Literal["cpu", "cuda"]:
     raise SpecError(f"expected device to be cpu, cuda or cuda:N for ONNX Runtime, got device={device!r}.")
 
 
-def open_session(path: Path, *, device: str = "cpu", threads: int | None = None) -> Any:
+def open_session(path: Path, *, device: str = "cpu", threads: Threads = None) -> Any:
     """An ``onnxruntime.InferenceSession`` on one device, or an error where it would fall back to another.
 
     Raises:
@@ -333,10 +333,11 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
             "expected the package onnxruntime, got none. Install it: pip install 'diagplan[onnx]'."
         ) from None
     on_cpu = require_device(device) == "cpu"
-    if threads is not None and threads < 1:
+    if threads is not None and threads != "auto" and threads < 1:
         raise SpecError(f"expected threads >= 1, got threads={threads}.")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _usable_cpus()
+    size = sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
+    options.intra_op_num_threads = threads_of_session(threads, size)
     options.log_severity_level = 4
     number = device.partition(":")[2] or "0"
     provider: Any = "CPUExecutionProvider"
@@ -354,12 +355,6 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
             "Install onnxruntime-gpu with its CUDA and cuDNN libraries, or give device='cpu'."
         )
     return session
-
-
-def _usable_cpus() -> int:
-    """CPUs that this process may use; macOS does not say."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _torch_stream(number: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from diagplan.adapters.frame_tokenizer import FrameTokenizer
 from diagplan.backends.onnx_files import read_about, read_exported
 from diagplan.backends.onnx_runtime import open_session, require_signature, run
+from diagplan.backends.threads import Threads
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.schemas.onnx_model import OnnxTokenizerDocument
 
@@ -51,7 +52,7 @@ class OnnxImageTokenizer(FrameTokenizer):
             )
 
 
-def load_onnx_tokenizer(folder: str | Path, *, device: str = "cpu", threads: int | None = None) -> OnnxImageTokenizer:
+def load_onnx_tokenizer(folder: str | Path, *, device: str = "cpu", threads: Threads = None) -> OnnxImageTokenizer:
     """Load an exported image tokenizer.
 
     Raises:

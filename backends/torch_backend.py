@@ -10,6 +10,7 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.backends.memory import Sizes
 from diagplan.backends.runtime import STATIC_STEP
 from diagplan.backends.table import Backend
+from diagplan.backends.threads import settle_threads
 
 __all__ = ["BACKEND"]
 
@@ -20,12 +21,10 @@ def _load(family: str, weights: str | Path, options: LoadOptions) -> Model:
     record = family_named(family)
     require_torch()
     record.require_context(options.context)
-    if options.threads is not None:
-        import torch
-
-        torch.set_num_threads(options.threads)
     model = record.load(weights, options)
-    require_masks_obeyed(record.testable(model))
+    testable = record.testable(model)
+    require_masks_obeyed(testable)
+    settle_threads(testable, options.threads)
     return model
 
 

@@ -9,6 +9,7 @@ from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
 from diagplan.cli.shared.files import Output, require_outputs
+from diagplan.cli.shared.models import ThreadsOption
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
 
 __all__ = ["demo_command"]
@@ -23,6 +24,7 @@ def demo_command(
         typer.Option(help="A clip, .mp4 with .jsonl beside it. Left out: the bundled one.", show_default=False),
     ] = None,
     repeats: Annotated[int, typer.Option(help="Run each plan so often; the median time is shown.", min=1)] = 3,
+    threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Roll one clip forward under several plans: pictures, a video and a table."""
@@ -31,7 +33,9 @@ def demo_command(
     require_outputs(Output("-o", out))
     with progress_bar("replaying", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress:
         task = progress.add_task("", total=repeats * len(SCHEDULES))
-        demonstration = make_demonstration(out, model, clip, repeats=repeats, on_run=lambda: progress.advance(task))
+        demonstration = make_demonstration(
+            out, model, clip, repeats=repeats, threads=threads or "auto", on_run=lambda: progress.advance(task)
+        )
     if as_json:
         print_json(
             {

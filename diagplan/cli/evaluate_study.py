@@ -8,7 +8,7 @@ from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
 from diagplan.cli.shared.files import Output, require_outputs
-from diagplan.cli.shared.models import DeviceOption
+from diagplan.cli.shared.models import DeviceOption, ThreadsOption
 from diagplan.cli.shared.output import (
     FINE,
     JsonOption,
@@ -80,6 +80,7 @@ def evaluate_study_command(
         ),
     ] = None,
     device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Compare decoding plans on one set of clips: tables with intervals, plots, sample videos."""
@@ -93,6 +94,7 @@ def evaluate_study_command(
         report = study_plans(
             model, clips, out, tuned=parse_tuned(tuned or []), rule=rule, count=count, seed=seed, keep=keep,
             only=only or (), batch=batch, repeats=repeats, measure_again=timed_again, samples=samples, device=device,
+            threads=threads or "auto",
             i3d=i3d, vbench=vbench,
             on_progress=lambda what, done, of: progress.update(
                 task, description=what, completed=done, total=of or None

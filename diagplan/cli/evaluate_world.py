@@ -8,7 +8,7 @@ import typer
 from rich.progress import TimeElapsedColumn
 
 from diagplan.cli.shared.files import Output, require_outputs
-from diagplan.cli.shared.models import BackendOption
+from diagplan.cli.shared.models import BackendOption, ThreadsOption
 from diagplan.cli.shared.output import FINE, JsonOption, command, print_json, print_table, progress_bar
 from diagplan.cli.shared.requests import naming_options
 
@@ -37,6 +37,7 @@ def evaluate_world_command(
     int8: Annotated[
         bool, typer.Option("--int8", help="Compute int8 products, on an x86 CPU.", show_default=False)
     ] = False,
+    threads: ThreadsOption = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="The file to write the report to, .json. Left out: none.", show_default=False),
@@ -56,7 +57,7 @@ def evaluate_world_command(
         task = progress.add_task("", total=len(SCHEDULES))
         report = evaluate_world(
             clips, model, backend=backend, quantize="int8" if int8 else None, windows=windows, map_rows=map_rows,
-            on_plan=lambda name: progress.update(task, advance=1, description=name),
+            threads=threads or "auto", on_plan=lambda name: progress.update(task, advance=1, description=name),
         )  # fmt: skip
     figures = report.as_dict()
     if out is not None:

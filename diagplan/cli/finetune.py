@@ -28,12 +28,14 @@ from diagplan.cli.shared.training import (
     Every,
     Name,
     Out,
+    TrainingThreads,
     given_options,
     interrupted,
     progress,
     recipe_option,
     require_checkpoints,
     say_trained,
+    use_threads,
 )
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
@@ -94,6 +96,7 @@ def finetune_command(
     ] = None,
     name: Name = None,
     device: Device = "cpu",
+    threads: TrainingThreads = None,
     checkpoint_every: Every = 200,
     as_json: JsonOption = False,
 ) -> int:
@@ -108,6 +111,7 @@ def finetune_command(
     from diagplan.worlds import SHIPPED
 
     require_torch()
+    use_threads(threads)
     from diagplan.training.folders import finetune_world
     from diagplan.training.published import RECIPES
 

@@ -14,12 +14,14 @@ from diagplan.cli.shared.training import (
     Every,
     Name,
     Out,
+    TrainingThreads,
     given_options,
     interrupted,
     progress,
     recipe_option,
     require_checkpoints,
     say_trained,
+    use_threads,
 )
 
 __all__ = ["train_model_command"]
@@ -48,6 +50,7 @@ def train_model_command(
     ] = None,
     name: Name = None,
     device: Device = "cpu",
+    threads: TrainingThreads = None,
     checkpoint_every: Every = 200,
     as_json: JsonOption = False,
 ) -> int:
@@ -60,6 +63,7 @@ def train_model_command(
     from diagplan.adapters.devices import require_torch
 
     require_torch()
+    use_threads(threads)
     from diagplan.training.folders import world_from_clips
     from diagplan.training.world_model import WorldRecipe
 

@@ -10,12 +10,14 @@ from diagplan.cli.shared.training import (
     Device,
     Every,
     Out,
+    TrainingThreads,
     given_options,
     interrupted,
     progress,
     recipe_option,
     require_checkpoints,
     say_trained,
+    use_threads,
 )
 
 __all__ = ["train_tokenizer_command"]
@@ -32,6 +34,7 @@ def train_tokenizer_command(
     learning_rate: Annotated[float | None, recipe_option("The highest learning rate.", 0.002)] = None,
     seed: Annotated[int | None, recipe_option("The seed of the weights and of what is drawn.", 0)] = None,
     device: Device = "cpu",
+    threads: TrainingThreads = None,
     checkpoint_every: Every = 100,
     as_json: JsonOption = False,
 ) -> int:
@@ -44,6 +47,7 @@ def train_tokenizer_command(
     from diagplan.adapters.devices import require_torch
 
     require_torch()
+    use_threads(threads)
     from diagplan.training.folders import tokenizer_from_clips
     from diagplan.training.tokenizer import TokenizerRecipe
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ def load_model(
     device: str = "cpu",
     quantize: Quantize | None = None,
     portable: bool = False,
-    threads: int | None = None,
+    threads: int | Literal["auto"] | None = None,
     context: Any = None,
 ) -> "Model":
     """Load a model, and test that it obeys its attention mask.
@@ -57,7 +57,8 @@ def load_model(
         quantize: ``"int8"``: int8 products, faster and less exact; float32 on an x86 CPU only.
         portable: leave the weights in no machine's own order, as ONNX export needs them; slower.
         threads: CPU threads of one pass; ``None``: ONNX Runtime takes as many as this process may use, torch is left
-            as it is.
+            as it is; ``"auto"``: one for a small model, else what a few timed passes say, unless ``OMP_NUM_THREADS`` is
+            set.
         context: what a Cosmos Video2World model reads: a file of text features (``.npy``, ``.safetensors``), or an
             array or tensor, float [tokens, width] or [batch, tokens, width]. ``None``: bind one later, with
             ``model.with_context``.

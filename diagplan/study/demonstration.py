@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.backends.threads import Threads
 from diagplan.drawing.pictures import save_picture
 from diagplan.evaluation.pictures import psnr, ssim
 from diagplan.games.clips import Clip, read_clip
@@ -93,6 +94,7 @@ def make_demonstration(
     clip: str | Path | None = None,
     *,
     repeats: int = 3,
+    threads: Threads = None,
     on_run: Callable[[], None] | None = None,
 ) -> Demonstration:
     """Roll one clip forward under every plan of ``SCHEDULES`` and write what comes out to a folder.
@@ -102,6 +104,7 @@ def make_demonstration(
         model: ``"crafter-mini"``, or a world model's folder.
         clip: .mp4 with .jsonl beside it; ``None``: the bundled one.
         repeats: runs of each plan; the median time counts.
+        threads: CPU threads of one pass, as for ``load_model``.
         on_run: called after each run.
 
     Raises:
@@ -109,11 +112,11 @@ def make_demonstration(
         MissingExtraError: a package is not installed.
     """
     folder = Path(out)
-    make_folder(folder)
-    world = load_world(model)
+    world = load_world(model, threads=threads)
     path = SHIPPED["crafter-mini"] / "clip.mp4" if clip is None else Path(clip)
     recorded = read_clip(path)
     blocks = world.read_actions(path.with_suffix(".jsonl"))
+    make_folder(folder)
     table, made, truth = demonstrate(world, recorded, blocks, repeats=repeats, on_run=on_run)
     prompt = fit(recorded.frames[0], world.height, world.width)
     written = save_demonstration(folder, recorded, table, made, truth, prompt)

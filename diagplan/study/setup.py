@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan import __version__
+from diagplan.backends.threads import Threads
 from diagplan.evaluation.clips import RULES, rule_for
 from diagplan.evaluation.frechet import frechet_distance
 from diagplan.evaluation.i3d import load_i3d
@@ -40,6 +41,7 @@ def set_up(
     batch: int = 32,
     repeats: int = 3,
     device: str = "cpu",
+    threads: Threads = None,
     i3d: Path | None = None,
     vbench: Path | None = None,
 ) -> Study:
@@ -56,6 +58,7 @@ def set_up(
         batch: clips at a time.
         repeats: timed replays of one clip alone.
         device: ``"cpu"``, ``"cuda"``, ...
+        threads: CPU threads of one pass, as for ``load_model``.
         i3d: TorchScript file of I3D, for the Frechet Video Distance.
         vbench: folder of VBench's weights.
 
@@ -67,7 +70,7 @@ def set_up(
     network = None if i3d is None else load_i3d(i3d, device=device)  # whatever is missing is said before any work
     if vbench is not None:
         require_weights(vbench)
-    worlds = {BASE: load_world(model, device=device)}
+    worlds = {BASE: load_world(model, device=device, threads=threads)}
     base = worlds[BASE]
     if count is None and rule in RULES and RULES[rule].count is None:
         count = DEFAULT_COUNT
@@ -76,7 +79,7 @@ def set_up(
     material = read_material(base, clips, chosen, seed=seed, keep=kept)
     slid = {} if material.window is None else {"keep": kept}
     for label, folder in labels.items():
-        worlds[label] = load_world(str(folder), device=device)
+        worlds[label] = load_world(str(folder), device=device, threads=threads)
         _require_same(base, worlds[label], label, material.frames[0, :1])
     extras: dict[str, tuple[str, Extra]] = {}
     if network is not None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diagplan.backends.threads import Threads
 from diagplan.study.conditions import BASE, Condition, all_conditions, select
 from diagplan.study.plots import require_matplotlib
 from diagplan.study.report import write_report, write_samples
@@ -51,6 +52,7 @@ def study_plans(
     measure_again: bool = False,
     samples: int = 3,
     device: str = "cpu",
+    threads: Threads = None,
     i3d: Path | None = None,
     vbench: Path | None = None,
     on_progress: Callable[[str, float, float], None] | None = None,
@@ -72,6 +74,7 @@ def study_plans(
         measure_again: measure the times of every condition anew, in turn, when all are done.
         samples: clips of which videos are written.
         device: ``"cpu"``, ``"cuda"``, ...
+        threads: CPU threads of one pass, as for ``load_model``.
         i3d: TorchScript file of I3D: adds the Frechet Video Distance.
         vbench: folder of VBench's weights: adds three of its scores.
         on_progress: called with what is being done, passes done and passes in all.
@@ -87,7 +90,7 @@ def study_plans(
     told.begin("reading clips", 0)
     study = set_up(
         model, Path(clips), tuned=tuned, rule=rule, count=count, seed=seed, keep=keep, batch=batch, repeats=repeats,
-        device=device, i3d=i3d, vbench=vbench,
+        device=device, threads=threads, i3d=i3d, vbench=vbench,
     )  # fmt: skip
     every, conditions = _conditions(study, only)
     folder = StudyFolder(Path(out), settings_of(study))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.backends.runtime import runtime_of
+from diagplan.backends.threads import Threads
 from diagplan.evaluation.motion import MOVES, best_move, clear_moves
 from diagplan.evaluation.pictures import psnr, ssim
 from diagplan.games.clips import Clip, list_clips, read_clip
@@ -247,6 +248,7 @@ def evaluate_world(
     quantize: Literal["int8"] | None = None,
     windows: int = 128,
     map_rows: int | None = None,
+    threads: Threads = None,
     on_plan: Callable[[str], None] | None = None,
 ) -> WorldReport:
     """Judge a world model on a folder of held-out clips, under the plans of the demonstration.
@@ -258,6 +260,7 @@ def evaluate_world(
         quantize: ``"int8"`` products.
         windows: pieces with motion to roll forward.
         map_rows: rows of tokens, from the top, that show the map; ``None``: what the model says.
+        threads: CPU threads of one pass, as for ``load_model``.
         on_plan: called with each plan's name before it runs.
 
     Raises:
@@ -267,7 +270,7 @@ def evaluate_world(
     """
     from diagplan.study.demonstration import SCHEDULES
 
-    world = load_world(model, backend=backend, quantize=quantize)
+    world = load_world(model, backend=backend, quantize=quantize, threads=threads)
     if map_rows is not None and map_rows > world.rows:
         raise SpecError(f"expected map_rows <= {world.rows}, got map_rows={map_rows}. Leave it out.")
     pieces = read_windows(world, list_clips(Path(clips)), windows)

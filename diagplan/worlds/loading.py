@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from diagplan.adapters.devices import DTypeName, Quantize, require_device, require_torch
 from diagplan.adapters.families import FAMILIES, Family, family_named, family_of_release
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.plugins import resolve
 from diagplan.backends.table import backend_named, options_for
+from diagplan.backends.threads import begin_with_one
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.worlds.world import World, WorldFiles, WorldOpener
 
@@ -39,7 +40,7 @@ def load_world(
     device: str = "cpu",
     quantize: Quantize | None = None,
     portable: bool = False,
-    threads: int | None = None,
+    threads: int | Literal["auto"] | None = None,
     lazy: bool = False,
 ) -> World:
     """Load a world model.
@@ -114,6 +115,7 @@ def _checked(options: LoadOptions) -> LoadOptions:
     if not backend_named(options.backend).exported:
         require_torch()
         require_device(options.device)
+        begin_with_one(options.threads)
     return options
 
 

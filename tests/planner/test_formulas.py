@@ -113,7 +113,7 @@ def test_arguments_are_checked() -> None:
         formulas.frame_delay(1.5, 1, 1, 1)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", formulas.__all__)
+@pytest.mark.parametrize("name", [name for name in formulas.__all__ if name[0].islower()])
 def test_every_argument_of_every_form_is_checked(name: str) -> None:
     form = getattr(formulas, name)
     arguments = form.__code__.co_varnames[: form.__code__.co_argcount]

@@ -68,14 +68,21 @@ Int8Option = Annotated[
     bool, option(MODEL, "Compute int8 products, in float32 on an x86 CPU: faster, less exact.", "--int8")
 ]
 ThreadsOption = Annotated[
-    int | None, option(MODEL, "CPU threads of one pass. Left out: as many as the machine has cores.", min=1, max=1024)
+    int | None,
+    option(
+        MODEL,
+        "CPU threads of one pass. Left out: one for a small model, else what a few timed passes say; OMP_NUM_THREADS, "
+        "where it is set, holds.",
+        min=1,
+        max=1024,
+    ),
 ]
 
 
-def load_options(*, int8: bool = False, **options: Any) -> LoadOptions:
-    """The load options of a command's own: ``--int8`` is ``quantize``, all others have their names.
+def load_options(*, int8: bool = False, threads: int | None = None, **options: Any) -> LoadOptions:
+    """The load options of a command's own: ``--int8`` is ``quantize``, no ``--threads`` is ``"auto"``.
 
     Raises:
         SpecError: as ``LoadOptions``.
     """
-    return LoadOptions(quantize="int8" if int8 else None, **options)
+    return LoadOptions(quantize="int8" if int8 else None, threads="auto" if threads is None else threads, **options)

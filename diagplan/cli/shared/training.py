@@ -24,6 +24,7 @@ __all__ = [
     "Every",
     "Name",
     "Out",
+    "TrainingThreads",
     "given_options",
     "interrupted",
     "progress",
@@ -32,6 +33,7 @@ __all__ = [
     "say",
     "say_trained",
     "stopped",
+    "use_threads",
 ]
 
 RECIPE, RUN = "Recipe", "Run"
@@ -43,6 +45,21 @@ Device = Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1, ..
 Every = Annotated[
     int, typer.Option(help="Write a checkpoint and a row of the log every so many steps.", rich_help_panel=RUN)
 ]
+
+
+TrainingThreads = Annotated[
+    int | None,
+    option(
+        RUN, "CPU threads. Left out: as many as torch takes, or OMP_NUM_THREADS says.", "--threads", min=1, max=1024
+    ),
+]
+
+
+def use_threads(threads: int | None) -> None:
+    """Set torch's threads, where a number is given."""
+    from diagplan.backends.threads import set_threads
+
+    set_threads(threads)
 
 
 def recipe_option(text: str, default: object, *names: str) -> Any:

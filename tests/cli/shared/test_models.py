@@ -16,7 +16,7 @@ def test_help_and_completion_are_the_records(option: object, names: tuple[str, .
 
 
 def test_int8_is_a_way_to_quantise() -> None:
-    assert load_options(int8=True) == LoadOptions(quantize="int8")
+    assert load_options(int8=True) == LoadOptions(quantize="int8", threads="auto")
     assert load_options(backend="onnx", threads=2) == LoadOptions(backend="onnx", threads=2)
     with pytest.raises(SpecError, match="expected threads >= 1"):
         load_options(threads=0)
