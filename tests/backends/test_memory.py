@@ -89,7 +89,7 @@ def test_the_error_holds_the_estimate_and_what_to_change(
 
     def attempt() -> None:
         if where == "prepare":
-            monkeypatch.setattr(executor, "program", fail)
+            monkeypatch.setattr("diagplan.backends.prepared.program", fail)
         prepared = executor.prepare(PLAN, model, batch=2)
         if where == "new_state":
             monkeypatch.setattr(model, "new_cache", fail)

@@ -13,6 +13,7 @@ from diagplan import BUNDLES, Diagonal, NextToken, Rollout, ZipAR, bundle_schedu
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
 from diagplan.planner.layout import Layout  # noqa: E402
+from diagplan.planner.schedule import Schedule  # noqa: E402
 from diagplan.worlds import World, load_world  # noqa: E402
 from diagplan.worlds.generation import compile_for, roll_for  # noqa: E402
 from diagplan.worlds.plans import plan_for, read_plan_for  # noqa: E402
@@ -39,7 +40,7 @@ def test_schedules_and_policies(lazy: World) -> None:
     assert made == compile_for(lazy, 2, Diagonal(k=2, d=5), policies=policies)
     asked: list[Layout] = []
 
-    def timing(layout: Layout) -> Diagonal:
+    def timing(layout: Layout) -> Schedule:
         asked.append(layout)
         return bundle_schedule("mineworld-video", layout, 2)
 
