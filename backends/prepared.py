@@ -17,6 +17,7 @@ from diagplan.backends.memory import estimate_memory
 from diagplan.backends.program import PassColumns, program
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.checker import verify_plan
 from diagplan.planner.errors import InvalidPlanError, SpecError
 from diagplan.planner.lowering import pad_steps
@@ -165,11 +166,10 @@ def prepare(
         )
     if not 0 <= seed < 1 << 63:
         raise SpecError(f"expected 0 <= seed < 2**63, got seed={seed}. Give another seed.")
-    scale: object = guidance
-    if scale is not None and not (isinstance(scale, float | int) and math.isfinite(scale)):
-        raise SpecError(
-            f"expected guidance to be a finite number, got guidance={guidance!r:.60}. Give a scale, or none."
-        )
+    if guidance is not None:
+        require_kind("guidance", guidance, float | int, "Give a scale, or none.", what="a finite number")
+        if not math.isfinite(guidance):
+            raise SpecError(f"expected guidance to be a finite number, got guidance={guidance}. Give a scale, or none.")
     runtime, rows = runtime_of(model), batch * (1 if guidance is None else 2)
     static = runtime.on_gpu if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):

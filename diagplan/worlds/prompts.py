@@ -13,6 +13,9 @@ from diagplan.worlds.world import World
 
 __all__ = ["PromptCheck", "check_prompt", "cut_frames"]
 
+#: Frames uint8 [height, width, 3], all of one size.
+Frames = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+
 
 class PromptCheck(NamedTuple):
     """The prompt frames of a video, beside what a world's image tokenizer leaves of them.
@@ -41,12 +44,12 @@ class PromptCheck(NamedTuple):
         return round(self.psnr, 2) if math.isfinite(self.psnr) else None
 
 
-def cut_frames(world: World, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+def cut_frames(world: World, frames: Frames) -> NDArray[np.uint8]:
     """Frames uint8 [height, width, 3] of any size, cut to the world's: uint8 [n, height, width, 3]."""
     return np.stack([fit(frame, world.height, world.width) for frame in frames])
 
 
-def check_prompt(world: World, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> PromptCheck:
+def check_prompt(world: World, frames: Frames) -> PromptCheck:
     """Encode and decode prompt frames, and compare; the transformer takes no part.
 
     Args:

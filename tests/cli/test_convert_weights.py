@@ -106,7 +106,7 @@ def test_a_size_that_nobody_published(tmp_path: Path) -> None:
         assert (code, said.count("\n")) == (1, 1)
         assert "expected the keys n_layer, n_head, n_embd at least" in said
     code, said = invoke("convert-weights", weights, "-o", sizes, "--config", sizes)
-    assert (code, "expected a name ending in .safetensors for -o" in said) == (2, True)
+    assert (code, "expected different files, got --config and -o both" in said) == (2, True)
 
 
 def test_what_conversion_prints(published: Path, tmp_path: Path) -> None:

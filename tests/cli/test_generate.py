@@ -17,7 +17,7 @@ from diagplan.evaluation.pictures import psnr  # noqa: E402
 from diagplan.video.files import VideoWriter, read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
 from diagplan.worlds import SHIPPED, World  # noqa: E402
-from diagplan.worlds.generation import compile_for  # noqa: E402
+from diagplan.worlds.generation import compile_for, generate  # noqa: E402
 from tests.support.cli import run  # noqa: E402
 
 CLIP = SHIPPED["crafter-mini"] / "clip.mp4"
@@ -129,7 +129,7 @@ def test_any_size_is_scaled_and_cut(tmp_path: Path) -> None:
         (None, None, ("--weights", "x"), 2, "with a release only"),
         (None, None, ("--device", "zork"), 2, "expected a device of this machine"),
         (None, None, ("--seed", 2**80), 2, "expected 0 <= seed"),
-        (None, None, ("-o", CLIP), 2, "got --video and -o both"),
+        (None, None, ("--gif", CLIP), 2, "got --video and --gif both"),
         (None, None, ("--plan", "x", "--prompt-frames", 1), 2, "got both"),
         (None, None, ("-o", "out.gif"), 2, "expected a name ending in .mp4 for -o, got out.gif"),
         (None, None, ("--model", "x" * 5000), 2, "expected one of crafter-mini"),
@@ -176,8 +176,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 
 def test_interrupted_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import diagplan.worlds.videos
-    from diagplan.worlds.generation import generate as whole
+    whole = generate
 
     def stopped(*args: Any, on_frame: Any, **options: Any) -> Any:
         def stop(number: int, frame: Any) -> None:
@@ -187,7 +186,7 @@ def test_interrupted_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         return whole(*args, on_frame=stop, **options)
 
-    monkeypatch.setattr(diagplan.worlds.videos, "generate", stopped)
+    monkeypatch.setattr("diagplan.worlds.videos.generate", stopped)
     code, _, err = run(*command(tmp_path, "--k", 2))
     assert code == 130
     assert "holds the prompt and the 2 frames that were finished" in err
@@ -195,12 +194,10 @@ def test_interrupted_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_interrupted_before_a_frame_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import diagplan.worlds.videos
-
     def stopped(*args: Any, **options: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(diagplan.worlds.videos, "generate", stopped)
+    monkeypatch.setattr("diagplan.worlds.videos.generate", stopped)
     (tmp_path / "out.mp4").write_bytes(b"an earlier result")
     pictures = tmp_path / "pictures"
     code, out, err = run(*command(tmp_path, "--k", 2, "--json", "--frames-dir", pictures))

@@ -123,5 +123,5 @@ def test_a_report_is_written_as_json() -> None:
 
 def test_a_clip_that_lacks_motion_is_refused(tmp_path: Path) -> None:
     write_moving_clip(tmp_path / "still.mp4", ["noop"] * 7)
-    with pytest.raises(SpecError, match="with motion, got none"):
+    with pytest.raises(DocumentError, match="with motion, got none"):
         read_windows(small_world(), [tmp_path / "still.mp4"], 4)

@@ -60,12 +60,12 @@ def test_a_plan_by_its_file_or_by_a_function(world: World, plan: Any, how: str, 
     write_plan(plan, tmp_path / "plan.json")
     few = tmp_path / "few.jsonl"
     few.write_text("".join(ACTIONS.read_text().splitlines(keepends=True)[:2]))
-    every: dict[str, dict[str, Any]] = {
+    choices: dict[str, Any] = {
         "file": {"plan": tmp_path / "plan.json"},
         "function": {"plan": lambda world, blocks: plan_for(world, blocks, schedule=Diagonal(k=2))},
         "left out": {},
     }
-    asked = every[how]
+    asked = choices[how]
     made = generate_video(world, CLIP, tmp_path / "out.mp4", actions=few, **asked)
     assert made.passes == (2 * 108 if how == "left out" else plan.steps)
 
@@ -80,14 +80,16 @@ def test_nothing_is_loaded_where_something_does_not_fit(
 
     monkeypatch.setattr("diagplan.worlds.source.load_model_as", loaded)
     out = tmp_path / "out.mp4"
-    for error, changed, words in (
+    cases: list[tuple[type[ValueError], dict[str, Any], str]] = [
         (SpecError, {"actions": None}, "expected actions, which lead crafter-mini from frame to frame"),
         (DocumentError, {"actions": tmp_path / "none.jsonl"}, "cannot read the actions"),
         (DocumentError, {"video": tmp_path / "none.mp4"}, "cannot read the video"),
         (DocumentError, {"plan": tmp_path / "none.json"}, "cannot read"),
         (SpecError, {"text": "a fox"}, "expected --text and --text-encoder together"),
-    ):
-        asked: dict[str, Any] = {"video": CLIP, "out": out, "actions": ACTIONS, "plan": plan} | changed
+    ]
+    for error, changed, words in cases:
+        asked: dict[str, Any] = {"video": CLIP, "out": out, "actions": ACTIONS, "plan": plan}
+        asked |= changed
         with pytest.raises(error, match=words):
             generate_video(lazy, **asked)
     monkeypatch.setattr("diagplan.models.estimates.free_memory", lambda _: 1000)

@@ -41,11 +41,11 @@ def require_outputs(*outputs: Output, inputs: Mapping[str, Path | None] | None =
         SpecError: another ending than the format's, or one file named twice.
         DocumentError: a folder that is missing or closed, a file where a folder is to be, or the reverse.
     """
+    require_distinct({one.option: one.path for one in outputs}, inputs or {})
     for one in outputs:
         if one.path is not None and not _is_special(one.path):
             _require_ending(one, one.path)
             (_require_place if one.endings else _require_no_file)(one.option, one.path)
-    require_distinct({one.option: one.path for one in outputs}, inputs or {})
 
 
 def _require_ending(one: Output, path: Path) -> None:
