@@ -25,7 +25,7 @@ from diagplan.planner.masks import iter_masks, to_runs  # noqa: E402
 from diagplan.schemas.files import plan_from_json, plan_to_json  # noqa: E402
 from tests.planner.checker.test_verifier_mutations import damaged  # noqa: E402
 from tests.support import replayer  # noqa: E402
-from tests.support.mutations import MUTATIONS  # noqa: E402
+from tests.support.mutations import FEED_MUTATIONS, MUTATIONS, ROW_MUTATIONS  # noqa: E402
 from tests.support.strategies import Request, plans  # noqa: E402
 
 VOCABULARY = 13
@@ -121,7 +121,9 @@ def require_mutants_replay(plan: Plan, seed: int, chunks: tuple[int, ...], *, tr
     random, accepted = Random(seed), 0
     document = json.loads(plan_to_json(plan))
     for _ in range(tries):
-        kinds = tuple(random.choices(sorted(MUTATIONS), k=random.randint(1, 2)))
+        kinds: tuple[str, ...] = (random.choice(sorted(MUTATIONS)),)
+        if random.random() < 0.5:  # two edits: the first must leave steps for the second
+            kinds = tuple(random.choices(sorted({*FEED_MUTATIONS, *ROW_MUTATIONS}), k=2))
         mutant = damaged(json.loads(json.dumps(document)), kinds, random)
         if mutant is None:
             continue

@@ -84,7 +84,7 @@ def test_every_plan_is_run_and_compared_with_the_first(monkeypatch: pytest.Monke
 
         return compile_plan(Layout(frames=frames, rows=4, cols=6, prompt_frames=1), schedule)
 
-    def generated(_world: Any, prompt: Any, _blocks: Any, plan: Any) -> Generated:
+    def generated(plan: Any, _world: Any, prompt: Any, _blocks: Any) -> Generated:
         assert prompt.shape == (1, HEIGHT, WIDTH, 3)
         runs.append(plan.steps)
         tokens = np.full((3, 4, 6), plan.steps == 72)
