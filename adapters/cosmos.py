@@ -5,7 +5,6 @@ nvidia-cosmos/cosmos-predict1, cosmos_predict1/autoregressive. docs/cosmos.md sa
 """
 
 import copy
-import hashlib
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid
 from diagplan.adapters.cosmos_config import CONFIGS, CosmosConfig
 from diagplan.adapters.cosmos_positions import absolute_table, rotary_tables
+from diagplan.adapters.fingerprint import Fingerprinted, checksum
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
@@ -112,6 +112,7 @@ class Cosmos:
         self.positions = config.positions
         self.cache_shapes, self.widths = config.cache_shapes, config.widths
         self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=config.vocab_size),)
+        self._weights = weights = Fingerprinted(weights)
         self.embedding = weights["tok_embeddings.weight"]
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         require_quantize(quantize, self.device, self.dtype)
@@ -180,14 +181,11 @@ class Cosmos:
         return TensorCache.zeros(self.cache_shapes, batch, slots, dtype=self.dtype, device=self.device)
 
     def fingerprint(self) -> str:
-        """A hash of the configuration, of some weights, of how they are quantised, and of the text context."""
-        parts = [self.norm.flatten(), self.embedding[:4].flatten()]
-        if self.context is not None:
-            seen = [self.context.keys[0], self.context.values[0], self.context.bias]
-            parts += [tensor.flatten() for tensor in seen if tensor is not None]
-        sample = torch.cat(parts).float().cpu().numpy()
-        about = repr(self.config) + (self.quantize or "")
-        return hashlib.sha256(about.encode() + sample.tobytes()).hexdigest()[:16]
+        """A hash of the configuration, of all weights, of how they are quantised, and of the text context."""
+        context = self.context
+        held = [] if context is None else [*context.keys, *context.values, context.bias]
+        text = [None if tensor is None else checksum(tensor) for tensor in held]
+        return self._weights.digest(self.config, self.quantize, text)
 
     @property
     def only_batch(self) -> int | None:

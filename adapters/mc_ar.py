@@ -4,7 +4,6 @@ Sequence: frame 0 | action 0 | frame 1 | action 1 | ...; image ids come first in
 Source: the Diagonal Decoding paper's supplement and the public release (configs, lvm.py).
 """
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid, Widths
+from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
@@ -212,6 +212,7 @@ class McAr:
         self.cache_shapes, self.widths = config.cache_shapes, config.widths
         self.grid = Grid(config.rows, config.cols, config.action_tokens) if config.rope == "3d" else None
         self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=config.image_ids),)
+        self._weights = weights = Fingerprinted(weights)
         self.embedding = weights["model.embed_tokens.weight"]
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         require_quantize(quantize, self.device, self.dtype)
@@ -258,10 +259,8 @@ class McAr:
         return TensorCache.zeros(self.cache_shapes, batch, slots, dtype=self.dtype, device=self.device)
 
     def fingerprint(self) -> str:
-        """A hash of the configuration, of some weights and of how they are quantised."""
-        sample = torch.cat([self.norm.flatten(), self.embedding[:4].flatten()]).float().cpu().numpy()
-        about = repr(self.config) + (self.quantize or "")
-        return hashlib.sha256(about.encode() + sample.tobytes()).hexdigest()[:16]
+        """A hash of the configuration, of all weights and of how they are quantised."""
+        return self._weights.digest(self.config, self.quantize)
 
     def weight_bytes(self) -> int:
         """Bytes of the weights."""

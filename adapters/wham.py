@@ -6,7 +6,6 @@ versions: in version 1 their norms are learned, in version 2 they have no parame
 """
 
 import copy
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid, Widths
+from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, PlainLinear, Quantize, linear_for, require_quantize
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, store_int
@@ -255,6 +255,7 @@ class Wham:
             AllowedIds(low=0, high=config.image_codes),
             AllowedIds(low=1, high=config.image_codes, rows=(0, 1), cols=(0, 1)),
         )
+        self._weights = weights = Fingerprinted(weights)
         self.embedding = weights["lm_head.weight"]
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         require_quantize(quantize, self.device, self.dtype)
@@ -313,10 +314,8 @@ class Wham:
         return TensorCache.zeros(self.cache_shapes, batch, slots, dtype=self.dtype, device=self.device)
 
     def fingerprint(self) -> str:
-        """A hash of the configuration, of some weights, of the vocabulary and of how they are quantised."""
-        parts = [part.flatten() for part in (self.norm.weight, self.embedding[:4], self.place[:4]) if part is not None]
-        about = repr((self.config, self.vocabulary)) + (self.quantize or "")
-        return hashlib.sha256(about.encode() + torch.cat(parts).float().cpu().numpy().tobytes()).hexdigest()[:16]
+        """A hash of the configuration, of all weights, of the vocabulary and of how they are quantised."""
+        return self._weights.digest(self.config, self.vocabulary, self.quantize)
 
     def weight_bytes(self) -> int:
         """Bytes of the weights; the head counts where it is a second, reordered copy of the embedding."""

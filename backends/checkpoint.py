@@ -1,11 +1,14 @@
 """A replay's state on disk: written whole or not at all, resumed to the identical result."""
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.replay import Prepared, State
@@ -15,11 +18,18 @@ from diagplan.schemas.convert import plan_digest
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
-_FORMAT = "diagplan-checkpoint-2"
+_FORMAT = "diagplan-checkpoint-3"
+
+Ids = NDArray[np.int64]
 
 
-def _identity(prepared: Prepared) -> dict[str, Any]:
-    """What must agree between the run that wrote a checkpoint and the run that resumes it."""
+def _identity(prepared: Prepared, given: Ids) -> dict[str, Any]:
+    """What must agree between the run that wrote a checkpoint and the run that resumes it.
+
+    Args:
+        prepared: the run.
+        given: ids of the given slots, int64 [rows, G].
+    """
     sampler = prepared.sampler
     return {
         "format": _FORMAT,
@@ -31,7 +41,17 @@ def _identity(prepared: Prepared) -> dict[str, Any]:
         "batch": prepared.batch,
         "guidance": prepared.guidance,
         "static": prepared.static,
+        "given": _digest([given]),
     }
+
+
+def _digest(arrays: Sequence[NDArray[Any]]) -> str:
+    """A hash over arrays: kinds, shapes and every byte."""
+    whole = hashlib.sha256()
+    for array in arrays:
+        whole.update(f"{array.dtype.str}{array.shape}".encode())
+        whole.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+    return whole.hexdigest()
 
 
 def save_checkpoint(prepared: Prepared, state: State, path: str | Path) -> None:
@@ -44,14 +64,24 @@ def save_checkpoint(prepared: Prepared, state: State, path: str | Path) -> None:
 
     done = prepared.passes[state.done - 1]
     assert done.last
-    cache = {f"cache.{i}": array for i, array in enumerate(state.cache.read(done.mask.shape[1]))}
-    about = {**_identity(prepared), "step": done.step}
-    whole = save({"tokens": prepared.runtime.numpy(state.tokens), **cache}, metadata={"diagplan": json.dumps(about)})
+    tokens, cache = prepared.runtime.numpy(state.tokens), state.cache.read(done.mask.shape[1])
+    about = {
+        **_identity(prepared, tokens[:, prepared.given_slots]),
+        "step": done.step,
+        "contents": _digest([tokens, *cache]),
+    }
+    arrays = {"tokens": tokens, **{f"cache.{i}": array for i, array in enumerate(cache)}}
+    whole = save(arrays, metadata={"diagplan": json.dumps(about)})
     write_atomically(path, whole)
 
 
-def load_checkpoint(prepared: Prepared, path: str | Path) -> State:
-    """The state that a checkpoint of the same plan, model, batch, seed and sampler holds.
+def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
+    """The state that a checkpoint of the same plan, model, given ids, batch, seed and sampler holds.
+
+    Args:
+        prepared: the run that goes on.
+        path: of the checkpoint.
+        given: ids of the given slots, int [rows, G], as for ``new_state``.
 
     Raises:
         DocumentError: the file is not a readable checkpoint.
@@ -67,11 +97,11 @@ def load_checkpoint(prepared: Prepared, path: str | Path) -> State:
         raise DocumentError(f"expected a checkpoint in {path}, got a file that cannot be read: {error}.") from None
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
         raise DocumentError(f"expected a checkpoint in {path}, got a safetensors file of another kind.")
-    for name, expected in _identity(prepared).items():
+    for name, expected in _identity(prepared, np.asarray(given).astype(np.int64)).items():
         if about.get(name) != expected:
             raise MismatchError(
                 f"expected a checkpoint with {name}={expected}, got {name}={about.get(name)}. "
-                "Resume with the plan, model, sampler, seed and batch of the run that wrote it."
+                "Resume with the plan, model, given ids, sampler, seed and batch of the run that wrote it."
             )
     step = about.get("step")
     done = sum(p.step <= step for p in prepared.passes) if isinstance(step, int) else 0
@@ -83,5 +113,8 @@ def load_checkpoint(prepared: Prepared, path: str | Path) -> State:
         f"cache.{i}": (a.shape, a.dtype) for i, a in enumerate(empty)
     }:
         raise DocumentError(f"expected tokens and a cache of this plan's shape in {path}, got others. Start anew.")
-    cache.write([tensors[f"cache.{i}"] for i in range(len(empty))])
+    held = [tensors[f"cache.{i}"] for i in range(len(empty))]
+    if about.get("contents") != _digest([tokens, *held]):
+        raise DocumentError(f"expected the contents that were written to {path}, got others. The file was damaged.")
+    cache.write(held)
     return State(tokens=prepared.runtime.put(tokens), cache=cache, done=done)

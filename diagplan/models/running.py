@@ -104,7 +104,9 @@ def run_plan(
     prepared = executor.prepare(
         plan, model, sampler=sampler, seed=seed, batch=len(given), guidance=guidance, chunk=chunk, unverified=unverified
     )
-    state = executor.new_state(prepared, rows) if resume is None else checkpoints.load_checkpoint(prepared, resume)
+    state = (
+        executor.new_state(prepared, rows) if resume is None else checkpoints.load_checkpoint(prepared, resume, rows)
+    )
     begun = prepared.passes[state.done - 1].step + 1 if state.done else 0
     per_step = np.bincount(plan.feed_steps()[plan.target >= 0], minlength=plan.steps) * len(given)
 

@@ -94,7 +94,7 @@ def test_states_are_not_resumed_across(tmp_path: Path) -> None:
     executor.replay(exact, state, cancelled=lambda: state.done > 3)
     checkpoint.save_checkpoint(exact, state, tmp_path / "state")
     with pytest.raises(MismatchError, match="expected a checkpoint with model="):
-        checkpoint.load_checkpoint(small, tmp_path / "state")
+        checkpoint.load_checkpoint(small, tmp_path / "state", GIVEN[None])
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_cancel_and_resume_from_every_step(model_name: str, backend: str, tmp_pa
         assert (part.complete, part.steps) == (False, stop + 1)
         assert (part.tokens == -1).any()
         save_checkpoint(prepared, state, path)
-        rest = runtime.replay(prepared, load_checkpoint(prepared, path))
+        rest = runtime.replay(prepared, load_checkpoint(prepared, path, ids))
         assert rest.complete
         np.testing.assert_array_equal(rest.tokens, want)
 
@@ -281,7 +281,8 @@ def test_checkpoints_of_other_runs_are_refused(model_name: str, backend: str, tm
     model, runtime = MODELS[model_name](torch.float32), BACKENDS[backend]
     plan = compile_plan(LAYOUT, Diagonal(k=2))
     prepared = runtime.prepare(plan, model)
-    state = runtime.new_state(prepared, ids_for(plan, model))
+    ids = ids_for(plan, model)
+    state = runtime.new_state(prepared, ids)
     runtime.replay(prepared, state, cancelled=lambda: True)
     path = tmp_path / "state.safetensors"
     save_checkpoint(prepared, state, path)
@@ -293,10 +294,10 @@ def test_checkpoints_of_other_runs_are_refused(model_name: str, backend: str, tm
     }
     for name, other in others.items():
         with pytest.raises(MismatchError, match=f"expected a checkpoint with {name}="):
-            load_checkpoint(other, path)
+            load_checkpoint(other, path, np.repeat(ids, other.rows, axis=0))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DocumentError, match="expected a checkpoint"):
-        load_checkpoint(prepared, path)
+        load_checkpoint(prepared, path, ids)
 
 
 def test_guidance_mixes_the_logits(model_name: str, backend: str) -> None:

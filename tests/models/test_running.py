@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, LoadOptions, MismatchError, Sample, SpecError, compile_plan, replay  # noqa: E402
+from diagplan.adapters.mc_ar import McAr  # noqa: E402
 from diagplan.models.running import compare_runtimes, run_plan  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
 from tests.support.checkpoints import write_torch  # noqa: E402
@@ -68,7 +69,8 @@ def test_one_model_twice_is_the_same() -> None:
 def test_an_export_of_other_weights_is_refused() -> None:
     pytest.importorskip("onnxruntime")
     exported = pytest.importorskip("tests.support.exported").exported_model()
-    other = golden_model()
-    other.norm = other.norm + 1
+    weights = {name: torch.from_numpy(weight) for name, weight in WEIGHTS.items()}
+    weights["model.norm.weight"] = weights["model.norm.weight"] + 1
+    other = McAr(GOLDEN, weights)
     with pytest.raises(DocumentError, match="expected the export of the same model, got one of other weights"):
         compare_runtimes(PLAN, other, exported)
