@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Greedy", "Sample", "Sampler", "keys_for", "numpy_choose", "numpy_gumbel", "torch_choose", "torch_gumbel"]
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
 
 # The finaliser of SplitMix64 (Steele, Lea, Flood, 2014): multiplication and shifts modulo 2^64.
@@ -32,7 +32,7 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def numpy_gumbel(keys: Ints, low: int, high: int) -> Floats:
+def numpy_gumbel(keys: Ints, low: int, high: int) -> Float64:
     """Standard Gumbel noise for ids ``low`` to ``high``, float64 [B, n, high - low], keyed by (seed, sample, slot, id).
 
     Args:

@@ -17,7 +17,7 @@ from diagplan.planner.errors import DiagplanError
 
 __all__ = ["require_masks_obeyed", "require_tested"]
 
-Floats = NDArray[np.float32]
+Float32 = NDArray[np.float32]
 
 #: What must not change the logits may change them by this part of what hiding a token changes.
 _PART = 0.125
@@ -103,7 +103,7 @@ class _Test:
         hidden: int | None = None,
         other: int | None = None,
         cache: Any = None,
-    ) -> Floats:
+    ) -> Float32:
         """Logits of one pass, [B, m, V].
 
         Args:
@@ -147,7 +147,7 @@ class _Test:
         return values
 
 
-def _read_from_cache(test: _Test, whole: Floats, bound: float) -> bool:
+def _read_from_cache(test: _Test, whole: Float32, bound: float) -> bool:
     """Whether two passes, in another order and into other slots, give the logits of one."""
     half = (test.length + 1) // 2
     slots = _elsewhere(test)
@@ -159,7 +159,7 @@ def _read_from_cache(test: _Test, whole: Floats, bound: float) -> bool:
     return True
 
 
-def _fault(test: _Test, whole: Floats, bound: float, *, masked: bool) -> DiagplanError:
+def _fault(test: _Test, whole: Float32, bound: float, *, masked: bool) -> DiagplanError:
     """What is wrong, found by changing one thing at a time."""
     model, tokens = test.model, test.tokens
     if _distance(test.logits(tokens, rows=tokens[1:2]), whole[:, 1:2]) > bound:
@@ -218,7 +218,7 @@ def _elsewhere(test: _Test) -> NDArray[np.int64]:
     return np.roll(np.arange(test.length + 1), 2)[: test.length]
 
 
-def _distance(one: Floats, two: Floats) -> float:
+def _distance(one: Float32, two: Float32) -> float:
     """The root of the mean square of the difference."""
     return float(np.sqrt(np.square(one - two).mean()))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["given_ids", "guided_ids", "load_model", "load_model_as", "replay"]
 
-Ids = NDArray[np.integer[Any]]
+Integers = NDArray[np.integer[Any]]
 
 
 def load_model(
@@ -84,7 +84,9 @@ def load_model_as(adapter: str, weights: str | Path, options: LoadOptions) -> "M
     return backend_named(options.backend).load(adapter, weights, options)
 
 
-def given_ids(plan: Plan, prompt: Ids | None, actions: Ids | None, given: Ids | None) -> NDArray[np.int64]:
+def given_ids(
+    plan: Plan, prompt: Integers | None, actions: Integers | None, given: Integers | None
+) -> NDArray[np.int64]:
     """The given slots' ids, int64 [B, G], from a prompt and actions or as they are.
 
     Raises:
@@ -98,7 +100,7 @@ def given_ids(plan: Plan, prompt: Ids | None, actions: Ids | None, given: Ids | 
     return given_from_prompt(plan.layout, prompt, actions)
 
 
-def guided_ids(ids: NDArray[np.int64], guidance: float | None, unconditional: Ids | None) -> NDArray[np.int64]:
+def guided_ids(ids: NDArray[np.int64], guidance: float | None, unconditional: Integers | None) -> NDArray[np.int64]:
     """The given slots' ids of all rows of the batch: under guidance the conditional samples, then the unconditional.
 
     Args:
@@ -124,14 +126,14 @@ def guided_ids(ids: NDArray[np.int64], guidance: float | None, unconditional: Id
 def replay(
     plan: Plan,
     model: "Model",
-    prompt: Ids | None = None,
-    actions: Ids | None = None,
+    prompt: Integers | None = None,
+    actions: Integers | None = None,
     *,
-    given: Ids | None = None,
+    given: Integers | None = None,
     sampler: Sampler | None = None,
     seed: int = 0,
     guidance: float | None = None,
-    unconditional: Ids | None = None,
+    unconditional: Integers | None = None,
     on_frame: Callable[[int, Any], None] | None = None,
     on_pass: Callable[[int], None] | None = None,
     chunk: int = 512,

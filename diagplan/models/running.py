@@ -22,7 +22,7 @@ from diagplan.planner.plan import Plan
 
 __all__ = ["Compared", "Ran", "compare_runtimes", "run_plan"]
 
-Ids = NDArray[np.integer[Any]]
+Integers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +48,13 @@ def run_plan(
     plan: Plan,
     adapter: str,
     weights: str | Path,
-    given: Ids,
+    given: Integers,
     options: LoadOptions | None = None,
     *,
     sampler: Sampler | None = None,
     seed: int = 0,
     guidance: float | None = None,
-    unconditional: Ids | None = None,
+    unconditional: Integers | None = None,
     chunk: int = 512,
     unverified: bool = False,
     checkpoint: Path | None = None,
@@ -140,7 +140,7 @@ def compare_runtimes(
     plan: Plan,
     first: Any,
     second: Any,
-    given: Ids | None = None,
+    given: Integers | None = None,
     *,
     sampler: Sampler | None = None,
     seed: int = 0,
