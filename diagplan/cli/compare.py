@@ -8,6 +8,7 @@ from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
 from diagplan.cli.run import read_ids
+from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.models import (
     MODEL,
     AdapterOption,
@@ -62,6 +63,7 @@ def compare_command(
     from diagplan.models.running import compare_runtimes
     from diagplan.schemas.files import read_plan
 
+    require_extras("torch", "onnx")
     read = read_plan(plan)
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=adapter)
     options = load_options(config=config, context=context, dtype=dtype, device=device, threads=threads)

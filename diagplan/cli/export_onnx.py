@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import (
     MODEL,
@@ -51,6 +52,7 @@ def export_onnx_command(
     from diagplan.models.loading import load_model_as
     from diagplan.worlds.loading import SHIPPED, open_world
 
+    require_extras("torch", "onnx")
     require_outputs(Output("-o", out))
     if (model is None) == (weights is None):
         raise SpecError("expected --model or --weights, got neither or both. Give one of them.")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command, require_distinct
@@ -105,6 +106,7 @@ def finetune_command(
     Writes all that `diagplan generate` needs to OUT/world. Run again with the same folder and options, it goes on from
     the last checkpoint, to the identical result. Under torchrun the processes share every batch.
     """
+    require_extras("torch", "video", "train")
     require_outputs(Output("-o", out))
     require_checkpoints(checkpoint_every)
     from diagplan.adapters.devices import require_torch

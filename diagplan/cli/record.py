@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command
@@ -42,6 +43,7 @@ def record_command(
     """
     from diagplan.games.recorder import Recording, record
 
+    require_extras("games", "video")
     require_outputs(Output("-o", out))
     what = Recording(
         game=game, rows=rows, cols=cols, frames=frames, seed=seed, train=train, validation=validation, test=test

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command
@@ -58,6 +59,7 @@ def train_model_command(
 
     Run again with the same folder and options, it goes on from the last checkpoint, to the identical result.
     """
+    require_extras("torch", "video", "games", "train")
     require_outputs(Output("-o", out))
     require_checkpoints(checkpoint_every)
     from diagplan.adapters.devices import require_torch

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.output import FINE, JsonOption, command
 from diagplan.cli.shared.requests import naming_options
@@ -42,6 +43,7 @@ def train_tokenizer_command(
 
     Run again with the same folder and options, it goes on from the last checkpoint, to the identical result.
     """
+    require_extras("torch", "video", "train")
     require_outputs(Output("-o", out))
     require_checkpoints(checkpoint_every)
     from diagplan.adapters.devices import require_torch
