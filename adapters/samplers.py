@@ -1,11 +1,17 @@
 """How tokens are to be chosen, as data; ``diagplan.backends.sampling`` chooses them."""
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 from diagplan.planner.errors import SpecError
+from diagplan.planner.layout import require_int
 
-__all__ = ["Greedy", "Sample", "Sampler", "plain_sampler"]
+__all__ = ["COOLEST", "Greedy", "Sample", "Sampler", "plain_sampler"]
+
+
+#: The least temperature of a sampler: logits over less would run over, and noise be lost.
+COOLEST = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +24,7 @@ class Sample:
     """Sampling from the softmax of logits / temperature, cut by top-k or top-p.
 
     Args:
-        temperature: above 0.
+        temperature: at least ``COOLEST``.
         top_k: keep ids whose logit is at least the k-th largest (ties are kept); ``None``: all.
         top_p: keep the most probable ids up to this probability; ``None``: all. The models differ in the last one:
         crossing: ``"keep"`` (MC-AR, Cosmos): the id that crosses top_p is kept. ``"drop"`` (WHAM): it is not, but the
@@ -34,10 +40,19 @@ class Sample:
     crossing: Literal["keep", "drop"] = "keep"
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "top_p"):
+            value: object = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+                raise SpecError(f"expected {name} to be a number, got {name}={value!r:.60}. Give one, such as 0.9.")
         if not 0 < self.temperature < float("inf"):
             raise SpecError(f"expected temperature > 0, got temperature={self.temperature}. For no noise use greedy.")
-        if self.top_k is not None and self.top_k < 1:
-            raise SpecError(f"expected top_k >= 1, got top_k={self.top_k}.")
+        if self.temperature < COOLEST:
+            raise SpecError(
+                f"expected temperature >= {COOLEST:g}, got temperature={self.temperature:g}. Logits divided by less "
+                "run over. For no noise use greedy."
+            )
+        if self.top_k is not None:
+            object.__setattr__(self, "top_k", require_int("top_k", self.top_k, 1))
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise SpecError(f"expected 0 < top_p <= 1, got top_p={self.top_p}.")
         if self.top_k is not None and self.top_p is not None:

@@ -20,8 +20,10 @@ from diagplan.backends.sampling import Greedy, Sampler, keys_for
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.checker import verify_plan
 from diagplan.planner.errors import InvalidPlanError, SpecError
+from diagplan.planner.layout import require_int
 from diagplan.planner.lowering import pad_steps
 from diagplan.planner.plan import Plan
+from diagplan.planner.shown import shown
 
 __all__ = [
     "Pass",
@@ -151,6 +153,8 @@ def prepare(
         CapacityError: too little memory.
     """
     require_replayable(plan, model, sampler)
+    chunk, batch = require_int("chunk", chunk, 1), require_int("batch", batch, 1)
+    seed = require_int("seed", seed, -(1 << 64), largest=None)
     if not unverified:
         report = verify_plan(plan, cap=1)
         if not report.ok:
@@ -165,7 +169,7 @@ def prepare(
             f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
         )
     if not 0 <= seed < 1 << 63:
-        raise SpecError(f"expected 0 <= seed < 2**63, got seed={seed}. Give another seed.")
+        raise SpecError(f"expected 0 <= seed < 2**63, got seed={shown(seed)}. Give another seed.")
     if guidance is not None:
         require_kind("guidance", guidance, float | int, "Give a scale, or none.", what="a finite number")
         if not math.isfinite(guidance):
@@ -283,7 +287,10 @@ def new_state(prepared: Prepared, given: Array) -> State:
         CapacityError: too little memory for the cache.
     """
     plan, model, runtime = prepared.plan, prepared.model, prepared.runtime
-    ids = np.asarray(given).astype(np.int64)
+    held = np.asarray(given)
+    if held.dtype.kind not in "iu":
+        raise MismatchError(f"expected given ids as integers, got dtype {held.dtype}. Give token ids.")
+    ids = held.astype(np.int64)
     expected = (prepared.rows, len(prepared.given_slots))
     if ids.shape != expected:
         raise MismatchError(f"expected given ids of shape {list(expected)}, got {list(ids.shape)}.")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 
 __all__ = ["MAX_POSITIONS", "Int32", "Layout"]
 
@@ -32,12 +33,16 @@ def require_int(name: str, value: object, smallest: int, *, largest: int | None 
         SpecError: the value is something else.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise SpecError(f"expected {name} to be an integer, got {name}={value!r}. Give a whole number >= {smallest}.")
+        raise SpecError(
+            f"expected {name} to be an integer, got {name}={shown(value)}. Give a whole number >= {smallest}."
+        )
     number = int(value)
     if number < smallest:
-        raise SpecError(f"expected {name} >= {smallest}, got {name}={number}. Give a whole number >= {smallest}.")
+        raise SpecError(
+            f"expected {name} >= {smallest}, got {name}={shown(number)}. Give a whole number >= {smallest}."
+        )
     if largest is not None and number > largest:
-        raise SpecError(f"expected {name} <= {largest}, got {name}={number:.6g}. Give a smaller number.")
+        raise SpecError(f"expected {name} <= {largest}, got {name}={shown(number)}. Give a smaller number.")
     return number
 
 

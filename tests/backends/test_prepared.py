@@ -1,5 +1,8 @@
 """A plan laid out for a model: shapes, guidance, frames that complete, what is refused."""
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -91,3 +94,25 @@ def test_the_error_of_a_pass_names_its_step() -> None:
     error = not_finite(7)
     assert isinstance(error, NumericError)
     assert "at step 7" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chunk": 0}, "expected chunk >= 1, got chunk=0."),
+        ({"batch": 0}, "expected batch >= 1, got batch=0."),
+        ({"batch": 1.5}, "expected batch to be an integer, got batch=1.5."),
+        ({"seed": "a"}, "expected seed to be an integer, got seed='a'."),
+        ({"seed": 1.5}, "expected seed to be an integer, got seed=1.5."),
+        ({"seed": 10**400}, "expected 0 <= seed < 2**63, got seed=a number of 1329 bits."),
+        ({"sampler": "greedy"}, "expected sampler"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_the_call(model: ImageModel, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)):
+        prepare(PLAN, model, **options)
+
+
+def test_given_ids_are_integers(model: ImageModel) -> None:
+    with pytest.raises(MismatchError, match="expected given ids as integers, got dtype float64"):
+        new_state(prepare(PLAN, model), GIVEN + 0.5)

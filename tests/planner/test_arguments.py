@@ -182,6 +182,6 @@ def test_numpy_integers_do_not_overflow() -> None:
 
 @pytest.mark.parametrize("value", [True, np.True_, np.float64(2), 2.0, "2", np.array([2])])
 def test_other_things_are_no_integers(value: Any) -> None:
-    message = f"expected k to be an integer, got k={value!r}. Give a whole number >= 1."
+    message = f"expected k to be an integer, got k={shown(value)}. Give a whole number >= 1."
     with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
         Diagonal(k=value)
