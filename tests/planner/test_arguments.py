@@ -30,6 +30,7 @@ from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.lowering import cap_width
 from diagplan.planner.rollout import rollout_cost
+from diagplan.planner.shown import shown
 
 call: dict[str, Callable[..., Any]] = {
     f.__name__: f
