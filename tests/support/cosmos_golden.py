@@ -29,7 +29,7 @@ class Golden:
     data: dict[str, NDArray[Any]]
 
     def weights(self) -> dict[str, Any]:
-        return {name[2:]: torch.from_numpy(value) for name, value in self.data.items() if name.startswith("w/")}
+        return {name[2:]: torch.from_numpy(value.copy()) for name, value in self.data.items() if name.startswith("w/")}
 
     def model(self, **options: Any) -> Cosmos:
         return self.bound(Cosmos(self.config, self.weights(), **options))
