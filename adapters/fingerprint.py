@@ -11,7 +11,7 @@ __all__ = ["Fingerprinted", "checksum"]
 
 
 def checksum(tensor: Tensor) -> int:
-    """The CRC-32 of a tensor's bytes: every flipped bit shows, and some GB a second are read; 0 where it has no data."""
+    """The CRC-32 of a tensor's bytes: every flipped bit shows, some GB a second; 0 where it has no data."""
     if tensor.is_meta:
         return 0
     return zlib.crc32(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)

@@ -30,7 +30,7 @@ GOLDEN_JSON: dict[str, Any] = {
 
 
 def golden_weights() -> dict[str, Any]:
-    return {name: torch.from_numpy(value) for name, value in WEIGHTS.items()}
+    return {name: torch.from_numpy(value.copy()) for name, value in WEIGHTS.items()}
 
 
 def release_weights() -> dict[str, Any]:

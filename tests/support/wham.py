@@ -29,7 +29,7 @@ TOKENS = TOKENIZER_DATA["indices"].reshape(2, 3, 4)
 
 
 def golden_model(**options: Any) -> Wham:
-    return Wham(CONFIG, {name: torch.from_numpy(value) for name, value in WEIGHTS.items()}, **options)
+    return Wham(CONFIG, {name: torch.from_numpy(value.copy()) for name, value in WEIGHTS.items()}, **options)
 
 
 def causal_logits(model: Wham, ids: np.ndarray) -> np.ndarray:
