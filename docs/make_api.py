@@ -24,7 +24,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Checking and files": ("verify", "Verification", "plan_digest", "read_plan", "write_plan"),
     "Pictures": ("draw", "Drawing"),
     "Models": ("load_model", "LoadOptions", "replay", "roll", "Rolled", "Greedy", "Sample", "sampler_for"),
-    "World models": ("load_world", "World", "compile_for", "roll_for", "generate", "Generated"),
+    "World models": (
+        "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",
+        "GeneratedVideo",
+    ),  # fmt: skip
     "Errors and warnings": (
         "DiagplanError", "SpecError", "DocumentError", "InvalidPlanError", "MissingExtraError", "MismatchError",
         "CapacityError", "NumericError", "ModelWarning",

@@ -1,4 +1,8 @@
-"""docs/families.md has the table of families and that of backends as their records say."""
+"""What the pages say of families, backends and their files is what the records and the adapters say."""
+
+import re
+
+import pytest
 
 from diagplan.adapters.families import FAMILIES
 from diagplan.backends.table import BACKENDS
@@ -27,3 +31,20 @@ def test_the_table_of_backends_is_the_records() -> None:
         [f"`{one.name}`", one.title, "yes" if one.exported else "no"]
         for one in (BACKENDS.get(name) for name in BACKENDS.built_in)
     ]
+
+
+def test_download_commands_name_the_publishers_repositories() -> None:
+    def downloads(page: str) -> set[tuple[str, ...]]:
+        text = (DOCS / page).read_text(encoding="utf-8")
+        pattern = r"^    hf download (\S+)((?: [\w.]+)*) --"
+        return {(name, *files.split()) for name, files in re.findall(pattern, text, re.M)}
+
+    pytest.importorskip("torch")
+    from diagplan.adapters import cosmos_tokenizer, wham_files
+    from diagplan.adapters.cosmos_config import REPOSITORIES
+
+    cosmos = downloads("cosmos.md")
+    assert cosmos >= {(name, "model.pt") for name in REPOSITORIES.values()}
+    assert (cosmos_tokenizer.REPOSITORY, "encoder.jit", "decoder.jit") in cosmos
+    assert downloads("wham.md") == {("microsoft/wham", "WHAM_200M.ckpt"), ("microsoft/wham", "WHAM_1.6B_v1.ckpt")}
+    assert all(word in wham_files.PUBLISHER for one in downloads("wham.md") for word in one)

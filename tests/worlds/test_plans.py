@@ -61,6 +61,9 @@ def test_a_window_slides_beyond_the_context(lazy: World) -> None:
     assert isinstance(made, Rollout)
     assert made == roll_for(lazy, 11, Diagonal(k=2), keep=5)
     assert asked == [lazy.window(5)]
+    policies = BUNDLES["mineworld-image"]
+    other = plan_for(lazy, BLOCKS, keep=5, schedule=timing, policies=policies, prompt_frames=2, frames=9)
+    assert other == roll_for(lazy, 9, Diagonal(k=2), keep=5, prompt_frames=2, policies=policies) != made
     assert plan_for(lazy, BLOCKS, keep=5, frames=7) == compile_for(lazy, 7, NextToken())  # nothing slides yet
 
 
