@@ -27,7 +27,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",
         "GeneratedVideo",
-    ),  # fmt: skip
+    ),
     "Errors and warnings": (
         "DiagplanError", "SpecError", "DocumentError", "InvalidPlanError", "MissingExtraError", "MismatchError",
         "CapacityError", "NumericError", "ModelWarning",
