@@ -17,6 +17,7 @@ from torch import Tensor
 
 from diagplan.adapters.weights import open_checkpoint
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+from diagplan.schemas.arrays import read_npy
 
 __all__ = ["encode_text", "read_text_features"]
 
@@ -61,12 +62,7 @@ def read_text_features(path: str | Path) -> Tensor:
 
 
 def _from_npy(path: Path) -> Tensor:
-    try:
-        array = np.load(path, allow_pickle=False)
-        return torch.from_numpy(np.ascontiguousarray(array))
-    except Exception as error:  # a hostile header makes NumPy raise almost anything
-        reason = " ".join(str(error).split())[:200]
-        raise DocumentError(f"expected a .npy array of floats, got {path}, which cannot be read ({reason}).") from error
+    return torch.from_numpy(np.ascontiguousarray(read_npy(path, of="floats")))
 
 
 def encode_text(

@@ -1,6 +1,5 @@
 """Imported orders: the step of every cell, from a JSON or .npy file."""
 
-import io
 import json
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS
 from diagplan.planner.schedule import MAX_LABEL, Imported
+from diagplan.schemas.arrays import array_from_npy
 from diagplan.schemas.files import read_bytes
 
 __all__ = ["read_order"]
@@ -33,7 +33,7 @@ def read_order(path: str | Path, *, label: str | None = None) -> Imported:
     path = Path(path)
     data = read_bytes(path)
     if path.suffix == ".npy":
-        steps = _from_npy(data, path.name)
+        steps = array_from_npy(data, path.name, of="integers")
     elif path.suffix == ".json":
         steps = _from_json(data, path.name)
     else:
@@ -45,16 +45,6 @@ def read_order(path: str | Path, *, label: str | None = None) -> Imported:
 
 def _label(path: Path) -> str:
     return "".join(char if char.isprintable() else "?" for char in path.stem)[:MAX_LABEL]
-
-
-def _from_npy(data: bytes, name: str) -> np.ndarray:
-    try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        raise DocumentError(f"expected a .npy array of integers in {name}, got {error}.") from None
-    if not isinstance(array, np.ndarray):
-        raise DocumentError(f"expected one .npy array in {name}, got an archive. Save the array alone.")
-    return array
 
 
 def _from_json(data: bytes, name: str) -> np.ndarray:

@@ -36,6 +36,7 @@ from diagplan.cli.shared.output import (
 )
 from diagplan.cli.shared.requests import sampler_from_options
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.schemas.arrays import read_npy
 
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
@@ -51,13 +52,9 @@ def read_ids(path: Path) -> NDArray[np.integer[Any]]:
     Raises:
         DocumentError: the file cannot be read or holds no integers.
     """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except Exception as error:  # noqa: BLE001 - a hostile header makes NumPy raise almost anything
-        reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-        raise DocumentError(f"expected a .npy array in {path}, got a file that cannot be read: {reason}.") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
-        raise DocumentError(f"expected one .npy array of integers in {path}, got another file. Save token ids.")
+    array = read_npy(path, of="integers")
+    if array.dtype.kind not in "iu":
+        raise DocumentError(f"expected a .npy array of integers in {path}, got {array.dtype}. Save token ids.")
     return array
 
 

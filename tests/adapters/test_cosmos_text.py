@@ -73,7 +73,7 @@ def test_what_holds_no_features(tmp_path: Path) -> None:
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "text.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    assert "allow_pickle=False" in refused(tmp_path / "text.npy")
+    assert "elements of object" in refused(tmp_path / "text.npy")
 
 
 @given(data=st.data())

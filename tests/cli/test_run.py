@@ -160,7 +160,7 @@ def break_plan(folder: Path) -> None:
 
 BREAKAGES: dict[str, tuple[Any, str]] = {
     "prompt": (lambda f: np.save(f / "prompt.npy", np.zeros((2, 3, 5), int)), "expected prompt of shape"),
-    "float prompt": (lambda f: np.save(f / "prompt.npy", np.zeros((1, 3, 5))), "expected one .npy array of integers"),
+    "float prompt": (lambda f: np.save(f / "prompt.npy", np.zeros((1, 3, 5))), "expected a .npy array of integers"),
     "actions": (lambda f: np.save(f / "actions.npy", np.zeros((4, 3), int)), "expected actions of shape"),
     "ids": (lambda f: np.save(f / "prompt.npy", np.full((1, 3, 5), 70)), "expected given ids from 0 to 69"),
     "no npy": (lambda f: (f / "prompt.npy").write_bytes(b"hello"), "expected a .npy array"),
@@ -205,7 +205,7 @@ def test_hostile_npy_headers_are_one_line(header: bytes, tmp_path: Path) -> None
     with pytest.raises(DocumentError, match=re.escape(str(tmp_path / "ids.npy"))) as caught:
         read_ids(tmp_path / "ids.npy")
     assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith("expected a .npy array in")
+    assert str(caught.value).startswith("expected a .npy array of integers in")
 
 
 def test_guidance(folder: Path) -> None:
