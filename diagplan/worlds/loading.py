@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.plugins import resolve
 from diagplan.backends.table import backend_named, options_for
 from diagplan.backends.threads import begin_with_one
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.worlds.world import World, WorldFiles, WorldOpener
 
@@ -29,7 +30,7 @@ def release_names() -> tuple[str, ...]:
 
 
 def load_world(
-    model: str,
+    model: str | Path,
     *,
     weights: str | Path | None = None,
     tokenizer: str | Path | None = None,
@@ -82,9 +83,12 @@ def load_world(
 
 
 def open_world(
-    model: str, options: LoadOptions, *, weights: str | Path | None = None, tokenizer: str | Path | None = None
+    model: str | Path, options: LoadOptions, *, weights: str | Path | None = None, tokenizer: str | Path | None = None
 ) -> World:
     """``load_world`` with its options as one value; the transformer is loaded when it is first asked for."""
+    if isinstance(model, PurePath):
+        model = str(model)
+    require_kind("model", model, str, "Give a name or a folder, such as 'crafter-mini'.", what="text")
     backend_named(options.backend)
     family = family_of_release(model)
     if options.context is not None and not (family and family.reads_text):

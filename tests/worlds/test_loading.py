@@ -75,3 +75,9 @@ def test_an_exported_folder_is_known_as_one(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED["crafter-mini"], tmp_path / "world")
     (tmp_path / "world" / "model.onnx").write_bytes(b"")
     assert load_world(str(tmp_path / "world"), lazy=True).source.options.backend == "torch"  # it has weights too
+
+
+def test_a_folder_may_be_a_path_and_nothing_else_than_text() -> None:
+    assert load_world(SHIPPED["crafter-mini"], lazy=True).name == load_world("crafter-mini", lazy=True).name
+    with pytest.raises(SpecError, match="expected model to be text, got model="):
+        load_world(3)  # type: ignore[arg-type]
