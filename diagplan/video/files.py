@@ -20,6 +20,12 @@ from diagplan.planner.errors import DiagplanError, DocumentError, MissingExtraEr
 __all__ = ["VideoError", "VideoWriter", "frame_rate", "read_frames", "read_video"]
 
 _MAX_SIDE = 8192
+#: A video is one file with frames in it: containers that name other files or addresses are not opened.
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpeg,mpegts", "ogg", "flv", "asf", "gif,apng", "m4v,h264,hevc",
+    "ivf", "yuv4mpegpipe", "mjpeg", "nut", "wav,mp3,flac",
+)  # fmt: skip
+_ONE_FILE = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
 
 
 class VideoError(DiagplanError):
@@ -45,7 +51,7 @@ def read_frames(path: str | Path) -> Iterator[NDArray[np.uint8]]:
     av = _av()
     try:
         # As an open file: FFmpeg would take a name for an address, of the network too.
-        with Path(path).open("rb") as file, av.open(file) as container:
+        with Path(path).open("rb") as file, av.open(file, options=_ONE_FILE) as container:
             if not container.streams.video:
                 raise DocumentError(f"expected a video, got {path} without a video stream.")
             stream = container.streams.video[0]
@@ -115,7 +121,7 @@ def frame_rate(path: str | Path) -> float:
     """
     av = _av()
     try:
-        with Path(path).open("rb") as file, av.open(file) as container:
+        with Path(path).open("rb") as file, av.open(file, options=_ONE_FILE) as container:
             streams = container.streams.video
             rate = streams[0].average_rate if streams else None
     except (OSError, av.error.FFmpegError, ValueError) as error:

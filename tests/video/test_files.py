@@ -1,8 +1,11 @@
 """Video files: what is written is whole or not there, what is read is whole or one error."""
 
 import errno
+import http.server
 import os
 import stat
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ pytest.importorskip("av")
 
 from diagplan.evaluation.pictures import psnr
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
-from diagplan.video.files import VideoError, VideoWriter, read_frames, read_video
+from diagplan.video.files import VideoError, VideoWriter, frame_rate, read_frames, read_video
 
 
 def tiles(count: int, *, height: int = 32, width: int = 48, seed: int = 0) -> Any:
@@ -239,3 +242,41 @@ def test_a_device_is_not_replaced() -> None:
     with pytest.raises(VideoError, match="a video needs a file of its own"):
         VideoWriter("/dev/null")
     assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n"),
+        ("a.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n"),
+        ("a.mp4", "ffconcat version 1.0\nfile {sibling}\n"),
+        ("a.mp4", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 96\n"),
+        ("a.mpd", '<?xml version="1.0"?><MPD><Period><BaseURL>{url}</BaseURL></Period></MPD>'),
+    ],
+    ids=["hls", "hls named mp4", "concat", "sdp", "dash"],
+)
+def test_nothing_but_the_file_is_read(tmp_path: Path, name: str, text: str) -> None:
+    """Playlists and descriptions lead to other files and to the network: a server here must see nothing."""
+    seen: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    write(tmp_path / "sibling.mp4", tiles(3))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        filled = text.format(url=f"http://127.0.0.1:{port}/a.ts", sibling="sibling.mp4", port=port)
+        (tmp_path / name).write_text(filled)
+        begin = time.monotonic()
+        for read in (read_video, frame_rate):
+            with pytest.raises(DocumentError, match="cannot read the video"):
+                read(tmp_path / name)
+        assert time.monotonic() - begin < 5
+        server.shutdown()
+    assert seen == []
