@@ -202,6 +202,12 @@ def _read_graph(path: Path) -> tuple[Any, str]:
             f"expected operators of the ONNX standard only in {path}, got some of {', '.join(foreign) or 'its own'}. "
             "Graphs with custom operators are not loaded."
         )
+    nested = sorted({node.op_type for node in model.graph.node if list(_inner(node))})
+    if nested:
+        raise DocumentError(
+            f"expected a graph without loops and branches in {path}, got {', '.join(nested)[:200]}. What is exported "
+            f"has none, and a loop need not end. {_AGAIN}"
+        )
     for tensor in _tensors(model.graph):
         places = [entry.value for entry in tensor.external_data if entry.key == "location"]
         if any(place != f"{path.name}.data" for place in places):
@@ -218,9 +224,14 @@ def _graphs(graph: Any) -> Iterator[Any]:
     """A graph and the graphs inside its nodes."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _graphs(inner)
+        for inner in _inner(node):
+            yield from _graphs(inner)
+
+
+def _inner(node: Any) -> Iterator[Any]:
+    """The graphs inside a node: a loop's body, a condition's branches."""
+    for attribute in node.attribute:
+        yield from (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else []))
 
 
 def _nodes(graph: Any) -> Iterator[Any]:

@@ -60,6 +60,22 @@ def inside_if(model: Any) -> None:
     model.graph.node.append(onnx.helper.make_node("If", ["mask"], ["x"], then_branch=branch, else_branch=branch))
 
 
+def endless_loop(model: Any) -> None:
+    """A loop of 2^62 turns over the model's own input."""
+    body = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["go"], ["again"])],
+        "body",
+        [
+            onnx.helper.make_tensor_value_info("turn", onnx.TensorProto.INT64, []),
+            onnx.helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, []),
+        ],
+        [onnx.helper.make_tensor_value_info("again", onnx.TensorProto.BOOL, [])],
+    )
+    turns = onnx.helper.make_tensor("turns", onnx.TensorProto.INT64, [], [1 << 62])
+    model.graph.initializer.append(turns)
+    model.graph.node.append(onnx.helper.make_node("Loop", ["turns", ""], [], body=body))
+
+
 def other_place(place: str) -> Callable[[Any], None]:
     def change(model: Any) -> None:
         tensor = next(t for t in model.graph.initializer if t.external_data)
@@ -86,13 +102,14 @@ def with_function(model: Any) -> None:
         (add_node("evil.ops"), "operators of the ONNX standard only .* got some of evil.ops"),
         (add_node("com.microsoft"), "operators of the ONNX standard only .* got some of com.microsoft"),
         (inside_if, "operators of the ONNX standard only .* got some of evil"),
+        (endless_loop, "a graph without loops and branches in .*, got Loop"),
         (with_function, "operators of the ONNX standard only .* got some of its own"),
         (other_place("../../secret"), r"expected weights in model.onnx.data only, got '../../secret'"),
         (other_place("/etc/passwd"), "expected weights in model.onnx.data only, got '/etc/passwd'"),
         (other_opset, "expected opset 23 or 24 in .*, got 17"),
         (without_metadata, "expected a model of diagplan export-onnx in .*, got one without its metadata"),
     ],
-    ids=["domain", "contrib", "branch", "function", "outside", "absolute", "opset", "no-metadata"],
+    ids=["domain", "contrib", "branch", "loop", "function", "outside", "absolute", "opset", "no-metadata"],
 )
 def test_graphs_that_are_refused(
     folder: Path, change: Callable[[Any], None], words: str, monkeypatch: pytest.MonkeyPatch
