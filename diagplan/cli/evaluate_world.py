@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 from rich.progress import TimeElapsedColumn
 
-from diagplan.cli.shared.extras import require_extras, runtime_extra
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import BackendOption, ThreadsOption
 from diagplan.cli.shared.output import FINE, JsonOption, command, print_json, print_table, progress_bar
@@ -50,7 +49,6 @@ def evaluate_world_command(
     from diagplan.study.demonstration import SCHEDULES
     from diagplan.study.world_report import evaluate_world
 
-    require_extras(runtime_extra(backend), "video")
     require_outputs(Output("-o", out, (".json", "")))
     with (
         naming_options(["map_rows"]),

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.shared.extras import require_extras, runtime_extra
 from diagplan.cli.shared.files import IDS, Output, require_outputs
 from diagplan.cli.shared.models import (
     MODEL,
@@ -130,7 +129,6 @@ def generate_command(
     given = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None]
     if plan is not None and given:
         raise SpecError(f"expected --plan or {given[0]}, got both. A plan file says frames, schedule and policies.")
-    require_extras(runtime_extra(backend), "video")
     require_outputs(
         Output("-o", out, (".mp4",)), Output("--gif", gif, (".gif",)), Output("--tokens", tokens, IDS),
         Output("--frames-dir", frames_dir),

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from diagplan.planner.errors import MissingExtraError
 
-__all__ = ["EXTRAS", "require_extras", "runtime_extra"]
+__all__ = ["EXTRAS", "require_extras"]
 
 #: Extra -> the modules that a command asks it for.
 EXTRAS: Mapping[str, tuple[str, ...]] = {
@@ -17,11 +17,6 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "games": ("crafter",),
     "train": ("matplotlib",),
 }
-
-
-def runtime_extra(backend: str) -> str:
-    """The extra that a built-in backend runs on; one of a third party asks for what it needs itself."""
-    return backend if backend in EXTRAS else "torch"
 
 
 def require_extras(*extras: str) -> None:
@@ -42,3 +37,5 @@ def _is_there(module: str) -> bool:
         return find_spec(module) is not None
     except ValueError:  # a module without a spec, which somebody has put there
         return True
+    except ImportError:
+        return False
