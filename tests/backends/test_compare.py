@@ -10,11 +10,11 @@ onnx = pytest.importorskip("onnx")
 
 from diagplan import Diagonal, compile_plan  # noqa: E402
 from diagplan.backends.compare import compare  # noqa: E402
-from diagplan.backends.replay import new_state, prepare, replay  # noqa: E402
+from diagplan.backends.replay import forward, new_state, prepare, replay  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from tests.support.exported import exported_model  # noqa: E402
 from tests.support.mc_ar import golden_model  # noqa: E402
-from tests.support.mineworld import GIVEN, LAYOUT  # noqa: E402
+from tests.support.mineworld import GIVEN, LAYOUT, META  # noqa: E402
 
 PLAN = compile_plan(LAYOUT, Diagonal(k=2))
 
@@ -69,6 +69,27 @@ def test_the_first_difference_is_told_cell_and_margin(guidance: float | None) ->
     steps_of[PLAN.target[PLAN.target >= 0]] = PLAN.feed_steps()[PLAN.target >= 0]
     earlier = steps_of[LAYOUT.cell_slots()] < first.step
     np.testing.assert_array_equal(apart[0][:, earlier], apart[1][:, earlier])
+    # In lockstep both are fed alike, so that they differ in fewer tokens than apart.
+    assert found.different < (apart[0] != apart[1]).sum()
+
+
+def test_the_margin_is_the_first_ones_logits() -> None:
+    """A head that is turned around chooses last what the other chooses first."""
+    model, other = golden_model(), golden_model()
+    other.norm = -other.norm
+    one, two = (prepare(PLAN, m) for m in (model, other))
+    first = compare(one, two, GIVEN[None]).earliest
+    assert first is not None
+    state = new_state(one, GIVEN[None])
+    with torch.inference_mode():
+        results = ((p, forward(one, state, p)) for p in one.passes)
+        p, logits = next((p, logits) for p, logits in results if logits is not None)
+    assert (first.step, first.sample) == (p.step, 0)
+    at = p.target.tolist().index(int(LAYOUT.cell_slots()[first.frame, first.row, first.col]))
+    row = logits[0, at, : META["image_vocab"]]
+    assert first.first == int(row.argmax())
+    assert first.second == int(row.argmin())
+    assert first.margin == pytest.approx(float(row.max() - row.min()))
 
 
 def test_a_model_beside_itself() -> None:
