@@ -110,5 +110,6 @@ FAMILY = Family(
     ),
     pictures=Pictures(load=_pictures, weight_bytes=_picture_bytes, no_export=_NO_EXPORT),
     releases=("cosmos", "cosmos-4b", "cosmos-12b", "cosmos-5b-v2w", "cosmos-13b-v2w"),
+    notes={"prompt_frames": "9 or 1", "config": "a file"},
     world="diagplan.worlds.cosmos:open_world",
 )

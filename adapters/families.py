@@ -98,6 +98,8 @@ class Family:
         inspection: how its checkpoints are known; ``None``: they are not.
         pictures: its image tokenizer; ``None``: it has none.
         releases: names that ``diagplan.load_world`` takes.
+        notes: option of ``diagplan generate`` -> the value that this family takes where it is another than the common
+            one, for --help.
         folder_file: a file by which a folder is known as a world model of this family.
         world: reference ``"module:function"`` of what opens its world models, a
             ``diagplan.worlds.loading.WorldOpener``; ``None``: there are none.
@@ -116,6 +118,7 @@ class Family:
     inspection: Inspection | None = None
     pictures: Pictures | None = None
     releases: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
     folder_file: str | None = None
     world: str | None = None
 

@@ -83,6 +83,7 @@ FAMILY = Family(
     ),
     pictures=Pictures(load=_pictures, weight_bytes=_picture_bytes),
     releases=("mc-ar",),
+    notes={"config": "a released size such as 300M_16f, or a file"},
     folder_file="world.json",
     world="diagplan.worlds.mc_ar:open_world",
 )

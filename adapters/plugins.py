@@ -66,9 +66,9 @@ class Table(Generic[T]):
         reference = self.built_in[name] if point is None else point.value
         try:
             record = resolve(reference)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever the module of a third party raises while it is imported
             raise DiagplanError(
-                f"expected the {self.kind} {name!r} at {reference}, got an error: {error}. "
+                f"expected the {self.kind} {name!r} at {reference}, got an error: {type(error).__name__}: {error}. "
                 "Install what brings it anew, or uninstall it."
             ) from error
         if not isinstance(record, self.record) or getattr(record, "name", None) != name:

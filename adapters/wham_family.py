@@ -102,5 +102,6 @@ FAMILY = Family(
     ),
     pictures=Pictures(load=_pictures, weight_bytes=_picture_bytes),
     releases=("wham", "wham-200m", "wham-1.6b"),
+    notes={"prompt_frames": "10", "keep": "9", "temperature": "0.1", "config": "a file"},
     world="diagplan.worlds.wham:open_world",
 )

@@ -62,7 +62,7 @@ def given_from_prompt(
             raise MismatchError("expected no actions: the layout has nothing between frames, got some. Leave them out.")
         blocks = np.zeros((1, gaps, 0), dtype=np.int64)
     elif actions is None:
-        raise MismatchError(f"expected actions of shape {[gaps, layout.between_frames]}, got none. Give --actions.")
+        raise MismatchError(f"expected actions of shape {[gaps, layout.between_frames]}, got none. Give the actions.")
     else:
         blocks = batched("actions", actions, (gaps, layout.between_frames))
     if 1 not in (len(frames), len(blocks)) and len(frames) != len(blocks):

@@ -1,10 +1,11 @@
 """What kind of thing an argument is: swapped and wrongly typed ones are refused where they enter."""
 
+import os
 from types import UnionType
 
 from diagplan.planner.errors import SpecError
 
-__all__ = ["named_briefly", "require_kind"]
+__all__ = ["named_briefly", "require_kind", "require_path"]
 
 
 def require_kind(name: str, value: object, kind: type | UnionType, remedy: str, *, what: str = "") -> None:
@@ -13,6 +14,11 @@ def require_kind(name: str, value: object, kind: type | UnionType, remedy: str, 
         return
     words = what or f"a {getattr(kind, '__name__', kind)}"
     raise SpecError(f"expected {name} to be {words}, got {name}={named_briefly(value)}. {remedy}")
+
+
+def require_path(name: str, value: object) -> None:
+    """Raise ``SpecError`` unless a value names a file or a folder."""
+    require_kind(name, value, str | os.PathLike, "Give a text or a pathlib.Path.", what="a path")
 
 
 def named_briefly(value: object) -> str:

@@ -97,7 +97,10 @@ def preset_layout(name: str, **changes: int | None) -> Layout:
     """
     require_kind("name", name, str, "Give a model's name, e.g. preset_layout('cosmos'); `diagplan presets` lists them.")
     if name not in PRESETS:
-        raise SpecError(f"expected a model out of {', '.join(PRESETS)}, got {name!r}. `diagplan presets` lists them.")
+        raise SpecError(
+            f"expected a model out of {', '.join(PRESETS)}, got {name!r}. "
+            "A world model has one of its own: world.layout(frames, prompt_frames)."
+        )
     names = [field.name for field in fields(Layout)]
     for change in changes:
         if change not in names:

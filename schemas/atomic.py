@@ -6,13 +6,14 @@ import io
 import os
 import secrets
 import stat
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.errors import DocumentError
+from diagplan.planner.errors import DocumentError, SpecError
 
-__all__ = ["make_folder", "npy_bytes", "write_atomically"]
+__all__ = ["make_folder", "npy_bytes", "require_ending", "write_atomically"]
 
 _REMEDIES = {
     errno.ENOENT: "The folder does not exist. Create it, or give another path.",
@@ -44,6 +45,27 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         raise DocumentError(
             f"expected to write a file, got path={shown!r}: {_reason(error)}. {remedy or 'Give another path.'}"
         ) from error
+
+
+def require_ending(name: str, path: str | os.PathLike[str] | None, endings: Sequence[str]) -> None:
+    """Refuse a file's name that promises another format than is written.
+
+    Args:
+        name: of the argument or option, for the message.
+        path: ``None``, a device or a pipe that is there take anything.
+        endings: of the format, in lower case; ``""`` among them: a name without an ending will do.
+
+    Raises:
+        SpecError: another ending.
+    """
+    if path is None or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):  # noqa: PTH110, PTH112, PTH113
+        return
+    shown = os.path.basename(path).lower()  # noqa: PTH119 - of a text or a path
+    named = [ending for ending in endings if ending]
+    if shown.endswith(tuple(named)) or ("" in endings and not os.path.splitext(shown)[1]):  # noqa: PTH122
+        return
+    words = " or ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
+    raise SpecError(f"expected a name ending in {words} for {name}, got {os.fspath(path)}. Change its ending.")
 
 
 def npy_bytes(array: NDArray[np.int64]) -> bytes:

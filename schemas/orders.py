@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diagplan.planner.arguments import require_path
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS
 from diagplan.planner.schedule import MAX_LABEL, Imported
@@ -30,6 +31,7 @@ def read_order(path: str | Path, *, label: str | None = None) -> Imported:
     >>> read_order("lpd.npy")  # doctest: +SKIP
     Imported(label='lpd')
     """
+    require_path("path", path)
     path = Path(path)
     data = read_bytes(path)
     if path.suffix == ".npy":

@@ -1,10 +1,12 @@
 """The command line. Exit codes: 0 fine, 1 problem found, 2 wrong usage, 130 interrupted, 141 pipe closed."""
 
 import io
+import os
 import signal
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -95,6 +97,9 @@ _register()
 
 def main() -> None:
     """Run the command line. What the terminal's encoding lacks is printed escaped."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started the process
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

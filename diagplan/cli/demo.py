@@ -10,7 +10,7 @@ from rich.text import Text
 
 from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
-from diagplan.cli.shared.models import ThreadsOption
+from diagplan.cli.shared.models import ThreadsOption, world_option
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
 
 __all__ = ["demo_command"]
@@ -19,7 +19,7 @@ __all__ = ["demo_command"]
 @command
 def demo_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.")] = Path("demo"),
-    model: Annotated[str, typer.Option(help="The world model: crafter-mini, or a folder.")] = "crafter-mini",
+    model: Annotated[str, world_option("The world model: crafter-mini, or a folder.", panel=None)] = "crafter-mini",
     clip: Annotated[
         Path | None,
         typer.Option(help="A clip, .mp4 with .jsonl beside it. Left out: the bundled one.", show_default=False),

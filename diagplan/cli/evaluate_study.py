@@ -9,7 +9,7 @@ from rich.text import Text
 
 from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
-from diagplan.cli.shared.models import DeviceOption, ThreadsOption
+from diagplan.cli.shared.models import DeviceOption, ThreadsOption, world_option
 from diagplan.cli.shared.output import (
     FINE,
     JsonOption,
@@ -36,7 +36,7 @@ def evaluate_study_command(
         ),
     ],
     model: Annotated[
-        str, typer.Option(help="The base model and the judge of all: crafter-mini, or a world model's folder.")
+        str, world_option("The base model and the judge of all: crafter-mini, or a world model's folder.", panel=None)
     ] = "crafter-mini",
     tuned: Annotated[
         list[str] | None,

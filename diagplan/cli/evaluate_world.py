@@ -8,7 +8,7 @@ import typer
 from rich.progress import TimeElapsedColumn
 
 from diagplan.cli.shared.files import Output, require_outputs
-from diagplan.cli.shared.models import BackendOption, ThreadsOption
+from diagplan.cli.shared.models import BackendOption, ThreadsOption, world_option
 from diagplan.cli.shared.output import FINE, JsonOption, command, print_json, print_table, progress_bar
 from diagplan.cli.shared.requests import naming_options
 
@@ -22,7 +22,7 @@ def evaluate_world_command(
     ],
     model: Annotated[
         str,
-        typer.Option(help="The world model: crafter-mini, or a folder; with --backend onnx what export-onnx wrote."),
+        world_option("The world model: crafter-mini, a folder, or what export-onnx wrote of one.", panel=None),
     ] = "crafter-mini",
     backend: BackendOption = "torch",
     windows: Annotated[int, typer.Option(help="Roll so many pieces with motion forward.", min=1)] = 128,

@@ -16,6 +16,7 @@ from diagplan.cli.shared.models import (
     DtypeOption,
     load_options,
     option,
+    world_option,
 )
 from diagplan.cli.shared.output import (
     FINE,
@@ -34,20 +35,23 @@ __all__ = ["export_onnx_command"]
 @command
 def export_onnx_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write.", show_default=False)],
-    model: Annotated[str | None, option(MODEL, "A whole world model: crafter-mini, or its folder.")] = None,
+    model: Annotated[str | None, world_option("A whole world model: crafter-mini, or its folder.")] = None,
     adapter: AdapterOption = "mc-ar",
-    weights: Annotated[Path | None, option(MODEL, "Instead: a checkpoint, .ckpt, .safetensors or a folder.")] = None,
+    weights: Annotated[
+        Path | None, option(MODEL, "Instead of --model: a checkpoint, .ckpt, .safetensors or a folder.")
+    ] = None,
     config: ConfigOption = None,
     context: ContextOption = None,
     tokenizer: Annotated[
         Path | None, option(MODEL, "With --weights: the image tokenizer's folder, WHAM's checkpoint.")
     ] = None,
     dtype: DtypeOption = "float32",
-    int8: Annotated[bool, option(MODEL, "Int8 products, for CPUs: faster, less exact.", "--int8")] = False,
-    opset: Annotated[int, typer.Option(help="Of ONNX: 23 or 24.", min=23, max=24)] = 23,
+    int8: Annotated[bool, option(MODEL, "Compute int8 products, for CPUs: faster, less exact.", "--int8")] = False,
+    opset: Annotated[int, typer.Option(help="The version of ONNX's operators: 23 or 24.", min=23, max=24)] = 23,
     as_json: JsonOption = False,
 ) -> int:
     """Write a model for ONNX Runtime, and run it once against the original."""
+    from diagplan.backends.table import options_for
     from diagplan.models.exporting import export_onnx, exported_pictures
     from diagplan.models.loading import load_model_as
     from diagplan.worlds.loading import SHIPPED, open_world
@@ -55,12 +59,16 @@ def export_onnx_command(
     require_extras("torch", "onnx")
     require_outputs(Output("-o", out))
     if (model is None) == (weights is None):
-        raise SpecError("expected --model or --weights, got neither or both. Give one of them.")
+        got = "neither" if model is None else "both"
+        raise SpecError(f"expected --model or --weights, got {got}. Give one of them.")
     if model is not None and (config is not None or tokenizer is not None):
         raise SpecError("expected --config and --tokenizer with --weights only, got them with --model. Leave them out.")
     if int8 and dtype != "float32":
         raise SpecError(f"expected --int8 with --dtype float32, got {dtype}. Leave one of them out.")
     options = load_options(config=config, context=context, dtype=dtype, portable=True)
+    source = SHIPPED.get(model, Path(model)) if model is not None else weights
+    if source is not None and options_for(source, options) != options:
+        raise SpecError(f"expected a model to export, got {source}, which is exported already. Give its source.")
     pictures: Any = None
     rows = cols = None
     world_json: Path | None = None

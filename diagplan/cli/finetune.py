@@ -8,7 +8,7 @@ import typer
 
 from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
-from diagplan.cli.shared.models import option
+from diagplan.cli.shared.models import option, world_option
 from diagplan.cli.shared.output import FINE, JsonOption, command, require_distinct
 from diagplan.cli.shared.requests import (
     PoliciesOption,
@@ -38,7 +38,6 @@ from diagplan.cli.shared.training import (
     say_trained,
     use_threads,
 )
-from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.schedule import Schedule
 
@@ -56,7 +55,7 @@ def finetune_command(
     ],
     model: Annotated[
         str,
-        typer.Option(help="The world model to begin with: crafter-mini, or a folder.", rich_help_panel=RUN),
+        world_option("The world model to begin with: crafter-mini, or a folder.", panel=RUN),
     ] = "crafter-mini",
     d: Annotated[
         int | None, option(PLANS, "The frame delay of the plans, in steps. Left out: frames come in sequence.")
@@ -125,11 +124,6 @@ def finetune_command(
         how = replace(RECIPES[recipe], **given_options(given))
     delays = numbers_from_option("--k", k)
     chosen = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
-    if model == "mc-ar":
-        raise SpecError(
-            "expected crafter-mini or the folder of a world model to fine-tune, got --model mc-ar. "
-            "A folder with world.json, as `diagplan train model` writes it, says which tokens are actions."
-        )
     require_distinct({"-o": out / "world"}, {"--model": SHIPPED.get(model, Path(model))})
 
     def schedules(layout: Layout) -> list[Schedule]:

@@ -18,8 +18,10 @@ from diagplan.cli.shared.models import (
     DtypeOption,
     Int8Option,
     ThreadsOption,
+    for_families,
     load_options,
     option,
+    world_option,
 )
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
 from diagplan.cli.shared.requests import (
@@ -35,6 +37,7 @@ from diagplan.cli.shared.requests import (
 )
 from diagplan.planner.errors import SpecError
 from diagplan.planner.rollout import Rollout
+from diagplan.worlds.loading import SHIPPED, release_names
 
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
@@ -53,10 +56,10 @@ def generate_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The video to write, .mp4.", show_default=False)],
     model: Annotated[
         str,
-        typer.Option(
-            help="crafter-mini; a world model's folder, or what export-onnx wrote of one; or a release: "
-            "mc-ar, cosmos-4b, cosmos-12b, cosmos-5b-v2w, cosmos-13b-v2w, wham-200m, wham-1.6b.",
-            rich_help_panel=MODEL,
+        world_option(
+            f"{', '.join(SHIPPED)}; a world model's folder, or what export-onnx wrote of one; or a release: "
+            f"{', '.join(release_names())}.",
+            releases=True,
         ),
     ] = "crafter-mini",
     actions: Annotated[
@@ -68,10 +71,12 @@ def generate_command(
     ] = None,
     config: Annotated[
         str | None,
-        option(MODEL, "For mc-ar: a released size such as 300M_16f, or a file; for cosmos and wham: a file."),
+        option(MODEL, for_families("config", "Of a release: its sizes. Left out: as its files tell them.")),
     ] = None,
     context: ContextOption = None,
-    text: Annotated[str | None, option(MODEL, "Instead, what the video shows, for a Video2World model.")] = None,
+    text: Annotated[
+        str | None, option(MODEL, "Instead of --context: what the video shows, for a Video2World model.")
+    ] = None,
     text_encoder: Annotated[Path | None, option(MODEL, "With --text: a local folder of T5-11B.")] = None,
     backend: BackendOption = "torch",
     dtype: DtypeOption = "float32",
@@ -79,13 +84,14 @@ def generate_command(
     int8: Int8Option = False,
     threads: ThreadsOption = None,
     frames: Annotated[
-        int | None, option(PLAN, "Frames to generate; as many as the context and the actions allow.", min=1)
+        int | None, option(PLAN, "Frames to generate. Left out: as many as the context and the actions allow.", min=1)
     ] = None,
     prompt_frames: Annotated[
-        int | None, option(PLAN, "Frames that are given; 1, for Cosmos 9 (or 1), for WHAM 10.", min=1)
+        int | None, option(PLAN, for_families("prompt_frames", "Frames that are given. Left out: 1."), min=1)
     ] = None,
     keep: Annotated[
-        int | None, option(PLAN, "Beyond the context: slide a window that keeps so many frames; for WHAM 9.", min=1)
+        int | None,
+        option(PLAN, for_families("keep", "Beyond the context: slide a window that keeps so many frames."), min=1),
     ] = None,
     plan: Annotated[Path | None, option(PLAN, "Replay this plan instead.")] = None,
     schedule: Annotated[
@@ -106,13 +112,17 @@ def generate_command(
     greedy: Annotated[
         bool, option(SAMPLING, "Take the most probable token (the default without the next three).", "--greedy")
     ] = False,
-    temperature: Annotated[float | None, option(SAMPLING, "Divides the logits; 0 is greedy, for WHAM 0.1.")] = None,
+    temperature: Annotated[
+        float | None, option(SAMPLING, for_families("temperature", "Divides the logits; 0 is greedy."))
+    ] = None,
     top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
     top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
     frames_dir: Annotated[Path | None, option(OUTPUT, "Write each frame here as soon as it is known, .png.")] = None,
     gif: Annotated[Path | None, option(OUTPUT, "Write a GIF too.")] = None,
     tokens: Annotated[Path | None, option(OUTPUT, "Write the tokens too, .npy, int [T, h, w].")] = None,
-    fps: Annotated[int | None, option(OUTPUT, "Frames a second of the video; the model's own.", min=1, max=240)] = None,
+    fps: Annotated[
+        int | None, option(OUTPUT, "Frames a second of the video. Left out: the model's own.", min=1, max=240)
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""

@@ -17,6 +17,7 @@ from typing import Any
 from diagplan.drawing.pictures import plan_scene, save_picture
 from diagplan.drawing.render import svg_bytes, svg_text
 from diagplan.drawing.scene import Scene
+from diagplan.planner.arguments import require_path
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 
@@ -47,6 +48,7 @@ class Drawing:
             MissingExtraError: ``.png`` and ``.gif`` need Pillow.
             DocumentError: the file cannot be written.
         """
+        require_path("path", path)
         save_picture(self.plan, path, step=self.step, feed=self.feed, frames=self.frames)
 
     def svg(self) -> str:

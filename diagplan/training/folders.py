@@ -148,6 +148,18 @@ def world_from_clips(
     return _written(Path(out), config, model.weights(), tokenizer, document, train)
 
 
+def _trainable(world: str | Path) -> Path:
+    """The folder of a world model that can be trained on."""
+    folder = SHIPPED.get(str(world), Path(world))
+    if len(str(world)) > 4000 or not all((folder / name).is_file() for name in ("world.json", "config.json")):
+        raise SpecError(
+            f"expected {', '.join(SHIPPED)} or the folder of a world model to fine-tune, got {str(world)[:200]!r}. "
+            "A folder with world.json, config.json and weights will do, as `diagplan train model` writes it; no "
+            "release and no exported model."
+        )
+    return folder
+
+
 def finetune_world(
     world: str | Path,
     clips: str | Path,
@@ -191,7 +203,7 @@ def finetune_world(
     """
     how = recipe or FinetuneRecipe()
     require_device(device)
-    folder = SHIPPED.get(str(world), Path(world))
+    folder = _trainable(world)
     codec = load_world(str(world), lazy=True).tokenizer
     said = read_world_document(folder / "world.json")
     config, weights = read_weights(folder)

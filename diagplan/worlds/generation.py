@@ -16,7 +16,7 @@ from diagplan.models.loading import replay
 from diagplan.planner.arguments import named_briefly, require_kind
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout
+from diagplan.planner.layout import Layout, require_int
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.rollout import Rollout, compile_rollout
@@ -31,6 +31,7 @@ __all__ = [
     "require_actions",
     "require_frames",
     "require_layout",
+    "require_world",
     "roll_for",
 ]
 
@@ -62,8 +63,10 @@ def compile_for(
     """The plan of ``frames`` generated frames of a world, both counted in pixels.
 
     Raises:
-        SpecError: more frames than the model's context.
+        SpecError: more frames than the model's context, or arguments of another kind.
     """
+    require_world(world)
+    frames = require_int("frames", frames, 1)
     return compile_plan(world.layout(frames, prompt_frames), schedule, policies)
 
 
@@ -80,8 +83,9 @@ def roll_for(
 
     Raises:
         SpecError: a window that would keep nothing, or leave no room; more prompt frames than the context; a world
-            whose clips are made whole.
+            whose clips are made whole; arguments of another kind.
     """
+    require_world(world)
     return compile_rollout(world.window(keep), schedule, policies, frames=frames, prompt_frames=prompt_frames)
 
 
@@ -181,10 +185,7 @@ def _in_order(plan: Any, world: Any, prompt: Any, actions: Any) -> tuple[Any, An
         plan, world, prompt, actions = actions, plan, world, prompt
     remedy = "The order is generate(plan, world, prompt, actions); compile_for and plan_for make a plan."
     require_kind("plan", plan, Plan | Rollout, remedy, what="a Plan or a Rollout")
-    if not hasattr(world, "decoding"):
-        raise SpecError(
-            f"expected world to be a world model, got world={named_briefly(world)}. Load one with diagplan.load_world."
-        )
+    require_world(world)
     return plan, world, prompt, actions
 
 
@@ -196,6 +197,14 @@ def _blocks(world: World, actions: NDArray[np.int64] | None, prompt_frames: int,
             raise MismatchError(f"expected no actions, which {world.name} does not know, got {len(actions)}.")
         return np.zeros((needed, 0), dtype=np.int64)
     return require_actions(actions, prompt_frames, frames)
+
+
+def require_world(world: object) -> None:
+    """Raise ``SpecError`` unless it is a world model, as ``load_world`` gives one."""
+    if not hasattr(world, "decoding"):
+        raise SpecError(
+            f"expected world to be a world model, got world={named_briefly(world)}. Load one with diagplan.load_world."
+        )
 
 
 def require_actions(actions: NDArray[np.int64] | None, prompt_frames: int, frames: int) -> NDArray[np.int64]:

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout
+from diagplan.planner.layout import Layout, require_int
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.rollout import Rollout
 from diagplan.planner.schedule import NextToken, Schedule
 from diagplan.schemas.files import read_plan
-from diagplan.worlds.generation import compile_for, require_actions, require_layout, roll_for
+from diagplan.worlds.generation import compile_for, require_actions, require_layout, require_world, roll_for
 from diagplan.worlds.world import World
 
 __all__ = ["plan_for", "read_plan_for"]
@@ -48,7 +49,13 @@ def plan_for(
     >>> plan_for(load_world("crafter-mini"), blocks, frames=3, schedule=Diagonal(k=2)).steps  # doctest: +SKIP
     84
     """
-    given = world.prompt_frames if prompt_frames is None else prompt_frames
+    require_world(world)
+    require_kind(
+        "actions", actions, np.ndarray | None, "Read a file of actions with world.read_actions(path).", what="an array"
+    )
+    if frames is not None:
+        frames = require_int("frames", frames, 1)
+    given = world.prompt_frames if prompt_frames is None else require_int("prompt_frames", prompt_frames, 1)
     kept = world.keeps if keep is None else world.window(keep).prompt_frames
     room = world.context_frames - given
     led = room if actions is None else len(actions) + 1 - given

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from diagplan.backends.memory import Memory
 from diagplan.backends.sampling import Greedy, Sampler
+from diagplan.planner.arguments import require_kind, require_path
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
-from diagplan.schemas.atomic import make_folder, npy_bytes, write_atomically
+from diagplan.schemas.atomic import make_folder, npy_bytes, require_ending, write_atomically
 from diagplan.video.files import VideoWriter
 from diagplan.video.frames import gif as gif_bytes
 from diagplan.video.frames import png
-from diagplan.worlds.generation import Generated, generate, require_frames
+from diagplan.worlds.generation import Generated, generate, require_frames, require_world
 from diagplan.worlds.plans import plan_for, read_plan_for
 from diagplan.worlds.prompts import PromptCheck, check_prompt, cut_frames
 from diagplan.worlds.texts import read_text, require_text
@@ -98,10 +99,24 @@ def generate_video(
 
     >>> generate_video(load_world("crafter-mini"), "clip.mp4", "out.mp4", actions="clip.jsonl")  # doctest: +SKIP
     """
+    require_world(world)
+    for name, path in {"video": video, "out": out}.items():
+        require_path(name, path)
+    for name, target, endings in (("out", out, (".mp4",)), ("gif", gif, (".gif",)), ("tokens", tokens, (".npy", ""))):
+        require_ending(name, target, endings)
+    require_kind(
+        "plan",
+        plan,
+        str | Path | Plan | Rollout | Callable,
+        "plan_for makes one.",
+        what="a plan, its file or a function",
+    )
     out, tell = Path(out), on_progress or (lambda *_: None)
     require_text(world, text, text_encoder)
     if world.block and actions is None:
-        raise SpecError(f"expected actions, which lead {world.name} from frame to frame, got none. Give --actions.")
+        raise SpecError(
+            f"expected actions, which lead {world.name} from frame to frame, got none. Give the file of the actions."
+        )
     blocks = None if actions is None else world.read_actions(Path(actions))
     if isinstance(plan, str | Path):
         plan = read_plan_for(world, blocks, plan)

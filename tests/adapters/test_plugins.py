@@ -143,7 +143,8 @@ def test_every_built_in_record_is_found_by_its_name(table: "Table[object]", kind
     ("reference", "message"),
     [
         ("diagplan.no_such_module:FAMILY", "expected the model family 'odd' at diagplan.no_such_module:FAMILY"),
-        ("diagplan.adapters.mc_ar_family:NOTHING", "got an error: module"),
+        ("diagplan.adapters.mc_ar_family:NOTHING", "got an error: AttributeError: module"),
+        ("tests.support.raising:FAMILY", "got an error: RuntimeError: no such driver"),
         ("diagplan.adapters.wham_family:FAMILY", "expected a Family named 'odd'"),
         ("diagplan.adapters.families:Family", "expected a Family named 'odd'"),
     ],

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import typer
 
 from diagplan import cli
@@ -60,3 +61,12 @@ def test_every_option_is_described_by_a_sentence() -> None:
             if option.default is None and not option.required and not isinstance(option.show_default, str):
                 said = option.help
                 assert "Left out" in said or option.name in ALONE, (command.name, option.name, said)
+
+
+@pytest.mark.parametrize(("closed", "code"), [("stdout", 0), ("stderr", 2)])
+def test_a_stream_that_is_closed_from_the_start(closed: str, code: int) -> None:
+    arguments = "presets >&-" if closed == "stdout" else "steps --model nope --k 1 2>&-"
+    done = subprocess.run(
+        f"{sys.executable} -m diagplan {arguments}", shell=True, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")

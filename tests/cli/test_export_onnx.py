@@ -150,7 +150,7 @@ def test_int8_of_a_trained_model(exported: Path, plan: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["export-onnx", "-o", "x"], "expected --model or --weights, got neither or both"),
+        (["export-onnx", "-o", "x"], "expected --model or --weights, got neither. "),
         (["export-onnx", "-o", "x", "--model", "m", "--weights", "w"], "expected --model or --weights"),
         (
             ["export-onnx", "-o", "x", "--model", "m", "--config", "c"],

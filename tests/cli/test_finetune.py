@@ -134,8 +134,8 @@ def test_the_papers_recipe_and_sizes(made: Path, tmp_path: Path, monkeypatch: py
         (["--k", "2", "--context", 1], 2, "at least 2 frames, got 1"),
         (["--k", "2", "--context", 0], 2, "at least 2 frames, got 0"),
         (["--k", "2", "--context", 4], 2, "got 4 frames, which are 153"),
-        (["--k", "2", "--model", "nowhere"], 2, "got model='nowhere'"),
-        (["--k", "2", "--model", "mc-ar"], 2, "got --model mc-ar"),
+        (["--k", "2", "--model", "nowhere"], 2, "got 'nowhere'"),
+        (["--k", "2", "--model", "mc-ar"], 2, "got 'mc-ar'"),
         (["--k", "2", "--clips", "nowhere"], 1, "nowhere"),
     ],
 )

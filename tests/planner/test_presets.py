@@ -66,7 +66,8 @@ def test_preset_layout_changes_fields() -> None:
 
 
 def test_preset_layout_errors() -> None:
-    message = f"expected a model out of {', '.join(PRESETS)}, got 'sora'. `diagplan presets` lists them."
+    message = f"expected a model out of {', '.join(PRESETS)}, got 'sora'. "
+    message += "A world model has one of its own: world.layout(frames, prompt_frames)."
     with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
         preset_layout("sora")
     with pytest.raises(SpecError, match=r"^expected frames >= 1, got frames=0\."):

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diagplan.cli.shared.output import require_distinct
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.errors import DocumentError
+from diagplan.schemas.atomic import require_ending
 
 __all__ = ["IDS", "PLANS", "STATE", "Output", "require_outputs"]
 
@@ -44,17 +45,9 @@ def require_outputs(*outputs: Output, inputs: Mapping[str, Path | None] | None =
     require_distinct({one.option: one.path for one in outputs}, inputs or {})
     for one in outputs:
         if one.path is not None and not _is_special(one.path):
-            _require_ending(one, one.path)
+            if one.endings:
+                require_ending(one.option, one.path, one.endings)
             (_require_place if one.endings else _require_no_file)(one.option, one.path)
-
-
-def _require_ending(one: Output, path: Path) -> None:
-    name = path.name.lower()
-    named = [ending for ending in one.endings if ending]
-    if not one.endings or name.endswith(tuple(named)) or ("" in one.endings and not path.suffix):
-        return
-    words = " or ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
-    raise SpecError(f"expected a name ending in {words} for {one.option}, got {path}. Change its ending.")
 
 
 def _require_place(option: str, path: Path) -> None:

@@ -8,6 +8,7 @@ import typer
 from diagplan.adapters.families import FAMILIES
 from diagplan.adapters.options import LoadOptions
 from diagplan.backends.table import BACKENDS
+from diagplan.worlds.loading import SHIPPED, release_names
 
 __all__ = [
     "MODEL",
@@ -19,8 +20,10 @@ __all__ = [
     "DtypeOption",
     "Int8Option",
     "ThreadsOption",
+    "for_families",
     "load_options",
     "option",
+    "world_option",
 ]
 
 #: The panel of these options in --help.
@@ -30,6 +33,24 @@ MODEL = "Model"
 def option(panel: str, text: str, *names: str, **settings: Any) -> Any:
     """A typer option in a panel of --help."""
     return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, **settings)
+
+
+def for_families(name: str, text: str) -> str:
+    """The help of an option of `diagplan generate`, with what single families take instead, by their records."""
+    notes = [f"{family.name} {family.notes[name]}" for family in FAMILIES.records() if name in family.notes]
+    return f"{text} For {'; for '.join(notes)}." if notes else text
+
+
+def world_option(text: str, *, releases: bool = False, panel: str | None = MODEL) -> Any:
+    """The option that names a world model; completion knows those that ship, and releases where they are taken.
+
+    Args:
+        text: its help.
+        releases: whether a release with files of one's own will do.
+        panel: of --help.
+    """
+    names = [*SHIPPED, *(release_names() if releases else ())]
+    return typer.Option(help=text, rich_help_panel=panel, autocompletion=lambda: names)
 
 
 AdapterOption = Annotated[

@@ -123,6 +123,11 @@ def layout_from_options(model: str | None, **sizes: int | None) -> Layout:
         folder = SHIPPED.get(model, Path(model))
         if model not in PRESETS and (model in SHIPPED or (folder / "world.json").is_file()):
             return replace(read_world_document(folder / "world.json").layout(), **given)
+        if model not in PRESETS:
+            raise SpecError(
+                f"expected a model out of {', '.join(model_layouts())}, or the folder of a world model, got {model!r}. "
+                "`diagplan presets` lists them."
+            )
         return preset_layout(model, **sizes)
     lacking = [name for name in ("rows", "cols") if name not in given]
     if lacking:

@@ -7,12 +7,13 @@ import pytest
 import typer
 
 from diagplan import Layout
+from diagplan.adapters.families import FAMILIES
 from diagplan.cli import app
 from diagplan.cli.shared.requests import layout_from_options, model_layouts, naming_options
 from diagplan.planner.errors import SpecError
 from diagplan.planner.presets import PRESETS
 from diagplan.planner.proofs import THEOREMS
-from diagplan.worlds import SHIPPED
+from diagplan.worlds.loading import SHIPPED, release_names
 from tests.support.cli import run, run_json
 
 MINI = Layout(frames=7, rows=9, cols=12, prompt_frames=1, between_frames=3)
@@ -55,6 +56,23 @@ def completions(command: str, option: str) -> list[str]:
 @pytest.mark.parametrize("command", ["compile", "steps"])
 def test_models_are_completed(command: str) -> None:
     assert completions(command, "--model") == [*PRESETS, "crafter-mini"] == list(model_layouts())
+
+
+@pytest.mark.parametrize("command", ["generate", "demo", "finetune", "export-onnx"])
+def test_world_models_are_completed(command: str) -> None:
+    releases = list(release_names()) if command == "generate" else []
+    assert completions(command, "--model") == [*SHIPPED, *releases]
+
+
+def test_help_of_generate_names_all_families_releases() -> None:
+    from typer.main import get_command
+
+    group: Any = get_command(app)
+    helped = {one.opts[0]: one.help for one in group.commands["generate"].params}
+    assert all(name in helped["--model"] for name in [*SHIPPED, *release_names()])
+    for family in FAMILIES.records():
+        for option, note in family.notes.items():
+            assert f"{family.name} {note}" in helped[f"--{option.replace('_', '-')}"]
 
 
 @pytest.mark.parametrize("command", ["compile", "finetune"])
