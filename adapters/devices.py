@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from diagplan.planner.errors import MissingExtraError, SpecError
+from diagplan.planner.errors import SpecError
+from diagplan.planner.extras import missing_packages
 
 if TYPE_CHECKING:
     import torch
@@ -20,9 +21,7 @@ def require_torch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise MissingExtraError(
-            "expected PyTorch for replay, got none. Install it: pip install 'diagplan[torch]'."
-        ) from None
+        raise missing_packages("replay", ["torch"]) from None
 
 
 def require_dtype(dtype: str) -> None:

@@ -20,7 +20,8 @@ from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig
 from diagplan.adapters.notices import ModelWarning
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
-from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.extras import missing_packages
 from diagplan.planner.layout import MAX_POSITIONS
 
 __all__ = [
@@ -233,9 +234,7 @@ def _parse(text: str, path: Path) -> Any:
     try:
         yaml = import_module("yaml")
     except ImportError:
-        raise MissingExtraError(
-            "expected the PyYAML library for a YAML config, got none. Install it: pip install 'diagplan[torch]'."
-        ) from None
+        raise missing_packages("a YAML config", ["yaml"]) from None
     try:
         return yaml.safe_load(text)
     except Exception as error:  # its constructors raise almost anything

@@ -20,7 +20,8 @@ from torch import Tensor
 from diagplan.adapters.headers import Header, listed
 from diagplan.adapters.memory import empty_pages
 from diagplan.adapters.pickles import header_of, mapped, read_pickle
-from diagplan.planner.errors import DocumentError, MissingExtraError
+from diagplan.planner.errors import DocumentError
+from diagplan.planner.extras import missing_packages
 
 __all__ = ["Checkpoint", "LazyWeights", "open_checkpoint"]
 
@@ -159,10 +160,7 @@ def _safetensors() -> Any:
     try:
         return import_module("safetensors")
     except ImportError:
-        raise MissingExtraError(
-            "expected the safetensors library for a .safetensors file, got none. "
-            "Install it: pip install 'diagplan[torch]'."
-        ) from None
+        raise missing_packages(".safetensors files", ["safetensors"]) from None
 
 
 def _safetensors_headers(path: Path) -> dict[str, Header]:

@@ -77,5 +77,6 @@ BACKEND = Backend(
     load=_load,
     sizes=_sizes,
     exported=True,
+    packages=("onnx", "onnxruntime"),
     claims=_claims,
 )

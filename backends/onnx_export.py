@@ -19,7 +19,8 @@ from torch import Tensor
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import Model, only_batch_of, widths_of
 from diagplan.backends.onnx_files import OPSETS, save_exported
-from diagplan.planner.errors import DiagplanError, MissingExtraError, SpecError
+from diagplan.planner.errors import DiagplanError, SpecError
+from diagplan.planner.extras import missing_packages
 from diagplan.schemas.onnx_model import (
     AllowedIdsDocument,
     GridDocument,
@@ -198,9 +199,7 @@ def _traced(
     try:
         import onnxscript
     except ImportError:
-        raise MissingExtraError(
-            "expected the packages onnx and onnxscript for export, got none. Install: pip install 'diagplan[onnx]'."
-        ) from None
+        raise missing_packages("export", ["onnxscript"]) from None
     op: Any = onnxscript.opset23  # these operators are the same in 24
 
     def index_copy(self: Any, dim: int, index: Any, source: Any) -> Any:

@@ -11,7 +11,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from diagplan.planner.errors import DocumentError, MissingExtraError
+from diagplan.planner.errors import DocumentError
+from diagplan.planner.extras import missing_packages
 from diagplan.schemas.files import producer_version
 from diagplan.schemas.onnx_model import KEY, ExportedDocument, read_onnx_metadata
 
@@ -178,9 +179,7 @@ def _read_graph(path: Path) -> tuple[Any, str]:
 
         decode_error = import_module("google.protobuf.message").DecodeError
     except ImportError:
-        raise MissingExtraError(
-            "expected the package onnx for exported models, got none. Install it: pip install 'diagplan[onnx]'."
-        ) from None
+        raise missing_packages("exported models", ["onnx"]) from None
     try:
         if path.stat().st_size > _LARGEST:
             raise DocumentError(f"expected a graph of at most {_LARGEST >> 20} MiB in {path}. {_AGAIN}")

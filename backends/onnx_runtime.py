@@ -19,7 +19,8 @@ from diagplan.backends.onnx_files import GRAPH, read_exported
 from diagplan.backends.runtime import NumpyRuntime, Runtime
 from diagplan.backends.selftest import require_masks_obeyed
 from diagplan.backends.threads import Threads, threads_of_session
-from diagplan.planner.errors import DiagplanError, DocumentError, MissingExtraError, SpecError
+from diagplan.planner.errors import DiagplanError, DocumentError, SpecError
+from diagplan.planner.extras import missing_packages
 from diagplan.schemas.onnx_model import OnnxModelDocument
 
 __all__ = ["GRAPH", "OnnxCache", "OnnxModel", "load_onnx_model", "open_session", "require_signature", "run"]
@@ -329,9 +330,7 @@ def open_session(path: Path, *, device: str = "cpu", threads: Threads = None) ->
     try:
         onnxruntime = import_module("onnxruntime")
     except ImportError:
-        raise MissingExtraError(
-            "expected the package onnxruntime, got none. Install it: pip install 'diagplan[onnx]'."
-        ) from None
+        raise missing_packages("exported models", ["onnxruntime"]) from None
     on_cpu = require_device(device) == "cpu"
     if threads is not None and threads != "auto" and threads < 1:
         raise SpecError(f"expected threads >= 1, got threads={threads}.")
@@ -362,9 +361,7 @@ def _torch_stream(number: int) -> dict[str, str]:
     try:
         import torch
     except ImportError:
-        raise MissingExtraError(
-            "expected PyTorch to hold the buffers on CUDA, got none. Install it: pip install 'diagplan[torch]'."
-        ) from None
+        raise missing_packages("buffers on CUDA", ["torch"]) from None
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if number >= count:
         raise SpecError(f"expected a CUDA device of this machine, which has {count}, got cuda:{number}. Give 'cpu'.")

@@ -26,6 +26,7 @@ class Backend:
         sizes: what the same arguments would load, from headers, for estimates of memory; ``None``: not known before
             loading.
         exported: whether it runs exported models, whose family, sizes and dtype were chosen at export.
+        packages: names of optional modules that it needs, for commands that say at once what is missing.
         claims: whether a folder is such a model by its files, which no other backend can run.
     """
 
@@ -34,6 +35,7 @@ class Backend:
     load: Callable[[str, str | Path, LoadOptions], Model]
     sizes: Callable[[str, str | Path, LoadOptions], Sizes | None]
     exported: bool = False
+    packages: tuple[str, ...] = ()
     claims: Callable[[Path], bool] = lambda _: False
 
 

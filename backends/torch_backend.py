@@ -55,4 +55,4 @@ def _sizes(family: str, weights: str | Path, options: LoadOptions) -> Sizes | No
     )
 
 
-BACKEND = Backend(name="torch", title="eager PyTorch", load=_load, sizes=_sizes)
+BACKEND = Backend(name="torch", title="eager PyTorch", load=_load, sizes=_sizes, packages=("torch", "safetensors"))

@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from diagplan.planner.arguments import require_kind
-from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.extras import missing_packages
 from diagplan.planner.plan import Plan
 from diagplan.schemas.atomic import write_atomically
 from diagplan.schemas.convert import FORMAT, VERSION, MaskForm, document_parts, plan_from_document
@@ -188,10 +189,7 @@ def _zstandard() -> ModuleType:
     try:
         return import_module("zstandard")
     except ImportError:
-        raise MissingExtraError(
-            "expected the zstandard library for a .zst file, got none. Install it: pip install 'diagplan[zstd]', "
-            "or use .json.gz."
-        ) from None
+        raise missing_packages(".zst files", ["zstandard"], instead="Or use .json.gz.") from None
 
 
 def read_bytes(path: Path) -> bytes:

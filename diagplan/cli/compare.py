@@ -8,7 +8,6 @@ from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
 from diagplan.cli.run import read_ids
-from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.models import (
     MODEL,
     AdapterOption,
@@ -32,6 +31,7 @@ from diagplan.cli.shared.output import (
     working,
 )
 from diagplan.cli.shared.requests import sampler_from_options
+from diagplan.planner.extras import require_packages
 
 __all__ = ["compare_command"]
 
@@ -63,7 +63,7 @@ def compare_command(
     from diagplan.models.running import compare_runtimes
     from diagplan.schemas.files import read_plan
 
-    require_extras("torch", "onnx")
+    require_packages("a comparison", "torch", "safetensors", "onnx", "onnxruntime")
     read = read_plan(plan)
     sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=adapter)
     options = load_options(config=config, context=context, dtype=dtype, device=device, threads=threads)

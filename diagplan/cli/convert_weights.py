@@ -8,9 +8,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from diagplan.adapters.devices import require_torch
 from diagplan.cli.shared.files import STATE, Output, require_outputs
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table
+from diagplan.planner.extras import require_packages
 
 __all__ = ["convert_weights_command"]
 
@@ -41,7 +41,7 @@ def convert_weights_command(
     require_outputs(
         Output("-o", out, STATE), inputs={"FILE": file, "--config": None if config is None else Path(config)}
     )
-    require_torch()
+    require_packages("checkpoints", "torch", "safetensors")
     from diagplan.adapters.wham_convert import convert_wham
 
     assert adapter == "wham"

@@ -8,7 +8,6 @@ import typer
 from rich.progress import TimeElapsedColumn
 from rich.text import Text
 
-from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import ThreadsOption, world_option
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
@@ -31,7 +30,6 @@ def demo_command(
     """Roll one clip forward under several plans: pictures, a video and a table."""
     from diagplan.study.demonstration import SCHEDULES, as_rows, make_demonstration
 
-    require_extras("torch", "video")
     require_outputs(Output("-o", out))
     with progress_bar("replaying", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress:
         task = progress.add_task("", total=repeats * len(SCHEDULES))

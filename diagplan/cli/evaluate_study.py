@@ -7,7 +7,6 @@ import typer
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
-from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import DeviceOption, ThreadsOption, world_option
 from diagplan.cli.shared.output import (
@@ -19,6 +18,7 @@ from diagplan.cli.shared.output import (
     print_table,
     progress_bar,
 )
+from diagplan.planner.extras import require_packages
 
 __all__ = ["evaluate_study_command"]
 
@@ -88,7 +88,7 @@ def evaluate_study_command(
     from diagplan.study.setup import parse_tuned
     from diagplan.study.whole import study_plans
 
-    require_extras("torch", "video", "train")
+    require_packages("a study", "torch", "safetensors", "av", "PIL", "skimage", "matplotlib")
     require_outputs(Output("-o", out))
     bar = progress_bar("{task.description}", "passes", TimeRemainingColumn(), quiet=as_json)
     with bar as progress:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import TimeElapsedColumn
 
+from diagplan.cli.shared.extras import require_for
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import BackendOption, ThreadsOption, world_option
 from diagplan.cli.shared.output import FINE, JsonOption, command, print_json, print_table, progress_bar
@@ -48,7 +49,9 @@ def evaluate_world_command(
     from diagplan.schemas.atomic import write_atomically
     from diagplan.study.demonstration import SCHEDULES
     from diagplan.study.world_report import evaluate_world
+    from diagplan.worlds.loading import SHIPPED
 
+    require_for("a report", SHIPPED.get(model, Path(model)), backend, "torch", "av", "PIL", "skimage")
     require_outputs(Output("-o", out, (".json", "")))
     with (
         naming_options(["map_rows"]),

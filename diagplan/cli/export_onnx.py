@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import (
     MODEL,
@@ -28,6 +27,7 @@ from diagplan.cli.shared.output import (
     working,
 )
 from diagplan.planner.errors import SpecError
+from diagplan.planner.extras import require_packages
 
 __all__ = ["export_onnx_command"]
 
@@ -56,7 +56,7 @@ def export_onnx_command(
     from diagplan.models.loading import load_model_as
     from diagplan.worlds.loading import SHIPPED, open_world
 
-    require_extras("torch", "onnx")
+    require_packages("export", "torch", "safetensors", "onnx", "onnxscript", "onnxruntime")
     require_outputs(Output("-o", out))
     if (model is None) == (weights is None):
         got = "neither" if model is None else "both"

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import option, world_option
 from diagplan.cli.shared.output import FINE, JsonOption, command, require_distinct
@@ -38,6 +37,8 @@ from diagplan.cli.shared.training import (
     say_trained,
     use_threads,
 )
+from diagplan.planner.errors import SpecError
+from diagplan.planner.extras import require_packages
 from diagplan.planner.layout import Layout
 from diagplan.planner.schedule import Schedule
 
@@ -105,13 +106,11 @@ def finetune_command(
     Writes all that `diagplan generate` needs to OUT/world. Run again with the same folder and options, it goes on from
     the last checkpoint, to the identical result. Under torchrun the processes share every batch.
     """
-    require_extras("torch", "video", "train")
+    require_packages("fine-tuning", "torch", "safetensors", "av", "matplotlib")
     require_outputs(Output("-o", out))
     require_checkpoints(checkpoint_every)
-    from diagplan.adapters.devices import require_torch
     from diagplan.worlds import SHIPPED
 
-    require_torch()
     use_threads(threads)
     from diagplan.training.folders import finetune_world
     from diagplan.training.published import RECIPES

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
+from diagplan.cli.shared.extras import require_for
 from diagplan.cli.shared.files import IDS, Output, require_outputs
 from diagplan.cli.shared.models import (
     MODEL,
@@ -126,7 +127,7 @@ def generate_command(
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
-    from diagplan.worlds.loading import open_world
+    from diagplan.worlds.loading import SHIPPED, open_world
     from diagplan.worlds.plans import plan_for
     from diagplan.worlds.videos import generate_video
 
@@ -139,6 +140,7 @@ def generate_command(
     given = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None]
     if plan is not None and given:
         raise SpecError(f"expected --plan or {given[0]}, got both. A plan file says frames, schedule and policies.")
+    require_for("videos", weights or SHIPPED.get(model, Path(model)), backend, "av", "PIL")
     require_outputs(
         Output("-o", out, (".mp4",)), Output("--gif", gif, (".gif",)), Output("--tokens", tokens, IDS),
         Output("--frames-dir", frames_dir),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from diagplan.adapters.devices import require_torch
 from diagplan.adapters.families import FAMILIES, Inspection, family_named
 from diagplan.adapters.headers import elements
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.extras import require_packages
 
 if TYPE_CHECKING:
     from diagplan.adapters.headers import Comparison, Header
@@ -36,7 +36,7 @@ def inspect_weights_command(
     as_json: JsonOption = False,
 ) -> int:
     """Show what a checkpoint holds, and which model's tensors it lacks or has too many. Reads headers only."""
-    require_torch()
+    require_packages("checkpoints", "torch", "safetensors")
     checkpoint = _opened(file)
     report = _summary(checkpoint)
     closest, refused = _closest(checkpoint, report["family"], config)

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command
@@ -15,6 +14,7 @@ from diagplan.cli.shared.training import (
     say,
     stopped,
 )
+from diagplan.planner.extras import require_packages
 
 __all__ = ["record_command"]
 
@@ -43,7 +43,7 @@ def record_command(
     """
     from diagplan.games.recorder import Recording, record
 
-    require_extras("games", "video")
+    require_packages("recording", game, "av", "PIL")
     require_outputs(Output("-o", out))
     what = Recording(
         game=game, rows=rows, cols=cols, frames=frames, seed=seed, train=train, validation=validation, test=test

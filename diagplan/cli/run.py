@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
+from diagplan.cli.shared.extras import require_for
 from diagplan.cli.shared.files import IDS, STATE, Output, require_outputs
 from diagplan.cli.shared.models import (
     MODEL,
@@ -114,6 +115,7 @@ def run_command(
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
     if (guidance is None) != (unconditional is None):
         raise SpecError("expected --guidance and --unconditional together, got one of them. Give the other.")
+    require_for("replay", weights, backend)
     require_outputs(
         Output("-o", out, IDS),
         Output("--checkpoint", checkpoint, STATE),

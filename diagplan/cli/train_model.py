@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command
@@ -24,6 +23,7 @@ from diagplan.cli.shared.training import (
     say_trained,
     use_threads,
 )
+from diagplan.planner.extras import require_packages
 
 __all__ = ["train_model_command"]
 
@@ -59,12 +59,10 @@ def train_model_command(
 
     Run again with the same folder and options, it goes on from the last checkpoint, to the identical result.
     """
-    require_extras("torch", "video", "games", "train")
+    require_packages("training", "torch", "safetensors", "av", "matplotlib")
     require_outputs(Output("-o", out))
     require_checkpoints(checkpoint_every)
-    from diagplan.adapters.devices import require_torch
 
-    require_torch()
     use_threads(threads)
     from diagplan.training.folders import world_from_clips
     from diagplan.training.world_model import WorldRecipe

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-from diagplan.cli.shared.extras import require_extras
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.output import FINE, JsonOption, command
 from diagplan.cli.shared.requests import naming_options
@@ -20,6 +19,7 @@ from diagplan.cli.shared.training import (
     say_trained,
     use_threads,
 )
+from diagplan.planner.extras import require_packages
 
 __all__ = ["train_tokenizer_command"]
 
@@ -43,12 +43,10 @@ def train_tokenizer_command(
 
     Run again with the same folder and options, it goes on from the last checkpoint, to the identical result.
     """
-    require_extras("torch", "video", "train")
+    require_packages("training", "torch", "safetensors", "av", "diffusers", "matplotlib")
     require_outputs(Output("-o", out))
     require_checkpoints(checkpoint_every)
-    from diagplan.adapters.devices import require_torch
 
-    require_torch()
     use_threads(threads)
     from diagplan.training.folders import tokenizer_from_clips
     from diagplan.training.tokenizer import TokenizerRecipe

@@ -7,7 +7,7 @@ import numpy as np
 
 from diagplan.drawing.colours import hex_code
 from diagplan.drawing.scene import Cells, Item, Polygon, Polyline, Rect, Scene, Strokes, Text
-from diagplan.planner.errors import MissingExtraError
+from diagplan.planner.extras import missing_packages
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -104,9 +104,8 @@ class Painter:
 
             ImageFont.load_default(12)  # fails where Pillow was built without FreeType
         except ImportError as error:
-            raise MissingExtraError(
-                f"expected Pillow for .png and .gif pictures, got {error}. "
-                "Run pip install 'diagplan[pictures]', or give a path that ends in .svg."
+            raise missing_packages(
+                ".png and .gif pictures", ["PIL"], got=str(error), instead="Or give a path that ends in .svg."
             ) from None
         self.scale = scale
         self._image, self._draw, self._font = Image, ImageDraw, ImageFont

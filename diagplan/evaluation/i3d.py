@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.evaluation.frechet import frechet_distance
-from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.extras import missing_packages
 
 __all__ = ["I3D", "MIN_FRAMES", "load_i3d", "video_distance"]
 
@@ -97,9 +98,7 @@ def load_i3d(path: str | Path, *, device: str = "cpu") -> I3D:
     try:
         import torch
     except ImportError:
-        raise MissingExtraError(
-            "expected PyTorch for I3D, got none. Install it: pip install 'diagplan[torch]'."
-        ) from None
+        raise missing_packages("I3D", ["torch"]) from None
     try:
         with Path(path).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.errors import MissingExtraError, SpecError
+from diagplan.planner.errors import SpecError
+from diagplan.planner.extras import missing_packages
 
 __all__ = ["psnr", "ssim"]
 
@@ -38,9 +39,7 @@ def ssim(truth: NDArray[np.uint8], made: NDArray[np.uint8]) -> float:
     try:
         metrics: Any = import_module("skimage.metrics")
     except ImportError:
-        raise MissingExtraError(
-            "expected the package scikit-image, got none. Install it: pip install 'diagplan[video]'."
-        ) from None
+        raise missing_packages("SSIM", ["skimage"]) from None
     pairs = zip(truth.reshape(-1, *truth.shape[-3:]), made.reshape(-1, *made.shape[-3:]), strict=True)
     options = {"channel_axis": -1, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(np.mean([metrics.structural_similarity(a, b, data_range=255, **options) for a, b in pairs]))

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.games.contract import Step
-from diagplan.planner.errors import MissingExtraError, SpecError
+from diagplan.planner.errors import SpecError
+from diagplan.planner.extras import missing_packages
 
 __all__ = ["TILE", "CrafterGame"]
 
@@ -35,9 +36,7 @@ class CrafterGame:
         try:
             crafter: Any = import_module("crafter")
         except ImportError:
-            raise MissingExtraError(
-                "expected the package crafter, got none. Install it: pip install 'diagplan[games]'."
-            ) from None
+            raise missing_packages("the game", ["crafter"]) from None
         self.actions: tuple[str, ...] = tuple(crafter.constants.actions)
         self.inventory_rows = -(-len(crafter.constants.items) // cols) if cols > 0 else rows
         if cols < 5 or rows - self.inventory_rows < 3:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.games.contract import Step
-from diagplan.planner.errors import MissingExtraError, SpecError
+from diagplan.planner.errors import SpecError
+from diagplan.planner.extras import missing_packages
 
 __all__ = ["VizdoomGame"]
 
@@ -41,9 +42,7 @@ class VizdoomGame:
             self._vizdoom: Any = import_module("vizdoom")
             self._image: Any = import_module("PIL.Image")
         except ImportError as error:
-            raise MissingExtraError(
-                f"expected the package {error.name}, got none. Install it: pip install 'diagplan[games]'."
-            ) from None
+            raise missing_packages("the game", [(error.name or "vizdoom").partition(".")[0]]) from None
         self.map_rows: int | None = None
         self.height, self.width = 16 * rows, 16 * cols
         self._game: Any = None

@@ -14,6 +14,7 @@ from diagplan.backends.threads import Threads
 from diagplan.drawing.pictures import save_picture
 from diagplan.evaluation.pictures import psnr, ssim
 from diagplan.games.clips import Clip, read_clip
+from diagplan.planner.extras import require_packages
 from diagplan.planner.plan import Plan
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule
 from diagplan.schemas.atomic import make_folder, write_atomically
@@ -111,6 +112,7 @@ def make_demonstration(
         DocumentError, VideoError: a model or a clip that cannot be read, or a file that cannot be written.
         MissingExtraError: a package is not installed.
     """
+    require_packages("the demonstration", "torch", "safetensors", "av", "PIL", "skimage")
     folder = Path(out)
     world = load_world(model, threads=threads)
     path = SHIPPED["crafter-mini"] / "clip.mp4" if clip is None else Path(clip)

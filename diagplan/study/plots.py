@@ -3,14 +3,13 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.evaluation.intervals import Interval
-from diagplan.planner.errors import MissingExtraError
+from diagplan.planner.extras import require_packages
 from diagplan.study.tables import FIGURES, Row
 
 if TYPE_CHECKING:
@@ -33,8 +32,7 @@ _MOST_NAMES = 12
 
 def require_matplotlib() -> None:
     """Raise ``MissingExtraError`` unless matplotlib is installed."""
-    if find_spec("matplotlib") is None:
-        raise MissingExtraError("expected the package matplotlib, got none. Install it: pip install 'diagplan[train]'.")
+    require_packages("plots", "matplotlib")
 
 
 def _new(width: float, height: float) -> "Figure":

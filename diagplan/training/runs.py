@@ -5,14 +5,14 @@ import io
 import json
 import time
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from diagplan.planner.errors import DocumentError, MissingExtraError
+from diagplan.planner.errors import DocumentError
+from diagplan.planner.extras import require_packages
 from diagplan.schemas.atomic import make_folder, write_atomically
 
 __all__ = ["Run", "last_row"]
@@ -31,10 +31,7 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
-        if find_spec("matplotlib") is None:  # not after the first hundred steps
-            raise MissingExtraError(
-                "expected the package matplotlib, got none. Install it: pip install 'diagplan[train]'."
-            )
+        require_packages("the curves of a training", "matplotlib")  # not after the first hundred steps
         self.folder = Path(folder)
         make_folder(self.folder)
         path = self.folder / "settings.json"

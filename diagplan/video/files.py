@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.errors import DiagplanError, DocumentError, MissingExtraError, SpecError
+from diagplan.planner.errors import DiagplanError, DocumentError, SpecError
+from diagplan.planner.extras import missing_packages
 
 __all__ = ["VideoError", "VideoWriter", "frame_rate", "read_frames", "read_video"]
 
@@ -36,9 +37,7 @@ def _av() -> Any:
     try:
         return import_module("av")
     except ImportError:
-        raise MissingExtraError(
-            "expected the package av for video files, got none. Install it: pip install 'diagplan[video]'."
-        ) from None
+        raise missing_packages("video files", ["av"]) from None
 
 
 def read_frames(path: str | Path) -> Iterator[NDArray[np.uint8]]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.errors import MissingExtraError, SpecError
+from diagplan.planner.errors import SpecError
+from diagplan.planner.extras import missing_packages
 
 __all__ = ["caption", "fit", "gif", "png", "sheet"]
 
@@ -19,9 +20,7 @@ def _pillow(name: str) -> Any:
     try:
         return import_module(f"PIL.{name}")
     except ImportError:
-        raise MissingExtraError(
-            "expected the package pillow for pictures, got none. Install it: pip install 'diagplan[video]'."
-        ) from None
+        raise missing_packages("pictures", ["PIL"]) from None
 
 
 def fit(frame: Frame, height: int, width: int) -> Frame:

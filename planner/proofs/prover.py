@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from diagplan.planner.errors import MissingExtraError, SpecError
+from diagplan.planner.errors import SpecError
+from diagplan.planner.extras import missing_packages
 from diagplan.planner.proofs.symbols import Claim, Expr, Theorem
 from diagplan.planner.proofs.theorems import THEOREMS
 
@@ -88,10 +89,7 @@ def _load_z3() -> Any:
     try:
         return importlib.import_module("z3")
     except ImportError:
-        raise MissingExtraError(
-            "expected z3-solver to be installed, got no module named z3. The proofs are made by Z3. "
-            "Install it: pip install 'diagplan[prove]'."
-        ) from None
+        raise missing_packages("the proofs", ["z3"]) from None
 
 
 class _Prover:

@@ -87,5 +87,5 @@ def test_a_large_scene_is_painted_at_its_own_size() -> None:
 
 def test_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingExtraError, match=r"^expected Pillow for .png and .gif pictures, got .*\.svg\.$"):
+    with pytest.raises(MissingExtraError, match=r"^expected pillow for .png and .gif pictures, got .*\.svg\.$"):
         Painter(1)

@@ -32,7 +32,7 @@ def test_a_seed_gives_the_same_clip_in_any_process(name: str) -> None:
 @pytest.mark.parametrize("name", GAMES)
 def test_a_game_that_is_not_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtraError, match=rf"expected the package {name}, got none.*diagplan\[games\]"):
+    with pytest.raises(MissingExtraError, match=rf"expected {name} for the game, got none.*diagplan\[games\]"):
         open_game(name, rows=6, cols=6)
 
 

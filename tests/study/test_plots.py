@@ -1,6 +1,7 @@
 """The study's plots: what is drawn, and that it can be read."""
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,6 @@ def test_maps_share_one_scale_that_is_never_empty(highest: float, scale: float, 
 
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     require_matplotlib()
-    monkeypatch.setattr(plots, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"diagplan\[train\]"):
         require_matplotlib()

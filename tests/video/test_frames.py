@@ -108,5 +108,5 @@ def test_a_gif_shows_the_frames_without_end() -> None:
 def test_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     for call in (lambda: png(noise(4, 4)), lambda: gif([noise(4, 4)], 2), lambda: fit(noise(4, 4), 2, 2)):
-        with pytest.raises(MissingExtraError, match=r"diagplan\[video\]"):
+        with pytest.raises(MissingExtraError, match=r"diagplan\[pictures\]"):
             call()

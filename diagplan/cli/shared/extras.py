@@ -1,41 +1,26 @@
-"""The extras that a command needs, asked for before it does or writes anything: all that are missing, in one line."""
+"""What a command needs that is optional, asked for before it does or writes anything."""
 
-from collections.abc import Mapping
-from importlib.util import find_spec
+from pathlib import Path
 
-from diagplan.planner.errors import MissingExtraError
+from diagplan.adapters.options import LoadOptions
+from diagplan.backends.table import backend_named, options_for
+from diagplan.planner.extras import require_packages
 
-__all__ = ["EXTRAS", "require_extras"]
-
-#: Extra -> the modules that a command asks it for.
-EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "torch": ("torch", "safetensors"),
-    "onnx": ("onnx", "onnxruntime"),
-    "prove": ("z3",),
-    "pictures": ("PIL",),
-    "video": ("av", "diffusers", "PIL", "skimage"),
-    "games": ("crafter",),
-    "train": ("matplotlib",),
-}
+__all__ = ["require_for"]
 
 
-def require_extras(*extras: str) -> None:
-    """Raise ``MissingExtraError`` unless every module of these extras is there; it names all that are not."""
-    missing = {extra: [name for name in EXTRAS[extra] if not _is_there(name)] for extra in extras}
-    lacking = [extra for extra, names in missing.items() if names]
-    if lacking:
-        modules = ", ".join(dict.fromkeys(name for names in missing.values() for name in names))
-        wanted = ",".join(lacking)
-        raise MissingExtraError(
-            f"expected the packages of the extra{'s' * (len(lacking) > 1)} {', '.join(lacking)}, got no {modules}. "
-            f"Install them: pip install 'diagplan[{wanted}]', or in a clone pip install -e '.[{wanted}]'."
-        )
+def require_for(purpose: str, files: str | Path, backend: str, *modules: str) -> None:
+    """Say at once which libraries are missing of those of a backend and of others.
 
+    Args:
+        purpose: what they are needed for.
+        files: weights or a world model's folder, which may name another backend: ``options_for``.
+        backend: that is asked for.
+        modules: the others, by the names that are imported.
 
-def _is_there(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ValueError:  # a module without a spec, which somebody has put there
-        return True
-    except ImportError:
-        return False
+    Raises:
+        MissingExtraError: some are not installed.
+        SpecError: no such backend.
+    """
+    runs = backend_named(options_for(files, LoadOptions(backend=backend)).backend)
+    require_packages(purpose, *runs.packages, *modules)

@@ -102,8 +102,8 @@ def test_no_time_limit_is_infinity() -> None:
 def test_without_z3_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "z3", None)
     message = (
-        "expected z3-solver to be installed, got no module named z3. The proofs are made by Z3. "
-        "Install it: pip install 'diagplan[prove]'."
+        "expected z3-solver for the proofs, got none. Install it: pip install 'diagplan[prove]'; in a clone of the "
+        "repository: pip install -e '.[prove]'."
     )
     with pytest.raises(MissingExtraError, match=f"^{re.escape(message)}$"):
         prove()
