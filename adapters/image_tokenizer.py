@@ -19,7 +19,8 @@ from diagplan.adapters.frame_tokenizer import FrameTokenizer
 from diagplan.adapters.headers import check_weights
 from diagplan.adapters.one_class import class_of_module
 from diagplan.adapters.weights import LazyWeights, open_checkpoint
-from diagplan.planner.errors import DocumentError, MissingExtraError
+from diagplan.planner.errors import DocumentError
+from diagplan.planner.extras import missing_packages
 
 __all__ = ["ImageTokenizer", "load_image_tokenizer", "tokenizer_bytes", "tokenizer_files", "vq_class"]
 
@@ -38,9 +39,7 @@ def vq_class() -> Any:
     try:
         return class_of_module("diffusers.models.autoencoders.vq_model", "VQModel", packages=_DIFFUSERS)
     except ImportError:
-        raise MissingExtraError(
-            "expected the package diffusers for image tokenizers, got none. Install it: pip install 'diagplan[video]'."
-        ) from None
+        raise missing_packages("image tokenizers", ["diffusers"]) from None
 
 
 class ImageTokenizer(FrameTokenizer):

@@ -113,6 +113,7 @@ class OnnxModel:
         self, session: Any, document: OnnxModelDocument, fingerprint: str, *, device: str = "cpu", tensors: bool = False
     ) -> None:
         self.session, self.document, self.device, self.tensors = session, document, device, tensors
+        self.threads: int = session.get_session_options().intra_op_num_threads
         self.family, self.vocab_size, self.positions = document.family, document.vocab_size, document.positions
         self.cache_shapes: tuple[tuple[int, int], ...] = document.cache_shapes
         self.vocabulary: tuple[AllowedIds, ...] = tuple(
@@ -322,6 +323,9 @@ def require_device(device: str) -> Literal["cpu", "cuda"]:
 def open_session(path: Path, *, device: str = "cpu", threads: Threads = None) -> Any:
     """An ``onnxruntime.InferenceSession`` on one device, or an error where it would fall back to another.
 
+    Where its threads are chosen, ``"auto"``, they sleep while they wait: on a machine of its own a pass takes some
+    percent longer than with threads that spin, on one that is shared much less (docs/benchmarks.md).
+
     Raises:
         SpecError: a device that cannot be used here, or no threads.
         DocumentError: a graph that ONNX Runtime cannot load.
@@ -337,6 +341,8 @@ def open_session(path: Path, *, device: str = "cpu", threads: Threads = None) ->
     options = onnxruntime.SessionOptions()
     size = sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
     options.intra_op_num_threads = threads_of_session(threads, size)
+    if threads == "auto":
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     number = device.partition(":")[2] or "0"
     provider: Any = "CPUExecutionProvider"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diagplan.adapters.contract import LENGTH_STEP, Model
+from diagplan.adapters.contract import LENGTH_STEP, Model, only_batch_of
 from diagplan.backends.runtime import runtime_of
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "choose_threads",
     "set_threads",
     "settle_threads",
+    "threads_in_use",
     "threads_of_session",
     "usable_cpus",
 ]
@@ -96,9 +97,21 @@ def settle_threads(model: Model, asked: Threads) -> None:
 
 
 def begin_with_one(asked: Threads, environment: Mapping[str, str] = os.environ) -> None:
-    """One torch thread, where they are chosen, until a model is loaded: for the image tokenizer that comes first."""
-    if asked == "auto" and not environment.get("OMP_NUM_THREADS"):
+    """Torch's threads until a model is loaded, for the image tokenizer that comes first: one where they are chosen."""
+    if asked != "auto":
+        set_threads(asked)
+    elif not environment.get("OMP_NUM_THREADS"):
         set_threads(1)
+
+
+def threads_in_use(model: Model) -> int:
+    """CPU threads of a loaded model's passes: its own, such as a session's, or torch's."""
+    own = getattr(model, "threads", None)
+    if isinstance(own, int):
+        return own
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _timed_passes(model: Model) -> Callable[[int], float]:
@@ -106,10 +119,11 @@ def _timed_passes(model: Model) -> Callable[[int], float]:
     import torch
 
     runtime, feeds = runtime_of(model), min(_FEEDS, model.positions)
+    batch = only_batch_of(model) or 1
     at = runtime.put(np.arange(feeds))
-    ids = runtime.put(np.zeros((1, feeds), dtype=np.int64))
+    ids = runtime.put(np.zeros((batch, feeds), dtype=np.int64))
     mask = runtime.put(np.pad(np.tril(np.ones((feeds, feeds), dtype=np.bool_)), ((0, 0), (0, LENGTH_STEP - feeds))))
-    cache: Any = model.new_cache(1, LENGTH_STEP)
+    cache: Any = model.new_cache(batch, LENGTH_STEP)
 
     def timed(threads: int) -> float:
         torch.set_num_threads(threads)

@@ -39,6 +39,7 @@ def demo_command(
     if as_json:
         print_json(
             {
+                "threads": demonstration.threads,
                 "plans": [asdict(row) for row in demonstration.table],
                 "written": [str(name) for name in demonstration.written],
             }

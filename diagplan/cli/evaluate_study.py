@@ -88,7 +88,7 @@ def evaluate_study_command(
     from diagplan.study.setup import parse_tuned
     from diagplan.study.whole import study_plans
 
-    require_packages("a study", "torch", "safetensors", "av", "PIL", "skimage", "matplotlib")
+    require_packages("a study", "torch", "safetensors", "av", "diffusers", "PIL", "skimage", "matplotlib")
     require_outputs(Output("-o", out))
     bar = progress_bar("{task.description}", "passes", TimeRemainingColumn(), quiet=as_json)
     with bar as progress:

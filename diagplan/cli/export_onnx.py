@@ -13,6 +13,7 @@ from diagplan.cli.shared.models import (
     ConfigOption,
     ContextOption,
     DtypeOption,
+    ThreadsOption,
     load_options,
     option,
     world_option,
@@ -47,6 +48,7 @@ def export_onnx_command(
     ] = None,
     dtype: DtypeOption = "float32",
     int8: Annotated[bool, option(MODEL, "Compute int8 products, for CPUs: faster, less exact.", "--int8")] = False,
+    threads: ThreadsOption = None,
     opset: Annotated[int, typer.Option(help="The version of ONNX's operators: 23 or 24.", min=23, max=24)] = 23,
     as_json: JsonOption = False,
 ) -> int:
@@ -65,7 +67,7 @@ def export_onnx_command(
         raise SpecError("expected --config and --tokenizer with --weights only, got them with --model. Leave them out.")
     if int8 and dtype != "float32":
         raise SpecError(f"expected --int8 with --dtype float32, got {dtype}. Leave one of them out.")
-    options = load_options(config=config, context=context, dtype=dtype, portable=True)
+    options = load_options(config=config, context=context, dtype=dtype, portable=True, threads=threads)
     source = SHIPPED.get(model, Path(model)) if model is not None else weights
     if source is not None and options_for(source, options) != options:
         raise SpecError(f"expected a model to export, got {source}, which is exported already. Give its source.")
@@ -85,7 +87,7 @@ def export_onnx_command(
     with working("exporting", quiet=as_json):
         done = export_onnx(
             loaded, out, tokenizer=pictures, rows=rows, cols=cols, world_json=world_json,
-            quantize="int8" if int8 else None, opset=opset,
+            quantize="int8" if int8 else None, opset=opset, threads=options.threads,
         )  # fmt: skip
     figures = {
         "family": done.document.family,

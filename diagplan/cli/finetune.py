@@ -37,7 +37,6 @@ from diagplan.cli.shared.training import (
     say_trained,
     use_threads,
 )
-from diagplan.planner.errors import SpecError
 from diagplan.planner.extras import require_packages
 from diagplan.planner.layout import Layout
 from diagplan.planner.schedule import Schedule
@@ -106,7 +105,7 @@ def finetune_command(
     Writes all that `diagplan generate` needs to OUT/world. Run again with the same folder and options, it goes on from
     the last checkpoint, to the identical result. Under torchrun the processes share every batch.
     """
-    require_packages("fine-tuning", "torch", "safetensors", "av", "matplotlib")
+    require_packages("fine-tuning", "torch", "safetensors", "av", "diffusers", "matplotlib")
     require_outputs(Output("-o", out))
     require_checkpoints(checkpoint_every)
     from diagplan.worlds import SHIPPED

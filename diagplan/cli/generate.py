@@ -215,6 +215,7 @@ def _say(world: "World", made: "GeneratedVideo", out: Path, *, as_json: bool) ->
         "tokens_per_second": round(done.tokens.size / done.seconds, 1),
         "tokenizer_seconds": round(done.tokenizer_seconds, 3),
         "prompt_psnr": made.prompt.finite_psnr,
+        "threads": made.threads,
     }
     if isinstance(made.plan, Rollout):
         figures |= {"windows": len(made.plan.windows), "prefill_tokens": made.plan.cost().prefill_tokens}

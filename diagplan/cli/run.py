@@ -156,6 +156,7 @@ def run_command(
         "tokens_per_second": round(done.chosen / done.seconds, 2) if done.seconds else 0.0,
         "ms_per_pass": round(1e3 * done.seconds / max(1, done.passes), 3),
         "samples": len(ids),
+        "threads": done.threads,
     }
     if as_json:
         print_json(figures | {"memory": done.memory._asdict(), "shape": list(done.tokens.shape), "out": str(out)})

@@ -59,7 +59,7 @@ def train_model_command(
 
     Run again with the same folder and options, it goes on from the last checkpoint, to the identical result.
     """
-    require_packages("training", "torch", "safetensors", "av", "matplotlib")
+    require_packages("training", "torch", "safetensors", "av", "diffusers", "matplotlib")
     require_outputs(Output("-o", out))
     require_checkpoints(checkpoint_every)
 

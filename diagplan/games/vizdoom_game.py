@@ -42,7 +42,8 @@ class VizdoomGame:
             self._vizdoom: Any = import_module("vizdoom")
             self._image: Any = import_module("PIL.Image")
         except ImportError as error:
-            raise missing_packages("the game", [(error.name or "vizdoom").partition(".")[0]]) from None
+            missing = "PIL" if (error.name or "").startswith("PIL") else "vizdoom"
+            raise missing_packages("the game", [missing]) from None
         self.map_rows: int | None = None
         self.height, self.width = 16 * rows, 16 * cols
         self._game: Any = None

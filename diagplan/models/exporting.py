@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.backends.threads import Threads
 from diagplan.planner.errors import DocumentError, SpecError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def export_onnx(
     world_json: Path | None = None,
     quantize: Literal["int8"] | None = None,
     opset: int = 23,
+    threads: Threads = None,
 ) -> ExportedModel:
     """Export a model's step graph, and an image tokenizer beside it, then compare the graph with the model.
 
@@ -60,6 +62,7 @@ def export_onnx(
         world_json: copied into the folder.
         quantize: ``"int8"``: products in int8, for float32 models.
         opset: 23 or 24.
+        threads: of ONNX Runtime in the comparison, as for ``load_model``.
 
     Raises:
         SpecError: a model that cannot be exported so.
@@ -94,7 +97,8 @@ def export_onnx(
         )
         difference = None
         if document.dtype != "bfloat16":
-            difference = require_alike(model, load_onnx_model(temporary), BOUNDS[quantize or document.dtype])
+            bound = BOUNDS[quantize or document.dtype]
+            difference = require_alike(model, load_onnx_model(temporary, threads=threads), bound)
         files = {
             str(path.relative_to(temporary)): path.stat().st_size
             for path in sorted(temporary.rglob("*"))

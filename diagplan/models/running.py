@@ -15,6 +15,7 @@ from diagplan.backends import replay as executor
 from diagplan.backends.compare import Comparison, compare
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.memory import Memory, estimate_memory
+from diagplan.backends.threads import threads_in_use
 from diagplan.models.estimates import require_memory_before_loading
 from diagplan.models.loading import guided_ids, load_model_as
 from diagplan.planner.errors import DocumentError, SpecError
@@ -35,6 +36,7 @@ class Ran:
         chosen: tokens that this call has chosen, of all samples.
         seconds: of these passes.
         memory: what the estimate said.
+        threads: of the CPU, of a pass.
     """
 
     tokens: NDArray[np.int64]
@@ -42,6 +44,7 @@ class Ran:
     chosen: int
     seconds: float
     memory: Memory
+    threads: int
 
 
 def run_plan(
@@ -119,7 +122,7 @@ def run_plan(
     done = executor.replay(prepared, state, on_step=stepped)
     return Ran(
         tokens=done.tokens, passes=plan.steps - begun, chosen=int(per_step[begun:].sum()), seconds=done.seconds,
-        memory=memory,
+        memory=memory, threads=threads_in_use(model),
     )  # fmt: skip
 
 

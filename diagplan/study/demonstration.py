@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.backends.threads import Threads
+from diagplan.backends.threads import Threads, threads_in_use
 from diagplan.drawing.pictures import save_picture
 from diagplan.evaluation.pictures import psnr, ssim
 from diagplan.games.clips import Clip, read_clip
@@ -79,12 +79,14 @@ class Demonstration:
     Attributes:
         world: name of the model.
         frames: generated under each plan.
+        threads: of the CPU, of a pass.
         table: one row for each plan of ``SCHEDULES``.
         written: pictures, a video, a table, and the last plan with its picture.
     """
 
     world: str
     frames: int
+    threads: int
     table: list[Outcome]
     written: list[Path]
 
@@ -112,7 +114,7 @@ def make_demonstration(
         DocumentError, VideoError: a model or a clip that cannot be read, or a file that cannot be written.
         MissingExtraError: a package is not installed.
     """
-    require_packages("the demonstration", "torch", "safetensors", "av", "PIL", "skimage")
+    require_packages("the demonstration", "torch", "safetensors", "av", "diffusers", "PIL", "skimage")
     folder = Path(out)
     world = load_world(model, threads=threads)
     path = SHIPPED["crafter-mini"] / "clip.mp4" if clip is None else Path(clip)
@@ -126,7 +128,9 @@ def make_demonstration(
     write_plan(plan, folder / "plan.json")
     save_picture(plan, folder / "plan.png")
     written += [folder / "plan.json", folder / "plan.png"]
-    return Demonstration(world=world.name, frames=len(truth), table=table, written=written)
+    return Demonstration(
+        world=world.name, frames=len(truth), threads=threads_in_use(world.load()), table=table, written=written
+    )
 
 
 def demonstrate(

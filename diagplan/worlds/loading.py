@@ -119,7 +119,8 @@ def _checked(options: LoadOptions) -> LoadOptions:
     if not backend_named(options.backend).exported:
         require_torch()
         require_device(options.device)
-        begin_with_one(options.threads)
+        if options.device == "cpu":
+            begin_with_one(options.threads)
     return options
 
 

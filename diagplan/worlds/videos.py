@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from diagplan.backends.memory import Memory
 from diagplan.backends.sampling import Greedy, Sampler
+from diagplan.backends.threads import threads_in_use
 from diagplan.planner.arguments import require_kind, require_path
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.plan import Plan
@@ -41,6 +42,7 @@ class GeneratedVideo(NamedTuple):
         prompt: the frames that were given, as the image tokenizer sees them.
         memory: the estimate, made before the transformer was loaded; ``None``: the family cannot tell before.
         frames: of the video, prompt included.
+        threads: of the CPU, of a pass.
     """
 
     generated: Generated
@@ -49,6 +51,7 @@ class GeneratedVideo(NamedTuple):
     prompt: PromptCheck
     memory: Memory | None
     frames: int
+    threads: int
 
 
 def generate_video(
@@ -109,14 +112,12 @@ def generate_video(
         plan,
         str | Path | Plan | Rollout | Callable,
         "plan_for makes one.",
-        what="a plan, its file or a function",
+        what="a plan, a file or a function",
     )
     out, tell = Path(out), on_progress or (lambda *_: None)
     require_text(world, text, text_encoder)
     if world.block and actions is None:
-        raise SpecError(
-            f"expected actions, which lead {world.name} from frame to frame, got none. Give the file of the actions."
-        )
+        raise SpecError(f"expected actions, which lead {world.name} from frame to frame, got none. Give their file.")
     blocks = None if actions is None else world.read_actions(Path(actions))
     if isinstance(plan, str | Path):
         plan = read_plan_for(world, blocks, plan)
@@ -162,7 +163,7 @@ def generate_video(
             write_atomically(tokens, npy_bytes(done.tokens))
     except DocumentError as error:
         raise DocumentError(f"{error} {out} is written.") from None
-    return GeneratedVideo(done, plan, passes, prompt, memory, len(shown.frames))
+    return GeneratedVideo(done, plan, passes, prompt, memory, len(shown.frames), threads_in_use(world.load()))
 
 
 class _Shown:

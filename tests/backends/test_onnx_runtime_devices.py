@@ -13,6 +13,7 @@ from diagplan.backends import onnx_runtime  # noqa: E402
 from diagplan.backends.memory import cache_bytes  # noqa: E402
 from diagplan.backends.onnx_export import export_model  # noqa: E402
 from diagplan.backends.onnx_runtime import GRAPH, OnnxModel, load_onnx_model, open_session  # noqa: E402
+from diagplan.backends.threads import Threads, threads_in_use, usable_cpus  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError, SpecError  # noqa: E402
 from tests.support.exported import exported_folder, exported_model  # noqa: E402
 from tests.support.mc_ar import golden_model  # noqa: E402
@@ -78,3 +79,19 @@ def test_what_onnx_runtime_raises_is_named() -> None:
     one = np.zeros(1, np.int64)
     with pytest.raises(DiagplanError, match="expected ONNX Runtime to run the exported graph, got an error"):
         model.forward(one[None], one + 10**6, one, np.ones((1, 4), np.bool_), cache)
+
+
+@pytest.mark.parametrize(("asked", "number", "spinning"), [("auto", 1, "0"), (None, usable_cpus(), None), (2, 2, None)])
+def test_threads_that_were_chosen_do_not_spin(
+    asked: Threads, number: int, spinning: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    model = load_onnx_model(exported_folder(), threads=asked)
+    options = model.session.get_session_options()
+    assert threads_in_use(model) == options.intra_op_num_threads == number
+    name = "session.intra_op.allow_spinning"
+    if spinning is None:
+        with pytest.raises(RuntimeError, match=name):
+            options.get_session_config_entry(name)
+    else:
+        assert options.get_session_config_entry(name) == spinning

@@ -3,7 +3,7 @@
 import pytest
 
 from diagplan.backends import threads
-from diagplan.backends.threads import SMALL, choose_threads, threads_of_session, usable_cpus
+from diagplan.backends.threads import SMALL, choose_threads, threads_in_use, threads_of_session, usable_cpus
 
 
 def timed(seconds: dict[int, float]) -> tuple[list[int], object]:
@@ -72,6 +72,11 @@ def test_torchs_threads_are_set_for_a_loaded_model(monkeypatch: pytest.MonkeyPat
         threads.settle_threads(model, before + 1)
         assert torch.get_num_threads() == before + 1
         threads.begin_with_one("auto", {"OMP_NUM_THREADS": "2"})
+        threads.begin_with_one(None, {})
+        assert torch.get_num_threads() == before + 1
+        threads.begin_with_one("auto", {})
+        assert torch.get_num_threads() == 1
+        threads.begin_with_one(before + 1, {"OMP_NUM_THREADS": "2"})
         assert torch.get_num_threads() == before + 1
         threads.settle_threads(model, "auto")
         assert torch.get_num_threads() == 1
@@ -83,3 +88,36 @@ def test_torchs_threads_are_set_for_a_loaded_model(monkeypatch: pytest.MonkeyPat
         assert torch.get_num_threads() == 1  # no time passes: nothing is clearly faster
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("two", "chosen"), [(0.5, 2), (0.9, 1)])
+def test_a_large_model_is_timed_with_the_batch_that_it_takes(
+    two: float, chosen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    from diagplan.examples.image_model import ImageModel
+
+    batches: list[int] = []
+
+    class ThreeTexts(ImageModel):
+        only_batch = 3
+
+        def weight_bytes(self) -> int:
+            return SMALL
+
+        def forward(self, ids, *others):  # type: ignore[no-untyped-def]
+            batches.append(len(ids))
+            now[0] += {1: 1.0, 2: two}[torch.get_num_threads()]
+            return super().forward(ids, *others)
+
+    now, before = [0.0], torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "usable_cpus", lambda: 2)
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    try:
+        model = ThreeTexts.random(positions=20)
+        threads.settle_threads(model, "auto")
+        assert threads_in_use(model) == torch.get_num_threads() == chosen
+    finally:
+        torch.set_num_threads(before)
+    assert batches == [3] * 8

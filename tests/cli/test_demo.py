@@ -24,6 +24,7 @@ def test_the_demonstration(tmp_path: Path) -> None:
     assert [row["plan"] for row in said["plans"]] == ["next-token", "k=4", "k=2", "k=1", "k=2 d=14"]
     assert [row["passes"] for row in said["plans"]] == [756, 308, 196, 140, 112]
     assert said["plans"][0]["same_as_ntp"] == 1
+    assert said["threads"] == torch.get_num_threads()
     names = {"side-by-side.mp4", "side-by-side.gif", "sheet.png", "table.json", "plan.json", "plan.png"}
     assert {path.name for path in (tmp_path / "demo").iterdir()} == names
     assert len(read_video(tmp_path / "demo" / "side-by-side.mp4")) == 10

@@ -105,7 +105,7 @@ def test_a_whole_generate_without_torch(exported: Path, tmp_path: Path) -> None:
         [sys.executable, "-c", WITHOUT_TORCH, *without], capture_output=True, text=True, cwd=tmp_path, env=os.environ
     )
     assert refused.returncode == 1
-    assert "expected PyTorch for replay, got none" in refused.stderr
+    assert "expected PyTorch for videos, got none" in refused.stderr
 
 
 def test_run_on_both_backends(exported: Path, plan: Path, tmp_path: Path) -> None:

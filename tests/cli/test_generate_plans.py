@@ -130,6 +130,7 @@ def test_a_prompt_unlike_its_own_game_is_warned_of(tmp_path: Path) -> None:
     assert "dB only, below 25: crafter-mini was trained on other pictures" in err
     said = run_json(*command(tmp_path, "--k", 1, video=video))  # with --json the figure, and nothing on stderr
     assert 12 < said["prompt_psnr"] < 15
+    assert said["threads"] == torch.get_num_threads()
 
 
 def test_a_plan_file_with_sampling(tmp_path: Path, world: World) -> None:

@@ -171,7 +171,7 @@ def more(*options: object) -> Callable[[list[object]], list[object]]:
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        (no_actions, 2, "expected actions, which lead wham from frame to frame, got none. Give --actions."),
+        (no_actions, 2, "expected actions, which lead wham from frame to frame, got none. Give their file."),
         (no_weights, 1, "expected the weights of wham, WHAM_200M.ckpt, got none. "),
         (another_size, 1, "expected wham-200m, "),
         (more("--keep", "4"), 2, "expected to keep 1 to 3 of 4 frames, got keep=4."),

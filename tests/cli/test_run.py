@@ -224,6 +224,7 @@ def test_guidance(folder: Path) -> None:
     np.testing.assert_array_equal(np.load(folder / "tokens.npy"), want)
     figures = json.loads(out)
     assert figures["samples"] == 2
+    assert figures["threads"] == 1
     assert figures["memory"]["cache"] == estimate_memory(model, plan, 4).cache
     # Its checkpoint is resumed with the same scale only.
     state = str(folder / "state.safetensors")

@@ -98,16 +98,15 @@ def test_files(tmp_path: Path, suffix: str, form: MaskForm) -> None:
     assert first[:2] == {".json": b'{"', ".json.gz": b"\x1f\x8b", ".json.zst": b"\x28\xb5"}[suffix]
 
 
+NO_ZSTD = r"^expected zstandard for \.zst files, got none\. .*Or use \.json\.gz\.$"
+
+
 def test_zst_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
     path = tmp_path / "plan.json.zst"
-    with pytest.raises(
-        MissingExtraError, match=r"^expected zstandard for \.zst files, got none\. .*Or use \.json\.gz\.$"
-    ):
+    with pytest.raises(MissingExtraError, match=NO_ZSTD):
         write_plan(PLAN, path)
     assert not path.exists()
     path.write_bytes(b"")
-    with pytest.raises(
-        MissingExtraError, match=r"^expected zstandard for \.zst files, got none\. .*Or use \.json\.gz\.$"
-    ):
+    with pytest.raises(MissingExtraError, match=NO_ZSTD):
         read_plan(path)

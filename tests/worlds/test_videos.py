@@ -1,5 +1,6 @@
 """From files to files by one call, and what it tells meanwhile."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,39 @@ def test_an_interrupt_says_what_is_left(
     assert str(caught.value) == (said if frames else "")
     assert out.exists() == bool(frames)
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"out": "o.txt"}, "expected a name ending in .mp4 for out, got o.txt"),
+        ({"gif": "o.mp4"}, "expected a name ending in .gif for gif, got o.mp4"),
+        ({"tokens": "o.json"}, "expected a name ending in .npy for tokens, got o.json"),
+        ({"video": 3}, "expected video to be a path, got video=<int>"),
+        ({"out": None}, "expected out to be a path, got out=None"),
+        ({"plan": 3}, "expected plan to be a plan, a file or a function, got plan=<int>"),
+        ({"world": "crafter-mini"}, "expected world to be a world model, got world='crafter-mini'"),
+    ],
+)
+def test_arguments_of_another_kind(world: World, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    usual: dict[str, Any] = {"world": world, "video": CLIP, "out": tmp_path / "o.mp4", "actions": ACTIONS}
+    with pytest.raises(SpecError, match=f"^{re.escape(words)}"):
+        generate_video(**usual | changes)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "words"),
+    [
+        (compile_for, ("crafter-mini", 7, Diagonal(k=2)), "expected world to be a world model"),
+        (compile_for, (None, "7", Diagonal(k=2)), "expected frames to be an integer, got frames='7'"),
+        (plan_for, ("crafter-mini",), "expected world to be a world model"),
+        (plan_for, (None, "noop"), "expected actions to be an array, got actions='noop'"),
+        (plan_for, (None, None, "3"), "expected frames to be an integer"),
+    ],
+)
+def test_plans_of_something_else(world: World, call: Any, arguments: tuple[Any, ...], words: str) -> None:
+    first, *rest = arguments
+    named = {"frames": rest.pop()} if call is plan_for and len(rest) == 2 else {}
+    with pytest.raises(SpecError, match=f"^{re.escape(words)}"):
+        call(first or world, *rest, **named)
