@@ -31,6 +31,7 @@ __all__ = [
     "config_of",
     "only_batch_of",
     "own_runtime",
+    "own_threads",
     "widths_of",
 ]
 
@@ -209,6 +210,7 @@ class Model(Protocol):
     ``runtime: Runtime``    ``own_runtime``     what handles its arrays, where they are not torch's
     ``only_batch: int``     ``only_batch_of``   the one batch that can pass through it, where it holds something
                                                 for each sample, such as a text; it is not exported
+    ``threads: int``        ``own_threads``     CPU threads of its passes, where they are not torch's
     ======================  ==================  ===============================================================
 
     Attributes:
@@ -279,3 +281,8 @@ def own_runtime(model: Model) -> Runtime | None:
 def only_batch_of(model: Model) -> int | None:
     """A model's ``only_batch``, samples; ``None`` where any batch can pass."""
     return getattr(model, "only_batch", None)
+
+
+def own_threads(model: Model) -> int | None:
+    """A model's ``threads``, CPU threads of its passes; ``None``: torch's."""
+    return getattr(model, "threads", None)

@@ -7,6 +7,7 @@ decoder's output is clamped to [-1, 1].
 import inspect
 import json
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from diagplan.adapters.frame_tokenizer import FrameTokenizer
 from diagplan.adapters.headers import check_weights
@@ -28,8 +30,11 @@ _WEIGHTS = ("diffusion_pytorch_model.safetensors", "vae.safetensors", "vae.ckpt"
 
 #: Packages of diffusers that import every model of their kind.
 _DIFFUSERS = tuple(f"diffusers.models{name}" for name in ("", ".autoencoders", ".unets", ".transformers"))
+#: What diffusers imports where it is installed: torch's compiler, and one class for pipelines.
+_OPTIONAL = ("torch._dynamo", "transformers")
 
 
+@cache
 def vq_class() -> Any:
     """diffusers' ``VQModel``.
 
@@ -37,9 +42,21 @@ def vq_class() -> Any:
         MissingExtraError: diffusers is not installed.
     """
     try:
-        return class_of_module("diffusers.models.autoencoders.vq_model", "VQModel", packages=_DIFFUSERS)
+        return class_of_module(
+            "diffusers.models.autoencoders.vq_model", "VQModel", packages=_DIFFUSERS, hidden=_OPTIONAL
+        )
     except ImportError:
         raise missing_packages("image tokenizers", ["diffusers"]) from None
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draw no first weights: checkpoints bring them, and on the "meta" device torch would import its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if func.__name__ in ("normal_", "uniform_"):
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 class ImageTokenizer(FrameTokenizer):
@@ -111,8 +128,8 @@ def load_image_tokenizer(folder: str | Path, *, device: str = "cpu") -> ImageTok
             f"{', '.join(unknown) or 'the class ' + repr(config['_class_name'])}."
         )
     try:
-        with torch.device("meta"):
-            model = cls.from_config(config)
+        with torch.device("meta"), _Undrawn():
+            model = cls(**{key: value for key, value in config.items() if key in known})  # from_config imports it all
     except Exception as error:  # noqa: BLE001 - sizes that do not fit raise almost anything
         reason = " ".join(str(error).split())[:200]
         raise DocumentError(f"expected the config of a diffusers VQModel, got {about} ({reason}).") from None

@@ -1,8 +1,9 @@
 """One class of a large library by its own module, without what its packages import besides.
 
-diffusers' packages of models import every model that there is when one of them is asked for: some seconds, SciPy and
-much of transformers among them, before a replay that takes two. While the module is imported, empty packages stand in
-for those, so that what the module itself needs is found in their folders, and nothing else is run.
+diffusers' packages of models import every model that there is when one of them is asked for, and its modules import
+torch's compiler and transformers where they are installed, though they do without: some seconds, before a replay that
+takes two. Here the module is imported apart: empty packages stand in for those, what is optional is hidden, and
+afterwards the library is forgotten, so that whoever imports it next gets the whole of it.
 """
 
 import sys
@@ -16,23 +17,25 @@ from typing import Any
 __all__ = ["class_of_module"]
 
 
-def class_of_module(module: str, name: str, *, packages: Sequence[str]) -> Any:
+def class_of_module(module: str, name: str, *, packages: Sequence[str], hidden: Sequence[str] = ()) -> Any:
     """A class of a module, of whose packages only the module itself is imported.
 
-    Where a package was imported before, or the module does not bear it, everything is imported as usual.
+    Where the library was imported before, or the module does not bear it, everything is imported as usual.
 
     Args:
         module: ``"diffusers.models.autoencoders.vq_model"``.
         name: of the class.
         packages: whose own ``__init__`` is left out, outer ones first.
+        hidden: modules of other libraries that the module does without.
 
     Raises:
         ImportError: there is no such module, or no such class in it.
     """
-    import_module(module.partition(".")[0])
-    if not any(package in sys.modules for package in packages):
-        with suppress(Exception), _empty(packages):
+    library = module.partition(".")[0]
+    if library not in sys.modules:
+        with suppress(Exception), _apart(library, packages, hidden):
             return getattr(import_module(module), name)
+    import_module(library)
     try:
         return getattr(import_module(module), name)
     except AttributeError as error:
@@ -40,21 +43,18 @@ def class_of_module(module: str, name: str, *, packages: Sequence[str]) -> Any:
 
 
 @contextmanager
-def _empty(packages: Sequence[str]) -> Iterator[None]:
-    """Empty packages at the places of these; then they are gone, and whoever asks next imports the real ones."""
-    added: list[str] = []
+def _apart(library: str, packages: Sequence[str], hidden: Sequence[str]) -> Iterator[None]:
+    """Import with empty packages at the places of these and without what is hidden; then forget the library."""
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None: not to be imported
+    concealed = [name for name in hidden if name not in modules]
     try:
+        modules.update(dict.fromkeys(concealed))
         for package in packages:
-            parent = package.rpartition(".")[0]
-            places = import_module(parent).__path__  # the outermost one, which is no part of them, is imported
+            parent, _, name = package.rpartition(".")
             stand_in = ModuleType(package)
-            stand_in.__path__ = [str(Path(place, package.rpartition(".")[2])) for place in places]
-            sys.modules[package] = stand_in
-            added.append(package)
+            stand_in.__path__ = [str(Path(place, name)) for place in import_module(parent).__path__]
+            modules[package] = stand_in
         yield
     finally:
-        for package in added:
-            stand_in = sys.modules.pop(package)
-            parent, _, name = package.rpartition(".")
-            if vars(sys.modules.get(parent, stand_in)).get(name) is stand_in:
-                delattr(sys.modules[parent], name)
+        for name in [*concealed, *(name for name in modules if name.partition(".")[0] == library)]:
+            modules.pop(name, None)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diagplan.adapters.contract import LENGTH_STEP, Model, only_batch_of
+from diagplan.adapters.contract import LENGTH_STEP, Model, only_batch_of, own_threads
 from diagplan.backends.runtime import runtime_of
 
 __all__ = [
@@ -106,8 +106,8 @@ def begin_with_one(asked: Threads, environment: Mapping[str, str] = os.environ) 
 
 def threads_in_use(model: Model) -> int:
     """CPU threads of a loaded model's passes: its own, such as a session's, or torch's."""
-    own = getattr(model, "threads", None)
-    if isinstance(own, int):
+    own = own_threads(model)
+    if own is not None:
         return own
     import torch
 

@@ -53,6 +53,7 @@ def commands(folder: Path, *, demo: bool) -> dict[str, list[str]]:
     found = {
         "--help": ["--help"],
         "generate": generate,
+        "generate --frames 1": [*generate, "--frames", "1"],
         "generate --threads 2": [*generate, "--threads", "2"],
     }
     return found | ({"demo": ["demo", "-o", str(folder / "demo")]} if demo else {})

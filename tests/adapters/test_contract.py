@@ -70,6 +70,7 @@ OPTIONAL = {
     "config": contract.config_of,
     "runtime": contract.own_runtime,
     "only_batch": contract.only_batch_of,
+    "threads": contract.own_threads,
 }
 
 

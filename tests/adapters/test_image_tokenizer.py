@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from diagplan.adapters.image_tokenizer import ImageTokenizer, load_image_tokenizer, tokenizer_files  # noqa: E402
+from diagplan.adapters.image_tokenizer import ImageTokenizer, load_image_tokenizer, tokenizer_files, vq_class  # noqa: E402
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError  # noqa: E402
 from diagplan.training.tokenizer import TokenizerRecipe, save_image_tokenizer  # noqa: E402
 from tests.support.checkpoints import write_safetensors, write_torch  # noqa: E402
@@ -192,5 +192,6 @@ def test_weights_that_are_missing_or_broken(tokenizer: ImageTokenizer, folder: P
 
 def test_without_diffusers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
+    vq_class.cache_clear()
     with pytest.raises(MissingExtraError, match=r"diagplan\[video\]"):
         load_image_tokenizer(folder)
