@@ -144,12 +144,16 @@ def test_every_built_in_record_is_found_by_its_name(table: "Table[object]", kind
     [
         ("diagplan.no_such_module:FAMILY", "expected the model family 'odd' at diagplan.no_such_module:FAMILY"),
         ("diagplan.adapters.mc_ar_family:NOTHING", "got an error: AttributeError: module"),
-        ("tests.support.raising:FAMILY", "got an error: RuntimeError: no such driver"),
+        ("raises_when_imported:FAMILY", "got an error: RuntimeError: no such driver"),
         ("diagplan.adapters.wham_family:FAMILY", "expected a Family named 'odd'"),
         ("diagplan.adapters.families:Family", "expected a Family named 'odd'"),
     ],
 )
-def test_a_broken_record_is_one_clear_error(reference: str, message: str) -> None:
+def test_a_broken_record_is_one_clear_error(
+    reference: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raises_when_imported.py").write_text('raise RuntimeError("no such driver")\n')
+    monkeypatch.syspath_prepend(tmp_path)
     table: Table[Family] = Table(
         kind="model family", option="adapter", record=Family, group="diagplan.none", built_in={"odd": reference}
     )
