@@ -1,1 +1,1 @@
-"""Long searches for input that is accepted and wrong, crashes, hangs, or takes too much memory; ``python -m tests.search``."""
+"""Long searches for input that is accepted and wrong, crashes, hangs or is costly; ``python -m tests.search``."""

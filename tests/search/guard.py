@@ -1,4 +1,4 @@
-"""Judge many random inputs under a guard of time and memory, in processes of their own.
+"""Judge many random inputs under a guard of time and memory, in processes of their own. Linux only.
 
 A judge gets a source of chance and an empty folder, makes one input of them and hands it to diagplan. Every input has a
 seed of its own, so that a finding can be judged again alone.
@@ -6,10 +6,9 @@ seed of its own, so that a finding can be judged again alone.
 
 import contextlib
 import multiprocessing as mp
+import re
 import resource
-import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -18,24 +17,54 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from diagplan.planner.errors import DiagplanError
 
-__all__ = ["HUNG_SECONDS", "MOST_BYTES", "Different", "Finding", "Judge", "Row", "judge_one", "search"]
+__all__ = [
+    "HUNG_SECONDS",
+    "MOST_BYTES",
+    "Different",
+    "Finding",
+    "Judge",
+    "Limits",
+    "Prepared",
+    "Row",
+    "judge_one",
+    "search",
+]
 
 #: An input that takes longer hangs, and one that takes more memory than this above what stood before is too large.
 HUNG_SECONDS, MOST_BYTES = 5.0, 1 << 30
-#: Beyond twice the limits the input's process is ended, for the machine's sake.
-_ENDED_SECONDS, _ENDED_BYTES = 4 * HUNG_SECONDS, 3 * MOST_BYTES
 
 
-class Different(Exception):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an input may take.
+
+    Attributes:
+        seconds: it hangs beyond them; its process is ended after four times as many, for the machine's sake.
+        memory: bytes above what stood before; three times as many cannot be had.
+    """
+
+    seconds: float = HUNG_SECONDS
+    memory: int = MOST_BYTES
+
+
+class Different(Exception):  # noqa: N818 - what was seen, in words
     """Raised by a judge: an input was accepted and its outcome is not what it must be."""
 
 
 #: Judges one input: how many were accepted, and how many were judged (a judge may make several of one draw).
 Judge = Callable[[Random, Path], tuple[int, int]]
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A judge that has something to make once, before the processes are forked: no input is charged for it."""
+
+    def prepare(self) -> None:
+        """Make it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +110,12 @@ class Row:
         return asdict(self)
 
 
-def judge_one(kind: str, judge: Judge, seed: str) -> Row:
+def judge_one(kind: str, judge: Judge, seed: str, limits: Limits | None = None) -> Row:
     """Judge the input of one seed, in this process."""
-    row = Row(kind=kind)
-    before, begin = _peak(), time.perf_counter()
+    row, limits = Row(kind=kind), limits or Limits()
+    if isinstance(judge, Prepared):
+        judge.prepare()
+    before, begin = _reset_peak(), time.perf_counter()
     fault, text = "", ""
     with tempfile.TemporaryDirectory(prefix="diagplan-search-") as folder:
         try:
@@ -95,13 +126,13 @@ def judge_one(kind: str, judge: Judge, seed: str) -> Row:
             row.inputs, fault, text = 1, "different", str(error)
         except MemoryError:
             row.inputs, fault, text = 1, "over_memory", "MemoryError"
-        except Exception:
+        except BaseException:  # noqa: BLE001 - also what a library of Rust panics with
             row.inputs, fault, text = 1, "crashed", traceback.format_exc(limit=-4)
     row.seconds = row.slowest = time.perf_counter() - begin
     row.peak = _peak() - before
-    if not fault and row.peak > MOST_BYTES:
+    if not fault and row.peak > limits.memory:
         fault, text = "over_memory", f"{row.peak / 2**20:.0f} MiB"
-    if not fault and row.seconds > HUNG_SECONDS * max(1, row.inputs):
+    if not fault and row.seconds > limits.seconds * max(1, row.inputs):
         fault, text = "hung", f"{row.seconds:.1f} s"
     if fault:
         setattr(row, fault, 1)
@@ -110,7 +141,14 @@ def judge_one(kind: str, judge: Judge, seed: str) -> Row:
 
 
 def search(
-    kind: str, judge: Judge, inputs: int, seed: str, *, workers: int = 1, done: Callable[[int], None] | None = None
+    kind: str,
+    judge: Judge,
+    inputs: int,
+    seed: str,
+    *,
+    workers: int = 1,
+    limits: Limits | None = None,
+    done: Callable[[int], None] | None = None,
 ) -> Row:
     """Judge at least ``inputs`` inputs.
 
@@ -120,11 +158,14 @@ def search(
         inputs: how many.
         seed: of the whole search.
         workers: processes at a time.
+        limits: of one input.
         done: called with the number of inputs judged since the last call.
     """
-    total = Row(kind=kind)
+    total, limits = Row(kind=kind), limits or Limits()
     drawn = 0
-    running = [_Worker(kind, judge) for _ in range(workers)]
+    if isinstance(judge, Prepared):
+        judge.prepare()
+    running = [_Worker(kind, judge, limits) for _ in range(workers)]
     try:
         while total.inputs < inputs:
             for at, worker in enumerate(running):
@@ -138,7 +179,8 @@ def search(
                 if done is not None:
                     done(row.inputs)
                 if not worker.alive:
-                    running[at] = _Worker(kind, judge)
+                    worker.end()
+                    running[at] = _Worker(kind, judge, limits)
     finally:
         for worker in running:
             worker.end()
@@ -148,11 +190,14 @@ def search(
 class _Worker:
     """A process that judges one seed after the other; ended and reported where it does not come back."""
 
-    def __init__(self, kind: str, judge: Judge) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, judge: Judge, limits: Limits) -> None:
+        self.kind, self.limits = kind, limits
         self.ours, theirs = mp.Pipe()
+        # Here, and not in the process, which is killed and cannot clear up.
+        self.scratch = tempfile.TemporaryDirectory(prefix="diagplan-search-")
         context = mp.get_context("fork")
-        self.process = context.Process(target=_work, args=(kind, judge, theirs), daemon=True)
+        arguments = (kind, judge, limits, theirs, self.scratch.name)
+        self.process = context.Process(target=_work, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
         self.seed = ""
@@ -179,9 +224,9 @@ class _Worker:
         except (EOFError, ConnectionError):
             self.process.join()
             row = self._lost("crashed", f"the process ended with {self.process.exitcode}")
-        if row is None and time.perf_counter() - self.since > _ENDED_SECONDS:
+        if row is None and time.perf_counter() - self.since > (ended := 4 * self.limits.seconds):
             self.end()
-            row = self._lost("hung", f"ended after {_ENDED_SECONDS:.0f} s")
+            row = self._lost("hung", f"ended after {ended:.0f} s")
         if row is not None:
             self.seed = ""
         return row
@@ -194,30 +239,35 @@ class _Worker:
     def end(self) -> None:
         self.process.kill()
         self.process.join()
+        self.ours.close()
+        self.scratch.cleanup()
 
 
-def _work(kind: str, judge: Judge, pipe: Connection) -> None:
+def _work(kind: str, judge: Judge, limits: Limits, pipe: Connection, scratch: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tempfile.tempdir = scratch
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        now = _address_space()
-        resource.setrlimit(resource.RLIMIT_AS, (now + _ENDED_BYTES, now + _ENDED_BYTES))
-    scratch = Path(tempfile.mkdtemp(prefix="diagplan-search-"))
-    tempfile.tempdir = str(scratch)
-    try:
-        with contextlib.suppress(EOFError, ConnectionError):
-            while True:
-                pipe.send(judge_one(kind, judge, pipe.recv()))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        most = _held("VmSize") + 3 * limits.memory
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            pipe.send(judge_one(kind, judge, pipe.recv(), limits))
+
+
+def _reset_peak() -> int:
+    """Begin the peak anew, at the bytes that this process holds now: it never falls by itself."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _peak()
 
 
 def _peak() -> int:
-    """The most bytes that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """The most bytes that this process has held since the last reset."""
+    return _held("VmHWM")
 
 
-def _address_space() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    return pages * resource.getpagesize()
+def _held(name: str) -> int:
+    """Bytes by their name in Linux' status of a process."""
+    found = re.search(rf"^{name}:\s*(\d+) kB$", Path("/proc/self/status").read_text(encoding="ascii"), re.M)
+    assert found is not None
+    return int(found[1]) * 1024
