@@ -15,16 +15,15 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from diagplan import Diagonal, DiagplanError, Greedy, Layout, NextToken, Plan, compile_plan  # noqa: E402
+from diagplan import Diagonal, DiagplanError, Layout, NextToken, Plan, compile_plan  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
-from diagplan.backends.reference import reference_replay  # noqa: E402
 from diagplan.planner.checker import verify_plan  # noqa: E402
 from diagplan.planner.columns import MaskRows  # noqa: E402
 from diagplan.planner.masks import iter_masks, to_runs  # noqa: E402
 from diagplan.schemas.files import plan_from_json, plan_to_json  # noqa: E402
-from tests.planner.checker.test_verifier_mutations import damaged  # noqa: E402
-from tests.support import replayer  # noqa: E402
+from tests.support.claims import damaged  # noqa: E402
+from tests.support.executed import interpreted, reference, replayed  # noqa: E402
 from tests.support.mutations import FEED_MUTATIONS, MUTATIONS, ROW_MUTATIONS  # noqa: E402
 from tests.support.strategies import Request, plans  # noqa: E402
 
@@ -40,40 +39,6 @@ def model() -> McAr:
         vocab_size=VOCABULARY, max_position_embeddings=4096,
     )  # fmt: skip
     return McAr.random(config, seed=3, dtype=torch.float64, portable=True)
-
-
-def given_ids(plan: Plan, seed: int = 0) -> np.ndarray:
-    count = int(np.diff(plan.given, axis=1).sum())
-    return np.random.default_rng(seed).integers(0, VOCABULARY, (1, count))
-
-
-def reference(plan: Plan) -> np.ndarray:
-    """The ids of all slots, int64 [positions]."""
-    ids = torch.from_numpy(given_ids(plan))
-    tokens: np.ndarray = reference_replay(plan, model(), ids, Greedy(), [0], [0])[0][0].numpy()
-    return tokens
-
-
-def replayed(plan: Plan, chunk: int, *, static: bool) -> np.ndarray:
-    prepared = executor.prepare(plan, model(), chunk=chunk, static=static)
-    state = executor.new_state(prepared, given_ids(plan))
-    executor.replay(prepared, state)
-    tokens: np.ndarray = state.tokens[0, : plan.positions].numpy()
-    return tokens
-
-
-def interpreted(plan: Plan) -> np.ndarray:
-    """By the document alone: its steps, one pass each, its rows as they stand there."""
-    text = plan_to_json(plan)
-    cache = model().new_cache(1, plan.cache_slots)
-
-    def forward(ids: np.ndarray, position: np.ndarray, slot: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        inputs = [torch.from_numpy(np.ascontiguousarray(array)) for array in (ids[None], position, slot, mask)]
-        with torch.inference_mode():
-            logits: np.ndarray = model().forward(inputs[0], inputs[1], inputs[2], inputs[3], cache)[0].numpy()
-        return logits
-
-    return replayer.replay(text, given_ids(plan)[0], forward)[0]
 
 
 def shuffled(plan: Plan, random: Random) -> Plan:
@@ -101,13 +66,13 @@ def test_every_order_of_feeds_at_every_chunk(
     compiled: tuple[Request, Plan], seed: int, chunk: int, static: bool
 ) -> None:
     _, plan = compiled
-    expected = reference(plan)
-    np.testing.assert_array_equal(interpreted(plan), expected)
+    expected = reference(plan, model())
+    np.testing.assert_array_equal(interpreted(plan, model()), expected)
     other = shuffled(plan, Random(seed))
     assert verify_plan(other).ok
-    np.testing.assert_array_equal(reference(other), expected)
+    np.testing.assert_array_equal(reference(other, model()), expected)
     for one in (plan, other):
-        np.testing.assert_array_equal(replayed(one, chunk, static=static), expected)
+        np.testing.assert_array_equal(replayed(one, model(), chunk, static=static), expected)
 
 
 @settings(max_examples=40)
@@ -134,11 +99,13 @@ def require_mutants_replay(plan: Plan, seed: int, chunks: tuple[int, ...], *, tr
         if not verify_plan(other).ok or other.positions > 200:
             continue
         accepted += 1
-        expected = reference(other)
-        np.testing.assert_array_equal(interpreted(other), expected, err_msg=str(kinds))
+        expected = reference(other, model())
+        np.testing.assert_array_equal(interpreted(other, model()), expected, err_msg=str(kinds))
         for chunk in chunks:
             for static in (False, True):
-                np.testing.assert_array_equal(replayed(other, chunk, static=static), expected, err_msg=str(kinds))
+                np.testing.assert_array_equal(
+                    replayed(other, model(), chunk, static=static), expected, err_msg=str(kinds)
+                )
     return accepted
 
 
@@ -150,9 +117,9 @@ def test_reversed_feeds_of_a_long_prompt() -> None:
     order = np.r_[np.arange(first, end)[::-1], np.arange(end, plan.feeds)]
     backwards = replace(plan, **{n: getattr(plan, n)[order] for n in ("source", "position", "slot", "target")})
     assert verify_plan(backwards).ok
-    expected = replayed(plan, 4096, static=False)
+    expected = replayed(plan, model(), 4096, static=False)
     for chunk in (1, 7, 512, 4096):
-        np.testing.assert_array_equal(replayed(backwards, chunk, static=False), expected)
+        np.testing.assert_array_equal(replayed(backwards, model(), chunk, static=False), expected)
 
 
 def test_listed_rows_that_see_unwritten_slots_above_all_written() -> None:
@@ -169,11 +136,11 @@ def test_listed_rows_that_see_unwritten_slots_above_all_written() -> None:
     other = replace(plan, cache_initial="zeros", listed=listed, policies=policies)
     report = verify_plan(other)
     assert (report.ok, report.counts.get("DP303", 0) > 0) == (True, True), report.counts
-    expected = reference(other)
-    assert (expected != reference(plan)).any()  # zeros in the softmax change tokens
-    np.testing.assert_array_equal(interpreted(other), expected)
+    expected = reference(other, model())
+    assert (expected != reference(plan, model())).any()  # zeros in the softmax change tokens
+    np.testing.assert_array_equal(interpreted(other, model()), expected)
     for chunk in (1, 3, 512):
-        np.testing.assert_array_equal(replayed(other, chunk, static=False), expected)
+        np.testing.assert_array_equal(replayed(other, model(), chunk, static=False), expected)
 
 
 def test_rows_of_one_step_that_see_each_other_stay_in_one_pass() -> None:

@@ -3,26 +3,23 @@
 import copy
 import json
 from collections import Counter
-from dataclasses import asdict
 from random import Random
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagplan.planner.checker import verify_plan
 from diagplan.planner.compiler import compile_plan
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
-from diagplan.planner.policy import Policies
-from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, ScheduleRecord, ZipAR, record
+from diagplan.planner.schedule import Diagonal
 from diagplan.schemas.convert import plan_digest
 from diagplan.schemas.files import plan_from_json, plan_to_json
 from diagplan.schemas.verify import verify_digest
-from tests.support.mutations import FEED_MUTATIONS, MUTATIONS, ROW_MUTATIONS, Document, forget_rows
+from tests.support.claims import broken_claim, damaged
+from tests.support.mutations import FEED_MUTATIONS, MUTATIONS, ROW_MUTATIONS, Document
 from tests.support.semantics import Meaning, meaning
 from tests.support.strategies import Request, plans
 
@@ -33,50 +30,6 @@ RULE_FORM = {*FEED_MUTATIONS, "cache: slots", "cache: trash", "max_width", "layo
 #: Per kind of damage and verdict the number of mutants.
 Tally = Counter[tuple[str, str]]
 TWO_EDITS = "two edits"
-
-
-def named_schedule(names: Document, layout: Layout) -> Schedule:
-    """The schedule that a document names."""
-    k: Any = names.get("k")
-    d: Any = names.get("d")
-    match names["name"]:
-        case "next-token":
-            return NextToken()
-        case "diagonal":
-            return Diagonal(k=k, d=d)
-        case "zipar":
-            return ZipAR(window=k)
-        case "zipar-llamagen":
-            return ZipAR(window=k, variant="llamagen")
-        case _:
-            grid = layout.frames, layout.rows, layout.cols
-            return Imported(steps=np.array(names["order"]).reshape(grid))
-
-
-def as_record(names: Document) -> ScheduleRecord:
-    order = names.get("order")
-    return ScheduleRecord(**names | {"order": None if order is None else tuple(order)})
-
-
-def broken_claim(document: Document) -> str | None:
-    """What a document's names claim and its facts are not; the compiler, asked for the same by name, is the judge."""
-    names, masks = document["names"], document["masks"]
-    policies = Policies(**names["policies"], visibility=masks["visibility"], proxy_kv=masks["proxy_kv"])
-    if names["schedule"]["name"] == "custom":
-        return None
-    layout = Layout(**document["layout"])
-    try:
-        schedule = named_schedule(names["schedule"], layout)
-        remembered = asdict(record(schedule, layout)) | {"label": names["schedule"].get("label")}
-        if ScheduleRecord(**remembered) != as_record(names["schedule"]):
-            return f"the schedule is not {remembered}"
-        if "custom" in (policies.proxy, policies.row_end) or policies.visibility == "listed":
-            return None
-        plan = compile_plan(layout, schedule, policies, max_width=document["max_width"])
-    except SpecError as error:
-        return f"the compiler refuses what the names say: {error}"
-    promised = meaning(json.loads(plan_to_json(plan)))
-    return None if promised.steps == meaning(document).steps else "the steps are not those that the names promise"
 
 
 def judge(mutant: Document, original: Meaning) -> str:
@@ -94,18 +47,6 @@ def judge(mutant: Document, original: Meaning) -> str:
     broken = broken_claim(mutant)
     assert broken is None, f"accepted, but {broken}"
     return "same"
-
-
-def damaged(document: Document, kinds: tuple[str, ...], random: Random, *, rule_form: bool = False) -> Document | None:
-    """A copy of a document with explicit rows, damaged in these ways; ``None`` where the edits changed nothing."""
-    mutant = copy.deepcopy(document)
-    for kind in kinds:
-        MUTATIONS[kind](mutant, random)
-    if mutant == document:
-        return None
-    if rule_form:
-        forget_rows(mutant)
-    return mutant
 
 
 def judge_all(plan: Plan, seed: int) -> Tally:
