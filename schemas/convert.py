@@ -126,6 +126,12 @@ def document_parts(
 
 def _explicit_rows(plan: Plan) -> list[list[int]]:
     """Each feed's mask row as a flat list start, end, start, end, ...; listed rows as they stand."""
+    listed = len(np.unique(plan.listed.feed))
+    if plan.policies.visibility == "listed" and listed < plan.feeds:
+        raise DocumentError(
+            f"expected a listed row of every feed under visibility='listed', got {listed} of {plan.feeds}. No rule "
+            "says what the others see. Write the plan with masks='rule' (--masks rule)."
+        )
     rows: list[list[int]] = []
     if well_formed(plan):
         total = 0

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from diagplan.planner.checker import verify_plan
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import Layout
@@ -55,6 +57,17 @@ def test_listed_visibility_keeps_every_row() -> None:
     assert len(back.listed) == back.feeds
     assert meaning(value_of(back)) == meaning(value_of(PLAN))
     assert same_plan(plan_from_json(plan_to_json(back)), back)
+
+
+def test_rows_that_nobody_has_listed_are_not_made_up() -> None:
+    other = replace(PLAN, policies=replace(PLAN.policies, visibility="listed"))
+    assert not verify_plan(other).ok  # DP407; written with a rule's rows it would verify
+    message = (
+        f"expected a listed row of every feed under visibility='listed', got 0 of {PLAN.feeds}. No rule says what "
+    )
+    with pytest.raises(DocumentError, match=f"^{re.escape(message)}"):
+        plan_to_json(other)
+    assert plan_from_json(plan_to_json(other, masks="rule")) == other
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

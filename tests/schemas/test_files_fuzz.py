@@ -1,10 +1,8 @@
 """Random edits of plan documents: whatever comes of them is read and verified, or refused with one of our errors."""
 
 import contextlib
-import copy
 import json
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,8 +16,7 @@ from diagplan.planner.plan import well_formed
 from diagplan.planner.schedule import Diagonal, Imported
 from diagplan.schemas.files import plan_from_json, plan_to_json, write_plan
 from diagplan.schemas.verify import verify
-
-Document = dict[str, Any]
+from tests.search.documents import scramble
 
 GRID = Layout(frames=1, rows=2, cols=2, lead=1)
 PADDED = compile_plan(GRID, Diagonal(k=1), max_width=3, pad=(2,))
@@ -31,45 +28,10 @@ BASES = (
     plan_to_json(IMPORTED, masks="rule"),
 )
 
-JUNK: tuple[Any, ...] = (
-    *(None, True, False, 0, 1, -1, 2, 3, 7, 0.0, 1.5, -0.0, 1e308, 2**31 - 1, 2**31, -(2**31), 2**64, 10**30),
-    *("", "x", "\ud800", "causal", "listed", "custom", "imported", "zeros", "prompt", "keep", "e\u0301\0"),
-    *([], [[]], [0], [0, 1], [1, 0], [0, 2**31 - 1], {}, {"feed": 0, "runs": [0, 1]}),
-)
-
-
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every (container, key) of a JSON value."""
-    if not isinstance(value, dict | list):
-        return []
-    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
-    return [(value, key) for key in keys] + [place for key in keys for place in places(value[key])]
-
-
-def scramble(document: Document, random: Random) -> None:
-    """One random edit of a JSON value, anywhere in it."""
-    holder, key = random.choice(places(document))
-    match random.randrange(6):
-        case 0:
-            holder[key] = copy.deepcopy(random.choice(JUNK))
-        case 1:
-            del holder[key]
-        case 2:
-            other, at = random.choice(places(document))
-            holder[key] = copy.deepcopy(other[at])
-        case 3 if isinstance(holder, list):
-            holder.insert(key, copy.deepcopy(holder[key]))
-        case 4 if isinstance(holder, list):
-            random.shuffle(holder)
-        case _ if isinstance(holder[key], int):
-            holder[key] += random.choice((-2, -1, 1, 2))
-        case _:
-            holder[key] = copy.deepcopy(random.choice(JUNK))
-
 
 @given(st.sampled_from(BASES), st.integers(1, 3), st.integers(0, 2**32))
 def test_edits_of_the_value_are_read_or_refused(text: str, edits: int, seed: int) -> None:
-    document: Document = json.loads(text)
+    document = json.loads(text)
     random = Random(seed)
     for _ in range(edits):
         scramble(document, random)
@@ -119,7 +81,7 @@ def test_damaged_files_are_read_or_refused(tmp_path_factory: pytest.TempPathFact
 @pytest.mark.slow
 @given(st.sampled_from(BASES), st.integers(1, 12), st.integers(0, 2**32))
 def test_search_edits_of_the_value(text: str, edits: int, seed: int) -> None:
-    document: Document = json.loads(text)
+    document = json.loads(text)
     random = Random(seed)
     for _ in range(edits):
         scramble(document, random)

@@ -1,7 +1,9 @@
 """Damaged plans in memory: what verifies must mean what it meant, and every executor must agree on its tokens."""
 
 import json
+import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +18,7 @@ from diagplan.planner.columns import MaskRows
 from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import Imported, ScheduleRecord
 from diagplan.schemas.files import plan_to_json
-from tests.search.guard import Different
+from tests.search.guard import HUNG_SECONDS, Different, Judge
 from tests.support.claims import broken_claim, damaged
 from tests.support.executed import interpreted, reference, replayed
 from tests.support.hash_model import HashModel, NumpyHashModel
@@ -24,10 +26,10 @@ from tests.support.mutations import FEED_MUTATIONS, MUTATIONS, ROW_MUTATIONS, Do
 from tests.support.semantics import Meaning, meaning
 from tests.support.strategies import layouts, plans, policies, schedules
 
-__all__ = ["KINDS", "judge_mutant", "judge_plans", "plan_of", "require_agreement"]
+__all__ = ["JUDGES", "KINDS", "judge_mutant", "judge_plans", "plan_of", "require_agreement"]
 
 #: Base plans of one draw, and mutants of each.
-_PLANS, _MUTANTS = 20, 50
+_PLANS, _MUTANTS = 5, 50
 #: Executors are run on plans up to this many positions.
 _LONGEST = 200
 #: Edits after which a plan that verifies must mean what it meant: those of the header may well say something else.
@@ -144,8 +146,11 @@ def judge_plans(random: Random, _: Path) -> tuple[int, int]:
         own = Random(own_seed)
         for _ in range(_MUTANTS):
             kinds = (own.choice(KINDS),) if own.random() < 0.4 else tuple(own.choices(_OF_STEPS, k=own.choice((2, 3))))
+            begin = time.perf_counter()
             try:
                 tally[judge_mutant(document, original, kinds, own)] += 1
+                if time.perf_counter() - begin > HUNG_SECONDS:
+                    raise TimeoutError(f"{kinds} took {time.perf_counter() - begin:.1f} s")
             except Exception as error:  # noqa: BLE001 - kept for the guard; hypothesis would shrink it
                 failed.append(error)
                 return
@@ -154,3 +159,7 @@ def judge_plans(random: Random, _: Path) -> tuple[int, int]:
     if failed:
         raise failed[0]
     return tally["accepted"], tally["accepted"] + tally["refused"]
+
+
+#: By kind of damage.
+JUDGES: Mapping[str, Judge] = {"plans in memory": judge_plans}

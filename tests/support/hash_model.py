@@ -1,8 +1,8 @@
 """A model in whole numbers, for exact and quick comparisons of executors.
 
 What a feed answers is a hash of its token, its position and all that its mask row shows, through two layers, so that
-any other read, write or order gives other tokens with near certainty. It meets the forward contract on torch's tensors and on
-NumPy's arrays.
+any other read, write or order gives other tokens with near certainty. It meets the forward contract on torch's tensors
+and on NumPy's arrays.
 """
 
 from typing import Any

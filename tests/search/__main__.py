@@ -1,0 +1,115 @@
+"""The campaign: damaged plans, documents and files, and killed commands, counted in one table.
+
+    python -m tests.search -o bench/results/search.json   # --plans, --documents, --files, --kills: how many
+    python -m tests.search --repeat "documents: text/20261127/17"
+
+Linux only. A finding names its seed, which ``--repeat`` judges alone.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bench.plan import machine
+from diagplan import __version__
+from diagplan.schemas.atomic import write_atomically
+from tests.search import documents, files, kills, plans
+from tests.search.guard import HUNG_SECONDS, MOST_BYTES, Judge, Row, judge_one, search
+
+__all__ = ["GROUPS", "campaign", "shown_table"]
+
+#: What is counted together, and its judges; each kind of a group gets the same number of inputs.
+GROUPS: Mapping[str, Mapping[str, Judge]] = {
+    "plans": plans.JUDGES,
+    "documents": documents.JUDGES,
+    "files": files.JUDGES,
+}
+
+
+def campaign(counts: Mapping[str, int], seed: str, workers: int, progress: Progress | None = None) -> list[Row]:
+    """A row for every kind.
+
+    Args:
+        counts: at least so many inputs of each group of ``GROUPS``, and ``"kills"``.
+        seed: of the whole campaign.
+        workers: processes at a time; kills are not counted among them.
+        progress: shows how far it is.
+    """
+    rows = []
+    for group, judges in GROUPS.items():
+        each = -(-counts[group] // len(judges))
+        for kind, judge in judges.items() if each else ():
+            task = progress.add_task(kind, total=each) if progress else None
+
+            def done(inputs: int, task: object = task) -> None:
+                if progress:
+                    progress.advance(task, inputs)  # type: ignore[arg-type]
+
+            rows.append(search(kind, judge, each, seed, workers=workers, done=done))
+    if counts["kills"]:
+        rows += kills.run(counts["kills"], seed)
+    return rows
+
+
+def shown_table(rows: list[Row]) -> Table:
+    """The rows as people read them."""
+    table = Table(
+        "inputs of", "judged", "accepted", "different", "crashed", "hung", "over 1 GB", "slowest s", "peak MB"
+    )
+    for row in rows:
+        numbers = (row.inputs, row.accepted, row.different, row.crashed, row.hung, row.over_memory)
+        table.add_row(row.kind, *(f"{number:,}" for number in numbers), f"{row.slowest:.1f}", f"{row.peak / 2**20:.0f}")
+    return table
+
+
+def main() -> int:
+    """Run it; 1 where something was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.search", description=__doc__.split("\n")[0])
+    for name, count in (("plans", 1_000_000), ("documents", 200_000), ("files", 100_000), ("kills", 100)):
+        parser.add_argument(f"--{name}", type=int, default=count, help=f"inputs; {count:,}")
+    parser.add_argument("--seed", default=f"{date.today():%Y%m%d}", help="today's date")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; one for each core")
+    parser.add_argument("--repeat", metavar="SEED", help="judge the input of a finding alone")
+    parser.add_argument("-o", "--output", type=Path, help="a JSON file for the counts")
+    options = parser.parse_args()
+    console = Console()
+    _one_thread()
+    if options.repeat:
+        kind = options.repeat.rsplit("/", 2)[0]
+        row = judge_one(kind, next(judges[kind] for judges in GROUPS.values() if kind in judges), options.repeat)
+        console.print(row, markup=False)
+        return not row.clean
+    counts = {name: getattr(options, name) for name in (*GROUPS, "kills")}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    begin = time.perf_counter()
+    with Progress(*columns, console=console) as progress:
+        rows = campaign(counts, options.seed, options.workers, progress)
+    console.print(shown_table(rows))
+    for finding in (finding for row in rows for finding in row.findings[:5]):
+        console.print(f"{finding.fault}: {finding.seed}\n{finding.text}", markup=False)
+    if options.output is not None:
+        about = {"seed": options.seed, "date": f"{date.today()}", "seconds": round(time.perf_counter() - begin)}
+        about |= {"diagplan": __version__, "machine": machine(), "hung_seconds": HUNG_SECONDS, "most_bytes": MOST_BYTES}
+        document = about | {"rows": [row.as_json() for row in rows]}
+        write_atomically(options.output, (json.dumps(document, indent=1) + "\n").encode())
+    return not all(row.clean for row in rows)
+
+
+def _one_thread() -> None:
+    """The processes are the parallel part; torch's threads would not survive the fork."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
