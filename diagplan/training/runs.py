@@ -110,13 +110,23 @@ class Run:
 
 
 def last_row(folder: str | Path) -> dict[str, float]:
-    """The last row of a run's log.csv; empty where there is none."""
+    """The last row of a run's log.csv; empty where there is none.
+
+    Raises:
+        DocumentError: the log cannot be read, or its last row holds other things than numbers.
+    """
     path = Path(folder) / "log.csv"
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {key: float(value) for key, value in rows[-1].items() if value} if rows else {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {key: float(value) for key, value in rows[-1].items() if value} if rows else {}
+    except (OSError, ValueError, TypeError, csv.Error) as error:  # TypeError: more values than columns
+        raise DocumentError(
+            f"expected rows of numbers in {path}, got others ({type(error).__name__}). Remove it: a run that goes on "
+            "writes it again."
+        ) from None
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

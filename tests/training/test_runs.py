@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from diagplan.planner.errors import DocumentError, MissingExtraError  # noqa: E402
-from diagplan.training.runs import Run  # noqa: E402
+from diagplan.training.runs import Run, last_row  # noqa: E402
 
 
 def parts() -> tuple[Any, Any]:
@@ -89,3 +89,13 @@ def test_a_checkpoint_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytes
             run.save(*parts(), 2)
     assert run.resume(*parts()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "settings.json"]
+
+
+def test_the_last_row_is_read_or_refused(tmp_path: Path) -> None:
+    assert last_row(tmp_path) == {}
+    (tmp_path / "log.csv").write_bytes(b"step,loss,extra\n1,2.5,\n")
+    assert last_row(tmp_path) == {"step": 1.0, "loss": 2.5}
+    for data in (b"step\nx\n", b"step\n\xff\n", b"step\n1,2\n", b'step\n"' + b"1" * 200_000 + b'"\n'):
+        (tmp_path / "log.csv").write_bytes(data)
+        with pytest.raises(DocumentError, match=r"expected rows of numbers in .*log\.csv, got others"):
+            last_row(tmp_path)
