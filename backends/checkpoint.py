@@ -18,7 +18,7 @@ from diagplan.schemas.convert import plan_digest
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
-_FORMAT = "diagplan-checkpoint-3"
+_FORMAT = "diagplan-checkpoint-4"
 
 Ids = NDArray[np.int64]
 
@@ -68,7 +68,7 @@ def save_checkpoint(prepared: Prepared, state: State, path: str | Path) -> None:
     about = {
         **_identity(prepared, tokens[:, prepared.given_slots]),
         "step": done.step,
-        "contents": _digest([tokens, *cache]),
+        "contents": _digest([np.array(done.step), tokens, *cache]),
     }
     arrays = {"tokens": tokens, **{f"cache.{i}": array for i, array in enumerate(cache)}}
     whole = save(arrays, metadata={"diagplan": json.dumps(about)})
@@ -93,7 +93,7 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
         with safe_open(str(path), framework="np") as file:
             about = json.loads((file.metadata() or {}).get("diagplan", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise DocumentError(f"expected a checkpoint in {path}, got a file that cannot be read: {error}.") from None
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
         raise DocumentError(f"expected a checkpoint in {path}, got a safetensors file of another kind.")
@@ -104,7 +104,7 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
                 "Resume with the plan, model, given ids, sampler, seed and batch of the run that wrote it."
             )
     step = about.get("step")
-    done = sum(p.step <= step for p in prepared.passes) if isinstance(step, int) else 0
+    done = sum(p.step <= step for p in prepared.passes) if type(step) is int else 0
     tokens = tensors.pop("tokens", np.zeros(0))
     cache = prepared.model.new_cache(prepared.rows, prepared.cache_slots)
     good = done and tokens.shape == (prepared.rows, prepared.plan.positions + 1) and tokens.dtype == np.int64
@@ -114,7 +114,7 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
     }:
         raise DocumentError(f"expected tokens and a cache of this plan's shape in {path}, got others. Start anew.")
     held = [tensors[f"cache.{i}"] for i in range(len(empty))]
-    if about.get("contents") != _digest([tokens, *held]):
+    if about.get("contents") != _digest([np.array(prepared.passes[done - 1].step), tokens, *held]):
         raise DocumentError(f"expected the contents that were written to {path}, got others. The file was damaged.")
     cache.write(held)
     return State(tokens=prepared.runtime.put(tokens), cache=cache, done=done)

@@ -30,11 +30,11 @@ def read_npy(path: str | Path, *, of: str = "numbers") -> NDArray[Any]:
     return array_from_npy(data, str(path), of=of)
 
 
-def array_from_npy(data: bytes, name: str, *, of: str = "numbers") -> NDArray[Any]:
-    """The array in the bytes of a .npy file; ``name``, and ``of`` what, are for messages.
+def array_from_npy(data: bytes, name: str, *, of: str = "numbers", kinds: str = "biufc") -> NDArray[Any]:
+    """The array in the bytes of a .npy file; ``name``, and ``of`` what, are for messages; ``kinds``: of NumPy's dtypes.
 
     Raises:
-        DocumentError: they are no .npy array of numbers or truth values.
+        DocumentError: they are no .npy array of such a kind.
     """
     if data[:2] == b"PK":
         raise DocumentError(f"expected one .npy array in {name}, got an archive. Save the array alone.")
@@ -43,7 +43,7 @@ def array_from_npy(data: bytes, name: str, *, of: str = "numbers") -> NDArray[An
         version = npy.read_magic(file)
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
         shape, fortran, dtype = read(file, max_header_size=_HEADER)
-        if dtype.kind not in "biufc":
+        if dtype.kind not in kinds:
             raise ValueError(f"elements of {dtype.name}")
         held = len(data) - file.tell()
         # As Python's whole numbers: no product runs over, and nothing is allocated before the sizes agree.

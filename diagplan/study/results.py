@@ -2,9 +2,8 @@
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from diagplan.planner.errors import DocumentError
 from diagplan.schemas.atomic import make_folder, write_atomically
+from diagplan.schemas.npz import read_npz
 
 __all__ = ["Result", "StudyFolder"]
 
@@ -68,6 +68,11 @@ class StudyFolder:
         about = json.loads(json.dumps(dict(settings)))
         if path.is_file():
             there = _read(path)
+            if not isinstance(there.get("tuned", {}), dict):
+                raise DocumentError(
+                    f"expected tuned models by label in {path}, got {type(there['tuned']).__name__}. Give another "
+                    "folder, or remove the file."
+                )
             other = sorted(key for key in {*there, *about} - {"tuned"} if there.get(key) != about.get(key))
             both = about["tuned"].keys() & there.get("tuned", {}).keys()  # more labels may come later
             other += sorted(f"weights of {label}" for label in both if about["tuned"][label] != there["tuned"][label])
@@ -96,10 +101,9 @@ class StudyFolder:
         document = _read(path)
         if document.pop("format", None) != _FORMAT or document.pop("version", None) != _VERSION:
             raise DocumentError(f"expected the result of a condition, got {path}. Remove it to run the condition.")
-        try:
-            result = Result(**document)
-        except TypeError:
-            raise DocumentError(f"expected the result of {id}, got {path}. Remove it to run the condition.") from None
+        if not _is_result(document):
+            raise DocumentError(f"expected the result of {id}, got {path}. Remove it to run the condition.")
+        result = Result(**document)
         other = sorted(key for key in {*result.bound, *bound} if result.bound.get(key) != bound.get(key))
         if other or result.id != id:
             raise DocumentError(
@@ -134,12 +138,45 @@ class StudyFolder:
         """
         path = self.path(id, ".npz")
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-                return np.asarray(held["tokens"], np.int64)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            tokens = read_npz(path, ["tokens"], of="tokens")["tokens"]
+            if tokens.dtype.kind != "i" or tokens.ndim != 4:
+                raise DocumentError(f"expected tokens [N, T, rows, cols], got {tokens.dtype} {list(tokens.shape)}")
+        except DocumentError as error:
             raise DocumentError(
-                f"cannot read the tokens {path}. Remove them and {path.with_suffix('.json').name} to run the condition."
+                f"cannot read the tokens {path} ({str(error).rstrip('.')}). Remove them and "
+                f"{path.with_suffix('.json').name} to run the condition."
             ) from None
+        return tokens.astype(np.int64)
+
+
+def _is_result(document: Mapping[str, Any]) -> bool:
+    """Whether it has the fields of a ``Result``, of their kinds, its curves [clips][frames] of numbers."""
+    document = {"extra": {}, **document}
+    mappings = ("bound", "plan", "seconds", "curves", "single", "extra")
+    if set(document) != {entry.name for entry in fields(Result)} or not all(
+        isinstance(document[name], dict) for name in mappings
+    ):
+        return False
+    curves, counts = document["curves"].values(), (document["counted"], document["followed"])
+    sizes = {_sizes(curve) for curve in curves}
+    return (
+        None not in sizes
+        and len(sizes) <= 1
+        and all(_is_number(value) for curve in curves for row in curve for value in row)
+        and all(one is None or (isinstance(one, list) and all(type(n) is int for n in one)) for one in counts)
+    )
+
+
+def _sizes(curve: Any) -> tuple[int, ...] | None:
+    """Clips and frames of a curve; ``None`` for what is none."""
+    if not isinstance(curve, list) or not all(isinstance(row, list) for row in curve):
+        return None
+    lengths = {len(row) for row in curve}
+    return (len(curve), *lengths) if len(lengths) == 1 else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (type(value) is int and abs(value) < 1 << 53)
 
 
 def _rounded(value: float) -> float:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from diagplan.adapters.pickles import Stored, mapped, read_pickle
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.extras import require_packages
 from diagplan.schemas.atomic import make_folder, write_atomically
 
 __all__ = ["Run", "last_row"]
+
+#: An optimizer's entries of one parameter: Adam has three.
+_ENTRIES = 8
 
 
 class Run:
@@ -61,12 +66,15 @@ class Run:
         if not path.is_file():
             return 0
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-            self.rows = state["log"]
-            self._began -= state["seconds"]
-            return int(state["step"])
+            # Not torch.load: it unpacks and allocates whatever the file announces.
+            state = read_pickle(path, foreign=False)
+            optimizing = _optimizer_state(path, state["optimizer"], optimizer)
+            step, seconds, rows = _progress(state)
+            model.load_state_dict({name: mapped(path, tensor) for name, tensor in state["model"].items()})
+            optimizer.load_state_dict(optimizing)
+            self.rows = rows
+            self._began -= seconds
+            return step
         except Exception as error:  # noqa: BLE001 - the unpickler raises almost anything
             raise DocumentError(
                 f"cannot read the checkpoint {path} ({type(error).__name__}). Remove it to train from the start."
@@ -109,14 +117,51 @@ class Run:
         return time.monotonic() - self._began
 
 
+def _optimizer_state(path: Path, held: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The state in a checkpoint as ``load_state_dict`` takes it; no tensor is larger than the parameter it is of."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    states = {}
+    for number, entries in held["state"].items():
+        size = max(1, parameters[number].numel())
+        if number < 0 or len(entries) > _ENTRIES or any(_elements(entry) > size for entry in entries.values()):
+            raise ValueError(f"a state of parameter {number} that is none")
+        states[number] = {
+            name: mapped(path, entry).clone() if isinstance(entry, Stored) else entry for name, entry in entries.items()
+        }
+    return {"state": states, "param_groups": held["param_groups"]}
+
+
+def _elements(entry: Any) -> int:
+    return math.prod(entry.size) if isinstance(entry, Stored) else 1
+
+
+def _progress(state: Mapping[str, Any]) -> tuple[int, float, list[dict[str, float]]]:
+    """Step, seconds and the rows of the log in a checkpoint."""
+    step, seconds, rows = state["step"], state["seconds"], state["log"]
+    plain = all(type(name) is str and type(value) is float for row in rows for name, value in row.items())
+    if type(step) is not int or step < 0 or type(seconds) is not float or not plain or not isinstance(rows, list):
+        raise TypeError("steps, seconds or a log that are none")
+    return step, seconds, rows
+
+
 def last_row(folder: str | Path) -> dict[str, float]:
-    """The last row of a run's log.csv; empty where there is none."""
+    """The last row of a run's log.csv; empty where there is none.
+
+    Raises:
+        DocumentError: the log cannot be read, or its last row holds other things than numbers.
+    """
     path = Path(folder) / "log.csv"
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {key: float(value) for key, value in rows[-1].items() if value} if rows else {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {key: float(value) for key, value in rows[-1].items() if value} if rows else {}
+    except (OSError, ValueError, TypeError, csv.Error) as error:  # TypeError: more values than columns
+        raise DocumentError(
+            f"expected rows of numbers in {path}, got others ({type(error).__name__}). Remove it: a run that goes on "
+            "writes it again."
+        ) from None
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,6 +14,7 @@ from diagplan.adapters.image_tokenizer import ImageTokenizer, tokenizer_files
 from diagplan.games.clips import list_clips, read_clip
 from diagplan.planner.errors import DocumentError
 from diagplan.schemas.atomic import make_folder, write_atomically
+from diagplan.schemas.npz import read_npz
 
 __all__ = ["TokenClips", "clips_key", "kept_tokens", "read_tokens", "tokenize_clips", "tokens_key", "write_tokens"]
 
@@ -115,6 +115,10 @@ def _key(parts: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
+#: Arrays of a file of tokens, and their axes.
+_ARRAYS = {"frames": 4, "actions": 2, "moved": 3}
+
+
 def write_tokens(path: str | Path, clips: TokenClips, key: str) -> None:
     """Write tokens with their key, compressed, as a .npz file.
 
@@ -135,12 +139,13 @@ def write_tokens(path: str | Path, clips: TokenClips, key: str) -> None:
 def read_tokens(path: str | Path, key: str) -> TokenClips | None:
     """The tokens that were written with this key; ``None`` where there are no such tokens."""
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
-            if str(held["key"]) != key:
-                return None
-            return TokenClips(**{name: held[name].astype(np.int64) for name in ("frames", "actions", "moved")})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        if read_npz(path, ["key"])["key"].tolist() != key:
+            return None
+        held = read_npz(path, list(_ARRAYS))
+    except (DocumentError, ValueError):  # ValueError: a key that is no text
         return None
+    whole = all((array.dtype.kind, array.ndim) == ("i", _ARRAYS[name]) for name, array in held.items())
+    return TokenClips(**{name: array.astype(np.int64) for name, array in held.items()}) if whole else None
 
 
 def kept_tokens(

@@ -1,5 +1,6 @@
 """Cosmos' position tables: the reference's own, and by the formula."""
 
+import json
 import math
 from typing import Any
 
@@ -79,8 +80,12 @@ def test_tables_follow_the_grid() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"scale": 0}, {"scale": 10**400}, {"frames": -1}, {"beta_fast": math.nan}, {"beta_slow": 4.0}]
-)
+    "change",
+    [
+        {"scale": 0}, {"scale": 10**400}, {"frames": -1}, {"beta_fast": math.nan}, {"beta_slow": 4.0},
+        {"scale": json.loads("[" * 900 + "]" * 900)},
+    ],
+)  # fmt: skip
 def test_rescales_that_are_none(change: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match=r"expected (positive numbers|beta_fast > beta_slow)"):
         FrequencyRescale(**change)

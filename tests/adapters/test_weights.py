@@ -275,6 +275,7 @@ SHARD = "model-00001-of-00002.safetensors"
         ({"model.a.weight": ""}, "got model.a.weight=''"),
         ({"model.a.weight": 3}, "got model.a.weight=3"),
         ({"model.a.weight": "model-00009-of-00002.safetensors"}, "got no file model-00009-of-00002.safetensors"),
+        ({"model.a.weight": "x" * 5000}, f"got no file {'x' * 200}. Every"),
         ({"model.z.weight": SHARD}, f"got 1 missing and 0 unlisted: model.z.weight in {SHARD}"),
         ({"model.a.weight": None}, "got model.a.weight=None"),
     ],

@@ -109,6 +109,25 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
         load_checkpoint(prepared, tmp_path / "none", IDS)
 
 
+@pytest.mark.parametrize("step", [0, 5, 7, 10**9])
+def test_another_step_is_not_resumed(step: int, tmp_path: Path) -> None:
+    """Steps with as much of the cache in use look alike: the tokens would be others."""
+    prepared, state = begun()
+    save_checkpoint(prepared, state, tmp_path / "state")
+    rewrite(tmp_path / "state", about={"step": step})
+    with pytest.raises(DocumentError, match=r"(got others|The file was damaged)\."):
+        load_checkpoint(prepared, tmp_path / "state", IDS)
+
+
+def test_words_that_are_too_deep(tmp_path: Path) -> None:
+    prepared, state = begun()
+    path = tmp_path / "state"
+    save_checkpoint(prepared, state, path)
+    save_file(load_file(path), path, metadata={"diagplan": "[" * 100_000})
+    with pytest.raises(DocumentError, match=r"expected a checkpoint in .*, got a file that cannot be read"):
+        load_checkpoint(prepared, path, IDS)
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     prepared, state = begun()
     with pytest.raises(DocumentError):

@@ -113,8 +113,7 @@ class Row:
 def judge_one(kind: str, judge: Judge, seed: str, limits: Limits | None = None) -> Row:
     """Judge the input of one seed, in this process."""
     row, limits = Row(kind=kind), limits or Limits()
-    if isinstance(judge, Prepared):
-        judge.prepare()
+    _prepare(judge)
     before, begin = _reset_peak(), time.perf_counter()
     fault, text = "", ""
     with tempfile.TemporaryDirectory(prefix="diagplan-search-") as folder:
@@ -163,8 +162,7 @@ def search(
     """
     total, limits = Row(kind=kind), limits or Limits()
     drawn = 0
-    if isinstance(judge, Prepared):
-        judge.prepare()
+    _prepare(judge)
     running = [_Worker(kind, judge, limits) for _ in range(workers)]
     try:
         while total.inputs < inputs:
@@ -253,6 +251,11 @@ def _work(kind: str, judge: Judge, limits: Limits, pipe: Connection, scratch: st
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             pipe.send(judge_one(kind, judge, pipe.recv(), limits))
+
+
+def _prepare(judge: object) -> None:
+    if isinstance(judge, Prepared):
+        judge.prepare()
 
 
 def _reset_peak() -> int:

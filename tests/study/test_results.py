@@ -1,8 +1,10 @@
 """Results come back from the study's folder; strangers are refused."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,3 +36,44 @@ def test_results_come_back_and_strangers_are_refused(tmp_path: Path) -> None:
     folder.write_tokens("base/k=2", tokens)
     np.testing.assert_array_equal(folder.read_tokens("base/k=2"), tokens)
     assert replace(one, id="x") != one
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bound", [["seed", 0]]),
+        ("single", None),
+        ("seconds", 3),
+        ("counted", 7),
+        ("followed", [1, "2"]),
+        ("curves", {"loss": [[1.0, 2.0], [1.0]]}),
+        ("curves", {"loss": [[1.0, 2.0]], "ssim": [[1.0]]}),
+        ("curves", {"loss": 1.0}),
+        ("curves", {"loss": [[1.0, "nan"]]}),
+        ("curves", {"loss": [[10**400]]}),
+        ("more", 1),
+    ],
+)
+def test_what_is_no_result_is_refused(name: str, value: Any, tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, {"seed": 0, "tuned": {}})
+    folder.write(result("base/k=2", loss=1.0))
+    path = folder.path("base/k=2", ".json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(DocumentError, match="expected the result of base/k=2, got"):
+        folder.read("base/k=2", {"seed": 0})
+
+
+def test_settings_whose_labels_are_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps({"seed": 0, "tuned": ["a"]}))
+    with pytest.raises(DocumentError, match=r"expected tuned models by label in .*, got list"):
+        StudyFolder(tmp_path, {"seed": 0, "tuned": {}})
+
+
+def test_tokens_of_another_kind_are_refused(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, {"seed": 0, "tuned": {}})
+    folder.write_tokens("base/ntp", np.arange(24).reshape(1, 2, 3, 4))
+    path = folder.path("base/ntp", ".npz")
+    for tokens in (np.zeros((1, 2, 3, 4)), np.arange(24)):
+        np.savez(path, tokens=tokens)
+        with pytest.raises(DocumentError, match=r"cannot read the tokens .*expected tokens \[N, T, rows, cols\], got"):
+            folder.read_tokens("base/ntp")

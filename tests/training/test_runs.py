@@ -1,7 +1,9 @@
 """A run's folder: what does not belong there is refused, a checkpoint is whole."""
 
+import io
 import re
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from diagplan.planner.errors import DocumentError, MissingExtraError  # noqa: E402
-from diagplan.training.runs import Run  # noqa: E402
+from diagplan.training.runs import Run, last_row  # noqa: E402
 
 
 def parts() -> tuple[Any, Any]:
@@ -89,3 +91,61 @@ def test_a_checkpoint_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytes
             run.save(*parts(), 2)
     assert run.resume(*parts()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "settings.json"]
+
+
+def test_the_last_row_is_read_or_refused(tmp_path: Path) -> None:
+    assert last_row(tmp_path) == {}
+    (tmp_path / "log.csv").write_bytes(b"step,loss,extra\n1,2.5,\n")
+    assert last_row(tmp_path) == {"step": 1.0, "loss": 2.5}
+    for data in (b"step\nx\n", b"step\n\xff\n", b"step\n1,2\n", b'step\n"' + b"1" * 200_000 + b'"\n'):
+        (tmp_path / "log.csv").write_bytes(data)
+        with pytest.raises(DocumentError, match=r"expected rows of numbers in .*log\.csv, got others"):
+            last_row(tmp_path)
+
+
+def test_a_run_goes_on_to_the_identical_result(tmp_path: Path) -> None:
+    def step(model: Any, optimizer: Any) -> None:
+        optimizer.zero_grad()
+        model(torch.ones(1, 2)).square().sum().backward()
+        optimizer.step()
+
+    run, (model, optimizer) = Run(tmp_path, {}), parts()
+    step(model, optimizer)
+    run.save(model, optimizer, 1)
+    model_too, optimizer_too = parts()
+    run.resume(model_too, optimizer_too)
+    for one, other in ((model, optimizer), (model_too, optimizer_too)):
+        step(one, other)
+    assert torch.equal(model.weight, model_too.weight)
+    (tmp_path / "checkpoint.pt").write_bytes(b"")  # nothing of it is held any more
+    step(model_too, optimizer_too)
+
+
+def test_a_checkpoint_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
+    run, path = Run(tmp_path, {}), tmp_path / "checkpoint.pt"
+    run.save(*parts(), 1)
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with pytest.raises(DocumentError, match=r"cannot read the checkpoint .*\(ValueError\)"):
+        run.resume(*parts())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": -1}, {"step": 1.5}, {"seconds": "1"}, {"log": [{"step": "1"}]}, {"log": [3]}, {"log": {}},
+        {"optimizer": {"state": {0: {"exp_avg": torch.zeros(99)}}, "param_groups": []}},
+        {"optimizer": {"state": {-1: {}}, "param_groups": []}},
+        {"optimizer": {"state": {0: dict.fromkeys("abcdefghi", 1)}, "param_groups": []}},
+        {"model": {"weight": torch.zeros(3, 2), "bias": 3}},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_a_checkpoint_with_other_things_in_it(change: dict[str, Any], tmp_path: Path) -> None:
+    run, path = Run(tmp_path, {}), tmp_path / "checkpoint.pt"
+    run.save(*parts(), 1)
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    with pytest.raises(DocumentError, match="cannot read the checkpoint"):
+        run.resume(*parts())
+    assert run.rows == []

@@ -87,3 +87,21 @@ def test_a_key_names_the_clips(clips: Path, tmp_path: Path) -> None:
     assert clips_key(paths) != clips_key(paths[::-1]) != clips_key(paths[:2])
     with pytest.raises(DocumentError, match=r"cannot read .*none\.mp4: No such file"):
         clips_key([tmp_path / "none.mp4"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frames": np.zeros((1, 2, 2, 3))},
+        {"moved": np.zeros(3, int)},
+        {"key": np.array(3)},
+        {"key": np.array("\ud800")},
+    ],
+    ids=str,
+)
+def test_tokens_of_another_kind_are_none(change: dict[str, Any], tmp_path: Path) -> None:
+    whole = {"frames": np.zeros((1, 2, 2, 3), int), "actions": np.zeros((1, 1), int), "moved": np.zeros((1, 1, 2), int)}
+    np.savez(tmp_path / "t.npz", key=np.array("k"), **whole)
+    assert read_tokens(tmp_path / "t.npz", "k") is not None
+    np.savez(tmp_path / "t.npz", **{"key": np.array("k"), **whole, **change})
+    assert read_tokens(tmp_path / "t.npz", "k") is None
