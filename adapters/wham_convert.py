@@ -4,8 +4,6 @@ Two thirds of a published file are the optimizer's. The new file is written tens
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -24,11 +22,11 @@ from diagplan.adapters.wham_files import (
 )
 from diagplan.adapters.wham_tokenizer import WhamTokenizerConfig, tokenizer_config_for, tokenizer_names
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.schemas.atomic import Replacement
 
 __all__ = ["Converted", "convert_wham"]
 
 _DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-_CHUNK = 1 << 26
 
 
 class Converted(NamedTuple):
@@ -100,17 +98,9 @@ def _write(
         header[name] = {"dtype": _DTYPES[kind], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    folder = target.resolve().parent
-    with tempfile.TemporaryDirectory(prefix=".diagplan-", dir=folder) as temporary:
-        path = Path(temporary, "whole")
-        with path.open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for number, name in enumerate(kept, start=1):
-                data = checkpoint.read(name).flatten().view(torch.uint8).numpy()
-                for at in range(0, len(data), _CHUNK):
-                    file.write(data[at : at + _CHUNK].tobytes())
-                on_tensor(number, len(kept))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(path, target.resolve())  # noqa: PTH105
+    with Replacement(target) as replacement:
+        replacement.write(len(text).to_bytes(8, "little") + text)
+        for number, name in enumerate(kept, start=1):
+            replacement.write(checkpoint.read(name).flatten().view(torch.uint8).numpy().data)
+            on_tensor(number, len(kept))
     return 8 + len(text) + end

@@ -1,8 +1,6 @@
 """Exported files: written whole; checked before a runtime sees them: of this format, of standard operators only."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -13,8 +11,10 @@ import numpy as np
 
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.extras import missing_packages
+from diagplan.schemas.atomic import move_into_place
 from diagplan.schemas.files import producer_version
 from diagplan.schemas.onnx_model import KEY, ExportedDocument, read_onnx_metadata
+from diagplan.schemas.temporaries import temporary_folder
 
 __all__ = ["GRAPH", "OPSETS", "Exported", "read_about", "read_exported", "save_exported", "written_whole"]
 
@@ -47,15 +47,13 @@ def written_whole(folder: Path) -> Iterator[Path]:
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".diagplan-", dir=folder) as temporary:
-            yield Path(temporary)
-            for path in sorted(
-                Path(temporary).rglob("*"), reverse=True
-            ):  # weights first: the graph says what they must be
+        with temporary_folder(folder) as temporary:
+            yield temporary
+            for path in sorted(temporary.rglob("*"), reverse=True):  # weights first: the graph says what they must be
                 if path.is_file():
                     target = folder / path.relative_to(temporary)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(path, target)  # noqa: PTH105
+                    move_into_place(path, target)
     except OSError as error:
         raise DocumentError(
             f"expected to write an exported model to {folder}, got: {error.strerror or error}. "

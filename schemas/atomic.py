@@ -4,16 +4,18 @@ import contextlib
 import errno
 import io
 import os
-import secrets
 import stat
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.schemas.temporaries import sweep, temporary_name
 
-__all__ = ["make_folder", "npy_bytes", "require_ending", "write_atomically"]
+__all__ = ["Replacement", "make_folder", "move_into_place", "npy_bytes", "require_ending", "write_atomically"]
 
 _REMEDIES = {
     errno.ENOENT: "The folder does not exist. Create it, or give another path.",
@@ -33,18 +35,118 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path``: a reader finds the old content or the new, never a part.
 
     A symbolic link is followed; a device or a pipe is written to directly. An existing file keeps its permissions.
+    What a process that was killed has left in the folder is removed first.
 
     Raises:
         DocumentError: the file cannot be written; the message says what to do. Nothing is left behind.
     """
     shown = os.fspath(path)
     try:
-        _write(shown if _is_special(shown) else os.path.realpath(shown), data)
+        if _is_special(shown):
+            _write_through(shown, data)
+        else:
+            with Replacement(shown) as replacement:
+                replacement.write(data)
     except (OSError, ValueError) as error:
         remedy = _REMEDIES.get(error.errno or 0) if isinstance(error, OSError) else None
         raise DocumentError(
             f"expected to write a file, got path={shown!r}: {_reason(error)}. {remedy or 'Give another path.'}"
         ) from error
+
+
+class Replacement:
+    """A file that gets its name when it is whole; until then whatever library fills it at ``temporary``, beside it.
+
+    Leaving the ``with`` block writes it through to the disk and renames it, as ``keep`` does; leaving it by an error
+    removes it, as ``discard`` does. A symbolic link is followed; a file that is there keeps its permissions. Of a
+    process that is killed at any moment, the old file or the new one stays, and a temporary file that a later
+    process removes.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        temporary: where to write; an empty file.
+
+    Raises:
+        OSError: the file cannot be written; a folder, or a device or a pipe, is there.
+        ValueError: a path that cannot be one.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._target = os.path.realpath(path)
+        self._mode: int | None = None  # of the file that is there
+        with contextlib.suppress(FileNotFoundError):
+            self._mode = _replaceable_mode(self._target)
+        folder = os.path.dirname(self._target)  # noqa: PTH120
+        sweep(folder)
+        self.temporary = os.path.join(folder, temporary_name())  # noqa: PTH118
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+        # Until it has a name, nobody else reads what replaces a private file; the umask decides about a new one.
+        self._handle: int | None = os.open(self.temporary, flags, 0o666 if self._mode is None else 0o600)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes, as ``bytes`` or a flat view of them."""
+        assert self._handle is not None
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._handle, rest) :]
+
+    def keep(self) -> None:
+        """Give the file its name, with its contents and the name on the disk.
+
+        Raises:
+            OSError: it cannot be written; the old file stays, and nothing else.
+        """
+        assert self._handle is not None
+        try:
+            if self._mode is not None:
+                os.chmod(self.temporary, self._mode)  # noqa: PTH101
+            _sync(self._handle)
+            self._close()
+            os.replace(self.temporary, self._target)  # noqa: PTH105
+        except BaseException:
+            self.discard()
+            raise
+        _sync_folder(os.path.dirname(self._target))  # noqa: PTH120
+
+    def discard(self) -> None:
+        """Remove what was written. A second call, or one after ``keep``, does nothing."""
+        with contextlib.suppress(OSError):
+            self._close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.temporary)  # noqa: PTH108
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.keep()
+        else:
+            self.discard()
+
+    def _close(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+
+def move_into_place(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Give a file that is whole its name on the same disk, with its contents and the name on the disk.
+
+    Raises:
+        OSError: it cannot be moved; the old file stays.
+    """
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        _sync(handle)
+    finally:
+        os.close(handle)
+    os.replace(path, target)  # noqa: PTH105
+    _sync_folder(os.path.dirname(os.path.realpath(target)))  # noqa: PTH120
 
 
 def require_ending(name: str, path: str | os.PathLike[str] | None, endings: Sequence[str]) -> None:
@@ -99,32 +201,35 @@ def _is_special(path: str) -> bool:
     return False
 
 
-def _write(target: str, data: bytes) -> None:
-    replaced: int | None = None  # the mode of the file that is there
-    with contextlib.suppress(FileNotFoundError):
-        status = os.stat(target)  # noqa: PTH116 - pathlib would parse the path anew for every call
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not os.access(target, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if not stat.S_ISREG(status.st_mode):
-            _write_through(target, data)
-            return
-        replaced = stat.S_IMODE(status.st_mode)
-    temporary = os.path.join(os.path.dirname(target), f".diagplan-{secrets.token_hex(6)}.tmp")  # noqa: PTH118, PTH120
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+def _replaceable_mode(target: str) -> int:
+    """The permissions of the file that is there, unless it must not be replaced."""
+    status = os.stat(target)  # noqa: PTH116 - pathlib would parse the path anew for every call
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(status.st_mode):
+        raise FileExistsError(errno.EEXIST, "it is a device or a pipe, and what is written needs a file of its own")
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return stat.S_IMODE(status.st_mode)
+
+
+def _sync(handle: int) -> None:
+    """Have a file's contents on the disk; a file system that has no such call is no reason to lose them."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            if replaced is not None:
-                os.chmod(temporary, replaced)  # noqa: PTH101 - the umask took bits away
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
+
+
+def _sync_folder(folder: str) -> None:
+    """Have a folder's names on the disk; where the system has no such call, or refuses it, they get there later."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _write_through(target: str, data: bytes) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from diagplan.adapters.pickles import Stored, mapped, read_pickle
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.extras import require_packages
-from diagplan.schemas.atomic import make_folder, write_atomically
+from diagplan.schemas.atomic import Replacement, make_folder, write_atomically
 
 __all__ = ["Run", "last_row"]
 
@@ -82,18 +82,15 @@ class Run:
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Write the checkpoint, the log as CSV and the curves as PNG."""
-        part = self.folder / "checkpoint.pt.part"
         state = {
             "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": self._seconds(),
             "log": self.rows,
         }  # fmt: skip
         try:
-            torch.save(state, part)
-            part.replace(self.folder / "checkpoint.pt")
+            with Replacement(self.folder / "checkpoint.pt") as replacement:
+                torch.save(state, replacement.temporary)
         except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
             raise DocumentError(f"cannot write a checkpoint in {self.folder}: {error}.") from None
-        finally:
-            part.unlink(missing_ok=True)
         self.write_log()
 
     def log(self, step: int, **values: float) -> None:

@@ -1,9 +1,6 @@
 """Read and write video files with PyAV. Frames are uint8 [height, width, 3], RGB."""
 
-import errno
 import os
-import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 
 from diagplan.planner.errors import DiagplanError, DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
+from diagplan.schemas.atomic import Replacement
 
 __all__ = ["VideoError", "VideoWriter", "frame_rate", "read_frames", "read_video"]
 
@@ -155,18 +153,16 @@ class VideoWriter:
         self._shape: tuple[int, ...] = ()
         self._open = True
         try:
-            self._target = target = Path(os.path.realpath(self.path))  # a link stays a link
-            if target.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            if target.exists() and not target.is_file():
-                raise FileExistsError(errno.EEXIST, "it is a device or a pipe, and a video needs a file of its own")
-            self._part = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(6)}.part.mp4")
-            os.close(os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the umask decides who may read
-            if target.is_file():
-                self._part.chmod(stat.S_IMODE(target.stat().st_mode))
-            self._container = self._av.open(str(self._part), "w", format="mp4")
+            self._replacement = Replacement(self.path)
         except (OSError, ValueError) as error:
             raise self._failed(error) from None
+        try:
+            self._container = self._av.open(self._replacement.temporary, "w", format="mp4")
+        except BaseException as error:
+            self._replacement.discard()
+            if isinstance(error, OSError | ValueError):
+                raise self._failed(error) from None
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -215,18 +211,18 @@ class VideoWriter:
                     self._container.mux(packet)
             self._container.close()
             if self.frames:
-                self._part.replace(self._target)
+                self._replacement.keep()
         except (OSError, self._av.error.FFmpegError) as error:
             raise self._failed(error) from None
         finally:
-            self._part.unlink(missing_ok=True)
+            self._replacement.discard()
 
     def discard(self) -> None:
         """Leave nothing behind."""
         self._open = False
         with suppress(OSError, ValueError, self._av.error.FFmpegError):
             self._container.close()
-        self._part.unlink(missing_ok=True)
+        self._replacement.discard()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

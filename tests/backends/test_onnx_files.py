@@ -1,6 +1,7 @@
 """Exported folders that are missing, broken, changed or hostile: one clear error each, and nothing runs."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -211,3 +212,15 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
             (made / GRAPH / "below").write_text("no folder")
     assert not (tmp_path / "new").exists()
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["kept"]
+
+
+def test_what_a_killed_export_has_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    from diagplan.backends.onnx_files import written_whole
+
+    left = tmp_path / ".diagplan-0123456789ab-1-1-0123456789ab.tmp"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    with written_whole(tmp_path) as made:
+        (made / GRAPH).write_bytes(b"graph")
+        assert not left.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [GRAPH]

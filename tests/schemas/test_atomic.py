@@ -3,13 +3,18 @@
 import errno
 import os
 import re
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from diagplan.planner.errors import DocumentError
-from diagplan.schemas.atomic import make_folder, write_atomically
+from diagplan.schemas.atomic import Replacement, make_folder, move_into_place, write_atomically
+from diagplan.schemas.temporaries import sweep
+from tests.packaging.test_layering import MODULES
 
 
 def test_a_new_file_has_the_data_and_the_usual_permissions(tmp_path: Path) -> None:
@@ -79,6 +84,140 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
                 write_atomically(path, b"new")
         assert path.read_bytes() == b"old"
         assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the system in order: contents or names of a folder to the disk, and renames."""
+    seen: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def sync(handle: int) -> None:
+        seen.append("names" if stat.S_ISDIR(os.fstat(handle).st_mode) else f"{os.fstat(handle).st_size} bytes")
+        fsync(handle)
+
+    def rename(source: str, target: str) -> None:
+        seen.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", rename)
+    return seen
+
+
+def test_contents_are_on_the_disk_before_the_name_and_the_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = traced(monkeypatch)
+    write_atomically(tmp_path / "plan.json", b"new")
+    assert seen == ["3 bytes", "rename", "names"]
+    seen.clear()
+    with Replacement(tmp_path / "plan.json") as replacement:
+        Path(replacement.temporary).write_bytes(b"by a library")
+        assert (tmp_path / "plan.json").read_bytes() == b"new"
+    assert seen == ["12 bytes", "rename", "names"]
+    seen.clear()
+    (tmp_path / "in").mkdir()
+    move_into_place(tmp_path / "plan.json", tmp_path / "in" / "plan.json")
+    assert seen == ["12 bytes", "rename", "names"]
+    assert (tmp_path / "in" / "plan.json").read_bytes() == b"by a library"
+
+
+#: File -> what it may write without ``Replacement``: scratch outside the user's folders, what lies in a temporary yet.
+ELSEWHERE = {
+    "schemas/atomic": {"os.replace(", 'open(target, "wb"'},
+    "training/runs": {"torch.save("},  # to a replacement's temporary
+    "video/files": {'open(self._replacement.temporary, "w"'},
+    "adapters/weights": {"torch.save("},  # in a text
+    "models/exporting": {"shutil.copyfile("},  # into a temporary folder
+    "evaluation/vbench": {"tempfile.TemporaryDirectory(", ".write_text("},
+    "study/setup": {"tempfile.TemporaryDirectory("},
+    "games/vizdoom_game": {"tempfile.mkdtemp("},
+    "cli/__init__": {'open("w"'},  # the null device
+}
+WRITES = re.compile(
+    r"os\.(?:replace|rename)\(|\.rename\(|\.write_(?:text|bytes)\(|torch\.save\(|save_file\(|shutil\.(?:copy|move)\w*\("
+    r"|tempfile\.\w+\(|\bopen\((?:[^()]*, ?)?\"[wax]b?\""
+)
+
+
+def test_every_file_is_written_by_this_module() -> None:
+    found = {name: set(WRITES.findall(path.read_text(encoding="utf-8"))) for name, path in MODULES.items()}
+    assert {name: calls for name, calls in found.items() if calls} == ELSEWHERE
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EINVAL, errno.EIO, errno.ENOSPC])
+def test_a_folder_that_cannot_be_synced_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fsync = os.fsync
+
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_atomically(tmp_path / "plan.json", b"new")
+    assert (tmp_path / "plan.json").read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_a_file_system_without_syncs_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacks(_: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", lacks)
+    write_atomically(tmp_path / "plan.json", b"new")
+    assert (tmp_path / "plan.json").read_bytes() == b"new"
+
+
+def test_a_file_that_the_system_takes_in_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:3]))
+    write_atomically(tmp_path / "plan.json", b"longer than three")
+    assert (tmp_path / "plan.json").read_bytes() == b"longer than three"
+
+
+def test_what_replaces_a_private_file_is_private_before_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.touch(mode=0o600)
+    replacement = Replacement(path)
+    assert stat.S_IMODE(Path(replacement.temporary).stat().st_mode) == 0o600
+    replacement.keep()
+    path.chmod(0o444)
+    with Replacement(path) if os.geteuid() == 0 else pytest.raises(PermissionError):
+        Replacement(path).discard()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_replacement_that_is_discarded_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"old")
+    replacement = Replacement(path)
+    with pytest.raises(TypeError), replacement:
+        replacement.write("half")  # type: ignore[arg-type]
+    replacement.discard()
+    assert path.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    with pytest.raises(FileExistsError, match="a device or a pipe"):
+        Replacement("/dev/null")
+
+
+def test_a_process_that_is_killed_leaves_nothing_for_long(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from diagplan.schemas.atomic import Replacement
+Replacement({str(tmp_path / "plan.json")!r}).write(b"half")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    if not sys.platform.startswith("linux"):
+        os.utime(left, (0, 0))  # elsewhere age decides
+    sweep.cache_clear()
+    write_atomically(tmp_path / "other.json", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["other.json"]
 
 
 @pytest.mark.parametrize(

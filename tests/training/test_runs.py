@@ -81,8 +81,8 @@ def test_a_checkpoint_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytes
     run = Run(tmp_path, {})
     run.save(*parts(), 1)
 
-    def half(_: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def half(_: object, path: str) -> None:
+        Path(path).write_bytes(b"half")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

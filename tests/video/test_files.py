@@ -86,6 +86,14 @@ def test_the_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     assert len(read_video(path)) == 3
 
 
+def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".diagplan-0123456789ab-1-1-0123456789ab.tmp"
+    left.touch()
+    os.utime(left, (0, 0))
+    write(tmp_path / "v.mp4", tiles(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+
+
 def test_ctrl_c_leaves_what_was_finished(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_and_raise(tmp_path / "v.mp4", 3, KeyboardInterrupt())
@@ -239,7 +247,7 @@ def test_without_pyav(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_device_is_not_replaced() -> None:
-    with pytest.raises(VideoError, match="a video needs a file of its own"):
+    with pytest.raises(VideoError, match="what is written needs a file of its own"):
         VideoWriter("/dev/null")
     assert not Path("/dev/null").is_file()
 
