@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from diagplan.planner.layout import Layout
 from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import ScheduleRecord
-from diagplan.planner.values import ByValue, read_only
+from diagplan.planner.values import ByValue, as_column
 
 __all__ = ["CacheInitial", "MaskRows", "PlanColumns", "prefill_feeds", "well_formed"]
 
@@ -47,9 +47,12 @@ class MaskRows(ByValue):
     runs: Int32
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "feed", read_only(self.feed, np.int64))
-        object.__setattr__(self, "offsets", read_only(self.offsets, np.int64))
-        object.__setattr__(self, "runs", read_only(self.runs.reshape(-1, 2), np.int32))
+        object.__setattr__(self, "feed", as_column(self.feed, np.int64))
+        object.__setattr__(self, "offsets", as_column(self.offsets, np.int64))
+        runs = as_column(self.runs, np.int32)
+        if isinstance(runs, np.ndarray) and runs.ndim == 1 and len(runs) % 2 == 0:
+            runs = runs.reshape(-1, 2)
+        object.__setattr__(self, "runs", runs)
 
     def __len__(self) -> int:
         return len(self.feed)
@@ -61,7 +64,11 @@ class MaskRows(ByValue):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PlanColumns(ByValue):
-    """The fields of a plan, frozen; ``diagplan.Plan``, the class to use, says what each of them holds."""
+    """The fields of a plan, frozen; ``diagplan.Plan``, the class to use, says what each of them holds.
+
+    Making one checks nothing and raises nothing, so that the checker can judge whatever somebody put together; its
+    first rule, DP100, says whether every field is what this class states.
+    """
 
     layout: Layout
     schedule: ScheduleRecord
@@ -80,13 +87,12 @@ class PlanColumns(ByValue):
     listed: MaskRows = field(default_factory=_no_rows)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "given", read_only(self.given, np.int32))
-        object.__setattr__(self, "step_offsets", read_only(self.step_offsets, np.int64))
-        for name in ("source", "position", "slot", "target"):
-            object.__setattr__(self, name, read_only(getattr(self, name), np.int32))
-            assert getattr(self, name).shape == self.source.shape
-        assert self.step_offsets[0] == 0
-        assert self.step_offsets[-1] == len(self.source)
+        object.__setattr__(self, "step_offsets", as_column(self.step_offsets, np.int64))
+        for name in ("given", "source", "position", "slot", "target"):
+            object.__setattr__(self, name, as_column(getattr(self, name), np.int32))
+        for name in ("positions", "cache_slots", "trash_slot", "max_width"):
+            if isinstance(value := getattr(self, name), np.integer):
+                object.__setattr__(self, name, int(value))
 
     @property
     def steps(self) -> int:

@@ -80,7 +80,8 @@ def step_order_slots(plan: Plan) -> Plan:
 def pad_steps(plan: Plan, widths: Sequence[int]) -> Plan:
     """Fill every step up to the next of ``widths`` with padding feeds; steps wider than all of them stay as they are.
 
-    Padding feeds source -1, position 0, no target, and writes to the trash slot, one slot behind the plan's own.
+    Padding feeds source -1, position 0, no target, and writes to the trash slot, one slot behind the plan's own; under
+    ``visibility="causal"`` also behind every position, for there rows show slots by the numbers of positions.
 
     Raises:
         SpecError: no width is given, or one is not an integer of at least 1, or the plan would become too large.
@@ -100,6 +101,7 @@ def pad_steps(plan: Plan, widths: Sequence[int]) -> Plan:
     offsets = np.concatenate([[0], np.cumsum(width)])
     if offsets[-1] > _MOST_FEEDS:
         raise SpecError(f"expected at most {_MOST_FEEDS} feeds with padding, got {offsets[-1]}. Pad to smaller widths.")
+    trash = plan.cache_slots if plan.policies.visibility != "causal" else max(plan.cache_slots, plan.positions)
     at = np.arange(plan.feeds) + np.repeat(offsets[:-1] - plan.step_offsets[:-1], real)
 
     def spread(column: NDArray[np.int32], filling: int) -> NDArray[np.int32]:
@@ -112,8 +114,8 @@ def pad_steps(plan: Plan, widths: Sequence[int]) -> Plan:
         step_offsets=offsets,
         source=spread(plan.source, -1),
         position=spread(plan.position, 0),
-        slot=spread(plan.slot, plan.cache_slots),
+        slot=spread(plan.slot, trash),
         target=spread(plan.target, -1),
-        cache_slots=plan.cache_slots + 1,
-        trash_slot=plan.cache_slots,
+        cache_slots=trash + 1,
+        trash_slot=trash,
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ByValue", "read_only"]
+__all__ = ["ByValue", "as_column", "read_only"]
 
 
 def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
@@ -17,6 +17,31 @@ def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
         column = column.copy() if column is array else column
         column.flags.writeable = False
     return column
+
+
+def as_column(value: Any, dtype: type[np.signedinteger[Any]]) -> Any:
+    """A column of a dtype, read-only, where the value is an array of whole numbers that the dtype holds.
+
+    Anything else stays what it is, an array as a read-only copy: no number is ever changed, and nothing is raised. Who
+    takes columns from anybody must ask what they are, as the checker does first of all.
+    """
+    try:
+        array = np.asarray(value)
+    except Exception:  # noqa: BLE001 - a ragged list, or an object whose own conversion fails
+        return value
+    if array.ndim and (_holds(array, dtype) or (array.size == 0 and array.dtype.kind in "bf")):
+        return read_only(array, dtype)
+    return read_only(value, value.dtype) if isinstance(value, np.ndarray) and value.ndim else value
+
+
+def _holds(array: NDArray[Any], dtype: type[np.signedinteger[Any]]) -> bool:
+    """Whether a dtype has every number of an array of integers."""
+    if array.dtype.kind not in "iu":
+        return False
+    if np.can_cast(array.dtype, dtype) or not array.size:
+        return True
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= int(array.min()) and int(array.max()) <= limits.max)
 
 
 class ByValue:
@@ -47,8 +72,8 @@ def _values(value: Any) -> dict[str, Any]:
 
 
 def _same(left: Any, right: Any) -> bool:
-    if isinstance(left, np.ndarray):
-        return np.array_equal(left, right)
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        return type(left) is type(right) and left.dtype == right.dtype and np.array_equal(left, right)
     return bool(left == right)
 
 

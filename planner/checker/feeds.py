@@ -48,6 +48,11 @@ def numbers_in_range(facts: Facts) -> Iterator[Hits]:
             slot=column[feed],
             values={"value": column[feed]},
         )
+    most = plan.positions + plan.feeds + 1  # more could hold nothing, and what is allocated goes by this number
+    if plan.cache_slots > most:
+        yield Hits(
+            text=f"expected at most positions + feeds + 1 = {most} cache slots, got cache_slots={plan.cache_slots}"
+        )
     if plan.trash_slot is not None and not 0 <= plan.trash_slot < plan.cache_slots:
         yield Hits(text=f"expected a trash slot below {plan.cache_slots}, got trash={plan.trash_slot}")
     listed = _at((plan.listed.feed < 0) | (plan.listed.feed >= plan.feeds))
@@ -63,6 +68,10 @@ def layout_disagrees(facts: Facts) -> Iterator[Hits]:
     if plan.positions != layout.positions:
         yield Hits(text=f"expected positions={layout.positions} from the layout, got positions={plan.positions}")
         return  # a document may state a layout far longer than itself: nothing is allocated on its word
+    most = 2 * plan.feeds + 2  # each is chosen by a feed, or given, and a given one that no feed carries is of no use
+    if plan.positions > most:
+        yield Hits(text=f"expected positions of at most 2 x feeds + 2 = {most}, got positions={plan.positions}")
+        return
     frame = layout.rows * layout.cols + (layout.rows - 1) * layout.between_rows + layout.between_frames
     slot = np.arange(layout.positions)
     in_frame = (slot - layout.lead) % frame

@@ -4,11 +4,12 @@ import contextlib
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from diagplan import verify
+from diagplan import read_plan, verify
 from diagplan.cli import app
 from diagplan.planner.checker import RULES
 from diagplan.schemas.verify import DIGEST_CODE
@@ -41,7 +42,7 @@ def test_every_rule_has_a_section_with_its_remedy() -> None:
 
 
 def breaches() -> list[tuple[str, dict[str, str]]]:
-    """Of every section its examples: what is compiled, how the document is changed, what the checker says."""
+    """Of every section its examples: what is compiled, how document or plan are changed, what the checker says."""
     return [
         (code, dict(re.findall(r"^(\w+): +(.*)$", body, re.MULTILINE)))
         for code, text in sections(RULE_PAGE).items()
@@ -56,11 +57,14 @@ def test_examples_of_breaches(
     monkeypatch.chdir(tmp_path)
     words = example.get("plan", BASE).split()
     assert words[0] == "diagplan"
-    assert set(example) <= {"plan", "edit", "says"}
+    assert set(example) <= {"plan", "edit", "python", "says"}
     with contextlib.redirect_stdout(io.StringIO()):
         app([*words[1:], "-o", "plan.json"], standalone_mode=False)
     document = json.loads(Path("plan.json").read_text())
     exec(example.get("edit", ""), {}, document)
     Path("plan.json").write_text(json.dumps(document))
-    said = [f"{d.code} {d.severity}: {d.message}" for d in verify("plan.json").diagnostics if d.code == code]
+    judged = Path("plan.json")
+    made = eval(example["python"], {"plan": read_plan(judged), "replace": replace}) if "python" in example else judged
+    report = verify(made)
+    said = [f"{d.code} {d.severity}: {d.message}" for d in report.diagnostics if d.code == code]
     assert any(shows(example["says"], line) for line in said), said

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,3 +155,14 @@ def test_cap_errors(width: Any) -> None:
     plan = compile_plan(Layout(frames=1, rows=1, cols=2, lead=1), NextToken())
     with pytest.raises(SpecError, match="^" + re.escape("expected max_width ")):
         cap_width(plan, width)
+
+
+def test_padding_of_a_causal_plan_with_few_cache_slots() -> None:
+    """Its last position is never written, so the cache may do without it; the trash slot may not be of its number."""
+    causal = Policies(proxy_kv="visible", visibility="causal")
+    plan = compile_plan(Layout(frames=1, rows=2, cols=3, lead=1), Diagonal(k=1), causal)
+    small = replace(plan, cache_slots=plan.positions - 1)
+    assert verify_plan(small).ok
+    padded = pad_steps(small, (4,))
+    assert verify_plan(padded).ok
+    assert padded == pad_steps(plan, (4,))

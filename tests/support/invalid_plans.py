@@ -97,10 +97,21 @@ def cases() -> Iterator[Case]:
 
 
 def _numbers() -> Iterator[Case]:
+    yield Case(
+        "DP100",
+        replace(BASE, max_width=0),
+        "expected max_width to be a whole number from 1 to 2147483647 or None, got max_width=0.",
+    )
+    yield Case("DP100", offsets(0, 3, 1, 7), "expected step_offsets to rise from 0 to 7, got [0, 3, 1, 7] to 7.")
     yield Case("DP101", changed(3, source=7), "expected source from -1 to 6, got source=7.", 2, 3, 7)
     yield Case("DP101", changed(3, position=-1), "expected position from 0 to 6, got position=-1.", 2, 3, -1)
     yield Case("DP101", changed(3, slot=9), "expected slot from 0 to 6, got slot=9.", 2, 3, 9)
     yield Case("DP101", changed(3, target=-2), "expected target from -1 to 6, got target=-2.", 2, 3, -2)
+    yield Case(
+        "DP101",
+        replace(BASE, cache_slots=16),
+        "expected at most positions + feeds + 1 = 15 cache slots, got cache_slots=16.",
+    )
     yield Case("DP101", replace(BASE, trash_slot=7), "expected a trash slot below 7, got trash=7.")
     yield Case("DP101", listing({7: [0, 1]}), "expected listed rows of feeds below 7, got feed=7.")
     yield Case("DP102", replace(BASE, positions=8), "expected positions=7 from the layout, got positions=8.")

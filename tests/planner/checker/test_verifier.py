@@ -82,13 +82,15 @@ def test_cap_errors(cap: Any) -> None:
 
 
 def test_a_tier_is_asked_only_if_those_before_found_no_error() -> None:
-    # Feed 3 out of range (tier 0), a step left empty (tier 1), a source that is not known (tier 2).
-    tier_2 = changed(2, source=6)
-    tier_1 = replace(tier_2, step_offsets=offsets(0, 1, 3, 3, 5, 7).step_offsets)
-    tier_0 = changed(3, tier_1, slot=99)
-    assert set(verify_plan(tier_0).counts) == {"DP101"}
-    assert set(verify_plan(tier_1).counts) == {"DP103"}
-    assert "DP204" in verify_plan(tier_2).counts
+    # No cache, feed 3 out of range (tier 1), a step left empty (tier 2), a source that is not known (tier 3).
+    tier_3 = changed(2, source=6)
+    tier_2 = replace(tier_3, step_offsets=offsets(0, 1, 3, 3, 5, 7).step_offsets)
+    tier_1 = changed(3, tier_2, slot=99)
+    tier_0 = replace(tier_1, cache_slots=0)
+    assert set(verify_plan(tier_0).counts) == {"DP100"}
+    assert set(verify_plan(tier_1).counts) == {"DP101"}
+    assert set(verify_plan(tier_2).counts) == {"DP103"}
+    assert "DP204" in verify_plan(tier_3).counts
 
 
 def test_warnings_do_not_stop_a_tier() -> None:
@@ -165,8 +167,16 @@ def test_zipar_warnings() -> None:
 MAY_IMPORT = {
     "diagplan.planner.errors",
     "diagplan.planner.formulas",
+    "diagplan.planner.layout.Layout",
     "diagplan.planner.layout.require_int",
+    "diagplan.planner.plan.CacheInitial",
+    "diagplan.planner.plan.MaskRows",
     "diagplan.planner.plan.Plan",
+    "diagplan.planner.policy.Policies",
+    "diagplan.planner.schedule.MAX_LABEL",
+    "diagplan.planner.schedule.ScheduleName",
+    "diagplan.planner.schedule.ScheduleRecord",
+    "diagplan.planner.shown.shown",
 }
 #: Methods of a layout that the compiler computes with: the checker has its own arithmetic for them.
 COMPILERS_OWN = {"cell_slots", "given_runs", "first_generated", "row_stride", "frame_stride"}
