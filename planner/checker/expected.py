@@ -9,6 +9,7 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.checker.nearest import last_at_most
 from diagplan.planner.checker.slots import NEVER, Slots
 from diagplan.planner.plan import Plan
 
@@ -18,7 +19,7 @@ Bool = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
 ExpectedFeeds = dict[str, Int64]
 
-_AT_ONCE = 1 << 20  # candidate cells looked at together
+_AGES = 1 << 32  # more than there are steps, NEVER included
 
 
 def expected_feeds(plan: Plan, given: Bool, known: Int64, *, capped: bool) -> ExpectedFeeds:
@@ -99,66 +100,64 @@ def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
     now = known[target]
     frame, row, col = slots.frame(target), slots.row(target), slots.col(target)
     p_frame, p_row, p_col = slots.frame(before), slots.row(before), slots.col(before)
+    frames = plan.layout.prompt_frames + plan.layout.frames
+    grid = slots.at(*np.indices((frames, slots.h, slots.w)))  # [frames, h, w]
 
-    def newest(first: Int64, offsets: Int64, valid: Bool) -> Int64:
-        """The candidate ``first + offset`` of largest (step, slot) among those known and not behind ``before``."""
-        best = np.full(len(first), -2, dtype=np.int64)
-        asked = np.flatnonzero(valid)
-        for part in np.array_split(asked, len(asked) * len(offsets) // _AT_ONCE + 1):
-            candidate = first[part, None] + offsets
-            step = known[candidate]
-            usable = (candidate <= before[part, None]) & (step < now[part, None])
-            key = np.where(usable, (step + 1) * slots.total + candidate, -1).max(axis=1)
-            best[part] = np.where(key >= 0, key % slots.total, -2)
-        return best
+    # Each of these answers for a part of the targets, -2 where it has no answer.
 
-    def same_cell(wanted: Bool) -> Int64:
-        earlier = np.full(len(target), -2, dtype=np.int64)
-        open_ = np.flatnonzero(wanted & (p_frame > 0))
-        slot = slots.at(p_frame[open_] - 1, p_row[open_], p_col[open_])
-        while len(open_):
-            ready = known[slot] < now[open_]
-            earlier[open_[ready]] = slot[ready]
-            keep = ~ready & (slot - slots.picture >= slots.lead)
-            open_, slot = open_[keep], slot[keep] - slots.picture
-        return earlier
+    def newest(part: Int64, size: int, group: Int64, limit: Int64) -> Int64:
+        """The cell of largest (step, slot) of its group of ``size`` cells, known and not behind ``limit``."""
+        cell = grid.ravel()
+        age = np.arange(len(cell)) // size * _AGES + known[cell] + 1
+        by_age = np.argsort(age, kind="stable")
+        cell, age = cell[by_age], age[by_age]
+        at = last_at_most(cell, np.searchsorted(age, group * _AGES + now[part] + 1) - 1, limit)
+        return np.where(at >= group * size, cell[at], -2)
 
-    def otherwise(first: Int64, second: Int64) -> Int64:
-        return np.where(first >= 0, first, second)
+    def in_row(part: Int64) -> Int64:
+        return newest(part, slots.w, p_frame[part] * slots.h + p_row[part], before[part])
 
-    always = np.ones(len(target), dtype=np.bool_)
-    line = np.arange(slots.w)
-    in_row = newest(slots.at(p_frame, p_row, np.zeros_like(p_row)), line, always)
-    picture = (np.arange(slots.h)[:, None] * slots.line + line).ravel()
-    lacking = in_row < 0
-    in_frame = newest(slots.at(p_frame, np.zeros_like(p_row), np.zeros_like(p_row)), picture, lacking)
-    latest = otherwise(in_row, in_frame)
-    latest = otherwise(latest, same_cell(latest < 0))
-    match plan.policies.proxy:
-        case "latest":
-            return latest
-        case "prompt":
-            return slots.at(np.zeros_like(p_row), p_row, p_col) if plan.layout.prompt_frames else latest * 0 - 2
-        case "previous-frame":
-            return otherwise(same_cell(always), latest)
-        case "above":
-            up = slots.at(np.where(row > 0, frame, frame - 1), np.where(row > 0, row - 1, 0), col)
-            exists = (row > 0) | (frame > 0)
-            ready = exists & (known[np.where(exists, up, 0)] < now)
-            return np.where(ready, up, latest)
-        case _:
-            inner = (p_frame == frame) & (p_row > 0)
-            above = slots.at(p_frame, p_row - 1, np.zeros_like(p_row))
-            # Within the row above, only up to the predecessor's column.
-            upto = np.where(inner, above + p_col, -1)
-            best = np.full(len(target), -2, dtype=np.int64)
-            for c in range(slots.w):
-                slot = np.where(inner, above + c, 0)
-                better = inner & (slot <= upto) & (known[slot] < now)
-                better &= (best < 0) | (known[slot] >= known[np.maximum(best, 0)])
-                best = np.where(better, slot, best)
-            best = np.where(p_frame != frame, same_cell(p_frame != frame), best)
-            return otherwise(best, latest)
+    def in_frame(part: Int64) -> Int64:
+        return newest(part, slots.h * slots.w, p_frame[part], before[part])
+
+    def earlier_frame(part: Int64) -> Int64:
+        cell = grid.transpose(1, 2, 0).ravel()  # the frames of one cell side by side
+        oldest = (p_row[part] * slots.w + p_col[part]) * frames
+        at = last_at_most(known[cell], oldest + p_frame[part] - 1, now[part] - 1)
+        return np.where(at >= oldest, cell[at], -2)
+
+    def prompt(part: Int64) -> Int64:
+        first = slots.at(np.zeros_like(part), p_row[part], p_col[part])
+        return first if plan.layout.prompt_frames else np.full_like(first, -2)
+
+    def above(part: Int64) -> Int64:
+        same = row[part] > 0
+        up = slots.at(np.where(same, frame[part], frame[part] - 1), np.where(same, row[part] - 1, 0), col[part])
+        exists = same | (frame[part] > 0)
+        return np.where(exists & (known[np.where(exists, up, 0)] < now[part]), up, -2)
+
+    def above_predecessor(part: Int64) -> Int64:
+        """In the frame before: its cell in an earlier frame; else of the row above it, only up to its column."""
+        up = np.maximum(p_row[part] - 1, 0)
+        limit = slots.at(p_frame[part], up, p_col[part])
+        inner = newest(part, slots.w, p_frame[part] * slots.h + up, limit)
+        inner[p_row[part] == 0] = -2
+        return np.where(p_frame[part] == frame[part], inner, earlier_frame(part))
+
+    latest = (in_row, in_frame, earlier_frame)
+    choices = {
+        "latest": latest,
+        "prompt": (prompt,),
+        "previous-frame": (earlier_frame, *latest),
+        "above": (above, *latest),
+        "above-predecessor": (above_predecessor, *latest),
+    }
+    found = np.full(len(target), -2, dtype=np.int64)
+    for choice in choices[plan.policies.proxy]:
+        part = np.flatnonzero(found < 0)
+        if len(part):
+            found[part] = choice(part)
+    return found
 
 
 def _delayed(feeds: ExpectedFeeds, max_width: int, prompt: int) -> Int64:

@@ -140,7 +140,7 @@ def test_a_small_file_takes_little_memory(name: str) -> None:
     finally:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    # The checker looks at 2^20 candidates and 2^24 mask bits at a time; a file of this size needs none of that.
+    # The checker looks at 2^24 mask bits at a time; a file of this size needs none of that.
     assert peak < 4_000_000
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 
 from diagplan.planner.checker.expected import ExpectedFeeds, expected_feeds
@@ -11,8 +12,9 @@ from diagplan.planner.checker.schedules import named_steps
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
-from diagplan.planner.policy import Policies
+from diagplan.planner.policy import Policies, ProxyPolicy
 from diagplan.planner.schedule import Diagonal, Imported
+from tests.support.counted import Counted
 from tests.support.strategies import Request, plans
 
 COLUMNS = ("step", "position", "source", "target")
@@ -76,3 +78,20 @@ def test_tokens_before_given_ones_are_fed_with_them() -> None:
     for row_end in ("keep", "refresh"):
         plan = compile_plan(layout, Diagonal(k=2), Policies(row_end=row_end))
         assert rows_of(expected_of(plan)) == [(0, 0, 0, 1), (1, 1, 1, 2), (2, 2, 2, -1), (2, 3, 3, 4), (3, 4, 4, 5)]
+
+
+@pytest.mark.parametrize("proxy", ["latest", "previous-frame", "above-predecessor"])
+def test_stand_ins_of_a_long_row_take_no_square_of_it(proxy: ProxyPolicy) -> None:
+    """Twice the cells are about twice the entries looked at, not four times."""
+    looked = []
+    for cols in (512, 1024):
+        order = Imported(steps=[list(range(cols)), [cols] * cols])  # the whole second row on proxies
+        plan = compile_plan(Layout(frames=1, rows=2, cols=cols, lead=1), order, Policies(proxy=proxy))
+        given = Facts(plan).given
+        known = named_steps(plan, given, Facts(plan).known)
+        assert known is not None
+        Counted.taken = 0
+        expected_feeds(plan, given, known.view(Counted), capped=False)
+        looked.append(Counted.taken)
+    assert 0 < looked[1] < 3 * looked[0]
+    assert looked[1] < 200 * 2 * 1024
