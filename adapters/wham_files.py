@@ -19,7 +19,7 @@ from diagplan.adapters.devices import DTypeName, require_device, require_dtype
 from diagplan.adapters.headers import Comparison, check_weights, compare_weights
 from diagplan.adapters.lightning import open_lightning
 from diagplan.adapters.linear import Quantize, require_quantize
-from diagplan.adapters.pickles import Record, field, mappings_with
+from diagplan.adapters.pickles import Record, field, mappings
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.adapters.wham import CONFIGS, Wham, WhamConfig
 from diagplan.planner.errors import DocumentError, SpecError
@@ -307,18 +307,15 @@ def _tokenizer_size(checkpoint: Checkpoint, name: str, default: int) -> int:
 
 def _notes_of(hyper_parameters: Any) -> WhamNotes:
     """Notes of a Lightning checkpoint: the ``model_spec`` of predictor and image tokenizer, wherever they are."""
-    specs = list(mappings_with(hyper_parameters, "model_size"))
-    names = [name for spec in specs if isinstance(name := field(spec, "model_size"), str)]
-    heads = {_HEADS_BY_NAME[name] for name in names if name in _HEADS_BY_NAME}
-    patches = {_number(field(spec, "patch_size")) for spec in mappings_with(hyper_parameters, "patch_size")}
-    sides = [
-        {_number(field(spec, f"image_size_per_{axis}_axis")) for spec in mappings_with(
-            hyper_parameters, f"image_size_per_{axis}_axis"
-        )}
-        for axis in ("y", "x")
-    ]  # fmt: skip
-    sizes = {_number(field(spec, "head_size")) for spec in mappings_with(hyper_parameters, "head_size")}
-    patch, height, width = (_single(values) for values in (patches, *sides))
+    sides = ("image_size_per_y_axis", "image_size_per_x_axis")
+    said: dict[str, set[Any]] = {name: set() for name in ("model_size", "head_size", "patch_size", *sides)}
+    for spec in mappings(hyper_parameters):
+        for name, values in said.items():
+            if (value := field(spec, name)) is not None:
+                values.add((value if isinstance(value, str) else None) if name == "model_size" else _number(value))
+    heads = {_HEADS_BY_NAME[name] for name in said["model_size"] if name in _HEADS_BY_NAME}
+    patches, sizes = said["patch_size"], said["head_size"]
+    patch, height, width = (_single(values) for values in (patches, *(said[side] for side in sides)))
     grid = (-(-height // patch), -(-width // patch)) if patch and height and width else None
     return WhamNotes(n_head=_single(heads), grid=grid, head_size=_single(sizes))
 
