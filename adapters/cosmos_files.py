@@ -21,6 +21,7 @@ from diagplan.adapters.devices import DTypeName, require_device, require_dtype
 from diagplan.adapters.headers import Comparison, Header, check_weights, compare_weights
 from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
+from diagplan.planner.arguments import exists, is_file
 from diagplan.planner.errors import DocumentError, SpecError
 
 __all__ = ["checked_cosmos", "compare_cosmos", "cosmos_config", "load_cosmos", "open_cosmos", "read_cosmos_config"]
@@ -137,10 +138,10 @@ def open_cosmos(path: str | Path) -> Checkpoint:
     path = Path(path)
     if _RANK in path.name:
         return _merged(path)
-    if not path.exists():
+    if not exists(path):
         raise _absent(path)
     inside = path / _MODEL_FILE
-    return _renamed(open_checkpoint(inside if inside.is_file() else path))
+    return _renamed(open_checkpoint(inside if is_file(inside) else path))
 
 
 def compare_cosmos(checkpoint: Checkpoint, config: str | Path | CosmosConfig) -> Comparison:
@@ -166,7 +167,7 @@ def cosmos_config(config: str | Path | CosmosConfig) -> CosmosConfig:
         return config
     if str(config) in CONFIGS:
         return CONFIGS[str(config)]
-    if not Path(config).is_file():
+    if not is_file(config):
         raise SpecError(f"expected config to be one of {', '.join(CONFIGS)}, or a file, got config={str(config)!r}.")
     return read_cosmos_config(config)
 
@@ -267,7 +268,7 @@ def _merged(pattern: Path) -> Checkpoint:
     files: list[Path] = []
     for rank in range(_MOST_RANKS):
         file = pattern.with_name(pattern.name.replace(_RANK, str(rank)))
-        if not file.is_file():
+        if not is_file(file):
             break
         files.append(file)
     if not files:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
 
 __all__ = ["CODES", "LEVELS", "CosmosTokenizer", "fsq_codes", "fsq_indices", "load_cosmos_tokenizer"]
@@ -180,7 +181,7 @@ def load_cosmos_tokenizer(
 
 
 def _load(path: Path, device: str) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         raise DocumentError(
             f"expected the video tokenizer's {path.name}, got no file {path}. NVIDIA publishes it on Hugging Face, in "
             f"{REPOSITORY}. Fetch it, or check the folder."

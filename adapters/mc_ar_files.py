@@ -20,6 +20,7 @@ from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig
 from diagplan.adapters.notices import ModelWarning
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
+from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
 from diagplan.planner.layout import MAX_POSITIONS
@@ -39,6 +40,8 @@ _IGNORED = ("tokenizer.model.*", "*.rotary_emb.inv_freq")
 _TIED = {"lm_head.weight": "model.embed_tokens.weight"}
 
 _CONFIG_BYTES = 1 << 20
+#: Of YAML, whose reader is slow, and the values that its aliases make of it; the release's files take 2 KB and 60.
+_YAML_BYTES, _YAML_VALUES = 1 << 16, 10_000
 _NEEDED = (
     "hidden_size",
     "intermediate_size",
@@ -193,7 +196,7 @@ def _config_for(checkpoint: Checkpoint, config: str | Path | McArConfig | None) 
         return CONFIGS[str(config)], False
     if config is not None:
         path = Path(config)
-        if not path.is_file():
+        if not is_file(path):
             raise SpecError(
                 f"expected config to be one of {', '.join(CONFIGS)}, or a file, got config={str(config)!r}."
             )
@@ -236,9 +239,26 @@ def _parse(text: str, path: Path) -> Any:
     except ImportError:
         raise missing_packages("a YAML config", ["yaml"]) from None
     try:
-        return yaml.safe_load(text)
+        if len(text) > _YAML_BYTES:
+            raise ValueError(f"more than {_YAML_BYTES:,} characters")
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        _values(node, {})
+        return None if node is None else loader.construct_document(node)
     except Exception as error:  # its constructors raise almost anything
         raise DocumentError(f"expected plain YAML, got {path}, which is not ({_line(error)}).") from error
+
+
+def _values(node: Any, known: dict[int, int]) -> int:
+    """How many values a node of YAML stands for, each alias of it anew: merges and comparisons cost that much."""
+    if id(node) not in known:
+        known[id(node)] = _YAML_VALUES  # for an alias within itself
+        parts = node.value if isinstance(getattr(node, "value", None), list) else ()
+        inner = [part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = 1 + sum(_values(part, known) for part in inner)
+        if known[id(node)] > _YAML_VALUES:
+            raise ValueError(f"more than {_YAML_VALUES:,} values, aliases counted as often as they stand")
+    return known[id(node)]
 
 
 def _line(error: Exception) -> str:

@@ -21,10 +21,10 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from diagplan.adapters.headers import Header
+from diagplan.adapters.headers import AXES, Header
 from diagplan.planner.shown import shown
 
-__all__ = ["Record", "Stored", "field", "header_of", "mapped", "mappings", "read_pickle"]
+__all__ = ["Record", "Stored", "dicts", "field", "header_of", "mapped", "read_pickle"]
 
 _STORAGES: Mapping[str, torch.dtype] = MappingProxyType(
     {
@@ -54,8 +54,8 @@ _NAME, _ENCODED = 1000, 64
 #: What torch's own functions are called with, at most.
 _ARGUMENTS = 16
 _LOCAL_HEADER = 30
-#: Axes of a tensor, and sizes along them: far more, and their product takes for ever.
-_AXES, _LARGEST = 64, 1 << 62
+#: Sizes along an axis: far larger ones, and their product takes for ever.
+_LARGEST = 1 << 62
 #: What a file of tensors alone may name: torch's own, and a few containers.
 _KNOWN = {("collections", "OrderedDict"), ("_codecs", "encode"), ("builtins", "set"), ("__builtin__", "set")}
 
@@ -93,23 +93,26 @@ def field(value: Any, name: str) -> Any:
     return next((holder[name] for holder in holders if isinstance(holder, dict) and name in holder), None)
 
 
-def mappings(value: Any) -> Iterator[Any]:
-    """Every dict and record in a value, at whatever depth, each once."""
+def dicts(value: Any) -> Iterator[dict[Any, Any]]:
+    """Every dict in a value that is not empty, at whatever depth, each once; a record's entries and state are two."""
     seen: set[int] = set()
     left = [value]
     while left:
         node = left.pop()
-        if not isinstance(node, (dict, list, tuple, Record)) or id(node) in seen:
+        if isinstance(node, Record):
+            held: Any = (node.args, node.entries, node.state)
+        elif isinstance(node, dict):
+            held = node.values()
+        elif isinstance(node, (list, tuple)):
+            held = node
+        else:
+            continue
+        if not node or id(node) in seen:
             continue
         seen.add(id(node))
-        if isinstance(node, Record):
+        if isinstance(node, dict):
             yield node
-            left += [node.args, node.entries, node.state]
-        elif isinstance(node, dict):
-            yield node
-            left += node.values()
-        else:
-            left += node
+        left += held
 
 
 def read_pickle(path: Path, *, foreign: bool) -> Any:
@@ -394,7 +397,7 @@ def _stored(storage: _Storage, offset: Any, size: Any, stride: Any) -> Stored:
     """A tensor that lies within its storage and is no larger."""
     if not isinstance(size, tuple) or not isinstance(stride, tuple):
         raise TypeError("a tensor whose sizes are no tuple")
-    if not len(size) == len(stride) <= _AXES or not all(map(_whole, (offset, *size, *stride))):
+    if not len(size) == len(stride) <= AXES or not all(map(_whole, (offset, *size, *stride))):
         raise ValueError("a tensor with sizes, strides or an offset that none can have")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if math.prod(size) and (last >= storage.numel or math.prod(size) > storage.numel):

@@ -5,7 +5,7 @@ from types import UnionType
 
 from diagplan.planner.errors import SpecError
 
-__all__ = ["named_briefly", "require_kind", "require_path"]
+__all__ = ["exists", "is_file", "named_briefly", "require_kind", "require_path"]
 
 
 def require_kind(name: str, value: object, kind: type | UnionType, remedy: str, *, what: str = "") -> None:
@@ -19,6 +19,16 @@ def require_kind(name: str, value: object, kind: type | UnionType, remedy: str, 
 def require_path(name: str, value: object) -> None:
     """Raise ``SpecError`` unless a value names a file or a folder."""
     require_kind(name, value, str | os.PathLike, "Give a text or a pathlib.Path.", what="a path")
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is there; ``False`` for a name that no file can have, at which pathlib raises."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether a file or a folder is there; ``False`` for a name that neither can have, at which pathlib raises."""
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def named_briefly(value: object) -> str:
