@@ -17,6 +17,7 @@ from torch import Tensor
 
 from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.shown import shown
 
 __all__ = ["CODES", "LEVELS", "CosmosTokenizer", "fsq_codes", "fsq_indices", "load_cosmos_tokenizer"]
 
@@ -174,7 +175,7 @@ def load_cosmos_tokenizer(
         SpecError: a latent shape that is none.
     """
     if min(latent_shape) < 1:
-        raise SpecError(f"expected latent_shape as (frames, rows, columns), got {latent_shape!r}.")
+        raise SpecError(f"expected latent_shape as (frames, rows, columns), got {shown(latent_shape)}.")
     place = Path(folder)
     encoder, decoder = (_load(place / name, device) for name in ("encoder.jit", "decoder.jit"))
     return CosmosTokenizer(encoder, decoder, latent_shape=latent_shape)

@@ -141,8 +141,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(path, "safetensors", [path], headers, lambda name: _mapped(path, name))
     raise DocumentError(
         f"expected a torch zip file or a safetensors file, got {path}, which "
-        f"{f'begins with {head[:8]!r}' if head else 'is empty'}. A pickle from before torch 1.6 is not read: load it "
-        "where you trust it, and save its state dict as safetensors."
+        f"{f'begins with {shown(head[:8])}' if head else 'is empty'}. A pickle from before torch 1.6 is not read: load "
+        "it where you trust it, and save its state dict as safetensors."
     )
 
 
@@ -224,8 +224,8 @@ def _open_folder(folder: Path, inside: Sequence[str]) -> Checkpoint:
             f"{listed(absent + astray)}. Fetch the index and all shards again, from one place."
         )
     files = {name: folder / shard for name, shard in places.items()}
-    shown = [folder / shard for shard in shards]
-    return Checkpoint(folder, "sharded safetensors", shown, headers, lambda name: _mapped(files[name], name))
+    opened = [folder / shard for shard in shards]
+    return Checkpoint(folder, "sharded safetensors", opened, headers, lambda name: _mapped(files[name], name))
 
 
 def _weight_map(index: Path) -> dict[str, str]:

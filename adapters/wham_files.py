@@ -24,6 +24,7 @@ from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.adapters.wham import CONFIGS, Wham, WhamConfig
 from diagplan.planner.arguments import exists, is_file
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.shown import shown
 
 __all__ = [
     "NOTES_KEY",
@@ -128,7 +129,7 @@ def open_wham(path: str | Path) -> tuple[Checkpoint, WhamNotes]:
     path = Path(path)
     if not exists(path):
         raise DocumentError(
-            f"expected the checkpoint of a WHAM, got weights={str(path)!r}, where no file is. {PUBLISHER}."
+            f"expected the checkpoint of a WHAM, got weights={shown(str(path), 300)}, where no file is. {PUBLISHER}."
         )
     if _is_zip(path):
         file = open_lightning(path)
@@ -193,7 +194,7 @@ def read_wham_config(path: str | Path) -> WhamConfig:
     if not is_file(place):
         raise SpecError(
             f"expected config to be one of {', '.join(CONFIGS)}, a JSON file or a WhamConfig, got "
-            f"config={str(path)[:200]!r}."
+            f"config={shown(str(path), 300)}."
         )
     try:
         if place.stat().st_size > _CONFIG_BYTES:

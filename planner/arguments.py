@@ -4,6 +4,7 @@ import os
 from types import UnionType
 
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 
 __all__ = ["exists", "is_file", "named_briefly", "require_kind", "require_path"]
 
@@ -38,5 +39,5 @@ def named_briefly(value: object) -> str:
     ("'greedy'", '<list>')
     """
     if value is None or isinstance(value, bool | float | str):
-        return f"{value!r:.60}"
+        return shown(value)
     return f"the class {value.__name__}" if isinstance(value, type) else f"<{type(value).__name__}>"
