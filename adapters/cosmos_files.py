@@ -282,8 +282,8 @@ def _merged(pattern: Path) -> Checkpoint:
         if shard.headers.keys() != first.keys():
             other = next(iter(shard.headers.keys() ^ first.keys()))
             raise DocumentError(
-                f"expected the same tensors in every shard, got {shown(other)} in one of {files[0]} and {shard.path} "
-                "only. Fetch all shards again, from one place."
+                f"expected the same tensors in every shard, got {listed([other])} in one of {files[0]} and "
+                f"{shard.path} only. Fetch all shards again, from one place."
             )
     headers = {name: _joined_header(name, [shard.headers[name] for shard in shards], pattern) for name in first}
 

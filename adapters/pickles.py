@@ -46,7 +46,7 @@ _DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
     }
 )  # fmt: skip
 #: What is read of a pickle, the tensors' bytes apart. 20,000 tensors take 3 MB and 640,000 opcodes.
-_PICKLE_BYTES, _OPCODES = 32 << 20, 1_500_000
+_PICKLE_BYTES, _OPCODES = 32 << 20, 1_000_000
 #: The list of the zip file's members, at least 46 bytes each; 20,000 tensors take 1.3 MB.
 _DIRECTORY_BYTES = 8 << 20
 #: Characters of a module's and a class' name; of a text that stands for a few bytes, a number's.

@@ -241,11 +241,11 @@ def _weight_map(index: Path) -> dict[str, str]:
             raise ValueError("its weight_map is no mapping")
     except Exception as error:
         raise _unreadable(index, error) from error
-    for shard in places.values():
+    for tensor, shard in places.items():
         if not isinstance(shard, str) or not re.fullmatch(r"[^/\\:\x00]{1,255}", shard) or shard in (".", ".."):
             raise DocumentError(
-                f"expected shards by plain file names in {index}, got {shown(shard)}. A shard lies in the folder "
-                "of its index. Move it there."
+                f"expected shards by plain file names in {index}, got {listed([tensor])}={shown(shard)}. A shard lies "
+                "in the folder of its index. Move it there."
             )
     for shard in set(places.values()):
         if not is_file(index.parent / shard):
