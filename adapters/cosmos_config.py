@@ -14,6 +14,7 @@ from diagplan.adapters.cosmos_positions import LARGEST, FrequencyRescale
 from diagplan.adapters.linear import Quantize
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS, Layout, require_int, store_int
+from diagplan.planner.shown import shown
 
 __all__ = ["CONFIGS", "REPOSITORIES", "CosmosConfig", "config_from_export"]
 
@@ -63,16 +64,20 @@ class CosmosConfig:
                 store_int(self, name, 1)
         grid: object = self.video_latent_shape
         if not isinstance(grid, tuple) or len(grid) != 3:
-            raise SpecError(f"expected video_latent_shape as (frames, rows, columns), got {self.video_latent_shape!r}.")
+            raise SpecError(
+                f"expected video_latent_shape as (frames, rows, columns), got {shown(self.video_latent_shape)}."
+            )
         shape = tuple(require_int("video_latent_shape", size, 1) for size in self.video_latent_shape)
         object.__setattr__(self, "video_latent_shape", shape)
         for name in ("norm_eps", "rope_theta"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LARGEST:
-                raise SpecError(f"expected {name} to be a number above 0, below {LARGEST:g}, got {name}={value!r:.40}.")
+                raise SpecError(
+                    f"expected {name} to be a number above 0, below {LARGEST:g}, got {name}={shown(value)}."
+                )
         self._require_heads()
         if self.positions > MAX_POSITIONS:
-            raise SpecError(f"expected at most {MAX_POSITIONS} positions, got {self.video_latent_shape}.")
+            raise SpecError(f"expected at most {MAX_POSITIONS} positions, got {shown(self.video_latent_shape)}.")
 
     def _require_heads(self) -> None:
         if self.n_heads % self.n_kv_heads:
@@ -208,7 +213,8 @@ def config_from_export(said: Mapping[str, Any]) -> CosmosConfig:
         return CosmosConfig(**values)
     except (TypeError, SpecError) as error:
         raise DocumentError(
-            f"expected the sizes of a Cosmos model in the exported file, got others ({error}). Export it again."
+            f"expected the sizes of a Cosmos model in the exported file, got others ({str(error)[:200]}). "
+            "Export it again."
         ) from None
 
 

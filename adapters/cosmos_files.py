@@ -18,10 +18,12 @@ from diagplan.adapters.cosmos import Cosmos
 from diagplan.adapters.cosmos_config import CONFIGS, REPOSITORIES, CosmosConfig
 from diagplan.adapters.cosmos_positions import FrequencyRescale
 from diagplan.adapters.devices import DTypeName, require_device, require_dtype
-from diagplan.adapters.headers import Comparison, Header, check_weights, compare_weights
+from diagplan.adapters.headers import Comparison, Header, check_weights, compare_weights, listed
 from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
+from diagplan.planner.arguments import exists, is_file
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.shown import shown
 
 __all__ = ["checked_cosmos", "compare_cosmos", "cosmos_config", "load_cosmos", "open_cosmos", "read_cosmos_config"]
 
@@ -137,10 +139,10 @@ def open_cosmos(path: str | Path) -> Checkpoint:
     path = Path(path)
     if _RANK in path.name:
         return _merged(path)
-    if not path.exists():
+    if not exists(path):
         raise _absent(path)
     inside = path / _MODEL_FILE
-    return _renamed(open_checkpoint(inside if inside.is_file() else path))
+    return _renamed(open_checkpoint(inside if is_file(inside) else path))
 
 
 def compare_cosmos(checkpoint: Checkpoint, config: str | Path | CosmosConfig) -> Comparison:
@@ -166,8 +168,10 @@ def cosmos_config(config: str | Path | CosmosConfig) -> CosmosConfig:
         return config
     if str(config) in CONFIGS:
         return CONFIGS[str(config)]
-    if not Path(config).is_file():
-        raise SpecError(f"expected config to be one of {', '.join(CONFIGS)}, or a file, got config={str(config)!r}.")
+    if not is_file(config):
+        raise SpecError(
+            f"expected config to be one of {', '.join(CONFIGS)}, or a file, got config={shown(str(config), 300)}."
+        )
     return read_cosmos_config(config)
 
 
@@ -267,7 +271,7 @@ def _merged(pattern: Path) -> Checkpoint:
     files: list[Path] = []
     for rank in range(_MOST_RANKS):
         file = pattern.with_name(pattern.name.replace(_RANK, str(rank)))
-        if not file.is_file():
+        if not is_file(file):
             break
         files.append(file)
     if not files:
@@ -278,8 +282,8 @@ def _merged(pattern: Path) -> Checkpoint:
         if shard.headers.keys() != first.keys():
             other = next(iter(shard.headers.keys() ^ first.keys()))
             raise DocumentError(
-                f"expected the same tensors in every shard, got {other} in one of {files[0]} and {shard.path} only. "
-                "Fetch all shards again, from one place."
+                f"expected the same tensors in every shard, got {listed([other])} in one of {files[0]} and "
+                f"{shard.path} only. Fetch all shards again, from one place."
             )
     headers = {name: _joined_header(name, [shard.headers[name] for shard in shards], pattern) for name in first}
 
@@ -323,7 +327,7 @@ def _from_release(keys: dict[str, Any]) -> CosmosConfig:
     unknown = sorted(key for key in keys if key not in known)
     if unknown:
         raise SpecError(
-            f"expected the keys of a Cosmos model config, got {', '.join(unknown)}. An unknown key may change the "
+            f"expected the keys of a Cosmos model config, got {listed(unknown)}. An unknown key may change the "
             "model. Take it out if it does not."
         )
     missing = [key for key in _NEEDED if keys.get(key) is None]
@@ -331,13 +335,15 @@ def _from_release(keys: dict[str, Any]) -> CosmosConfig:
         raise SpecError(f"expected all sizes of the model, got no {', '.join(missing)}. Add the key.")
     for key, fine in _FIXED.items():
         if keys.get(key) not in fine:
-            raise SpecError(f"expected {key}={fine[-1]!r}, got {key}={keys[key]!r}. Nothing else is computed here.")
+            raise SpecError(
+                f"expected {key}={shown(fine[-1])}, got {key}={shown(keys[key])}. Nothing else is computed here."
+            )
     for key in _SWITCHES:
         if not isinstance(keys.get(key) or False, bool):
-            raise SpecError(f"expected {key} to be true or false, got {keys[key]!r}.")
+            raise SpecError(f"expected {key} to be true or false, got {shown(keys[key])}.")
     training = keys["training_type"]
     if not isinstance(training, str) or training not in _TRAINING:
-        raise SpecError(f"expected training_type to be one of {', '.join(_TRAINING)}, got {training!r}.")
+        raise SpecError(f"expected training_type to be one of {', '.join(_TRAINING)}, got {shown(training)}.")
     if keys.get("insert_cross_attn") and keys.get("context_dim") is None:
         raise SpecError("expected context_dim beside insert_cross_attn, got none. Add the key.")
     sizes = {key: keys[key] for key in (*_NEEDED[:5], *_SAME) if keys.get(key) is not None}
@@ -362,6 +368,6 @@ def _rescale(keys: dict[str, Any]) -> FrequencyRescale:
 
 def _grid(name: str, value: Any) -> tuple[int, int, int]:
     if not isinstance(value, list) or len(value) != 3 or any(type(size) is not int or size < 1 for size in value):
-        raise SpecError(f"expected {name} as [frames, rows, columns], got {name}={value!r}.")
+        raise SpecError(f"expected {name} as [frames, rows, columns], got {name}={shown(value)}.")
     frames, rows, cols = value
     return frames, rows, cols

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 
 __all__ = ["LARGEST", "FrequencyRescale", "absolute_table", "rotary_tables"]
 
@@ -45,10 +46,11 @@ class FrequencyRescale:
     def __post_init__(self) -> None:
         numbers = [getattr(self, field.name) for field in fields(self)]  # astuple walks into what is no number
         if any(isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < LARGEST for n in numbers):
-            raise SpecError(f"expected positive numbers for the frequency rescale, got {self!r:.200}.")
+            raise SpecError(f"expected positive numbers for the frequency rescale, got {shown(numbers)}.")
         if self.beta_fast <= self.beta_slow:
             raise SpecError(
-                f"expected beta_fast > beta_slow, got beta_fast={self.beta_fast} and beta_slow={self.beta_slow}."
+                f"expected beta_fast > beta_slow, got beta_fast={shown(self.beta_fast)} and "
+                f"beta_slow={shown(self.beta_slow)}."
             )
 
     def __call__(self, frequencies: Tensor, length: int) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from diagplan.adapters.weights import open_checkpoint
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
+from diagplan.planner.shown import shown
 from diagplan.schemas.arrays import read_npy
 
 __all__ = ["encode_text", "read_text_features"]
@@ -92,7 +93,9 @@ def encode_text(
     """
     several = [texts] if isinstance(texts, str) else list(texts)
     if not several or tokens < 1:
-        raise SpecError(f"expected at least one text and one token, got {len(several)} texts and tokens={tokens}.")
+        raise SpecError(
+            f"expected at least one text and one token, got {len(several)} texts and tokens={shown(tokens)}."
+        )
     for number, text in enumerate(several):
         _check_text(text, number)
     tokenizer, encoder = _load_t5(Path(folder), device, dtype)
@@ -107,13 +110,15 @@ def encode_text(
 
 def _check_text(text: str, number: int) -> None:
     if not text.strip():
-        raise SpecError(f"expected a text that says something, got {text[:20]!r} as text {number}. Say what to show.")
+        raise SpecError(
+            f"expected a text that says something, got {shown(text[:20])} as text {number}. Say what to show."
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise SpecError(
-            f"expected a text that UTF-8 can express, got {text[error.start]!r} at character {error.start} of text "
-            f"{number}. Leave it out."
+            f"expected a text that UTF-8 can express, got {shown(text[error.start])} at character {error.start} of "
+            f"text {number}. Leave it out."
         ) from None
 
 

@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.shown import shown
 
 __all__ = ["CODES", "LEVELS", "CosmosTokenizer", "fsq_codes", "fsq_indices", "load_cosmos_tokenizer"]
 
@@ -173,14 +175,14 @@ def load_cosmos_tokenizer(
         SpecError: a latent shape that is none.
     """
     if min(latent_shape) < 1:
-        raise SpecError(f"expected latent_shape as (frames, rows, columns), got {latent_shape!r}.")
+        raise SpecError(f"expected latent_shape as (frames, rows, columns), got {shown(latent_shape)}.")
     place = Path(folder)
     encoder, decoder = (_load(place / name, device) for name in ("encoder.jit", "decoder.jit"))
     return CosmosTokenizer(encoder, decoder, latent_shape=latent_shape)
 
 
 def _load(path: Path, device: str) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         raise DocumentError(
             f"expected the video tokenizer's {path.name}, got no file {path}. NVIDIA publishes it on Hugging Face, in "
             f"{REPOSITORY}. Fetch it, or check the folder."

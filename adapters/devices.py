@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from diagplan.planner.errors import SpecError
 from diagplan.planner.extras import missing_packages
+from diagplan.planner.shown import shown
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,7 @@ def require_torch() -> None:
 def require_dtype(dtype: str) -> None:
     """Raise ``SpecError`` unless ``dtype`` is a ``DTypeName``."""
     if dtype not in get_args(DTypeName):
-        raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={dtype!r}.")
+        raise SpecError(f"expected dtype to be one of {', '.join(get_args(DTypeName))}, got dtype={shown(dtype)}.")
 
 
 def require_device(device: str) -> "torch.device":
@@ -44,5 +45,7 @@ def require_device(device: str) -> "torch.device":
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        raise SpecError(f"expected a device of this machine, got device={device!r} ({reason}). Try 'cpu'.") from None
+        raise SpecError(
+            f"expected a device of this machine, got device={shown(device)} ({reason}). Try 'cpu'."
+        ) from None
     return torch.device(device)

@@ -9,11 +9,23 @@ from typing import Any, NamedTuple, Protocol
 
 from diagplan.planner.errors import DocumentError
 
-__all__ = ["Comparison", "Header", "Shaped", "check_weights", "compare_weights", "elements", "listed", "nearest"]
+__all__ = [
+    "AXES",
+    "Comparison",
+    "Header",
+    "Shaped",
+    "check_weights",
+    "compare_weights",
+    "elements",
+    "listed",
+    "nearest",
+]
 
 _FLOATS = ("float32", "bfloat16", "float16", "float64")
-#: Names that an error lists of each kind.
-LISTED = 8
+#: Axes that a tensor has at most, as for torch.
+AXES = 64
+#: Names that an error lists of each kind, and characters of each: a file may hold one of megabytes.
+LISTED, _CHARACTERS = 8, 200
 
 
 class Header(NamedTuple):
@@ -67,8 +79,10 @@ class Comparison:
         kinds = {
             "missing": self.missing,
             "unexpected": self.unexpected,
-            "of another shape": [f"{name} {list(got)} for {list(want)}" for name, got, want in self.misshaped],
-            "not of a float dtype": [f"{name} ({dtype})" for name, dtype in self.not_float],
+            "of another shape": [
+                f"{name[:_CHARACTERS]} {list(got)} for {list(want)}" for name, got, want in self.misshaped
+            ],
+            "not of a float dtype": [f"{name[:_CHARACTERS]} ({dtype})" for name, dtype in self.not_float],
         }
         return "; ".join(f"{len(names)} {kind}: {listed(names, limit)}" for kind, names in kinds.items() if names)
 
@@ -103,12 +117,12 @@ def compare_weights(
             names[name] = place
     used = set(names.values())
     left = [name for name in headers if name not in used]
-    out = tuple(name for name in left if any(fnmatchcase(name, pattern) for pattern in ignored))
+    out = dict.fromkeys(name for name in left if any(fnmatchcase(name, pattern) for pattern in ignored))
     return Comparison(
         prefix=prefix,
         names=names,
         missing=tuple(missing),
-        unexpected=tuple(name for name in left if name not in set(out)),
+        unexpected=tuple(name for name in left if name not in out),
         misshaped=tuple(
             (place, headers[place].shape, tuple(expected[name]))
             for name, place in names.items()
@@ -119,7 +133,7 @@ def compare_weights(
             for place in dict.fromkeys(names.values())
             if headers[place].dtype not in _FLOATS
         ),
-        ignored=out,
+        ignored=tuple(out),
     )
 
 
@@ -166,7 +180,8 @@ def nearest(
     ranked: dict[tuple[int, int], list[str]] = {}
     comparisons = {name: compare(config) for name, config in configs.items()}
     for name, comparison in comparisons.items():
-        held = sum(elements(header) for other, header in headers.items() if other not in comparison.ignored)
+        ignored = set(comparison.ignored)
+        held = sum(elements(header) for other, header in headers.items() if other not in ignored)
         expected = sum(math.prod(shape) for shape in configs[name].shapes().values())
         ranked.setdefault((comparison.problems, abs(held - expected)), []).append(name)
     names = ranked[min(ranked)]
@@ -174,6 +189,10 @@ def nearest(
 
 
 def listed(names: Sequence[str], limit: int = LISTED) -> str:
-    """The first ``limit`` names, and how many more there are."""
+    """The first ``limit`` names, long ones cut short, and how many more there are."""
     more = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(_cut, names[:limit])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _cut(name: str) -> str:
+    return name[:_CHARACTERS]

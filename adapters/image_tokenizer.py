@@ -18,16 +18,19 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from diagplan.adapters.frame_tokenizer import FrameTokenizer
-from diagplan.adapters.headers import check_weights
+from diagplan.adapters.headers import check_weights, listed
 from diagplan.adapters.one_class import class_of_module
 from diagplan.adapters.weights import LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.extras import missing_packages
+from diagplan.planner.shown import shown
 
 __all__ = ["ImageTokenizer", "load_image_tokenizer", "tokenizer_bytes", "tokenizer_files", "vq_class"]
 
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "vae.safetensors", "vae.ckpt", "diffusion_pytorch_model.bin")
 
+#: Blocks of a tokenizer, layers of a block; sizes of any other kind.
+_DEEPEST, _LARGEST = 32, 1 << 20
 #: Packages of diffusers that import every model of their kind.
 _DIFFUSERS = tuple(f"diffusers.models{name}" for name in ("", ".autoencoders", ".unets", ".transformers"))
 #: What diffusers imports where it is installed: torch's compiler, and one class for pipelines.
@@ -125,8 +128,9 @@ def load_image_tokenizer(folder: str | Path, *, device: str = "cpu") -> ImageTok
     if unknown or config.get("_class_name", "VQModel") != "VQModel":
         raise DocumentError(
             f"expected the config of a diffusers VQModel, got {about} with "
-            f"{', '.join(unknown) or 'the class ' + repr(config['_class_name'])}."
+            f"{listed(unknown) or 'the class ' + shown(config['_class_name'])}."
         )
+    _require_sizes(config, about)
     try:
         with torch.device("meta"), _Undrawn():
             model = cls(**{key: value for key, value in config.items() if key in known})  # from_config imports it all
@@ -191,3 +195,15 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise DocumentError(f"expected a JSON object, got {path}.")
     return config
+
+
+def _require_sizes(config: dict[str, Any], path: Path) -> None:
+    """Refuse what would take diffusers for ever to build, even without memory."""
+    counts = [config.get("layers_per_block"), *(len(value) for value in config.values() if isinstance(value, list))]
+    sizes = [part for value in config.values() for part in (value if isinstance(value, list) else [value])]
+    for most, found in ((_DEEPEST, counts), (_LARGEST, sizes)):
+        for number in found:
+            if isinstance(number, int | float) and not number <= most:
+                raise DocumentError(
+                    f"expected sizes up to {_LARGEST} and at most {_DEEPEST} layers, got {path} with {shown(number)}."
+                )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diagplan.adapters.devices import Quantize
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 
 __all__ = [
     "Int8Linear",
@@ -97,11 +98,13 @@ def require_quantize(quantize: Quantize | None, device: torch.device, dtype: tor
     if quantize is None:
         return
     if quantize not in get_args(Quantize):
-        raise SpecError(f"expected quantize to be None or one of {', '.join(get_args(Quantize))}, got {quantize!r}.")
+        raise SpecError(
+            f"expected quantize to be None or one of {', '.join(get_args(Quantize))}, got {shown(quantize)}."
+        )
     if device.type != "cpu" or dtype != torch.float32:
         raise SpecError(
-            f"expected device cpu and dtype float32 for quantize='int8', got device={str(device)!r} and "
-            f"dtype={str(dtype).removeprefix('torch.')!r}. The int8 products are those of x86 CPUs. "
+            f"expected device cpu and dtype float32 for quantize='int8', got device={shown(str(device))} and "
+            f"dtype={shown(str(dtype).removeprefix('torch.'))}. The int8 products are those of x86 CPUs. "
             "Leave quantize out, or load in float32 on the CPU."
         )
     # Without these instructions the products of u8 and s8 saturate: wrong numbers, not slow ones.

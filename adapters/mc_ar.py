@@ -22,6 +22,7 @@ from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quant
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import store_int
+from diagplan.planner.shown import shown
 
 __all__ = ["CONFIGS", "McAr", "McArConfig", "random_weights", "rotary_tables"]
 
@@ -80,7 +81,7 @@ class McArConfig:
         if self.head_size % 2:
             raise SpecError(f"expected an even head_dim for rotary positions, got head_dim={self.head_size}.")
         if self.rope not in ("1d", "3d"):
-            raise SpecError(f"expected rope to be '1d' or '3d', got rope={self.rope!r}.")
+            raise SpecError(f"expected rope to be '1d' or '3d', got rope={shown(self.rope)}.")
         if self.image_ids > self.vocab_size:
             raise SpecError(
                 f"expected image_vocab <= vocab_size={self.vocab_size}, got image_vocab={self.image_vocab}."

@@ -15,14 +15,16 @@ from typing import Any
 import torch
 
 from diagplan.adapters.devices import DTypeName, require_device, require_dtype
-from diagplan.adapters.headers import Comparison, check_weights, compare_weights
+from diagplan.adapters.headers import Comparison, check_weights, compare_weights, listed
 from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig
 from diagplan.adapters.notices import ModelWarning
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
+from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
 from diagplan.planner.layout import MAX_POSITIONS
+from diagplan.planner.shown import shown
 
 __all__ = [
     "compare_mc_ar",
@@ -39,6 +41,8 @@ _IGNORED = ("tokenizer.model.*", "*.rotary_emb.inv_freq")
 _TIED = {"lm_head.weight": "model.embed_tokens.weight"}
 
 _CONFIG_BYTES = 1 << 20
+#: Of YAML, whose reader is slow, and the values that its aliases make of it; the release's files take 2 KB and 60.
+_YAML_BYTES, _YAML_VALUES = 1 << 16, 10_000
 _NEEDED = (
     "hidden_size",
     "intermediate_size",
@@ -193,9 +197,9 @@ def _config_for(checkpoint: Checkpoint, config: str | Path | McArConfig | None) 
         return CONFIGS[str(config)], False
     if config is not None:
         path = Path(config)
-        if not path.is_file():
+        if not is_file(path):
             raise SpecError(
-                f"expected config to be one of {', '.join(CONFIGS)}, or a file, got config={str(config)!r}."
+                f"expected config to be one of {', '.join(CONFIGS)}, or a file, got config={shown(str(config), 300)}."
             )
         return _read_config(path)
     beside = config_beside(checkpoint)
@@ -236,9 +240,26 @@ def _parse(text: str, path: Path) -> Any:
     except ImportError:
         raise missing_packages("a YAML config", ["yaml"]) from None
     try:
-        return yaml.safe_load(text)
+        if len(text) > _YAML_BYTES:
+            raise ValueError(f"more than {_YAML_BYTES:,} characters")
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        _values(node, {})
+        return None if node is None else loader.construct_document(node)
     except Exception as error:  # its constructors raise almost anything
         raise DocumentError(f"expected plain YAML, got {path}, which is not ({_line(error)}).") from error
+
+
+def _values(node: Any, known: dict[int, int]) -> int:
+    """How many values a node of YAML stands for, each alias of it anew: merges and comparisons cost that much."""
+    if id(node) not in known:
+        known[id(node)] = _YAML_VALUES  # for an alias within itself
+        parts = node.value if isinstance(getattr(node, "value", None), list) else ()
+        inner = [part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = 1 + sum(_values(part, known) for part in inner)
+        if known[id(node)] > _YAML_VALUES:
+            raise ValueError(f"more than {_YAML_VALUES:,} values, aliases counted as often as they stand")
+    return known[id(node)]
 
 
 def _line(error: Exception) -> str:
@@ -249,14 +270,14 @@ def _llama_mapping(document: Any) -> dict[str, Any]:
     """The one mapping with ``hidden_size`` in it, at whatever depth."""
     mappings = list(_with_hidden_size(document, "", set()))
     if len(mappings) != 1:
-        places = ", ".join(place or "the top" for place, _, _ in mappings[:4]) or "none"
+        places = listed([place or "the top" for place, _, _ in mappings], 4) or "none"
         raise SpecError(
             f"expected one mapping with the key hidden_size, got {places}. A config describes one transformer. "
             "Give a file with that part alone."
         )
     _, mapping, target = mappings[0]
     if target not in (None, "transformers.LlamaConfig"):
-        raise SpecError(f"expected the sizes of a transformers.LlamaConfig, got target={target!r}.")
+        raise SpecError(f"expected the sizes of a transformers.LlamaConfig, got target={shown(target)}.")
     return mapping
 
 
@@ -266,9 +287,10 @@ def _with_hidden_size(node: Any, place: str, seen: set[int]) -> Iterator[tuple[s
         return
     seen.add(id(node))
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        here = f"{place}{key[:60] if isinstance(key, str) else shown(key)}"
         if isinstance(value, dict) and "hidden_size" in value and id(value) not in seen:
-            yield f"{place}{key}", value, node.get("target") if isinstance(node, dict) else None
-        yield from _with_hidden_size(value, f"{place}{key}.", seen)
+            yield here, value, node.get("target") if isinstance(node, dict) else None
+        yield from _with_hidden_size(value, f"{here}.", seen)
     if not place and isinstance(node, dict) and "hidden_size" in node:
         yield "", node, None
 
@@ -278,10 +300,11 @@ def _from_llama(keys: dict[str, Any]) -> tuple[McArConfig, bool]:
     rotary = {"rope_theta": keys.get("rope_theta")} | _rotary(keys, "rope_parameters") | _rotary(keys, "rope_scaling")
     known = {*_NEEDED, *_OURS, *_FIXED, *_HARMLESS, "num_key_value_heads", "rms_norm_eps", "tie_word_embeddings",
              "rope_theta", "rope_parameters", "rope_scaling"}  # fmt: skip
-    unknown = sorted(str(key) for key in keys if key not in known)
+    # A mapping of YAML may have any key.
+    unknown = sorted(key if isinstance(key, str) else shown(key) for key in dict[Any, Any](keys) if key not in known)
     if unknown:
         raise SpecError(
-            f"expected the keys of a LlamaConfig, got {', '.join(unknown)}. An unknown key may change the model. "
+            f"expected the keys of a LlamaConfig, got {listed(unknown)}. An unknown key may change the model. "
             "Take it out if it does not."
         )
     missing = [key for key in _NEEDED if keys.get(key) is None]
@@ -291,13 +314,15 @@ def _from_llama(keys: dict[str, Any]) -> tuple[McArConfig, bool]:
         if keys.get(key) not in fine:
             raise SpecError(
                 f"expected {key} to be {' or '.join(repr(value) for value in fine if value is not None) or 'absent'}, "
-                f"got {key}={keys[key]!r}. This adapter computes a plain Llama."
+                f"got {key}={shown(keys[key])}. This adapter computes a plain Llama."
             )
     tied = keys.get("tie_word_embeddings") or False
     if not isinstance(tied, bool):
-        raise SpecError(f"expected tie_word_embeddings to be true or false, got {tied!r}.")
+        raise SpecError(f"expected tie_word_embeddings to be true or false, got {shown(tied)}.")
     if isinstance(keys["max_position_embeddings"], int) and keys["max_position_embeddings"] > MAX_POSITIONS:
-        raise SpecError(f"expected max_position_embeddings <= {MAX_POSITIONS}, got {keys['max_position_embeddings']}.")
+        raise SpecError(
+            f"expected max_position_embeddings <= {MAX_POSITIONS}, got {shown(keys['max_position_embeddings'])}."
+        )
     sizes = {key: keys[key] for key in (*_NEEDED, *_OURS) if keys.get(key) is not None}
     if "image_vocab" not in sizes and sizes["vocab_size"] == _RELEASE_VOCAB:
         sizes["image_vocab"] = _RELEASE_IMAGE_VOCAB
@@ -323,13 +348,14 @@ def _rotary(keys: dict[str, Any], name: str) -> dict[str, Any]:
         or any(rotary.get(key) not in kinds for key in _ROPE[1:])
     ):
         raise SpecError(
-            f"expected {name} without scaling, got {name}={rotary!r}. Scaled rotary positions are not computed here."
+            f"expected {name} without scaling, got {name}={shown(rotary)}. Scaled rotary positions are not computed "
+            "here."
         )
     theta = rotary.get("rope_theta")
     if theta is None:
         return {}
     if keys.get("rope_theta") not in (None, theta):
-        raise SpecError(f"expected one rope_theta, got {keys['rope_theta']!r} and {theta!r} in {name}.")
+        raise SpecError(f"expected one rope_theta, got {shown(keys['rope_theta'])} and {shown(theta)} in {name}.")
     return {"rope_theta": theta}
 
 
@@ -342,5 +368,5 @@ def _positive(name: str, value: Any, default: float) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and number > 0):
-        raise SpecError(f"expected {name} to be a number above 0, got {name}={value!r}.")
+        raise SpecError(f"expected {name} to be a number above 0, got {name}={shown(value)}.")
     return number

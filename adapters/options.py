@@ -6,6 +6,7 @@ from typing import Any, Literal
 from diagplan.adapters.devices import DTypeName, Quantize, require_dtype
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
+from diagplan.planner.shown import shown
 
 __all__ = ["LoadOptions"]
 
@@ -48,9 +49,9 @@ class LoadOptions:
     def __post_init__(self) -> None:
         require_dtype(self.dtype)
         if not isinstance(self.device, str):
-            raise SpecError(f"expected device as text, got device={self.device!r}. Give 'cpu' or 'cuda'.")
+            raise SpecError(f"expected device as text, got device={shown(self.device)}. Give 'cpu' or 'cuda'.")
         if self.quantize not in (None, "int8"):
-            raise SpecError(f"expected quantize to be None or one of int8, got {self.quantize!r}.")
+            raise SpecError(f"expected quantize to be None or one of int8, got {shown(self.quantize)}.")
         if self.threads is not None and self.threads != "auto":
             require_int("threads", self.threads, 1, largest=1024)
 
@@ -68,9 +69,9 @@ class LoadOptions:
         given["dtype"] = None if self.dtype == "float32" else self.dtype
         wrong = next((name for name, value in given.items() if value is not None and value is not False), None)
         if wrong is not None:
-            named = "a context" if wrong == "context" else f"{wrong}={given[wrong]!r}"
+            named = "a context" if wrong == "context" else f"{wrong}={shown(given[wrong])}"
             raise SpecError(
                 f"expected no {', '.join(_FIXED_AT_EXPORT[:-1])} or {_FIXED_AT_EXPORT[-1]} with "
-                f"backend={self.backend!r}, got {named[:200]}. They were chosen when the model was exported. "
+                f"backend={shown(self.backend)}, got {named}. They were chosen when the model was exported. "
                 "Leave them out, or export it anew."
             )

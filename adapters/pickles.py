@@ -2,6 +2,9 @@
 
 Such a file holds a pickle, which may name any class. None is imported nor called here: a name in the pickle stays a
 name, whatever would be made from it becomes a ``Record``, and no opcode calls anything that the file chooses.
+
+A few bytes of a pickle can ask for any amount of work. Here it costs time and memory in proportion to its opcodes and
+bytes, both are limited, and nothing is allocated, copied, hashed or formatted in a size that the file announces.
 """
 
 import io
@@ -9,17 +12,19 @@ import math
 import mmap
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from diagplan.adapters.headers import Header
+from diagplan.adapters.headers import AXES, Header
+from diagplan.planner.shown import shown
 
-__all__ = ["Record", "Stored", "field", "header_of", "mapped", "mappings_with", "read_pickle"]
+__all__ = ["Record", "Stored", "dicts", "field", "header_of", "mapped", "read_pickle"]
 
 _STORAGES: Mapping[str, torch.dtype] = MappingProxyType(
     {
@@ -40,11 +45,17 @@ _DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
         )
     }
 )  # fmt: skip
-#: The pickle itself, without the tensors' bytes, is far smaller.
-_PICKLE_BYTES = 64 << 20
+#: What is read of a pickle, the tensors' bytes apart. 20,000 tensors take 3 MB and 640,000 opcodes.
+_PICKLE_BYTES, _OPCODES = 32 << 20, 1_000_000
+#: The list of the zip file's members, at least 46 bytes each; 20,000 tensors take 1.3 MB.
+_DIRECTORY_BYTES = 8 << 20
+#: Characters of a module's and a class' name; of a text that stands for a few bytes, a number's.
+_NAME, _ENCODED = 1000, 64
+#: What torch's own functions are called with, at most.
+_ARGUMENTS = 16
 _LOCAL_HEADER = 30
-#: Axes of a tensor, and sizes along them: far more, and their product takes for ever.
-_AXES, _LARGEST = 64, 1 << 62
+#: Sizes along an axis: far larger ones, and their product takes for ever.
+_LARGEST = 1 << 62
 #: What a file of tensors alone may name: torch's own, and a few containers.
 _KNOWN = {("collections", "OrderedDict"), ("_codecs", "encode"), ("builtins", "set"), ("__builtin__", "set")}
 
@@ -82,21 +93,26 @@ def field(value: Any, name: str) -> Any:
     return next((holder[name] for holder in holders if isinstance(holder, dict) and name in holder), None)
 
 
-def mappings_with(value: Any, name: str) -> Iterator[Any]:
-    """Every dict or record with such an entry, at whatever depth."""
+def dicts(value: Any) -> Iterator[dict[Any, Any]]:
+    """Every dict in a value that is not empty, at whatever depth, each once; a record's entries and state are two."""
     seen: set[int] = set()
     left = [value]
     while left:
         node = left.pop()
-        if id(node) in seen or not isinstance(node, (dict, list, tuple, Record)):
+        if isinstance(node, Record):
+            held: Any = (node.args, node.entries, node.state)
+        elif isinstance(node, dict):
+            held = node.values()
+        elif isinstance(node, (list, tuple)):
+            held = node
+        else:
+            continue
+        if not node or id(node) in seen:
             continue
         seen.add(id(node))
-        if field(node, name) is not None:
+        if isinstance(node, dict):
             yield node
-        if isinstance(node, Record):
-            left += [node.args, node.entries, node.state]
-        else:
-            left += list(node.values()) if isinstance(node, dict) else list(node)
+        left += held
 
 
 def read_pickle(path: Path, *, foreign: bool) -> Any:
@@ -137,27 +153,54 @@ class Stored(NamedTuple):
     stride: tuple[int, ...]
 
 
+class _Members(io.BufferedReader):
+    """The file as ``zipfile`` lists it: it reads the whole list at once, however long the file says that it is."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _DIRECTORY_BYTES:
+            raise ValueError(f"a list of members of {shown(size)} bytes")
+        return super().read(size)
+
+
 def _entries(path: Path) -> _Archive:
-    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+    with _Members(io.FileIO(path)) as members, zipfile.ZipFile(members) as archive:
         entries = archive.infolist()
+    with path.open("rb") as file:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("a compressed entry, which torch never writes")
+        if len({entry.filename for entry in entries}) != len(entries):
+            raise ValueError("two entries of one name")
         (main,) = (entry for entry in entries if entry.filename.endswith("/data.pkl"))
-        if main.file_size > _PICKLE_BYTES:
-            raise ValueError(f"a pickle of {main.file_size:,} bytes")
         folder = main.filename.removesuffix("data.pkl")
         order = [entry for entry in entries if entry.filename == f"{folder}byteorder"]
-        if order and archive.read(order[0]) != b"little":
+        if order and _content(file, order[0]) != b"little":
             raise ValueError("bytes in another order than little-endian")
-        storages = {}
-        for entry in entries:
-            if entry.filename.startswith(f"{folder}data/"):
-                file.seek(entry.header_offset)
-                head = file.read(_LOCAL_HEADER)
-                extra = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-                start = entry.header_offset + _LOCAL_HEADER + extra
-                storages[entry.filename.removeprefix(f"{folder}data/")] = start, entry.file_size
-        return _Archive(archive.read(main), storages)
+        storages = {
+            entry.filename.removeprefix(f"{folder}data/"): (_begin(file, entry), entry.file_size)
+            for entry in entries
+            if entry.filename.startswith(f"{folder}data/")
+        }
+        return _Archive(_content(file, main), storages)
+
+
+def _begin(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
+    """Where the bytes of an entry begin in the file."""
+    file.seek(entry.header_offset)
+    head = file.read(_LOCAL_HEADER)
+    if head[:4] != b"PK\x03\x04":
+        raise zipfile.BadZipFile("an entry without a header")
+    return file.tell() + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+
+
+def _content(file: BinaryIO, entry: zipfile.ZipInfo) -> bytes:
+    """The bytes of an entry that is no tensor."""
+    if entry.file_size > _PICKLE_BYTES:
+        raise ValueError(f"a pickle of {entry.file_size:,} bytes, of at most {_PICKLE_BYTES:,}")
+    file.seek(_begin(file, entry))
+    data = file.read(entry.file_size)
+    if zlib.crc32(data) != entry.CRC:
+        raise zipfile.BadZipFile("an entry with another checksum")
+    return data
 
 
 class _Unpickler(pickle._Unpickler):
@@ -167,22 +210,51 @@ class _Unpickler(pickle._Unpickler):
     """
 
     stack: list[Any]
+    metastack: list[list[Any]]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+    readline: Callable[[], bytes]
     pop_mark: Callable[[], list[Any]]
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, archive: _Archive, *, foreign: bool) -> None:
-        super().__init__(io.BytesIO(archive.pickle))
+        self._file, self._size = io.BytesIO(archive.pickle), len(archive.pickle)
+        super().__init__(self._file)
         self._archive, self._foreign = archive, foreign
+
+    def load(self) -> Any:
+        """What the pickle leaves on the stack."""
+        #: A list: in a dict a file could choose numbers that all collide.
+        self.memo: list[Any] = []
+        self.stack, self.metastack = [], []
+        self.append = self.stack.append
+        self.read, self.readline = self._exactly, self._file.readline
+        opcode = self._file.read
+        for _ in range(_OPCODES):
+            key = opcode(1)
+            if key == pickle.STOP:
+                return self.stack.pop()
+            if not key:
+                raise EOFError("a pickle without an end")
+            self.dispatch[key[0]](self)
+        raise pickle.UnpicklingError(f"more than {_OPCODES:,} opcodes")
+
+    def _exactly(self, size: int) -> bytes:
+        if size > self._size - self._file.tell():
+            raise EOFError(f"{shown(size)} bytes announced, where fewer are left")
+        return self._file.read(size)
 
     def find_class(self, module: str, name: str) -> _Name:
         """A name, as data."""
+        if len(module) + len(name) > _NAME:  # it stands in the record of every object that is made from it
+            raise pickle.UnpicklingError(f"a name of {len(module) + len(name):,} characters")
         if not self._foreign and module.partition(".")[0] != "torch" and (module, name) not in _KNOWN:
             raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
         return _Name(module, name)
 
     def get_extension(self, code: int) -> None:
         """Codes of a registry of this process: none is known."""
-        raise pickle.UnpicklingError(f"extension code {code}")
+        raise pickle.UnpicklingError(f"extension code {shown(code)}")
 
     def persistent_load(self, pid: Any) -> _Storage:
         """The bytes behind a tensor, from torch's description of them."""
@@ -194,11 +266,12 @@ class _Unpickler(pickle._Unpickler):
         dtype = _STORAGES[named.name]
         start, size = self._archive.storages[key]
         if not _whole(numel) or numel * dtype.itemsize > size:
-            raise ValueError(f"a storage of {numel} numbers in {size} bytes")
+            raise ValueError(f"a storage of {shown(numel)} numbers in {size} bytes")
         return _Storage(dtype, start, numel)
 
     def _made(self, name: Any, args: Any) -> Any:
-        match name, args:
+        # Few arguments and short ones, of functions that are not this one again: a call from the memo costs two bytes.
+        match name, args if isinstance(args, tuple) and len(args) <= _ARGUMENTS else None:
             case _Name("torch._utils", "_rebuild_tensor_v2"), (_Storage(), _, _, _, *rest):
                 # At the end: that all numbers are negated or conjugated. No such tensor is a weight.
                 return Record("torch._utils._rebuild_tensor_v2", args) if any(rest[2:]) else _stored(*args[:4])
@@ -206,14 +279,14 @@ class _Unpickler(pickle._Unpickler):
                 return _stored(_retyped(storage, rest[5]), *rest[:3])
             case _Name("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"), (tensor, *_):
                 return tensor
-            case _Name("torch._tensor", "_rebuild_from_type_v2"), (function, _Name("torch", "Tensor"), inner, *_):
+            case _Name("torch._tensor", "_rebuild_from_type_v2"), (
+                _Name("torch._utils") as function, _Name("torch", "Tensor"), inner, *_
+            ):  # fmt: skip
                 return self._made(function, inner)
-            case _Name("_codecs", "encode"), (str() as text, "latin1"):  # how bytes are pickled in protocol 2
-                return text.encode("latin1")
+            case _Name("_codecs", "encode"), (str() as text, "latin1") if len(text) <= _ENCODED:
+                return text.encode("latin1")  # how a number's bytes are pickled in protocol 2
             case _Name("collections", "OrderedDict"), ():
                 return {}
-            case _Name("collections", "OrderedDict"), (pairs,):
-                return _filled({}, [part for key, value in pairs for part in (key, value)])
         return Record(".".join(name) if isinstance(name, _Name) else type(name).__name__, args)
 
     def _instantiate(self, klass: Any, args: Any) -> None:
@@ -254,7 +327,38 @@ class _Unpickler(pickle._Unpickler):
     def _frozen_set(self) -> None:
         self.stack.append(Record("frozenset", tuple(self.pop_mark())))
 
+    def _skip_frame(self) -> None:
+        self.read(8)  # a hint for reading ahead
+
+    def _byte_array(self) -> None:
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
+
+    def _memoize(self) -> None:
+        self._remember(len(self.memo))
+
+    def _put_line(self) -> None:
+        self._remember(int(self.readline()[:-1]))
+
+    def _put_byte(self) -> None:
+        self._remember(self.read(1)[0])
+
+    def _put_long(self) -> None:
+        self._remember(int.from_bytes(self.read(4), "little"))
+
+    def _remember(self, number: int) -> None:
+        if not 0 <= number <= len(self.memo):
+            raise pickle.UnpicklingError(f"memo number {shown(number)} behind {len(self.memo)} others")
+        self.memo[number : number + 1] = [self.stack[-1]]
+
+    def _get_line(self) -> None:
+        number = int(self.readline()[:-1])
+        if number < 0:
+            raise pickle.UnpicklingError("a negative memo number")
+        self.append(self.memo[number])
+
     for _opcode, _done in (
+        (pickle.FRAME, _skip_frame), (pickle.BYTEARRAY8, _byte_array), (pickle.MEMOIZE, _memoize),
+        (pickle.PUT, _put_line), (pickle.BINPUT, _put_byte), (pickle.LONG_BINPUT, _put_long), (pickle.GET, _get_line),
         (pickle.REDUCE, _reduce), (pickle.NEWOBJ, _reduce), (pickle.NEWOBJ_EX, _reduce_with_keywords),
         (pickle.BUILD, _build), (pickle.SETITEM, _set_item), (pickle.SETITEMS, _set_items), (pickle.DICT, _dict),
         (pickle.EMPTY_SET, _set), (pickle.ADDITEMS, _add_items), (pickle.FROZENSET, _frozen_set),
@@ -265,13 +369,14 @@ class _Unpickler(pickle._Unpickler):
 def _filled(target: Any, parts: list[Any]) -> Any:
     """A dict or a record with keys and values put in.
 
-    A key that is no text and no number gives way to a record: deep tuples take for ever to hash, or the whole stack.
+    A key that is no text gives way to a record: deep tuples take for ever to hash, or the whole stack, and numbers can
+    be chosen so that they all collide.
     """
     entries = target.entries if isinstance(target, Record) else target
     if not isinstance(entries, dict):
         raise TypeError(f"entries of a {type(target).__name__}")
     for key, value in zip(parts[::2], parts[1::2], strict=True):
-        plain = key is None or type(key) in (str, bytes, int, float, bool)
+        plain = key is None or type(key) in (str, bytes, bool)
         entries[key if plain else Record("key", key)] = value
     return target
 
@@ -290,8 +395,9 @@ def _retyped(storage: _Storage, kind: Any) -> _Storage:
 
 def _stored(storage: _Storage, offset: Any, size: Any, stride: Any) -> Stored:
     """A tensor that lies within its storage and is no larger."""
-    size, stride = tuple(size), tuple(stride)
-    if not len(size) == len(stride) <= _AXES or not all(map(_whole, (offset, *size, *stride))):
+    if not isinstance(size, tuple) or not isinstance(stride, tuple):
+        raise TypeError("a tensor whose sizes are no tuple")
+    if not len(size) == len(stride) <= AXES or not all(map(_whole, (offset, *size, *stride))):
         raise ValueError("a tensor with sizes, strides or an offset that none can have")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if math.prod(size) and (last >= storage.numel or math.prod(size) > storage.numel):

@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from diagplan.planner.errors import DiagplanError, SpecError
+from diagplan.planner.shown import shown
 
 __all__ = ["Table", "resolve"]
 
@@ -60,7 +61,7 @@ class Table(Generic[T]):
         point = None if name in self.built_in else _registered(self.group).get(name)
         if name not in self.built_in and point is None:
             raise SpecError(
-                f"expected {self.option} to be one of {', '.join(self.names())}, got {self.option}={name!r}. "
+                f"expected {self.option} to be one of {', '.join(self.names())}, got {self.option}={shown(name)}. "
                 f"Third parties add one by an entry point of the group {self.group}."
             )
         reference = self.built_in[name] if point is None else point.value
@@ -68,12 +69,12 @@ class Table(Generic[T]):
             record = resolve(reference)
         except Exception as error:  # whatever the module of a third party raises while it is imported
             raise DiagplanError(
-                f"expected the {self.kind} {name!r} at {reference}, got an error: {type(error).__name__}: {error}. "
-                "Install what brings it anew, or uninstall it."
+                f"expected the {self.kind} {shown(name)} at {reference}, got an error: {type(error).__name__}: "
+                f"{str(error)[:300]}. Install what brings it anew, or uninstall it."
             ) from error
         if not isinstance(record, self.record) or getattr(record, "name", None) != name:
             raise DiagplanError(
-                f"expected a {self.record.__name__} named {name!r} at {reference}, got {str(record)[:200]}. "
+                f"expected a {self.record.__name__} named {shown(name)} at {reference}, got {str(record)[:200]}. "
                 "The package that registers it is broken: tell its authors."
             )
         return record

@@ -6,6 +6,7 @@ from typing import Literal
 
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
+from diagplan.planner.shown import shown
 
 __all__ = ["COOLEST", "Greedy", "Sample", "Sampler", "plain_sampler"]
 
@@ -43,9 +44,11 @@ class Sample:
         for name in ("temperature", "top_p"):
             value: object = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
-                raise SpecError(f"expected {name} to be a number, got {name}={value!r:.60}. Give one, such as 0.9.")
+                raise SpecError(f"expected {name} to be a number, got {name}={shown(value)}. Give one, such as 0.9.")
         if not 0 < self.temperature < float("inf"):
-            raise SpecError(f"expected temperature > 0, got temperature={self.temperature}. For no noise use greedy.")
+            raise SpecError(
+                f"expected temperature > 0, got temperature={shown(self.temperature)}. For no noise use greedy."
+            )
         if self.temperature < COOLEST:
             raise SpecError(
                 f"expected temperature >= {COOLEST:g}, got temperature={self.temperature:g}. Logits divided by less "
@@ -54,13 +57,14 @@ class Sample:
         if self.top_k is not None:
             object.__setattr__(self, "top_k", require_int("top_k", self.top_k, 1))
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise SpecError(f"expected 0 < top_p <= 1, got top_p={self.top_p}.")
+            raise SpecError(f"expected 0 < top_p <= 1, got top_p={shown(self.top_p)}.")
         if self.top_k is not None and self.top_p is not None:
             raise SpecError(
-                f"expected top_k or top_p, got top_k={self.top_k} and top_p={self.top_p}. Give one of them."
+                f"expected top_k or top_p, got top_k={shown(self.top_k)} and top_p={shown(self.top_p)}. Give one of "
+                "them."
             )
         if self.crossing not in ("keep", "drop"):
-            raise SpecError(f"expected crossing to be 'keep' or 'drop', got crossing={self.crossing!r}.")
+            raise SpecError(f"expected crossing to be 'keep' or 'drop', got crossing={shown(self.crossing)}.")
 
 
 Sampler = Greedy | Sample

@@ -6,7 +6,6 @@ bytes say, never its name. Nothing in a file is executed; a file that cannot be 
 """
 
 import json
-import os
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,17 +17,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diagplan.adapters.headers import Header, listed
+from diagplan.adapters.headers import AXES, Header, listed
 from diagplan.adapters.memory import empty_pages
 from diagplan.adapters.pickles import header_of, mapped, read_pickle
+from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.extras import missing_packages
+from diagplan.planner.shown import shown
 
 __all__ = ["Checkpoint", "LazyWeights", "open_checkpoint"]
 
 _HOLDERS = ("state_dict", "model")
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_INDEX_BYTES = 64 << 20
+#: What is read of an index and of a safetensors header; 20,000 tensors take 3 MB.
+_INDEX_BYTES = _HEADER_BYTES = 16 << 20
+#: Tensors of a checkpoint: each is compared with every configuration of every family.
+_TENSORS = 100_000
 _SAFETENSORS_DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
@@ -43,6 +47,9 @@ class Checkpoint:
         kind: ``"torch"``, ``"safetensors"`` or ``"sharded safetensors"``.
         files: the files that hold tensors.
         headers: name -> header, in the order of the file.
+
+    Raises:
+        DocumentError: more than 100,000 tensors, or one of more than 64 axes.
     """
 
     def __init__(
@@ -53,6 +60,10 @@ class Checkpoint:
         headers: Mapping[str, Header],
         mapped: Callable[[str], Tensor],
     ) -> None:
+        if len(headers) > _TENSORS:
+            raise DocumentError(f"expected a checkpoint of at most {_TENSORS:,} tensors, got {path} with more.")
+        if any(len(header.shape) > AXES for header in headers.values()):
+            raise DocumentError(f"expected tensors of at most {AXES} axes, got {path} with one of more.")
         self.path, self.kind, self.files = path, kind, tuple(files)
         self.headers = MappingProxyType(dict(headers))
         self._mapped = mapped
@@ -130,8 +141,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(path, "safetensors", [path], headers, lambda name: _mapped(path, name))
     raise DocumentError(
         f"expected a torch zip file or a safetensors file, got {path}, which "
-        f"{f'begins with {head[:8]!r}' if head else 'is empty'}. A pickle from before torch 1.6 is not read: load it "
-        "where you trust it, and save its state dict as safetensors."
+        f"{f'begins with {shown(head[:8])}' if head else 'is empty'}. A pickle from before torch 1.6 is not read: load "
+        "it where you trust it, and save its state dict as safetensors."
     )
 
 
@@ -167,9 +178,15 @@ def _safetensors() -> Any:
 def _safetensors_headers(path: Path) -> dict[str, Header]:
     library = _safetensors()
     try:
+        with path.open("rb") as file:
+            announced = int.from_bytes(file.read(8), "little")
+        if announced > _HEADER_BYTES:
+            raise ValueError(f"a header of {announced:,} bytes, of at most {_HEADER_BYTES:,}")
         # As NumPy: for torch the file is mapped in a way that Linux refuses where it is larger than the memory.
         with library.safe_open(path, framework="np") as file:
             names = file.keys()
+            if len(names) > _TENSORS:
+                raise ValueError(f"{len(names):,} tensors, of at most {_TENSORS:,}")
             slices = {name: file.get_slice(name) for name in names}
             return {
                 name: Header(tuple(one.get_shape()), _SAFETENSORS_DTYPES.get(one.get_dtype(), one.get_dtype()))
@@ -207,8 +224,8 @@ def _open_folder(folder: Path, inside: Sequence[str]) -> Checkpoint:
             f"{listed(absent + astray)}. Fetch the index and all shards again, from one place."
         )
     files = {name: folder / shard for name, shard in places.items()}
-    shown = [folder / shard for shard in shards]
-    return Checkpoint(folder, "sharded safetensors", shown, headers, lambda name: _mapped(files[name], name))
+    opened = [folder / shard for shard in shards]
+    return Checkpoint(folder, "sharded safetensors", opened, headers, lambda name: _mapped(files[name], name))
 
 
 def _weight_map(index: Path) -> dict[str, str]:
@@ -218,21 +235,22 @@ def _weight_map(index: Path) -> dict[str, str]:
     """
     try:
         if index.stat().st_size > _INDEX_BYTES:
-            raise ValueError(f"more than {_INDEX_BYTES} bytes")
+            raise ValueError(f"more than {_INDEX_BYTES:,} bytes")
         places = json.loads(index.read_bytes())["weight_map"]
         if not isinstance(places, dict) or not places:
             raise ValueError("its weight_map is no mapping")
     except Exception as error:
         raise _unreadable(index, error) from error
     for tensor, shard in places.items():
-        if not isinstance(shard, str) or not re.fullmatch(r"[^/\\:\x00]+", shard) or shard in (".", ".."):
+        if not isinstance(shard, str) or not re.fullmatch(r"[^/\\:\x00]{1,255}", shard) or shard in (".", ".."):
             raise DocumentError(
-                f"expected shards by plain file names in {index}, got {tensor}={shard!r}. A shard lies in the folder "
-                "of its index. Move it there."
+                f"expected shards by plain file names in {index}, got {listed([tensor])}={shown(shard)}. A shard lies "
+                "in the folder of its index. Move it there."
             )
-        if not os.path.isfile(index.parent / shard):  # noqa: PTH113 - pathlib raises for a name that is too long
+    for shard in set(places.values()):
+        if not is_file(index.parent / shard):
             raise DocumentError(
-                f"expected the shards that {index} names, got no file {shard:.200}. Every shard is needed. Fetch it."
+                f"expected the shards that {index} names, got no file {shown(shard)}. Every shard is needed. Fetch it."
             )
     return dict(places)
 
@@ -244,8 +262,8 @@ def _unreadable(path: Path, error: Exception) -> DocumentError:
     reason = str(error)
     if isinstance(error, pickle.UnpicklingError) and (wants := re.search(r"GLOBAL (\S+)", reason)):
         return DocumentError(
-            f"expected a checkpoint of plain tensors, got {path}, which asks for {wants[1]}. Nothing in a checkpoint "
-            "is executed. Load it where you trust it, and save its state dict as safetensors."
+            f"expected a checkpoint of plain tensors, got {path}, which asks for {wants[1][:200]}. Nothing in a "
+            "checkpoint is executed. Load it where you trust it, and save its state dict as safetensors."
         )
     reason = reason.strip().partition("\n")[0].partition(". ")[0][:200].rstrip(".")
     return DocumentError(

@@ -23,6 +23,7 @@ from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, PlainLinear, Quantize, linear_for, require_quantize
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, store_int
+from diagplan.planner.shown import shown
 
 __all__ = ["CONFIGS", "Wham", "WhamConfig", "random_weights"]
 
@@ -67,9 +68,11 @@ class WhamConfig:
                 smallest = {"buttons": 0, "sticks": 0, "image_codes": 2}.get(field.name, 1)
                 store_int(self, field.name, smallest)
         if self.nanogpt_version not in (1, 2):
-            raise SpecError(f"expected nanogpt_version to be 1 or 2, got nanogpt_version={self.nanogpt_version}.")
+            raise SpecError(
+                f"expected nanogpt_version to be 1 or 2, got nanogpt_version={shown(self.nanogpt_version)}."
+            )
         if not isinstance(self.bias, bool):
-            raise SpecError(f"expected bias to be true or false, got bias={self.bias!r}.")
+            raise SpecError(f"expected bias to be true or false, got bias={shown(self.bias)}.")
         if self.n_embd % self.n_head:
             raise SpecError(f"expected heads that divide the width, got n_embd={self.n_embd} and n_head={self.n_head}.")
 
@@ -138,7 +141,7 @@ class WhamConfig:
         prompt = self.seq_len - frames if prompt_frames is None else prompt_frames
         if prompt + frames > self.seq_len:
             raise SpecError(
-                f"expected at most {self.seq_len} frames, prompt included, got {prompt} + {frames}. "
+                f"expected at most {self.seq_len} frames, prompt included, got {shown(prompt)} + {frames}. "
                 "Longer videos are rolled: see compile_rollout."
             )
         return Layout(

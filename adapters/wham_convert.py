@@ -22,6 +22,7 @@ from diagplan.adapters.wham_files import (
 )
 from diagplan.adapters.wham_tokenizer import WhamTokenizerConfig, tokenizer_config_for, tokenizer_names
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.shown import shown
 from diagplan.schemas.atomic import Replacement
 
 __all__ = ["Converted", "convert_wham"]
@@ -80,7 +81,8 @@ def convert_wham(
         written = _write(checkpoint, kept, target, notes_text(sizes, vision.head_size), on_tensor or (lambda *_: None))
     except OSError as error:
         raise DocumentError(
-            f"expected to write a file, got path={str(target)!r}: {error.strerror or error}. Give another path."
+            f"expected to write a file, got path={shown(str(target), 300)}: {error.strerror or error}. Give "
+            "another path."
         ) from None
     read = sum(file.stat().st_size for file in checkpoint.files)
     return Converted(sizes, vision, len(kept), len(checkpoint.headers) - len(kept), read, written)

@@ -9,6 +9,7 @@ from diagplan.adapters.families import Family, Inspection, Opened, Pictures
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sample
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 
 if TYPE_CHECKING:
     from diagplan.adapters.headers import Comparison
@@ -38,9 +39,9 @@ def _sampler(temperature: float | None, top_k: int | None, top_p: float | None) 
     """As the release samples: no temperature below 0.1; top-p drops the id that crosses the bound; 1 keeps all."""
     warmth = _TEMPERATURE if temperature is None else temperature
     if not warmth >= 0:
-        raise SpecError(f"expected temperature >= 0, got temperature={temperature}.")
+        raise SpecError(f"expected temperature >= 0, got temperature={shown(temperature)}.")
     if top_p is not None and not 0 <= top_p <= 1:
-        raise SpecError(f"expected 0 <= top_p <= 1, got top_p={top_p}.")
+        raise SpecError(f"expected 0 <= top_p <= 1, got top_p={shown(top_p)}.")
     share = None if top_p is None or (top_p == 1 and top_k is None) else max(top_p, _LEAST)
     return Sample(temperature=max(warmth, _COOLEST), top_k=top_k, top_p=share, crossing="drop")
 

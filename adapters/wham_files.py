@@ -19,10 +19,12 @@ from diagplan.adapters.devices import DTypeName, require_device, require_dtype
 from diagplan.adapters.headers import Comparison, check_weights, compare_weights
 from diagplan.adapters.lightning import open_lightning
 from diagplan.adapters.linear import Quantize, require_quantize
-from diagplan.adapters.pickles import Record, field, mappings_with
+from diagplan.adapters.pickles import Record, dicts
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.adapters.wham import CONFIGS, Wham, WhamConfig
+from diagplan.planner.arguments import exists, is_file
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.shown import shown
 
 __all__ = [
     "NOTES_KEY",
@@ -125,13 +127,9 @@ def open_wham(path: str | Path) -> tuple[Checkpoint, WhamNotes]:
         DocumentError: a file that is missing or cannot be read.
     """
     path = Path(path)
-    try:
-        exists = path.exists()
-    except ValueError:  # a name that no file can have
-        exists = False
-    if not exists:
+    if not exists(path):
         raise DocumentError(
-            f"expected the checkpoint of a WHAM, got weights={str(path)!r}, where no file is. {PUBLISHER}."
+            f"expected the checkpoint of a WHAM, got weights={shown(str(path), 300)}, where no file is. {PUBLISHER}."
         )
     if _is_zip(path):
         file = open_lightning(path)
@@ -193,10 +191,10 @@ def read_wham_config(path: str | Path) -> WhamConfig:
         DocumentError: a file that cannot be read, is too large, or has other keys or values.
     """
     place = Path(path)
-    if len(str(path)) > 4000 or not place.is_file():
+    if not is_file(place):
         raise SpecError(
             f"expected config to be one of {', '.join(CONFIGS)}, a JSON file or a WhamConfig, got "
-            f"config={str(path)[:200]!r}."
+            f"config={shown(str(path), 300)}."
         )
     try:
         if place.stat().st_size > _CONFIG_BYTES:
@@ -307,18 +305,16 @@ def _tokenizer_size(checkpoint: Checkpoint, name: str, default: int) -> int:
 
 def _notes_of(hyper_parameters: Any) -> WhamNotes:
     """Notes of a Lightning checkpoint: the ``model_spec`` of predictor and image tokenizer, wherever they are."""
-    specs = list(mappings_with(hyper_parameters, "model_size"))
-    names = [name for spec in specs if isinstance(name := field(spec, "model_size"), str)]
-    heads = {_HEADS_BY_NAME[name] for name in names if name in _HEADS_BY_NAME}
-    patches = {_number(field(spec, "patch_size")) for spec in mappings_with(hyper_parameters, "patch_size")}
-    sides = [
-        {_number(field(spec, f"image_size_per_{axis}_axis")) for spec in mappings_with(
-            hyper_parameters, f"image_size_per_{axis}_axis"
-        )}
-        for axis in ("y", "x")
-    ]  # fmt: skip
-    sizes = {_number(field(spec, "head_size")) for spec in mappings_with(hyper_parameters, "head_size")}
-    patch, height, width = (_single(values) for values in (patches, *sides))
+    sides = ("image_size_per_y_axis", "image_size_per_x_axis")
+    said: dict[str, set[Any]] = {name: set() for name in ("model_size", "head_size", "patch_size", *sides)}
+    for spec in dicts(hyper_parameters):
+        for name in said.keys() & spec.keys():
+            value = spec[name]
+            if value is not None:
+                said[name].add((value if isinstance(value, str) else None) if name == "model_size" else _number(value))
+    heads = {_HEADS_BY_NAME[name] for name in said["model_size"] if name in _HEADS_BY_NAME}
+    patches, sizes = said["patch_size"], said["head_size"]
+    patch, height, width = (_single(values) for values in (patches, *(said[side] for side in sides)))
     grid = (-(-height // patch), -(-width // patch)) if patch and height and width else None
     return WhamNotes(n_head=_single(heads), grid=grid, head_size=_single(sizes))
 
@@ -329,8 +325,8 @@ def _single(values: set[int | None] | set[int]) -> int | None:
 
 def _number(value: Any) -> int | None:
     """A positive whole number, NumPy's scalars included."""
-    if isinstance(value, Record) and value.name.endswith("multiarray.scalar") and isinstance(value.args, tuple):
-        held = value.args[-1]
+    if isinstance(value, Record) and value.name.endswith("multiarray.scalar"):
+        held = value.args[-1] if isinstance(value.args, tuple) and value.args else None
         value = int.from_bytes(held, "little") if isinstance(held, bytes) and len(held) in (4, 8) else None
     return value if type(value) is int and 0 < value < 1 << 20 else None
 

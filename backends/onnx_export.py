@@ -21,6 +21,7 @@ from diagplan.adapters.contract import Model, only_batch_of, widths_of
 from diagplan.backends.onnx_files import OPSETS, save_exported
 from diagplan.planner.errors import DiagplanError, SpecError
 from diagplan.planner.extras import missing_packages
+from diagplan.planner.shown import shown
 from diagplan.schemas.onnx_model import (
     AllowedIdsDocument,
     GridDocument,
@@ -101,7 +102,8 @@ def export_model(
     """
     if quantize not in (None, "int8") or (quantize is not None and model.dtype != torch.float32):
         raise SpecError(
-            f"expected quantize to be None, or 'int8' for a float32 model, got quantize={quantize!r} and {model.dtype}."
+            f"expected quantize to be None, or 'int8' for a float32 model, got quantize={shown(quantize)} and "
+            f"{model.dtype}."
         )
     only = only_batch_of(model)
     if only is not None:
@@ -195,7 +197,7 @@ def _traced(
 ) -> Any:
     """torch's ONNX program of a module, an ``onnx_ir.Model``."""
     if opset not in OPSETS:
-        raise SpecError(f"expected opset to be one of {', '.join(map(str, OPSETS))}, got opset={opset}.")
+        raise SpecError(f"expected opset to be one of {', '.join(map(str, OPSETS))}, got opset={shown(opset)}.")
     try:
         import onnxscript
     except ImportError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.extras import missing_packages
+from diagplan.planner.shown import shown
 from diagplan.schemas.atomic import move_into_place
 from diagplan.schemas.files import producer_version
 from diagplan.schemas.onnx_model import KEY, ExportedDocument, read_onnx_metadata
@@ -208,7 +209,9 @@ def _read_graph(path: Path) -> tuple[Any, str]:
     for tensor in _tensors(model.graph):
         places = [entry.value for entry in tensor.external_data if entry.key == "location"]
         if any(place != f"{path.name}.data" for place in places):
-            raise DocumentError(f"expected weights in {path.name}.data only, got {places[0]!r} in {path}. {_AGAIN}")
+            raise DocumentError(
+                f"expected weights in {path.name}.data only, got {shown(places[0])} in {path}. {_AGAIN}"
+            )
     return model, hashlib.sha256(content).hexdigest()
 
 

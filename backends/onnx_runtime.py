@@ -21,6 +21,7 @@ from diagplan.backends.selftest import require_masks_obeyed
 from diagplan.backends.threads import Threads, threads_of_session
 from diagplan.planner.errors import DiagplanError, DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
+from diagplan.planner.shown import shown
 from diagplan.schemas.onnx_model import OnnxModelDocument
 
 __all__ = ["GRAPH", "OnnxCache", "OnnxModel", "load_onnx_model", "open_session", "require_signature", "run"]
@@ -293,16 +294,16 @@ def require_signature(
         DocumentError: the graph has others.
     """
     for expected, found in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
-        shown = {
+        held = {
             value.name: (value.type, [size if isinstance(size, int) else None for size in value.shape])
             for value in found
         }
         wanted = {name: (f"tensor({kind})", sizes) for name, (kind, sizes) in expected.items()}
-        wrong = sorted(name for name in {*shown, *wanted} if shown.get(name) != wanted.get(name))
+        wrong = sorted(name for name in {*held, *wanted} if held.get(name) != wanted.get(name))
         if wrong:
             raise DocumentError(
                 f"expected {wrong[0]} as {wanted.get(wrong[0], 'no part')} of {path}, got "
-                f"{shown.get(wrong[0], 'none')}. Graph and metadata differ. Export it again: diagplan export-onnx."
+                f"{held.get(wrong[0], 'none')}. Graph and metadata differ. Export it again: diagplan export-onnx."
             )
 
 
@@ -317,7 +318,7 @@ def require_device(device: str) -> Literal["cpu", "cuda"]:
         return "cpu"
     if kind == "cuda" and (device == kind or number.isdecimal()):
         return "cuda"
-    raise SpecError(f"expected device to be cpu, cuda or cuda:N for ONNX Runtime, got device={device!r}.")
+    raise SpecError(f"expected device to be cpu, cuda or cuda:N for ONNX Runtime, got device={shown(device)}.")
 
 
 def open_session(path: Path, *, device: str = "cpu", threads: Threads = None) -> Any:
@@ -337,7 +338,7 @@ def open_session(path: Path, *, device: str = "cpu", threads: Threads = None) ->
         raise missing_packages("exported models", ["onnxruntime"]) from None
     on_cpu = require_device(device) == "cpu"
     if threads is not None and threads != "auto" and threads < 1:
-        raise SpecError(f"expected threads >= 1, got threads={threads}.")
+        raise SpecError(f"expected threads >= 1, got threads={shown(threads)}.")
     options = onnxruntime.SessionOptions()
     size = sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
     options.intra_op_num_threads = threads_of_session(threads, size)
@@ -356,8 +357,8 @@ def open_session(path: Path, *, device: str = "cpu", threads: Threads = None) ->
     used = session.get_providers()[0]
     if not on_cpu and used != "CUDAExecutionProvider":
         raise SpecError(
-            f"expected the CUDAExecutionProvider for device={device!r}, got {used}, to which ONNX Runtime fell back. "
-            "Install onnxruntime-gpu with its CUDA and cuDNN libraries, or give device='cpu'."
+            f"expected the CUDAExecutionProvider for device={shown(device)}, got {used}, to which ONNX Runtime fell "
+            "back. Install onnxruntime-gpu with its CUDA and cuDNN libraries, or give device='cpu'."
         )
     return session
 

@@ -173,7 +173,9 @@ def prepare(
     if guidance is not None:
         require_kind("guidance", guidance, float | int, "Give a scale, or none.", what="a finite number")
         if not math.isfinite(guidance):
-            raise SpecError(f"expected guidance to be a finite number, got guidance={guidance}. Give a scale, or none.")
+            raise SpecError(
+                f"expected guidance to be a finite number, got guidance={shown(guidance)}. Give a scale, or none."
+            )
     runtime, rows = runtime_of(model), batch * (1 if guidance is None else 2)
     static = runtime.on_gpu if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):

@@ -4,8 +4,9 @@ import os
 from types import UnionType
 
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 
-__all__ = ["named_briefly", "require_kind", "require_path"]
+__all__ = ["exists", "is_file", "named_briefly", "require_kind", "require_path"]
 
 
 def require_kind(name: str, value: object, kind: type | UnionType, remedy: str, *, what: str = "") -> None:
@@ -21,6 +22,16 @@ def require_path(name: str, value: object) -> None:
     require_kind(name, value, str | os.PathLike, "Give a text or a pathlib.Path.", what="a path")
 
 
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is there; ``False`` for a name that no file can have, at which pathlib raises."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether a file or a folder is there; ``False`` for a name that neither can have, at which pathlib raises."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def named_briefly(value: object) -> str:
     """A value as a message shows it: short ones as they are, others by their type, for they may be of any size.
 
@@ -28,5 +39,5 @@ def named_briefly(value: object) -> str:
     ("'greedy'", '<list>')
     """
     if value is None or isinstance(value, bool | float | str):
-        return f"{value!r:.60}"
+        return shown(value)
     return f"the class {value.__name__}" if isinstance(value, type) else f"<{type(value).__name__}>"

@@ -19,6 +19,7 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies, require_policies
 from diagplan.planner.proxies import NO_PROXY, proxy_sources
 from diagplan.planner.schedule import Schedule, cell_steps, record, require_schedule
+from diagplan.planner.shown import shown
 
 __all__ = ["SlotOrder", "compile_plan"]
 
@@ -61,7 +62,7 @@ def compile_plan(
     for name in ("proxy", "row_end", "visibility"):
         if getattr(policies, name) in ("custom", "listed"):
             raise SpecError(
-                f"expected a named policy, got {name}={getattr(policies, name)!r}. "
+                f"expected a named policy, got {name}={shown(getattr(policies, name))}. "
                 "That value marks plans made elsewhere. Choose a policy that says what to do."
             )
     if max_width is not None:
@@ -94,7 +95,7 @@ def compile_plan(
     if slots == "step-order":
         plan = step_order_slots(plan)
     elif slots != "position":
-        raise SpecError(f"expected slots to be 'position' or 'step-order', got slots={slots!r}.")
+        raise SpecError(f"expected slots to be 'position' or 'step-order', got slots={shown(slots)}.")
     return plan if pad is None else pad_steps(plan, pad)
 
 

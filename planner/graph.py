@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from diagplan.planner.columns import PlanColumns
 from diagplan.planner.errors import SpecError
 from diagplan.planner.masks import iter_masks
+from diagplan.planner.shown import shown
 
 __all__ = ["MAX_EDGES", "NodeKind", "levels", "passes_needed", "plan_graph"]
 
@@ -48,7 +49,7 @@ def plan_graph(plan: PlanColumns, nodes: NodeKind = "feeds", *, cache_edges: boo
     5
     """
     if nodes not in ("feeds", "tokens"):
-        raise SpecError(f"expected nodes to be 'feeds' or 'tokens', got nodes={nodes!r:.60}. Choose one of them.")
+        raise SpecError(f"expected nodes to be 'feeds' or 'tokens', got nodes={shown(nodes)}. Choose one of them.")
     graph: nx.DiGraph[int] = nx.DiGraph(nodes=nodes, steps=plan.steps)
     token = _token_edges(plan, nodes)
     cache = np.concatenate([token[:0], *_cache_edges(plan, nodes, len(token))]) if cache_edges else token[:0]

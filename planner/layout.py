@@ -91,7 +91,7 @@ class Layout:
         for name in ("between_frames", "between_rows"):  # these need not show in positions
             if getattr(self, name) > MAX_POSITIONS:
                 raise SpecError(
-                    f"expected {name} <= {MAX_POSITIONS}, got {name}={getattr(self, name)}. Give fewer tokens."
+                    f"expected {name} <= {MAX_POSITIONS}, got {name}={shown(getattr(self, name))}. Give fewer tokens."
                 )
         if self.positions > MAX_POSITIONS:
             raise SpecError(

@@ -13,6 +13,7 @@ from diagplan.planner.columns import prefill_feeds
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
 from diagplan.planner.plan import Plan
+from diagplan.planner.shown import shown
 
 __all__ = ["cap_width", "pad_steps", "prefill_feeds", "step_order_slots"]
 
@@ -89,7 +90,9 @@ def pad_steps(plan: Plan, widths: Sequence[int]) -> Plan:
     try:
         widths = list(widths)
     except TypeError:
-        raise SpecError(f"expected the widths to pad to as a list, got pad={widths!r}. Give e.g. [1, 2, 4].") from None
+        raise SpecError(
+            f"expected the widths to pad to as a list, got pad={shown(widths)}. Give e.g. [1, 2, 4]."
+        ) from None
     if not widths:
         raise SpecError("expected at least one width to pad to, got none. Give the widths your runtime has.")
     assert plan.trash_slot is None

@@ -12,6 +12,7 @@ from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.schedule import Diagonal, Schedule, ZipAR
+from diagplan.planner.shown import shown
 
 __all__ = [
     "BUNDLES",
@@ -78,7 +79,9 @@ class Policies:
         for field in fields(self):
             value, choices = getattr(self, field.name), _CHOICES[field.name]
             if value not in choices:
-                raise SpecError(f"expected {field.name} to be one of {', '.join(choices)}, got {field.name}={value!r}.")
+                raise SpecError(
+                    f"expected {field.name} to be one of {', '.join(choices)}, got {field.name}={shown(value)}."
+                )
 
 
 def require_policies(policies: object) -> None:
@@ -123,4 +126,4 @@ def bundle_schedule(name: str, layout: Layout, k: int) -> Schedule:
         case "zipar-llamagen":
             return ZipAR(window=k, variant="llamagen")
         case _:
-            raise SpecError(f"expected a bundle out of {', '.join(BUNDLES)}, got {name!r}.")
+            raise SpecError(f"expected a bundle out of {', '.join(BUNDLES)}, got {shown(name)}.")

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
+from diagplan.planner.shown import shown
 
 __all__ = ["PRESETS", "Preset", "preset_layout"]
 
@@ -98,11 +99,13 @@ def preset_layout(name: str, **changes: int | None) -> Layout:
     require_kind("name", name, str, "Give a model's name, e.g. preset_layout('cosmos'); `diagplan presets` lists them.")
     if name not in PRESETS:
         raise SpecError(
-            f"expected a model out of {', '.join(PRESETS)}, got {name!r}. "
+            f"expected a model out of {', '.join(PRESETS)}, got {shown(name)}. "
             "A world model has one of its own: world.layout(frames, prompt_frames)."
         )
     names = [field.name for field in fields(Layout)]
     for change in changes:
         if change not in names:
-            raise SpecError(f"expected a field of Layout out of {', '.join(names)}, got {change}. Correct its name.")
+            raise SpecError(
+                f"expected a field of Layout out of {', '.join(names)}, got {change[:60]}. Correct its name."
+            )
     return replace(PRESETS[name].layout, **{key: value for key, value in changes.items() if value is not None})

@@ -16,6 +16,7 @@ from diagplan.planner.lowering import prefill_feeds
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import Imported, Schedule, record, require_schedule
+from diagplan.planner.shown import shown
 
 __all__ = ["Rollout", "RolloutCost", "Window", "compile_rollout", "rollout_cost"]
 
@@ -193,7 +194,7 @@ def _checked_frames(window: Layout, schedule: Schedule, frames: int, prompt_fram
     whole = window.prompt_frames + window.frames
     if prompt > whole:
         raise SpecError(
-            f"expected at most {whole} prompt frames, as many as a window holds, got prompt_frames={prompt}. "
+            f"expected at most {whole} prompt frames, as many as a window holds, got prompt_frames={shown(prompt)}. "
             f"Give the last {whole}."
         )
     return prompt, frames

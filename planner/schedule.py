@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, store_int
+from diagplan.planner.shown import shown
 from diagplan.planner.values import ByValue
 
 __all__ = [
@@ -90,7 +91,7 @@ class ZipAR:
     def __post_init__(self) -> None:
         store_int(self, "window", 1)
         if self.variant not in ("ideal", "llamagen"):
-            raise SpecError(f"expected variant to be 'ideal' or 'llamagen', got variant={self.variant!r}.")
+            raise SpecError(f"expected variant to be 'ideal' or 'llamagen', got variant={shown(self.variant)}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,7 +118,7 @@ class Imported(ByValue):
         if len(label) > MAX_LABEL:
             raise SpecError(f"expected a label of at most {MAX_LABEL} characters, got {len(label)}. Shorten it.")
         if not label.isprintable():
-            raise SpecError(f"expected a printable label, got label={label!a}. Leave control characters out.")
+            raise SpecError(f"expected a printable label, got label={shown(label)}. Leave control characters out.")
         object.__setattr__(self, "steps", _checked_order(steps))
         object.__setattr__(self, "label", label)
 

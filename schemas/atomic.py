@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.shown import shown
 from diagplan.schemas.temporaries import sweep, temporary_name
 
 __all__ = ["Replacement", "make_folder", "move_into_place", "npy_bytes", "require_ending", "write_atomically"]
 
+#: Characters of a path in a message.
+_PATH = 300
 _REMEDIES = {
     errno.ENOENT: "The folder does not exist. Create it, or give another path.",
     errno.ENOTDIR: "A part of the path is a file, not a folder. Give another path.",
@@ -40,17 +43,18 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         DocumentError: the file cannot be written; the message says what to do. Nothing is left behind.
     """
-    shown = os.fspath(path)
+    place = os.fspath(path)
     try:
-        if _is_special(shown):
-            _write_through(shown, data)
+        if _is_special(place):
+            _write_through(place, data)
         else:
-            with Replacement(shown) as replacement:
+            with Replacement(place) as replacement:
                 replacement.write(data)
     except (OSError, ValueError) as error:
         remedy = _REMEDIES.get(error.errno or 0) if isinstance(error, OSError) else None
         raise DocumentError(
-            f"expected to write a file, got path={shown!r}: {_reason(error)}. {remedy or 'Give another path.'}"
+            f"expected to write a file, got path={shown(place, _PATH)}: {_reason(error)}. "
+            f"{remedy or 'Give another path.'}"
         ) from error
 
 
@@ -162,9 +166,9 @@ def require_ending(name: str, path: str | os.PathLike[str] | None, endings: Sequ
     """
     if path is None or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):  # noqa: PTH110, PTH112, PTH113
         return
-    shown = os.path.basename(path).lower()  # noqa: PTH119 - of a text or a path
+    name = os.path.basename(path).lower()  # noqa: PTH119 - of a text or a path
     named = [ending for ending in endings if ending]
-    if shown.endswith(tuple(named)) or ("" in endings and not os.path.splitext(shown)[1]):  # noqa: PTH122
+    if name.endswith(tuple(named)) or ("" in endings and not os.path.splitext(name)[1]):  # noqa: PTH122
         return
     words = " or ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
     raise SpecError(f"expected a name ending in {words} for {name}, got {os.fspath(path)}. Change its ending.")

@@ -16,6 +16,7 @@ from diagplan.planner.masks import iter_masks, to_runs
 from diagplan.planner.plan import MaskRows, Plan, well_formed
 from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import ScheduleRecord
+from diagplan.planner.shown import shown
 
 if TYPE_CHECKING:
     from diagplan.schemas.document import PlanDocument, ScheduleNames
@@ -105,7 +106,7 @@ def document_parts(
         SpecError: ``masks`` is neither of its two values.
     """
     if masks not in ("explicit", "rule"):
-        raise SpecError(f"expected masks to be 'explicit' or 'rule', got masks={masks!r}.")
+        raise SpecError(f"expected masks to be 'explicit' or 'rule', got masks={shown(masks)}.")
     names = {
         "version": 1,
         "schedule": asdict(plan.schedule),

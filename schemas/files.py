@@ -17,6 +17,7 @@ from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
 from diagplan.planner.plan import Plan
+from diagplan.planner.shown import shown
 from diagplan.schemas.atomic import write_atomically
 from diagplan.schemas.convert import FORMAT, VERSION, MaskForm, document_parts, plan_from_document
 
@@ -97,7 +98,7 @@ def plan_document(text: str | bytes, *, name: str = "plan") -> "PlanDocument":
         raise DocumentError(f'expected a plan document in {name}, got JSON without "format": "{FORMAT}".')
     if value.get("version") != VERSION:
         raise DocumentError(
-            f"expected version {VERSION} in {name}, got version={value.get('version')!r:.40}. "
+            f"expected version {VERSION} in {name}, got version={shown(value.get('version'))}. "
             "This diagplan reads version 1. Install the diagplan that wrote it, or compile the plan again."
         )
     try:

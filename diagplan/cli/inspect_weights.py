@@ -95,7 +95,7 @@ def _inspections() -> list[tuple[str, Inspection]]:
 def _family(headers: Mapping[str, "Header"]) -> tuple[str | None, int]:
     """The family with the most layers, and how many."""
     layers = {
-        family: {int(match[1]) for name in headers if (match := re.fullmatch(one.layer, name))}
+        family: {match[1] for name in headers if (match := re.fullmatch(one.layer, name))}
         for family, one in _inspections()
     }
     family = max(layers, key=lambda name: len(layers[name]))

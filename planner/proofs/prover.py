@@ -15,6 +15,7 @@ from diagplan.planner.errors import SpecError
 from diagplan.planner.extras import missing_packages
 from diagplan.planner.proofs.symbols import Claim, Expr, Theorem
 from diagplan.planner.proofs.theorems import THEOREMS
+from diagplan.planner.shown import shown
 
 __all__ = ["ProofResult", "Variant", "Verdict", "prove"]
 
@@ -66,9 +67,9 @@ def prove(
         MissingExtraError: z3-solver is not installed.
     """
     if variant not in get_args(Variant):
-        raise SpecError(f"expected variant to be one of {', '.join(get_args(Variant))}, got variant={variant!r}.")
+        raise SpecError(f"expected variant to be one of {', '.join(get_args(Variant))}, got variant={shown(variant)}.")
     if not timeout_s > 0:
-        raise SpecError(f"expected timeout_s > 0, got timeout_s={timeout_s}. Give the seconds a query may take.")
+        raise SpecError(f"expected timeout_s > 0, got timeout_s={shown(timeout_s)}. Give the seconds a query may take.")
     chosen = _chosen(names)
     prover = _Prover(_load_z3(), max(1, round(min(timeout_s, _LONGEST_S) * 1000)))
     return (prover.result(theorem, variant) for theorem in chosen)
@@ -81,7 +82,7 @@ def _chosen(names: Iterable[str] | None) -> tuple[Theorem, ...]:
     unknown = sorted(wanted - {theorem.name for theorem in THEOREMS})
     if unknown:
         known = ", ".join(theorem.name for theorem in THEOREMS)
-        raise SpecError(f"expected names of theorems, got {', '.join(unknown)}. Give some of: {known}.")
+        raise SpecError(f"expected names of theorems, got {', '.join(map(shown, unknown[:4]))}. Give some of: {known}.")
     return tuple(theorem for theorem in THEOREMS if theorem.name in wanted)
 
 
