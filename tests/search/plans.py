@@ -110,12 +110,12 @@ def judge_mutant(document: Document, original: Meaning, kinds: tuple[str, ...], 
     Raises:
         Different: accepted, and wrong.
     """
-    mutant = damaged(document, kinds, random)
-    if mutant is None:
-        return None
     try:
+        mutant = damaged(document, kinds, random)
+        if mutant is None:
+            return None
         plan = plan_of(mutant, listed=random.random() < 0.7)
-    except (ValueError, TypeError, OverflowError):  # a layout that is none, an odd count of runs, numbers beyond int32
+    except (ValueError, TypeError, OverflowError):  # an odd count of runs, numbers beyond int32, a layout that is none
         return None
     if not verify_plan(plan, cap=1).ok:
         return "refused"
