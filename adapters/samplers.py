@@ -22,26 +22,30 @@ class Greedy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Sampling from the softmax of logits / temperature, cut by top-k or top-p.
+    """Sampling from the softmax of logits / temperature, cut by top-k, then top-p, then min-p, as transformers does.
 
     Args:
         temperature: at least ``COOLEST``.
         top_k: keep ids whose logit is at least the k-th largest (ties are kept); ``None``: all.
-        top_p: keep the most probable ids up to this probability; ``None``: all. The models differ in the last one:
+        top_p: of what top-k keeps, keep the most probable ids up to this probability; ``None``: all. The models differ
+            in the last one:
         crossing: ``"keep"`` (MC-AR, Cosmos): the id that crosses top_p is kept. ``"drop"`` (WHAM): it is not, but the
             most probable one always is.
+        min_p: of what is left, keep ids at least this share as probable as the most probable one (Nguyen et al., 2024);
+            ``None``: all.
 
     Raises:
-        SpecError: a value out of range, or both top-k and top-p.
+        SpecError: a value out of range.
     """
 
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
     crossing: Literal["keep", "drop"] = "keep"
+    min_p: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_p"):
+        for name in ("temperature", "top_p", "min_p"):
             value: object = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
                 raise SpecError(f"expected {name} to be a number, got {name}={shown(value)}. Give one, such as 0.9.")
@@ -56,13 +60,10 @@ class Sample:
             )
         if self.top_k is not None:
             object.__setattr__(self, "top_k", require_int("top_k", self.top_k, 1))
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise SpecError(f"expected 0 < top_p <= 1, got top_p={shown(self.top_p)}.")
-        if self.top_k is not None and self.top_p is not None:
-            raise SpecError(
-                f"expected top_k or top_p, got top_k={shown(self.top_k)} and top_p={shown(self.top_p)}. Give one of "
-                "them."
-            )
+        for name in ("top_p", "min_p"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share <= 1:
+                raise SpecError(f"expected 0 < {name} <= 1, got {name}={shown(share)}.")
         if self.crossing not in ("keep", "drop"):
             raise SpecError(f"expected crossing to be 'keep' or 'drop', got crossing={shown(self.crossing)}.")
 
@@ -74,7 +75,7 @@ def plain_sampler(temperature: float | None, top_k: int | None, top_p: float | N
     """A sampler without a release's own rules: temperature 1 where none is given; at 0 it is greedy.
 
     Raises:
-        SpecError: a value out of range, or both top-k and top-p.
+        SpecError: a value out of range.
 
     >>> plain_sampler(0.0, None, None)
     Greedy()

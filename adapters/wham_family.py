@@ -42,7 +42,7 @@ def _sampler(temperature: float | None, top_k: int | None, top_p: float | None) 
         raise SpecError(f"expected temperature >= 0, got temperature={shown(temperature)}.")
     if top_p is not None and not 0 <= top_p <= 1:
         raise SpecError(f"expected 0 <= top_p <= 1, got top_p={shown(top_p)}.")
-    share = None if top_p is None or (top_p == 1 and top_k is None) else max(top_p, _LEAST)
+    share = None if top_p in (None, 1) else max(top_p, _LEAST)
     return Sample(temperature=max(warmth, _COOLEST), top_k=top_k, top_p=share, crossing="drop")
 
 

@@ -5,6 +5,7 @@ same tokens come out whatever the batch, the padding, the order of slots and the
 ``torch_choose`` do the same arithmetic, in float64.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +113,8 @@ def torch_choose(
         cut = before > sampler.top_p
         cut[..., 0] = False
         x = x.masked_fill(torch.zeros_like(cut).scatter(-1, index, cut), float("-inf"))
+    if sampler.min_p is not None:
+        x = x.masked_fill(x < x.amax(dim=-1, keepdim=True) + math.log(sampler.min_p), float("-inf"))
     return (x + torch_gumbel(keys, low, high)).argmax(dim=-1) + low
 
 
@@ -142,4 +145,6 @@ def numpy_choose(
         back = np.zeros_like(cut)
         np.put_along_axis(back, index, cut, axis=-1)
         x = np.where(back, -np.inf, x)
+    if sampler.min_p is not None:
+        x = np.where(x < x.max(axis=-1, keepdims=True) + math.log(sampler.min_p), -np.inf, x)
     return np.asarray((x + numpy_gumbel(keys, low, high)).argmax(axis=-1) + low)

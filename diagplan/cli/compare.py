@@ -53,9 +53,10 @@ def compare_command(
     seed: Annotated[
         int, typer.Option(help="Of the sampling and of random ids.", min=0, rich_help_panel="Sampling")
     ] = 0,
-    temperature: Annotated[float | None, option("Sampling", "Sample; greedy without the next three.")] = None,
+    temperature: Annotated[float | None, option("Sampling", "Sample; greedy without the next four.")] = None,
     top_k: Annotated[int | None, option("Sampling", "Keep the k most probable tokens.")] = None,
     top_p: Annotated[float | None, option("Sampling", "Keep the most probable tokens up to this probability.")] = None,
+    min_p: Annotated[float | None, option("Sampling", "Keep tokens this share as probable as the first.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on PyTorch and on ONNX Runtime side by side: tokens, logits, time."""
@@ -65,7 +66,7 @@ def compare_command(
 
     require_packages("a comparison", "torch", "safetensors", "onnx", "onnxruntime")
     read = read_plan(plan)
-    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, adapter=adapter)
+    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, adapter=adapter)
     options = load_options(config=config, context=context, dtype=dtype, device=device, threads=threads)
     ids = None
     if not (prompt is None and actions is None and given is None):

@@ -111,13 +111,14 @@ def generate_command(
     visibility: VisibilityOption = None,
     seed: Annotated[int, typer.Option(help="The seed of the sampling.", rich_help_panel=SAMPLING)] = 0,
     greedy: Annotated[
-        bool, option(SAMPLING, "Take the most probable token (the default without the next three).", "--greedy")
+        bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
     ] = False,
     temperature: Annotated[
         float | None, option(SAMPLING, for_families("temperature", "Divides the logits; 0 is greedy."))
     ] = None,
     top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
     top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    min_p: Annotated[float | None, option(SAMPLING, "Keep tokens this share as probable as the first.")] = None,
     frames_dir: Annotated[Path | None, option(OUTPUT, "Write each frame here as soon as it is known, .png.")] = None,
     gif: Annotated[Path | None, option(OUTPUT, "Write a GIF too.")] = None,
     tokens: Annotated[Path | None, option(OUTPUT, "Write the tokens too, .npy, int [T, h, w].")] = None,
@@ -155,7 +156,7 @@ def generate_command(
     )
     world = open_world(model, options, weights=weights, tokenizer=tokenizer)
     sampler = sampler_from_options(
-        temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, adapter=world.source.adapter
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, greedy=greedy, adapter=world.source.adapter
     )
 
     def planned(world: "World", blocks: NDArray[np.int64] | None) -> Any:

@@ -86,6 +86,7 @@ def run_command(
     temperature: Annotated[float | None, option(SAMPLING, "Divides the logits; 0 is greedy, for WHAM 0.1.")] = None,
     top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
     top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    min_p: Annotated[float | None, option(SAMPLING, "Keep tokens this share as probable as the first.")] = None,
     guidance: Annotated[
         float | None, option(SAMPLING, "The scale of classifier-free guidance, with --unconditional.")
     ] = None,
@@ -110,7 +111,9 @@ def run_command(
     from diagplan.schemas.atomic import npy_bytes, write_atomically
     from diagplan.schemas.files import read_plan
 
-    sampler = sampler_from_options(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, adapter=adapter)
+    sampler = sampler_from_options(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, greedy=greedy, adapter=adapter
+    )
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
     if (guidance is None) != (unconditional is None):

@@ -22,7 +22,8 @@ from diagplan.planner.errors import SpecError
         ({"top_k": 0}, "expected top_k >= 1, got top_k=0."),
         ({"top_p": 0.0}, "expected 0 < top_p <= 1, got top_p=0.0."),
         ({"top_p": 1.5}, "expected 0 < top_p <= 1, got top_p=1.5."),
-        ({"top_k": 3, "top_p": 0.5}, "expected top_k or top_p, got top_k=3 and top_p=0.5. Give one of them."),
+        ({"min_p": 0}, "expected 0 < min_p <= 1, got min_p=0."),
+        ({"min_p": "a"}, "expected min_p to be a number, got min_p='a'."),
         ({"crossing": "split"}, "expected crossing to be 'keep' or 'drop', got crossing='split'."),
     ],
 )

@@ -36,6 +36,8 @@ def logits_like(vocab: int, seed: int = 0, scale: float = 2.0) -> np.ndarray:
         Sample(top_k=7),
         Sample(top_p=0.7),
         Sample(top_p=0.7, crossing="drop"),
+        Sample(min_p=0.4),
+        Sample(temperature=1.3, top_k=9, top_p=0.8, min_p=0.1),
     ],
     ids=repr,
 )
@@ -87,6 +89,12 @@ def test_frequencies_are_the_softmax() -> None:
         (Sample(top_p=0.6, crossing="drop"), {0}),  # id 1 crosses and is dropped
         (Sample(top_p=0.1, crossing="drop"), {0}),  # the most probable id always stays
         (Sample(top_p=1.0), {0, 1, 2, 3, 4}),
+        (Sample(top_k=2, top_p=0.7), {0, 1}),  # of 0.668 and 0.332, which is what top-k leaves, id 1 crosses
+        (Sample(top_k=2, top_p=0.66), {0}),  # of all five ids, id 1 would cross at 0.66 too
+        (Sample(min_p=0.3), {0, 1}),
+        (Sample(min_p=0.15), {0, 1, 2, 3}),
+        (Sample(temperature=0.5, min_p=0.3), {0}),  # after the temperature: 0.62 against 0.25 squared
+        (Sample(top_k=4, min_p=0.05), {0, 1, 2, 3}),
     ],
     ids=repr,
 )
@@ -96,6 +104,30 @@ def test_what_top_k_and_top_p_keep(sampler: Sample, kept: set[int]) -> None:
     keys = torch.from_numpy(keys_for(np.array([2]), np.array([0]), slots))
     logits = torch.from_numpy(np.log(probabilities)).expand(1, len(slots), 5)
     assert set(torch_choose(logits, sampler, keys, (0, 5))[0].tolist()) == kept
+
+
+@given(
+    seed=st.integers(0, 1 << 30), temperature=st.floats(0.2, 3), top_k=st.none() | st.integers(1, 40),
+    top_p=st.none() | st.floats(0.05, 0.99), min_p=st.none() | st.floats(0.01, 0.9),
+)  # fmt: skip
+def test_what_is_kept_is_what_transformers_keeps(
+    seed: int, temperature: float, top_k: int | None, top_p: float | None, min_p: float | None
+) -> None:
+    processors = pytest.importorskip("transformers").generation.logits_process
+    logits = torch.from_numpy(np.random.default_rng(seed).normal(size=(1, 32)) * 2)
+    x = processors.TemperatureLogitsWarper(temperature)(None, logits)
+    if top_k is not None:
+        x = processors.TopKLogitsWarper(top_k)(None, x)
+    if top_p is not None:
+        x = processors.TopPLogitsWarper(top_p)(None, x)
+    if min_p is not None:
+        x = processors.MinPLogitsWarper(min_p)(None, x)
+    sampler = Sample(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    keys = torch.from_numpy(keys_for(np.array([seed]), np.array([0]), np.arange(40)))
+    kept = torch.isfinite(x)
+    chosen = torch_choose(logits[:, None].expand(1, 40, 32), sampler, keys, (0, 32))
+    noisy = torch.where(kept, logits / temperature, float("-inf")) + torch_gumbel(keys, 0, 32)[0]
+    assert chosen[0].tolist() == noisy.argmax(dim=-1).tolist()
 
 
 def test_ranges_by_target() -> None:
@@ -121,7 +153,7 @@ def test_equal_logits_take_the_smallest_id() -> None:
         ({"top_k": 0}, "expected top_k >= 1, got top_k=0"),
         ({"top_p": 0.0}, "expected 0 < top_p <= 1, got top_p=0.0"),
         ({"top_p": 1.1}, "expected 0 < top_p <= 1, got top_p=1.1"),
-        ({"top_k": 3, "top_p": 0.5}, "expected top_k or top_p, got top_k=3 and top_p=0.5"),
+        ({"min_p": 0.0}, "expected 0 < min_p <= 1, got min_p=0.0"),
         ({"crossing": "maybe"}, "expected crossing to be 'keep' or 'drop', got crossing='maybe'"),
     ],
 )

@@ -143,6 +143,7 @@ def run(
 
 
 SAMPLERS = [Greedy(), Sample(temperature=0.7), Sample(top_k=5), Sample(top_p=0.8), Sample(top_p=0.6, crossing="drop")]
+SAMPLERS += [Sample(top_k=6, top_p=0.9, min_p=0.05)]
 
 
 @st.composite

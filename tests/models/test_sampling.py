@@ -80,8 +80,7 @@ def test_temperature() -> None:
         ({"temperature": float("nan")}, "expected temperature >= 0, got temperature=nan."),
         ({"temperature": float("inf")}, "expected temperature > 0, got temperature=inf."),
         ({"top_p": 1.5}, "expected 0 <= top_p <= 1, got top_p=1.5."),
-        ({"top_p": 1.0, "top_k": 3}, "expected top_k or top_p, got top_k=3 and top_p=1.0."),
-        ({"top_p": 0.5, "top_k": 3}, "expected top_k or top_p, got top_k=3 and top_p=0.5."),
+        ({"min_p": 2.0}, "expected 0 < min_p <= 1, got min_p=2.0."),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:

@@ -184,6 +184,7 @@ def sampler_from_options(
     temperature: float | None,
     top_k: int | None,
     top_p: float | None,
+    min_p: float | None = None,
     greedy: bool = False,
     adapter: str = "mc-ar",
 ) -> "Sampler":
@@ -195,14 +196,14 @@ def sampler_from_options(
     from diagplan.backends.sampling import Greedy
     from diagplan.models.sampling import sampler_for
 
-    options = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p}
+    options = {"--temperature": temperature, "--top-k": top_k, "--top-p": top_p, "--min-p": min_p}
     asked = [name for name, value in options.items() if value is not None]
     if greedy and asked:
         raise SpecError(f"expected --greedy or {asked[0]}, got both. Give one of them.")
     if not asked:
         return Greedy()
-    with naming_options(["temperature", "top_k", "top_p"]):
-        return sampler_for(adapter, temperature=temperature, top_k=top_k, top_p=top_p)
+    with naming_options(["temperature", "top_k", "top_p", "min_p"]):
+        return sampler_for(adapter, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
 
 
 def schedule_from_options(
