@@ -40,6 +40,7 @@ def _identity(prepared: Prepared, given: Ids) -> dict[str, Any]:
         "sampler": {"name": type(sampler).__name__, **asdict(sampler)},
         "seed": prepared.seed,
         "batch": prepared.batch,
+        "samples": prepared.samples.tolist(),
         "guidance": prepared.guidance,
         "static": prepared.static,
         "given": _digest([given]),
@@ -77,7 +78,7 @@ def save_checkpoint(prepared: Prepared, state: State, path: str | Path) -> None:
 
 
 def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
-    """The state that a checkpoint of the same plan, model, given ids, batch, seed and sampler holds.
+    """The state that a checkpoint of the same plan, model, given ids, seed, samples and sampler holds.
 
     Args:
         prepared: the run that goes on.
@@ -102,7 +103,7 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
         if about.get(name) != expected:
             raise MismatchError(
                 f"expected a checkpoint with {name}={expected}, got {name}={shown(about.get(name))}. "
-                "Resume with the plan, model, given ids, sampler, seed and batch of the run that wrote it."
+                "Resume with the plan, model, given ids, sampler, seed and samples of the run that wrote it."
             )
     step = about.get("step")
     done = sum(p.step <= step for p in prepared.passes) if type(step) is int else 0

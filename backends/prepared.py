@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,6 +70,7 @@ class Prepared:
         guidance: scale of classifier-free guidance, or ``None``; with it the batch holds the conditional samples and
             then the unconditional ones.
         passes: the plan's passes, in order.
+        samples: the number of each sample, int64 [B]; with the seed and the slot it keys the noise.
         given_slots, cell_slots: int64 [G] and [T, h, w].
         static: whether passes have few shapes, as CUDA graphs need.
         chunk: feeds of the widest pass.
@@ -80,6 +82,7 @@ class Prepared:
     sampler: Sampler
     seed: int
     batch: int
+    samples: NDArray[np.int64]
     guidance: float | None
     passes: tuple[Pass, ...]
     given_slots: NDArray[np.int64]
@@ -128,6 +131,7 @@ def prepare(
     sampler: Sampler | None = None,
     seed: int = 0,
     batch: int = 1,
+    samples: Sequence[int] | None = None,
     guidance: float | None = None,
     chunk: int = 512,
     unverified: bool = False,
@@ -139,8 +143,10 @@ def prepare(
         plan: the plan.
         model: the model.
         sampler: how tokens are chosen; greedy by default.
-        seed: sample i of the batch is keyed by (seed, i).
+        seed: each sample is keyed by (seed, its number).
         batch: B, samples.
+        samples: the number of each sample, B; ``None``: 0 to B - 1. With its number a sample keeps its tokens at any
+            place of any batch.
         guidance: scale of classifier-free guidance: logits = unconditional + scale x (conditional - unconditional).
         chunk: feeds of the widest pass; wider steps (a long prompt) are cut.
         unverified: take the plan as it is, without checking it.
@@ -176,6 +182,7 @@ def prepare(
             raise SpecError(
                 f"expected guidance to be a finite number, got guidance={shown(guidance)}. Give a scale, or none."
             )
+    numbers = _sample_numbers(samples, batch)
     runtime, rows = runtime_of(model), batch * (1 if guidance is None else 2)
     static = runtime.on_gpu if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):
@@ -184,7 +191,7 @@ def prepare(
     try:
         laid_out = list(program(plan, chunk=chunk, length_step=length_step))
         frames = _complete_after(plan, laid_out)
-        keys = keys_for(np.full(batch, seed, dtype=np.int64), np.arange(batch), np.arange(plan.positions))
+        keys = keys_for(np.full(batch, seed, dtype=np.int64), numbers, np.arange(plan.positions))
         ranges = allowed_ids(model.vocabulary, plan.layout)
         _require_ids(ranges, plan)
         passes = tuple(
@@ -199,6 +206,7 @@ def prepare(
         sampler=sampler or Greedy(),
         seed=seed,
         batch=batch,
+        samples=numbers,
         guidance=guidance,
         passes=passes,
         given_slots=np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in plan.given.tolist()]),
@@ -206,6 +214,15 @@ def prepare(
         static=static,
         chunk=chunk,
     )
+
+
+def _sample_numbers(samples: Sequence[int] | None, batch: int) -> NDArray[np.int64]:
+    if samples is None:
+        return np.arange(batch)
+    require_kind("samples", samples, Sequence | np.ndarray, "Give the number of each sample, such as [0, 1].")
+    if len(samples) != batch:
+        raise MismatchError(f"expected the numbers of {batch} sample(s), got {len(samples)}. Give each its own.")
+    return np.array([require_int("samples", number, 0) for number in samples], dtype=np.int64)
 
 
 def require_grid(plan: Plan, model: Model) -> None:

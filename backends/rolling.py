@@ -3,7 +3,7 @@
 Noise is keyed by (seed, sample, slot in the whole video): what a frame gets does not depend on the window it comes in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,6 +54,7 @@ def roll(
     *,
     sampler: Sampler | None = None,
     seed: int = 0,
+    samples: Sequence[int] | None = None,
     on_frame: Callable[[int, Ids], None] | None = None,
     on_pass: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -70,7 +71,8 @@ def roll(
             function of i that gives a block, int [n] or [B, n]. It is asked for each block once, in order, before the
             window that needs it: where windows generate one frame, after ``on_frame`` has had the frame before.
         sampler: how tokens are chosen; greedy by default.
-        seed: sample i of the batch is keyed by (seed, i).
+        seed: each sample is keyed by (seed, its number).
+        samples: the number of each sample, B; 0 to B - 1 by default.
         on_frame: called with the number, from 0, and the tokens, int64 [B, h, w], of each generated frame.
         on_pass: called with the number of steps that are done, of ``rollout.cost().passes``.
         cancelled: asked after each step; if true the rollout ends there.
@@ -94,7 +96,8 @@ def roll(
         raise MismatchError(f"expected as many prompts as actions, got {len(frames)} and {source.batch}.")
     video = np.full((batch, rollout.prompt_frames + rollout.frames, layout.rows, layout.cols), -1, dtype=np.int64)
     video[:, : rollout.prompt_frames] = frames
-    run = _Run(model, {"sampler": sampler, "seed": seed, "batch": batch, "chunk": chunk, "static": static})
+    keyed = {"sampler": sampler, "seed": seed, "batch": batch, "samples": samples}
+    run = _Run(model, keyed | {"chunk": chunk, "static": static})
     seconds, prefill, done, passes = 0.0, 0.0, 0, 0
     for window in rollout.windows:
         start = window.first + window.kept
@@ -159,9 +162,9 @@ class _Run:
         """The same passes, with the noise of slots ``by`` further on."""
         if isinstance(prepared.sampler, Greedy):
             return prepared
-        seeds, samples = np.full(prepared.batch, prepared.seed, dtype=np.int64), np.arange(prepared.batch)
+        seeds = np.full(prepared.batch, prepared.seed, dtype=np.int64)
         put = prepared.runtime.put
-        keys = (put(keys_for(seeds, samples, target + by)) for target in self.targets)
+        keys = (put(keys_for(seeds, prepared.samples, target + by)) for target in self.targets)
         return replace(prepared, passes=tuple(p._replace(keys=k) for p, k in zip(prepared.passes, keys, strict=True)))
 
     def prefill_seconds(self, replayed: executor.Replayed) -> float:

@@ -34,7 +34,7 @@ from diagplan.cli.shared.output import (
     progress_bar,
     require_distinct,
 )
-from diagplan.cli.shared.requests import sampler_from_options
+from diagplan.cli.shared.requests import sample_numbers, sampler_from_options
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.schemas.arrays import read_npy
 
@@ -79,7 +79,10 @@ def run_command(
     prompt: Annotated[Path | None, option(MODEL, "Prompt frames' tokens, .npy, int [F, h, w] or [B, F, h, w].")] = None,
     actions: Annotated[Path | None, option(MODEL, "Tokens between frames, .npy, int [F-1+T, n] or batched.")] = None,
     given: Annotated[Path | None, option(MODEL, "Instead of both: every given slot's id in slot order, .npy.")] = None,
-    seed: Annotated[int, typer.Option(help="Sample i of a batch is keyed by (seed, i).", rich_help_panel=SAMPLING)] = 0,
+    seed: Annotated[int, typer.Option(help="Keys the sampling, with a sample's number.", rich_help_panel=SAMPLING)] = 0,
+    samples: Annotated[
+        str | None, option(SAMPLING, "The numbers of the samples, such as 3,7; left out, 0, 1, ... in order.")
+    ] = None,
     greedy: Annotated[
         bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
     ] = False,
@@ -146,7 +149,8 @@ def run_command(
             progress.update(task, completed=steps, rate=rate)
 
         done = run_plan(
-            read, adapter, weights, ids, options_for(weights, options), sampler=sampler, seed=seed, guidance=guidance,
+            read, adapter, weights, ids, options_for(weights, options), sampler=sampler, seed=seed,
+            samples=None if samples is None else sample_numbers(samples), guidance=guidance,
             unconditional=None if unconditional is None else read_ids(unconditional), chunk=chunk,
             unverified=unverified, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
             on_memory=show, on_step=on_step,

@@ -1,6 +1,6 @@
 """From a checkpoint to tokens in two calls. torch or ONNX Runtime is loaded when one of them is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -132,6 +132,7 @@ def replay(
     given: Integers | None = None,
     sampler: Sampler | None = None,
     seed: int = 0,
+    samples: Sequence[int] | None = None,
     guidance: float | None = None,
     unconditional: Integers | None = None,
     on_frame: Callable[[int, Any], None] | None = None,
@@ -147,8 +148,9 @@ def replay(
         actions: a block for each gap between frames, int [F - 1 + T, n] or with a batch axis in front.
         given: instead of both, every given slot's id in slot order, int [G] or [B, G].
         sampler: ``Greedy()`` by default.
-        seed: sample i of the batch is keyed by (seed, i): a sample keeps its tokens where others join or leave behind
-            it, and gets others at another index.
+        seed: each sample is keyed by (seed, its number).
+        samples: the number of each sample, B; 0 to B - 1 by default. With its number a sample keeps its tokens at any
+            place of any batch.
         guidance: scale of classifier-free guidance: logits = unconditional + scale x (conditional - unconditional).
         unconditional: with guidance, every given slot's id without the condition, int [G] or [B, G].
         on_frame: called with a frame's number and tokens, int64 [B, h, w], as soon as the frame is complete.
@@ -175,7 +177,7 @@ def replay(
     ids = given_ids(plan, prompt, actions, given)
     rows = guided_ids(ids, guidance, unconditional)
     prepared = executor.prepare(
-        plan, model, sampler=sampler, seed=seed, batch=len(ids), guidance=guidance, chunk=chunk
+        plan, model, sampler=sampler, seed=seed, batch=len(ids), samples=samples, guidance=guidance, chunk=chunk
     )  # fmt: skip
     on_step = None if on_pass is None else lambda step, _: on_pass(step + 1)
     return executor.replay(prepared, executor.new_state(prepared, rows), on_step=on_step, on_frame=on_frame).tokens

@@ -1,6 +1,6 @@
 """A whole run in one call: estimate, load, replay, with checkpoints; and two runtimes side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ def run_plan(
     *,
     sampler: Sampler | None = None,
     seed: int = 0,
+    samples: Sequence[int] | None = None,
     guidance: float | None = None,
     unconditional: Integers | None = None,
     chunk: int = 512,
@@ -76,6 +77,7 @@ def run_plan(
         options: as for ``load_model``; defaults where left out.
         sampler: as for ``replay``.
         seed: as for ``replay``.
+        samples: as for ``replay``.
         guidance: as for ``replay``.
         unconditional: as for ``replay``.
         chunk: as for ``replay``.
@@ -105,7 +107,15 @@ def run_plan(
             on_memory(memory)
     executor.require_grid(plan, model)
     prepared = executor.prepare(
-        plan, model, sampler=sampler, seed=seed, batch=len(given), guidance=guidance, chunk=chunk, unverified=unverified
+        plan,
+        model,
+        sampler=sampler,
+        seed=seed,
+        batch=len(given),
+        samples=samples,
+        guidance=guidance,
+        chunk=chunk,
+        unverified=unverified,
     )
     state = (
         executor.new_state(prepared, rows) if resume is None else checkpoints.load_checkpoint(prepared, resume, rows)

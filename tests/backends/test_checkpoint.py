@@ -65,7 +65,9 @@ def rewrite(path: Path, arrays: dict[str, Any] | None = None, about: dict[str, A
     save_file(load_file(path) | (arrays or {}), path, metadata={"diagplan": json.dumps(told)})
 
 
-@pytest.mark.parametrize("name", ["plan", "model", "dtype", "sampler", "seed", "batch", "guidance", "static", "given"])
+@pytest.mark.parametrize(
+    "name", ["plan", "model", "dtype", "sampler", "seed", "batch", "samples", "guidance", "static", "given"]
+)
 def test_other_runs_are_named(name: str, tmp_path: Path) -> None:
     prepared, state = begun()
     save_checkpoint(prepared, state, tmp_path / "state")

@@ -12,6 +12,8 @@ from diagplan import Diagonal, Layout, MismatchError, NextToken, NumericError, S
 from diagplan.backends.errors import CapacityError  # noqa: E402
 from diagplan.backends.memory import estimate_memory  # noqa: E402
 from diagplan.backends.prepared import choose, forward, know, new_state, not_finite, prepare, too_large  # noqa: E402
+from diagplan.backends.replay import replay  # noqa: E402
+from diagplan.backends.sampling import Sample  # noqa: E402
 from diagplan.examples.image_model import IMAGE_IDS, ImageModel  # noqa: E402
 
 LAYOUT = Layout(frames=1, rows=3, cols=4, lead=2, between_rows=1)
@@ -106,13 +108,28 @@ def test_the_error_of_a_pass_names_its_step() -> None:
         ({"seed": 1.5}, "expected seed to be an integer, got seed=1.5."),
         ({"seed": 10**400}, "expected 0 <= seed < 2**63, got seed=a number of 1329 bits."),
         ({"sampler": "greedy"}, "expected sampler"),
+        ({"samples": 3}, "expected samples"),
+        ({"samples": [0, 1]}, "expected the numbers of 1 sample(s), got 2. Give each its own."),
+        ({"samples": [-1]}, "expected samples >= 0, got samples=-1."),
+        ({"samples": [0.5]}, "expected samples to be an integer, got samples=0.5."),
     ],
 )
 def test_wrong_arguments_are_refused_at_the_call(model: ImageModel, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(SpecError, match=re.escape(message)):
+    with pytest.raises((SpecError, MismatchError), match=re.escape(message)):
         prepare(PLAN, model, **options)
 
 
 def test_given_ids_are_integers(model: ImageModel) -> None:
     with pytest.raises(MismatchError, match="expected given ids as integers, got dtype float64"):
         new_state(prepare(PLAN, model), GIVEN + 0.5)
+
+
+def test_a_sample_keeps_its_tokens_at_any_place(model: ImageModel) -> None:
+    def tokens(samples: list[int] | None, batch: int) -> list[list[int]]:
+        prepared = prepare(PLAN, model, sampler=Sample(temperature=2.0), seed=5, batch=batch, samples=samples)
+        return replay(prepared, new_state(prepared, np.repeat(GIVEN, batch, axis=0))).tokens.reshape(batch, -1).tolist()
+
+    first = tokens(None, 4)
+    assert len({*map(tuple, first)}) == 4
+    assert tokens([3, 1], 2) == [first[3], first[1]]
+    assert tokens([2, 2, 0], 3) == [first[2], first[2], first[0]]

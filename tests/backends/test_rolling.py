@@ -91,10 +91,10 @@ def test_a_video_of_one_window_is_one_replay(schedule: Diagonal, static: bool) -
 def test_frames_do_not_depend_on_what_follows_or_on_the_batch(sampler: Any) -> None:
     model, window = small_mc_ar(frames=4), replace(MC_AR, frames=2)
 
-    def tokens(frames: int, samples: slice, **options: Any) -> np.ndarray:
+    def tokens(frames: int, rows: slice, **options: Any) -> np.ndarray:
         rollout = compile_rollout(window, Diagonal(k=1, d=2), frames=frames, prompt_frames=3)
-        blocks = BLOCKS[samples, : frames + 2]
-        return roll(rollout, model, PROMPT[samples], blocks, sampler=sampler, seed=8, **options).tokens
+        blocks = BLOCKS[rows, : frames + 2]
+        return roll(rollout, model, PROMPT[rows], blocks, sampler=sampler, seed=8, **options).tokens
 
     whole = tokens(7, slice(0, 2))
     for frames in range(1, 7):
@@ -102,6 +102,7 @@ def test_frames_do_not_depend_on_what_follows_or_on_the_batch(sampler: Any) -> N
     np.testing.assert_array_equal(tokens(7, slice(0, 1)), whole[:1])
     np.testing.assert_array_equal(tokens(7, slice(0, 2), static=True), whole)
     np.testing.assert_array_equal(tokens(7, slice(0, 2), chunk=5), whole)
+    np.testing.assert_array_equal(tokens(7, slice(1, 2), samples=[1]), whole[1:])
 
 
 def test_noise_belongs_to_the_frame_not_to_its_window(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,10 @@ def test_a_batch_and_a_seed(folder: Path) -> None:
     np.testing.assert_array_equal(a, b)
     assert (a != c).any()
     assert (a[0] != a[1]).any()
+    assert run(*options(folder, *sampling, "1", "--samples", "1,5", out="d.npy"))[0] == 0
+    np.testing.assert_array_equal(np.load(folder / "d.npy")[0], a[1])
+    code, _, err = run(*options(folder, *sampling, "1", "--samples", "one", out="e.npy"))
+    assert (code, "expected --samples to be whole numbers with commas between, got 'one'." in err) == (2, True)
 
 
 def test_python_face(folder: Path) -> None:
@@ -136,7 +140,7 @@ def test_a_killed_process_loses_a_few_steps_at_most(folder: Path) -> None:
         (["--temperature", "-1"], 2, "expected --temperature > 0, got --temperature -1.0."),
         (["--top-k", "0"], 2, "expected --top-k >= 1, got --top-k 0."),
         (["--top-p", "1.5"], 2, "expected 0 < --top-p <= 1, got --top-p 1.5."),
-        (["--top-k", "3", "--top-p", "0.5"], 2, "expected --top-k or --top-p, got --top-k 3 and --top-p 0.5."),
+        (["--min-p", "1.5"], 2, "expected 0 < --min-p <= 1, got --min-p 1.5."),
         (["--temperature", "0", "--top-k", "-5"], 2, "expected --top-k >= 1, got --top-k -5."),
         (["--adapter", "wham", "--top-p", "7"], 2, "expected 0 <= --top-p <= 1, got --top-p 7.0."),
         (["--guidance", "3"], 2, "expected --guidance and --unconditional together, got one of them."),

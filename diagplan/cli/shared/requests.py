@@ -23,6 +23,7 @@ from diagplan.planner.policy import (
 )
 from diagplan.planner.presets import PRESETS, Preset, preset_layout
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule, ZipAR
+from diagplan.planner.shown import shown
 
 if TYPE_CHECKING:
     from diagplan.backends.sampling import Sampler
@@ -47,6 +48,7 @@ __all__ = [
     "naming_options",
     "numbers_from_option",
     "policies_from_options",
+    "sample_numbers",
     "sampler_from_options",
     "schedule_from_options",
 ]
@@ -204,6 +206,21 @@ def sampler_from_options(
         return Greedy()
     with naming_options(["temperature", "top_k", "top_p", "min_p"]):
         return sampler_for(adapter, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+
+
+def sample_numbers(text: str) -> list[int]:
+    """The numbers of samples, written with commas.
+
+    Raises:
+        SpecError: something else is written.
+
+    >>> sample_numbers("3,7")
+    [3, 7]
+    """
+    numbers = text.split(",")
+    if not all(re.fullmatch(r" *[0-9]{1,18} *", number) for number in numbers):
+        raise SpecError(f"expected --samples to be whole numbers with commas between, got {shown(text)}. Write 3,7.")
+    return [int(number) for number in numbers]
 
 
 def schedule_from_options(
