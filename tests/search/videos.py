@@ -15,7 +15,7 @@ from diagplan.games.clips import Clip, read_clip, write_clip
 from diagplan.video.files import frame_rate, read_frames, read_video
 from diagplan.video.frames import gif
 from tests.search.damage import INTEGERS, hurt_bytes, hurt_json
-from tests.search.guard import Different
+from tests.search.guard import Based, Different
 
 __all__ = ["videos"]
 
@@ -115,47 +115,45 @@ def _large(rng: Random) -> bytes:
     return data[:6] + side * 2 + data[10:begin] + data[begin:-1] * rng.choice((1, 40)) + b";"
 
 
-class _Videos:
+def _prepare() -> None:
+    _bases()
+    _secret()
+
+
+def _videos(rng: Random, folder: Path) -> tuple[int, int]:
     """A video: what is read of it is its own pictures."""
-
-    def prepare(self) -> None:
-        """Make the videos once."""
-        _bases()
-        _secret()
-
-    def __call__(self, rng: Random, folder: Path) -> tuple[int, int]:
-        (folder / "secret.mp4").write_bytes(_secret())
-        path = folder / rng.choice(("x.mp4", "x.gif", "x.m3u8", "x.txt"))
-        kind = rng.choice(("mp4", "mp4", *_bases()))
-        data = _bases()[kind]
-        match rng.randrange(12):
-            case 0:
-                data = _playlist(rng, folder / "secret.mp4")
-            case 1:
-                data = _playlist(rng, folder / "secret.mp4") + data
-            case 2 if rng.random() < 0.3:
-                data = _large(rng)
-            case 3 | 4 | 5 | 6:
-                data = _hurt_boxes(rng, _bases()["mp4"])
-            case _:
-                data = hurt_bytes(rng, data)
-        path.write_bytes(data)
-        if rng.random() < 0.3:
-            line = {"action": "noop", "moved": [0, 1]}
-            lines = [json.dumps(line).encode()] * (_FRAMES - 2)
-            path.with_suffix(".jsonl").write_bytes(b"\n".join([*lines, hurt_json(rng, line)]))
-            frames = read_clip(path).frames
-        elif rng.random() < 0.2:
-            if not frame_rate(path) > 0:
-                raise Different("a rate that is none")
-            frames = np.stack(list(next(read_frames(path), np.zeros((1, 1, 3), np.uint8))[None]))
-        else:
-            frames = read_video(path)
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
-            raise Different(f"frames {frames.dtype} {frames.shape}")
-        if (frames[0] > 250).all():
-            raise Different("frames of another file")
-        return 1, 1
+    (folder / "secret.mp4").write_bytes(_secret())
+    path = folder / rng.choice(("x.mp4", "x.gif", "x.m3u8", "x.txt"))
+    kind = rng.choice(("mp4", "mp4", *_bases()))
+    data = _bases()[kind]
+    match rng.randrange(12):
+        case 0:
+            data = _playlist(rng, folder / "secret.mp4")
+        case 1:
+            data = _playlist(rng, folder / "secret.mp4") + data
+        case 2 if rng.random() < 0.3:
+            data = _large(rng)
+        case 3 | 4 | 5 | 6:
+            data = _hurt_boxes(rng, _bases()["mp4"])
+        case _:
+            data = hurt_bytes(rng, data)
+    path.write_bytes(data)
+    if rng.random() < 0.3:
+        line = {"action": "noop", "moved": [0, 1]}
+        lines = [json.dumps(line).encode()] * (_FRAMES - 2)
+        path.with_suffix(".jsonl").write_bytes(b"\n".join([*lines, hurt_json(rng, line)]))
+        frames = read_clip(path).frames
+    elif rng.random() < 0.2:
+        if not frame_rate(path) > 0:
+            raise Different("a rate that is none")
+        frames = np.stack(list(next(read_frames(path), np.zeros((1, 1, 3), np.uint8))[None]))
+    else:
+        frames = read_video(path)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
+        raise Different(f"frames {frames.dtype} {frames.shape}")
+    if (frames[0] > 250).all():
+        raise Different("frames of another file")
+    return 1, 1
 
 
-videos = _Videos()
+videos = Based(_prepare, _videos)
