@@ -24,7 +24,11 @@ runpy.run_module("diagplan", run_name="__main__", alter_sys=True)
 """
 
 
-def stopped_at(module: str, arguments: Sequence[str] = ("presets",), before: str = "") -> tuple[int, str, str]:
+def stopped_at(
+    module: str, arguments: Sequence[str] = ("presets",), handler: str = "default_int_handler"
+) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr; ``handler``: of SIGINT, whatever these tests were begun with."""
+    before = f"import signal; signal.signal(signal.SIGINT, signal.{handler})"
     done = subprocess.run(
         [sys.executable, "-c", before + STOPPED_AT, module, *arguments], capture_output=True, text=True, timeout=60
     )
@@ -56,8 +60,7 @@ def test_ctrl_c_in_a_command_is_one_line() -> None:
 
 def test_who_is_deaf_to_ctrl_c_stays_so() -> None:
     """As a shell's background jobs and nohup begin."""
-    before = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
     for module in ("typer", "diagplan.schemas.world"):
-        code, out, err = stopped_at(module, ("presets",), before)
+        code, out, err = stopped_at(module, ("presets",), "SIG_IGN")
         assert (code, err) == (0, "")
         assert "mineworld" in out
