@@ -128,10 +128,9 @@ def _finetune(campaign: _Campaign, out: Path) -> list[object]:
     return ["finetune", "--model", world, "--clips", clips, "-o", out / "tuned", *_FEW, "--k", "1,2"]
 
 
-def _study(campaign: _Campaign, out: Path) -> list[object]:
-    clips, world = campaign.files("record") / "clips" / "train", campaign.files("train model") / "tiny" / "world"
-    few = ("--count", 2, "--repeats", 1, "--samples", 1, "--only", "base/k=1,d=*")
-    return ["evaluate", "study", "--model", world, "--clips", clips, "-o", out / "study", *few]
+def _study(_: _Campaign, out: Path) -> list[object]:
+    few = ("--count", 1, "--repeats", 1, "--samples", 1, "--only", "base/k=1,d=5")
+    return ["evaluate", "study", "--clips", CLIP.parent, "-o", out / "study", *few]
 
 
 def _export(campaign: _Campaign, out: Path) -> list[object]:
@@ -170,7 +169,7 @@ def _disturb(campaign: _Campaign, kind: str, folder: Path, rng: random.Random, r
         row.inputs += 1
         row.accepted += ended.code != 0
         said.append(f"{kind}, {signal.Signals(stop.signal).name}, after={stop.after}, change={stop.change}")
-        _judge(row, said, ended, log, {0, 130 if stop.signal == signal.SIGINT else -stop.signal})
+        _judge(row, said, ended, log, {0, -stop.signal, *((130,) if stop.signal == signal.SIGINT else ())})
         left = [path for path in _files(folder) if _is_temporary(path)] if stop.signal == signal.SIGINT else []
         half = [path for path in _files(folder) if not _is_temporary(path) and not _is_whole(path)]
         row.different += _note(row, said, "half written", half) + _note(row, said, "left by Ctrl-C", left)
