@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import AllowedIds, Array, Grid, Widths
 from diagplan.backends.onnx_files import GRAPH, read_exported
+from diagplan.backends.onnx_memory import bound_memory
 from diagplan.backends.runtime import NumpyRuntime, Runtime
 from diagplan.backends.selftest import require_masks_obeyed
 from diagplan.backends.threads import Threads, threads_of_session
@@ -345,6 +346,8 @@ def open_session(path: Path, *, device: str = "cpu", threads: Threads = None) ->
     if threads == "auto":
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
+    if on_cpu:
+        bound_memory(options)
     number = device.partition(":")[2] or "0"
     provider: Any = "CPUExecutionProvider"
     if not on_cpu:

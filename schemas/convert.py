@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.arguments import require_kind
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.checker.facts import Facts
+from diagplan.planner.checker.fields import fields_malformed
+from diagplan.planner.errors import DocumentError, InvalidPlanError, SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.masks import iter_masks, to_runs
 from diagplan.planner.plan import MaskRows, Plan, well_formed
@@ -81,10 +83,18 @@ def plan_digest(plan: Plan) -> str:
 
     Raises:
         SpecError: the argument is not a plan.
+        InvalidPlanError: a plan whose fields are not of their kinds (rule DP100).
     """
     require_kind("plan", plan, Plan, "Read a file first: plan_digest(read_plan(path)).")
+    _require_fields(plan)
     facts = _header(plan) | {"masks": _masks(plan), "steps": _steps(plan)}
     return "sha256:" + hashlib.sha256(_canonical(facts)).hexdigest()
+
+
+def _require_fields(plan: Plan) -> None:
+    wrong = next(fields_malformed(Facts(plan)), None)
+    if wrong is not None:
+        raise InvalidPlanError(f"{wrong.text.format()}. It has no document; `diagplan.verify` says all (DP100).")
 
 
 def _require_explicit_possible(plan: Plan) -> None:
@@ -104,7 +114,9 @@ def document_parts(
     Raises:
         DocumentError: explicit rows are asked for and the plan is too long for them.
         SpecError: ``masks`` is neither of its two values.
+        InvalidPlanError: a plan whose fields are not of their kinds (rule DP100).
     """
+    _require_fields(plan)
     if masks not in ("explicit", "rule"):
         raise SpecError(f"expected masks to be 'explicit' or 'rule', got masks={shown(masks)}.")
     names = {

@@ -56,7 +56,9 @@ def read_frames(path: str | Path) -> Iterator[NDArray[np.uint8]]:
                 raise DocumentError(f"expected a video, got {path} without a video stream.")
             stream = container.streams.video[0]
             if stream.codec_context is None:
-                raise DocumentError(f"expected a video that FFmpeg can decode, got {path} with an unknown codec.")
+                raise DocumentError(
+                    f"expected a video in a codec that FFmpeg knows, got {path} in another. Convert it to H.264."
+                )
             stream.thread_type = "AUTO"
             _check_size(stream.codec_context, path)
             first: tuple[int, ...] | None = None

@@ -105,6 +105,13 @@ def test_the_error_of_a_pass_names_its_step() -> None:
         ({"seed": "a"}, "expected seed to be an integer, got seed='a'."),
         ({"seed": 1.5}, "expected seed to be an integer, got seed=1.5."),
         ({"seed": 10**400}, "expected 0 <= seed < 2**63, got seed=a number of 1329 bits."),
+        ({"chunk": 1.5}, "expected chunk to be an integer, got chunk=1.5."),
+        ({"chunk": "4"}, "expected chunk to be an integer, got chunk='4'."),
+        ({"batch": True}, "expected batch to be an integer, got batch=True."),
+        ({"seed": True}, "expected seed to be an integer, got seed=True. Give a whole number from 0 to 2**63 - 1."),
+        ({"guidance": True}, "expected guidance to be a finite number, got guidance=True. Give a scale, or none."),
+        ({"guidance": 10**400}, "expected guidance to be a finite number, got guidance=a number of 1329 bits."),
+        ({"static": "no"}, "expected static to be True, False or None, got static='no'."),
         ({"sampler": "greedy"}, "expected sampler"),
     ],
 )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from diagplan.planner.checker import verify_plan
 from diagplan.planner.compiler import compile_plan
-from diagplan.planner.errors import DocumentError
+from diagplan.planner.errors import DocumentError, InvalidPlanError
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan, same_plan
 from diagplan.planner.policy import Policies
@@ -148,3 +148,11 @@ def test_policies_that_name_no_rule_are_kept(case: tuple[Request, Plan]) -> None
     plan = replace(case[1], policies=policies)
     for form in FORMS:
         assert same_plan(plan_from_json(plan_to_json(plan, masks=form)), plan)
+
+
+@pytest.mark.parametrize("changes", [{"source": [0.5]}, {"layout": None}, {"cache_slots": 10**5000}, {"listed": "{x}"}])
+def test_what_is_no_plan_has_no_document(changes: dict[str, Any]) -> None:
+    plan = replace(compile_plan(Layout(frames=1, rows=2, cols=2, lead=1), Diagonal(k=1)), **changes)
+    for asked in (plan_digest, plan_to_json):
+        with pytest.raises(InvalidPlanError, match=rf"^expected {next(iter(changes))} to be .* says all \(DP100\)\.$"):
+            asked(plan)

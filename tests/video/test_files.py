@@ -52,6 +52,15 @@ def faststart(source: Path, target: Path) -> None:
                 new.mux(packet)
 
 
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    write(tmp_path / "v.mp4", tiles(2))
+    whole = (tmp_path / "v.mp4").read_bytes()
+    assert b"avc1" in whole
+    (tmp_path / "v.mp4").write_bytes(whole.replace(b"avc1", b"zzzz"))
+    with pytest.raises(DocumentError, match=r"expected a video in a codec that FFmpeg knows, got .*v\.mp4 in another"):
+        read_video(tmp_path / "v.mp4")
+
+
 @pytest.mark.parametrize(("exact", "least"), [(True, 45.0), (False, 25.0)])
 def test_round_trip(tmp_path: Path, exact: bool, least: float) -> None:
     frames = tiles(9, height=30, width=34)
