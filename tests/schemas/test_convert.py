@@ -135,9 +135,23 @@ def test_plans_too_long_for_explicit_rows(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(convert, "MAX_EXPLICIT_BITS", PLAN.feeds * PLAN.cache_slots - 1)
     assert plan_to_json(PLAN, masks="rule") == rule
     assert same_plan(plan_from_json(rule), PLAN)
-    with pytest.raises(DocumentError, match=r"^expected feeds x cache slots <= \d+ for explicit mask rows, got \d+ x"):
+    refused = pytest.raises(
+        DocumentError, match=rf"^expected mask rows x cache slots <= \d+ and .*, got {PLAN.feeds} rows, "
+    )
+    with refused:
         plan_to_json(PLAN)
-    with pytest.raises(DocumentError, match=r"^expected feeds x cache slots <= \d+ for explicit mask rows, got \d+ x"):
+    with refused:
+        plan_from_json(explicit)
+    few = json.loads(rule)  # in rule form only the rows that are listed count
+    few["masks"]["listed"] = [{"feed": 1, "runs": [1, 2]}]
+    assert len(plan_from_json(json.dumps(few)).listed) == 1
+    monkeypatch.setattr(convert, "MAX_EXPLICIT_BITS", 1 << 30)
+    monkeypatch.setattr(convert, "MAX_EXPLICIT_ROWS", PLAN.feeds + PLAN.steps)
+    assert plan_to_json(PLAN) == explicit
+    monkeypatch.setattr(convert, "MAX_EXPLICIT_ROWS", PLAN.feeds + PLAN.steps - 1)
+    with refused:
+        plan_to_json(PLAN)
+    with refused:
         plan_from_json(explicit)
 
 
