@@ -6,7 +6,7 @@ where the sequence begins with the begin-of-video token. Source: cosmos-predict1
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class FrequencyRescale:
     beta_slow: float = 1.0
 
     def __post_init__(self) -> None:
-        numbers = astuple(self)
+        numbers = [getattr(self, field.name) for field in fields(self)]  # not astuple, which copies what they hold
         if any(isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < LARGEST for n in numbers):
             raise SpecError(f"expected positive numbers for the frequency rescale, got {shown(numbers)}.")
         if self.beta_fast <= self.beta_slow:

@@ -191,8 +191,4 @@ def nearest(
 def listed(names: Sequence[str], limit: int = LISTED) -> str:
     """The first ``limit`` names, long ones cut short, and how many more there are."""
     more = len(names) - limit
-    return ", ".join(map(_cut, names[:limit])) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _cut(name: str) -> str:
-    return name[:_CHARACTERS]
+    return ", ".join(name[:_CHARACTERS] for name in names[:limit]) + (f" and {more:,} more" if more > 0 else "")

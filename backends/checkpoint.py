@@ -95,7 +95,9 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
             about = json.loads((file.metadata() or {}).get("diagplan", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError, ValueError) as error:
-        raise DocumentError(f"expected a checkpoint in {path}, got a file that cannot be read: {error}.") from None
+        raise DocumentError(
+            f"expected a checkpoint in {path}, got a file that cannot be read: {str(error)[:200]}."
+        ) from None
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
         raise DocumentError(f"expected a checkpoint in {path}, got a safetensors file of another kind.")
     for name, expected in _identity(prepared, np.asarray(given).astype(np.int64)).items():
