@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.replay import Prepared, State
 from diagplan.planner.errors import DocumentError
-from diagplan.planner.shown import shown
 from diagplan.schemas.atomic import write_atomically
 from diagplan.schemas.convert import plan_digest
 
@@ -103,7 +102,7 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
     for name, expected in _identity(prepared, np.asarray(given).astype(np.int64)).items():
         if about.get(name) != expected:
             raise MismatchError(
-                f"expected a checkpoint with {name}={expected}, got {name}={shown(about.get(name))}. "
+                f"expected a checkpoint with {name}={expected}, got {name}={str(about.get(name))[:200]}. "
                 "Resume with the plan, model, given ids, sampler, seed and batch of the run that wrote it."
             )
     step = about.get("step")

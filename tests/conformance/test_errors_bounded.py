@@ -44,10 +44,11 @@ WHAM: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 64}
 def of(kind: Callable[..., Any], given: dict[str, Any]) -> dict[str, Callable[[Any], Any]]:
     """The calls that make a dataclass with another value in one of its fields."""
     named: Any = kind
-    return {
-        f"{kind.__name__}.{field.name}": lambda value, n=field.name: kind(**given | {n: value})
-        for field in fields(named)
-    }
+
+    def with_other(name: str) -> Callable[[Any], Any]:
+        return lambda value: kind(**given | {name: value})
+
+    return {f"{kind.__name__}.{field.name}": with_other(field.name) for field in fields(named)}
 
 
 ARGUMENTS: dict[str, Callable[[Any], Any]] = {
