@@ -269,7 +269,9 @@ def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: Threads
         require_masks_obeyed(model)
         _run_last_position(model)
     except (MemoryError, RuntimeError) as error:
-        raise DocumentError(f"expected a step graph in {exported.path}, got one that does not run: {error}.") from None
+        raise DocumentError(
+            f"expected a step graph in {exported.path}, got one that does not run: {str(error)[:200]}."
+        ) from None
     return model
 
 
@@ -303,8 +305,9 @@ def require_signature(
         wrong = sorted(name for name in {*held, *wanted} if held.get(name) != wanted.get(name))
         if wrong:
             raise DocumentError(
-                f"expected {wrong[0]} as {wanted.get(wrong[0], 'no part')} of {path}, got "
-                f"{held.get(wrong[0], 'none')}. Graph and metadata differ. Export it again: diagplan export-onnx."
+                f"expected {wrong[0][:200]} as {wanted.get(wrong[0], 'no part')} of {path}, got "
+                f"{str(held.get(wrong[0], 'none'))[:200]}. Graph and metadata differ. Export it again: "
+                "diagplan export-onnx."
             )
 
 
