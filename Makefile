@@ -67,8 +67,9 @@ format: venv ## apply the linter's safe fixes and the formatter
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: venv ## write docs/api.md from signatures and docstrings
+docs: venv ## write docs/api.md from docstrings, and the table of limits
 	$(BIN)/python -m docs.make_api
+	$(BIN)/python -m docs.make_limits
 
 coverage: venv ## run the tests under coverage
 	$(BIN)/coverage run -m pytest --hypothesis-profile=ci $(PYTEST_ARGS)

@@ -62,6 +62,11 @@ class CosmosConfig:
         for name in ("head_dim", "context_dim"):
             if getattr(self, name) is not None:
                 store_int(self, name, 1)
+        for name in ("absolute", "begin_of_video"):
+            if not isinstance(getattr(self, name), bool):
+                raise SpecError(f"expected {name} to be true or false, got {name}={shown(getattr(self, name))}.")
+        if not isinstance(self.rescale, FrequencyRescale | None):
+            raise SpecError(f"expected rescale to be a FrequencyRescale or None, got rescale={shown(self.rescale)}.")
         grid: object = self.video_latent_shape
         if not isinstance(grid, tuple) or len(grid) != 3:
             raise SpecError(

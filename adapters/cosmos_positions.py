@@ -44,7 +44,7 @@ class FrequencyRescale:
     beta_slow: float = 1.0
 
     def __post_init__(self) -> None:
-        numbers = [getattr(self, field.name) for field in fields(self)]  # astuple walks into what is no number
+        numbers = [getattr(self, field.name) for field in fields(self)]  # not astuple, which copies what they hold
         if any(isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < LARGEST for n in numbers):
             raise SpecError(f"expected positive numbers for the frequency rescale, got {shown(numbers)}.")
         if self.beta_fast <= self.beta_slow:

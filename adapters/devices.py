@@ -41,10 +41,12 @@ def require_device(device: str) -> "torch.device":
     require_torch()
     import torch
 
+    if not isinstance(device, str | torch.device):
+        raise SpecError(f"expected device as text, got device={shown(device)}. Give 'cpu' or 'cuda'.")
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
+        reason = str(error).partition("\n")[0][:200].rstrip(".")
         raise SpecError(
             f"expected a device of this machine, got device={shown(device)} ({reason}). Try 'cpu'."
         ) from None

@@ -80,9 +80,9 @@ class Comparison:
             "missing": self.missing,
             "unexpected": self.unexpected,
             "of another shape": [
-                f"{name[:_CHARACTERS]} {list(got)} for {list(want)}" for name, got, want in self.misshaped
+                f"{name[: _CHARACTERS // 2]} {list(got)} for {list(want)}" for name, got, want in self.misshaped
             ],
-            "not of a float dtype": [f"{name[:_CHARACTERS]} ({dtype})" for name, dtype in self.not_float],
+            "not of a float dtype": [f"{name[: _CHARACTERS // 2]} ({dtype})" for name, dtype in self.not_float],
         }
         return "; ".join(f"{len(names)} {kind}: {listed(names, limit)}" for kind, names in kinds.items() if names)
 
@@ -191,8 +191,4 @@ def nearest(
 def listed(names: Sequence[str], limit: int = LISTED) -> str:
     """The first ``limit`` names, long ones cut short, and how many more there are."""
     more = len(names) - limit
-    return ", ".join(map(_cut, names[:limit])) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _cut(name: str) -> str:
-    return name[:_CHARACTERS]
+    return ", ".join(name[:_CHARACTERS] for name in names[:limit]) + (f" and {more:,} more" if more > 0 else "")

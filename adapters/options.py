@@ -1,9 +1,13 @@
 """How a model is loaded: the options that travel from the caller to a backend and a family, as one value."""
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from diagplan.adapters.devices import DTypeName, Quantize, require_dtype
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
 from diagplan.planner.shown import shown
@@ -52,7 +56,17 @@ class LoadOptions:
             raise SpecError(f"expected device as text, got device={shown(self.device)}. Give 'cpu' or 'cuda'.")
         if self.quantize not in (None, "int8"):
             raise SpecError(f"expected quantize to be None or one of int8, got {shown(self.quantize)}.")
+        remedy = "Leave it out where the files tell the sizes."
+        is_sizes = is_dataclass(self.config) and not isinstance(self.config, type)
+        if self.config is not None and not is_sizes:
+            words = "a name, a file or a family's dataclass of sizes"
+            require_kind("config", self.config, str | os.PathLike, remedy, what=words)
+        require_kind("portable", self.portable, bool, "Give one of them.", what="True or False")
         if self.threads is not None and self.threads != "auto":
+            threads: object = self.threads
+            if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
+                words = "a whole number from 1 to 1024, 'auto' or None"
+                raise SpecError(f"expected threads to be {words}, got threads={shown(threads)}. Give one of them.")
             require_int("threads", self.threads, 1, largest=1024)
 
     def replaced(self, **changes: Any) -> "LoadOptions":

@@ -11,17 +11,16 @@ import io
 import math
 import mmap
 import pickle
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diagplan.adapters.headers import AXES, Header
+from diagplan.adapters.torch_zip import Archive, read_archive
 from diagplan.planner.shown import shown
 
 __all__ = ["Record", "Stored", "dicts", "field", "header_of", "mapped", "read_pickle"]
@@ -45,15 +44,12 @@ _DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
         )
     }
 )  # fmt: skip
-#: What is read of a pickle, the tensors' bytes apart. 20,000 tensors take 3 MB and 640,000 opcodes.
-_PICKLE_BYTES, _OPCODES = 32 << 20, 1_000_000
-#: The list of the zip file's members, at least 46 bytes each; 20,000 tensors take 1.3 MB.
-_DIRECTORY_BYTES = 8 << 20
+#: What is read of a pickle; 20,000 tensors take 640,000.
+_OPCODES = 1_000_000
 #: Characters of a module's and a class' name; of a text that stands for a few bytes, a number's.
 _NAME, _ENCODED = 1000, 64
 #: What torch's own functions are called with, at most.
 _ARGUMENTS = 16
-_LOCAL_HEADER = 30
 #: Sizes along an axis: far larger ones, and their product takes for ever.
 _LARGEST = 1 << 62
 #: What a file of tensors alone may name: torch's own, and a few containers.
@@ -125,12 +121,7 @@ def read_pickle(path: Path, *, foreign: bool) -> Any:
     Raises:
         Exception: almost any, for a file that is damaged, cut short or hostile.
     """
-    return _Unpickler(_entries(path), foreign=foreign).load()
-
-
-class _Archive(NamedTuple):
-    pickle: bytes
-    storages: dict[str, tuple[int, int]]  # key -> where its bytes begin in the file, and how many they are
+    return _Unpickler(read_archive(path), foreign=foreign).load()
 
 
 class _Name(NamedTuple):
@@ -153,56 +144,6 @@ class Stored(NamedTuple):
     stride: tuple[int, ...]
 
 
-class _Members(io.BufferedReader):
-    """The file as ``zipfile`` lists it: it reads the whole list at once, however long the file says that it is."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > _DIRECTORY_BYTES:
-            raise ValueError(f"a list of members of {shown(size)} bytes")
-        return super().read(size)
-
-
-def _entries(path: Path) -> _Archive:
-    with _Members(io.FileIO(path)) as members, zipfile.ZipFile(members) as archive:
-        entries = archive.infolist()
-    with path.open("rb") as file:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("a compressed entry, which torch never writes")
-        if len({entry.filename for entry in entries}) != len(entries):
-            raise ValueError("two entries of one name")
-        (main,) = (entry for entry in entries if entry.filename.endswith("/data.pkl"))
-        folder = main.filename.removesuffix("data.pkl")
-        order = [entry for entry in entries if entry.filename == f"{folder}byteorder"]
-        if order and _content(file, order[0]) != b"little":
-            raise ValueError("bytes in another order than little-endian")
-        storages = {
-            entry.filename.removeprefix(f"{folder}data/"): (_begin(file, entry), entry.file_size)
-            for entry in entries
-            if entry.filename.startswith(f"{folder}data/")
-        }
-        return _Archive(_content(file, main), storages)
-
-
-def _begin(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
-    """Where the bytes of an entry begin in the file."""
-    file.seek(entry.header_offset)
-    head = file.read(_LOCAL_HEADER)
-    if head[:4] != b"PK\x03\x04":
-        raise zipfile.BadZipFile("an entry without a header")
-    return file.tell() + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-
-
-def _content(file: BinaryIO, entry: zipfile.ZipInfo) -> bytes:
-    """The bytes of an entry that is no tensor."""
-    if entry.file_size > _PICKLE_BYTES:
-        raise ValueError(f"a pickle of {entry.file_size:,} bytes, of at most {_PICKLE_BYTES:,}")
-    file.seek(_begin(file, entry))
-    data = file.read(entry.file_size)
-    if zlib.crc32(data) != entry.CRC:
-        raise zipfile.BadZipFile("an entry with another checksum")
-    return data
-
-
 class _Unpickler(pickle._Unpickler):
     """Reads a pickle without calling anything that it names.
 
@@ -217,7 +158,7 @@ class _Unpickler(pickle._Unpickler):
     pop_mark: Callable[[], list[Any]]
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
 
-    def __init__(self, archive: _Archive, *, foreign: bool) -> None:
+    def __init__(self, archive: Archive, *, foreign: bool) -> None:
         self._file, self._size = io.BytesIO(archive.pickle), len(archive.pickle)
         super().__init__(self._file)
         self._archive, self._foreign = archive, foreign

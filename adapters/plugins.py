@@ -58,8 +58,9 @@ class Table(Generic[T]):
             SpecError: there is none; the message lists those that there are.
             DiagplanError: what a third party has registered is no record, or cannot be imported.
         """
-        point = None if name in self.built_in else _registered(self.group).get(name)
-        if name not in self.built_in and point is None:
+        known = isinstance(name, str)  # what else was given may have no hash
+        point = _registered(self.group).get(name) if known and name not in self.built_in else None
+        if not known or (name not in self.built_in and point is None):
             raise SpecError(
                 f"expected {self.option} to be one of {', '.join(self.names())}, got {self.option}={shown(name)}. "
                 f"Third parties add one by an entry point of the group {self.group}."

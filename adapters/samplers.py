@@ -1,18 +1,19 @@
 """How tokens are to be chosen, as data; ``diagplan.backends.sampling`` chooses them."""
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Literal
 
+from diagplan.planner.arguments import require_number
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
 from diagplan.planner.shown import shown
 
-__all__ = ["COOLEST", "Greedy", "Sample", "Sampler", "plain_sampler"]
-
+__all__ = ["COOLEST", "Greedy", "Sample", "Sampler", "plain_sampler", "require_temperature"]
 
 #: The least temperature of a sampler: logits over less would run over, and noise be lost.
 COOLEST = 1e-6
+
+_NUMBER = "Give one, such as 0.9."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +46,10 @@ class Sample:
     min_p: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_p", "min_p"):
-            value: object = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
-                raise SpecError(f"expected {name} to be a number, got {name}={shown(value)}. Give one, such as 0.9.")
+        object.__setattr__(self, "temperature", require_number("temperature", self.temperature, _NUMBER))
+        for name in ("top_p", "min_p"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, require_number(name, getattr(self, name), _NUMBER))
         if not 0 < self.temperature < float("inf"):
             raise SpecError(
                 f"expected temperature > 0, got temperature={shown(self.temperature)}. For no noise use greedy."
@@ -64,8 +65,9 @@ class Sample:
             share = getattr(self, name)
             if share is not None and not 0 < share <= 1:
                 raise SpecError(f"expected 0 < {name} <= 1, got {name}={shown(share)}.")
-        if self.crossing not in ("keep", "drop"):
-            raise SpecError(f"expected crossing to be 'keep' or 'drop', got crossing={shown(self.crossing)}.")
+        crossing: object = self.crossing
+        if not (isinstance(crossing, str) and crossing in ("keep", "drop")):
+            raise SpecError(f"expected crossing to be 'keep' or 'drop', got crossing={shown(crossing)}.")
 
 
 Sampler = Greedy | Sample
@@ -80,5 +82,18 @@ def plain_sampler(temperature: float | None, top_k: int | None, top_p: float | N
     >>> plain_sampler(0.0, None, None)
     Greedy()
     """
-    sampler = Sample(temperature=temperature or 1.0, top_k=top_k, top_p=top_p)
-    return Greedy() if temperature == 0 else sampler
+    warmth = require_temperature(1.0 if temperature is None else temperature)
+    sampler = Sample(temperature=warmth or 1.0, top_k=top_k, top_p=top_p)
+    return sampler if warmth else Greedy()
+
+
+def require_temperature(temperature: float) -> float:
+    """A temperature where 0 has a meaning of its own, as families' samplers take it.
+
+    Raises:
+        SpecError: none, or one below 0.
+    """
+    number = require_number("temperature", temperature, _NUMBER)
+    if not number >= 0:
+        raise SpecError(f"expected temperature >= 0, got temperature={temperature}. 0 is greedy, 1 as the model says.")
+    return number

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from diagplan.adapters.contract import ImageTokenizer, Model
 from diagplan.adapters.families import Family, Inspection, Opened, Pictures
 from diagplan.adapters.options import LoadOptions
-from diagplan.adapters.samplers import Sample
+from diagplan.adapters.samplers import Sample, require_temperature
+from diagplan.planner.arguments import require_number
 from diagplan.planner.errors import SpecError
 from diagplan.planner.shown import shown
 
@@ -37,10 +38,8 @@ def _open(weights: str | Path, options: LoadOptions) -> Opened:
 
 def _sampler(temperature: float | None, top_k: int | None, top_p: float | None) -> Sample:
     """As the release samples: no temperature below 0.1; top-p drops the id that crosses the bound; 1 keeps all."""
-    warmth = _TEMPERATURE if temperature is None else temperature
-    if not warmth >= 0:
-        raise SpecError(f"expected temperature >= 0, got temperature={shown(temperature)}.")
-    if top_p is not None and not 0 <= top_p <= 1:
+    warmth = require_temperature(_TEMPERATURE if temperature is None else temperature)
+    if top_p is not None and not 0 <= require_number("top_p", top_p, "Give one, such as 0.9.") <= 1:
         raise SpecError(f"expected 0 <= top_p <= 1, got top_p={shown(top_p)}.")
     share = None if top_p in (None, 1) else max(top_p, _LEAST)
     return Sample(temperature=max(warmth, _COOLEST), top_k=top_k, top_p=share, crossing="drop")

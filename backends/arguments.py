@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import numpy as np
+
 from diagplan.adapters.contract import Model
 from diagplan.adapters.samplers import Greedy, Sample
-from diagplan.planner.arguments import named_briefly, require_kind
+from diagplan.planner.arguments import named_briefly, require_call, require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
+from diagplan.planner.shown import shown
 
-__all__ = ["require_model", "require_replayable", "require_sampler"]
+__all__ = ["require_callbacks", "require_model", "require_replayable", "require_sampler", "require_seed"]
 
 _MEMBERS = ("family", "vocab_size", "positions", "device", "dtype", "cache_shapes", "vocabulary", "grid")
 _METHODS = ("new_cache", "weight_bytes", "fingerprint", "forward")
@@ -31,6 +34,29 @@ def require_sampler(sampler: Any) -> None:
     """Raise ``SpecError`` unless ``sampler`` is ``Greedy()``, ``Sample(...)`` or ``None``."""
     remedy = "diagplan.sampler_for makes one by a family's rules."
     require_kind("sampler", sampler, Greedy | Sample | None, remedy, what="Greedy() or Sample(...)")
+
+
+def require_seed(seed: object) -> int:
+    """The seed as a plain ``int``.
+
+    Raises:
+        SpecError: no integer, or one that 63 bits do not hold.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise SpecError(
+            f"expected seed to be an integer, got seed={shown(seed)}. Give a whole number from 0 to 2**63 - 1."
+        )
+    if not 0 <= seed < 1 << 63:
+        raise SpecError(f"expected 0 <= seed < 2**63, got seed={shown(int(seed))}. Give another seed.")
+    return int(seed)
+
+
+def require_callbacks(*, on_frame: object = None, on_pass: object = None, **others: object) -> None:
+    """Raise ``SpecError`` unless what a replay is to call can be called; ``None``: nothing is."""
+    require_call("on_frame", on_frame, "Give one that takes a frame's number and tokens.")
+    require_call("on_pass", on_pass, "Give one that takes the number of passes that are done.")
+    for name, value in others.items():
+        require_call(name, value)
 
 
 def require_replayable(plan: Any, model: Model, sampler: Any, *, kind: type = Plan) -> None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.replay import Prepared, State
 from diagplan.planner.errors import DocumentError
-from diagplan.planner.shown import shown
 from diagplan.schemas.atomic import write_atomically
 from diagplan.schemas.convert import plan_digest
 
@@ -96,13 +95,15 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
             about = json.loads((file.metadata() or {}).get("diagplan", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise DocumentError(f"expected a checkpoint in {path}, got a file that cannot be read: {error}.") from None
+        raise DocumentError(
+            f"expected a checkpoint in {path}, got a file that cannot be read: {str(error)[:200]}."
+        ) from None
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
         raise DocumentError(f"expected a checkpoint in {path}, got a safetensors file of another kind.")
     for name, expected in _identity(prepared, np.asarray(given).astype(np.int64)).items():
         if about.get(name) != expected:
             raise MismatchError(
-                f"expected a checkpoint with {name}={expected}, got {name}={shown(about.get(name))}. "
+                f"expected a checkpoint with {name}={expected}, got {name}={str(about.get(name))[:200]}. "
                 "Resume with the plan, model, given ids, sampler, seed and samples of the run that wrote it."
             )
     step = about.get("step")

@@ -24,7 +24,12 @@ def batched(name: str, ids: NDArray[np.integer[Any]], shape: tuple[int, ...]) ->
     Raises:
         MismatchError: not integers, or of another shape.
     """
-    array = np.asarray(ids)
+    try:
+        array = np.asarray(ids)
+    except ValueError:
+        raise MismatchError(f"expected {name} to hold integers, got a ragged list. Save token ids.") from None
+    if array.dtype == np.uint64 and array.size and int(array.max()) >= 1 << 63:
+        raise MismatchError(f"expected {name} below 2**63, got {array.max()}. Save token ids.")
     if array.dtype.kind not in "iu":
         raise MismatchError(f"expected {name} to hold integers, got dtype {array.dtype}. Save token ids.")
     if array.shape == shape:

@@ -9,9 +9,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from diagplan.planner.errors import DocumentError
+from diagplan.backends.onnx_operators import foreign_operators, require_operators
+from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
-from diagplan.planner.shown import shown
 from diagplan.schemas.atomic import move_into_place
 from diagplan.schemas.files import producer_version
 from diagplan.schemas.onnx_model import KEY, ExportedDocument, read_onnx_metadata
@@ -78,6 +78,7 @@ def save_exported(program: Any, path: Path, kind: type[_Document], about: Mappin
     Raises:
         OSError: the files cannot be written.
         DocumentError: weights that are not finite.
+        SpecError: an operator that would not be loaded again.
     """
     import onnx
     import onnx_ir as ir
@@ -101,6 +102,12 @@ def save_exported(program: Any, path: Path, kind: type[_Document], about: Mappin
         }
     )
     written = onnx.load(path, load_external_data=False)
+    foreign = foreign_operators(written)
+    if foreign:
+        raise SpecError(
+            f"expected a forward that torch exports to the operators of docs/onnx.md, got {', '.join(foreign)[:200]}. "
+            "Nothing else is loaded. Write it with other operations."
+        )
     onnx.helper.set_model_props(written, {KEY: document.model_dump_json()})
     onnx.save(written, path)
     onnx.checker.check_model(path)
@@ -132,7 +139,7 @@ def read_exported(path: Path, kind: type[_Document]) -> Exported[_Document]:
 
     Raises:
         DocumentError: files that are missing, cut off, changed, of another format or opset, or with operators that are
-            not ONNX's own.
+            none of ``onnx_operators.OPERATORS``.
         MissingExtraError: onnx is not installed.
     """
     exported = read_about(path, kind)
@@ -194,55 +201,10 @@ def _read_graph(path: Path) -> tuple[Any, str]:
         raise DocumentError(
             f"expected opset {' or '.join(map(str, OPSETS))} in {path}, got {_opset(model) or 'none'}. {_AGAIN}"
         )
-    foreign = sorted({node.domain for node in _nodes(model.graph)} - {""})
-    if foreign or len(model.functions) or any(len(part.sparse_initializer) for part in _graphs(model.graph)):
-        raise DocumentError(
-            f"expected operators of the ONNX standard only in {path}, got some of {', '.join(foreign) or 'its own'}. "
-            "Graphs with custom operators are not loaded."
-        )
-    nested = sorted({node.op_type for node in model.graph.node if list(_inner(node))})
-    if nested:
-        raise DocumentError(
-            f"expected a graph without loops and branches in {path}, got {', '.join(nested)[:200]}. What is exported "
-            f"has none, and a loop need not end. {_AGAIN}"
-        )
-    for tensor in _tensors(model.graph):
-        places = [entry.value for entry in tensor.external_data if entry.key == "location"]
-        if any(place != f"{path.name}.data" for place in places):
-            raise DocumentError(
-                f"expected weights in {path.name}.data only, got {shown(places[0])} in {path}. {_AGAIN}"
-            )
+    require_operators(model, path)
     return model, hashlib.sha256(content).hexdigest()
 
 
 def _opset(model: Any) -> int:
     """The version of ONNX's own operators; 0 if there is none."""
     return {entry.domain: int(entry.version) for entry in model.opset_import}.get("", 0)
-
-
-def _graphs(graph: Any) -> Iterator[Any]:
-    """A graph and the graphs inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for inner in _inner(node):
-            yield from _graphs(inner)
-
-
-def _inner(node: Any) -> Iterator[Any]:
-    """The graphs inside a node: a loop's body, a condition's branches."""
-    for attribute in node.attribute:
-        yield from (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else []))
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    for part in _graphs(graph):
-        yield from part.node
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Initializers and constants."""
-    for part in _graphs(graph):
-        yield from part.initializer
-        for node in part.node:
-            for attribute in node.attribute:
-                yield from (*attribute.tensors, *([attribute.t] if attribute.HasField("t") else []))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import AllowedIds, Array, Grid, Widths
 from diagplan.backends.onnx_files import GRAPH, read_exported
+from diagplan.backends.onnx_memory import bound_memory
 from diagplan.backends.runtime import NumpyRuntime, Runtime
 from diagplan.backends.selftest import require_masks_obeyed
 from diagplan.backends.threads import Threads, threads_of_session
@@ -268,7 +269,9 @@ def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: Threads
         require_masks_obeyed(model)
         _run_last_position(model)
     except (MemoryError, RuntimeError) as error:
-        raise DocumentError(f"expected a step graph in {exported.path}, got one that does not run: {error}.") from None
+        raise DocumentError(
+            f"expected a step graph in {exported.path}, got one that does not run: {str(error)[:200]}."
+        ) from None
     return model
 
 
@@ -302,8 +305,9 @@ def require_signature(
         wrong = sorted(name for name in {*held, *wanted} if held.get(name) != wanted.get(name))
         if wrong:
             raise DocumentError(
-                f"expected {wrong[0]} as {wanted.get(wrong[0], 'no part')} of {path}, got "
-                f"{held.get(wrong[0], 'none')}. Graph and metadata differ. Export it again: diagplan export-onnx."
+                f"expected {wrong[0][:200]} as {wanted.get(wrong[0], 'no part')} of {path}, got "
+                f"{str(held.get(wrong[0], 'none'))[:200]}. Graph and metadata differ. Export it again: "
+                "diagplan export-onnx."
             )
 
 
@@ -345,6 +349,8 @@ def open_session(path: Path, *, device: str = "cpu", threads: Threads = None) ->
     if threads == "auto":
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
+    if on_cpu:
+        bound_memory(options)
     number = device.partition(":")[2] or "0"
     provider: Any = "CPUExecutionProvider"
     if not on_cpu:

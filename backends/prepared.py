@@ -3,7 +3,6 @@
 ``forward``, ``choose`` and ``know`` are what a pass is made of, on every runtime.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,19 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids
-from diagplan.backends.arguments import require_replayable
+from diagplan.backends.arguments import require_replayable, require_seed
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
 from diagplan.backends.memory import estimate_memory
 from diagplan.backends.program import PassColumns, program
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
-from diagplan.planner.arguments import require_kind
+from diagplan.planner.arguments import require_kind, require_number
 from diagplan.planner.checker import verify_plan
-from diagplan.planner.errors import InvalidPlanError, SpecError
+from diagplan.planner.errors import InvalidPlanError
 from diagplan.planner.layout import require_int
 from diagplan.planner.lowering import pad_steps
 from diagplan.planner.plan import Plan
-from diagplan.planner.shown import shown
 
 __all__ = [
     "Pass",
@@ -160,7 +158,9 @@ def prepare(
     """
     require_replayable(plan, model, sampler)
     chunk, batch = require_int("chunk", chunk, 1), require_int("batch", batch, 1)
-    seed = require_int("seed", seed, -(1 << 64), largest=None)
+    seed = require_seed(seed)
+    if static is not None:
+        require_kind("static", static, bool, "None: as the device asks.", what="True, False or None")
     if not unverified:
         report = verify_plan(plan, cap=1)
         if not report.ok:
@@ -174,14 +174,8 @@ def prepare(
             f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
             f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
         )
-    if not 0 <= seed < 1 << 63:
-        raise SpecError(f"expected 0 <= seed < 2**63, got seed={shown(seed)}. Give another seed.")
     if guidance is not None:
-        require_kind("guidance", guidance, float | int, "Give a scale, or none.", what="a finite number")
-        if not math.isfinite(guidance):
-            raise SpecError(
-                f"expected guidance to be a finite number, got guidance={shown(guidance)}. Give a scale, or none."
-            )
+        guidance = require_number("guidance", guidance, "Give a scale, or none.", finite=True)
     numbers = _sample_numbers(samples, batch)
     runtime, rows = runtime_of(model), batch * (1 if guidance is None else 2)
     static = runtime.on_gpu if static is None else static

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.backends.arguments import require_callbacks
 from diagplan.backends.prepared import (
     Pass,
     Prepared,
@@ -80,6 +81,7 @@ def replay(
         NumericError: logits that are not finite; names the step.
         CapacityError: too little memory.
     """
+    require_callbacks(on_frame=on_frame, on_step=on_step, cancelled=cancelled)
     with prepared.runtime.inference():
         return _replay(prepared, state, on_step, on_frame, cancelled)
 

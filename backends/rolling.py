@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Model
 from diagplan.backends import replay as executor
-from diagplan.backends.arguments import require_replayable
+from diagplan.backends.arguments import require_callbacks, require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
@@ -86,6 +86,7 @@ def roll(
         CapacityError: too little memory.
     """
     require_replayable(rollout, model, sampler, kind=Rollout)
+    require_callbacks(on_frame=on_frame, on_pass=on_pass, cancelled=cancelled)
     require_tested(model)
     executor.require_grid(rollout.plans[0], model)
     layout = rollout.plans[0].layout

@@ -6,31 +6,35 @@
 (162, True)
 """
 
-from diagplan.adapters.notices import ModelWarning
-from diagplan.adapters.options import LoadOptions
-from diagplan.adapters.samplers import Greedy, Sample
-from diagplan.backends.errors import CapacityError, MismatchError, NumericError
-from diagplan.backends.rolling import Rolled, roll
-from diagplan.drawing.draw import Drawing, draw
-from diagplan.models.loading import load_model, replay
-from diagplan.models.sampling import sampler_for
-from diagplan.planner.checker import Verification
-from diagplan.planner.compiler import compile_plan
-from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError, MissingExtraError, SpecError
-from diagplan.planner.layout import Layout
-from diagplan.planner.plan import Plan
-from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
-from diagplan.planner.presets import PRESETS, preset_layout
-from diagplan.planner.rollout import Rollout, compile_rollout
-from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
-from diagplan.schemas.convert import plan_digest
-from diagplan.schemas.files import read_plan, write_plan
-from diagplan.schemas.orders import read_order
-from diagplan.schemas.verify import verify
-from diagplan.worlds import World, load_world
-from diagplan.worlds.generation import Generated, compile_for, generate, roll_for
-from diagplan.worlds.plans import plan_for
-from diagplan.worlds.videos import GeneratedVideo, generate_video
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
+    from diagplan.adapters.notices import ModelWarning
+    from diagplan.adapters.options import LoadOptions
+    from diagplan.adapters.samplers import Greedy, Sample
+    from diagplan.backends.errors import CapacityError, MismatchError, NumericError
+    from diagplan.backends.rolling import Rolled, roll
+    from diagplan.drawing.draw import Drawing, draw
+    from diagplan.models.loading import load_model, replay
+    from diagplan.models.sampling import sampler_for
+    from diagplan.planner.checker import Verification
+    from diagplan.planner.compiler import compile_plan
+    from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError, MissingExtraError, SpecError
+    from diagplan.planner.layout import Layout
+    from diagplan.planner.plan import Plan
+    from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
+    from diagplan.planner.presets import PRESETS, preset_layout
+    from diagplan.planner.rollout import Rollout, compile_rollout
+    from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
+    from diagplan.schemas.convert import plan_digest
+    from diagplan.schemas.files import read_plan, write_plan
+    from diagplan.schemas.orders import read_order
+    from diagplan.schemas.verify import verify
+    from diagplan.worlds import World, load_world
+    from diagplan.worlds.generation import Generated, compile_for, generate, roll_for
+    from diagplan.worlds.plans import plan_for
+    from diagplan.worlds.videos import GeneratedVideo, generate_video
 
 __all__ = [
     "BUNDLES",
@@ -86,3 +90,45 @@ __all__ = [
 
 #: The one place that states the version; pyproject.toml reads it without importing.
 __version__ = "0.1.0"
+
+#: Module -> its public names. They are loaded when they are asked for: until the command line has told the system what
+#: Ctrl-C means, nothing that takes time may be imported.
+_PLACES = {
+    "diagplan.adapters.notices": ("ModelWarning",),
+    "diagplan.adapters.options": ("LoadOptions",),
+    "diagplan.adapters.samplers": ("Greedy", "Sample"),
+    "diagplan.backends.errors": ("CapacityError", "MismatchError", "NumericError"),
+    "diagplan.backends.rolling": ("Rolled", "roll"),
+    "diagplan.drawing.draw": ("Drawing", "draw"),
+    "diagplan.models.loading": ("load_model", "replay"),
+    "diagplan.models.sampling": ("sampler_for",),
+    "diagplan.planner.checker": ("Verification",),
+    "diagplan.planner.compiler": ("compile_plan",),
+    "diagplan.planner.errors": ("DiagplanError", "DocumentError", "InvalidPlanError", "MissingExtraError", "SpecError"),
+    "diagplan.planner.layout": ("Layout",),
+    "diagplan.planner.plan": ("Plan",),
+    "diagplan.planner.policy": ("BUNDLES", "Policies", "bundle_schedule"),
+    "diagplan.planner.presets": ("PRESETS", "preset_layout"),
+    "diagplan.planner.rollout": ("Rollout", "compile_rollout"),
+    "diagplan.planner.schedule": ("Diagonal", "Imported", "NextToken", "ZipAR"),
+    "diagplan.schemas.convert": ("plan_digest",),
+    "diagplan.schemas.files": ("read_plan", "write_plan"),
+    "diagplan.schemas.orders": ("read_order",),
+    "diagplan.schemas.verify": ("verify",),
+    "diagplan.worlds": ("World", "load_world"),
+    "diagplan.worlds.generation": ("Generated", "compile_for", "generate", "roll_for"),
+    "diagplan.worlds.plans": ("plan_for",),
+    "diagplan.worlds.videos": ("GeneratedVideo", "generate_video"),
+}
+
+if not TYPE_CHECKING:  # which would take every name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        for place, names in _PLACES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(place), name)
+                return value
+        raise AttributeError(f"module 'diagplan' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -90,10 +90,18 @@ def _parsed(module: str) -> tuple[ast.Module, str]:
     return ast.parse(source), source
 
 
+def _top(tree: ast.Module) -> Iterator[ast.stmt]:
+    """The statements of a module, those for type checkers too."""
+    for node in tree.body:
+        yield node
+        if isinstance(node, ast.If):
+            yield from node.body
+
+
 def _find(module: str, name: str) -> _Found:
     """The definition of a name, through the modules that pass it on."""
     tree, source = _parsed(module)
-    for node in tree.body:
+    for node in _top(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return _Found(module, node, source)
         if isinstance(node, ast.Assign | ast.AnnAssign) and name in map(ast.unparse, _targets(node)):

@@ -1,12 +1,22 @@
 """What kind of thing an argument is: swapped and wrongly typed ones are refused where they enter."""
 
+import math
 import os
+from numbers import Real
 from types import UnionType
 
 from diagplan.planner.errors import SpecError
 from diagplan.planner.shown import shown
 
-__all__ = ["exists", "is_file", "named_briefly", "require_kind", "require_path"]
+__all__ = [
+    "exists",
+    "is_file",
+    "named_briefly",
+    "require_call",
+    "require_kind",
+    "require_number",
+    "require_path",
+]
 
 
 def require_kind(name: str, value: object, kind: type | UnionType, remedy: str, *, what: str = "") -> None:
@@ -30,6 +40,39 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 def exists(path: str | os.PathLike[str]) -> bool:
     """Whether a file or a folder is there; ``False`` for a name that neither can have, at which pathlib raises."""
     return os.path.exists(path)  # noqa: PTH110
+
+
+def require_call(name: str, value: object, remedy: str = "") -> None:
+    """Raise ``SpecError`` unless a value can be called or is ``None``."""
+    if value is not None and (isinstance(value, type) or not callable(value)):
+        said = f"expected {name} to be a function or None, got {name}={named_briefly(value)}."
+        raise SpecError(f"{said} {remedy or 'Give a function, or leave it out.'}")
+
+
+def require_number(name: str, value: object, remedy: str, *, finite: bool = False) -> float:
+    """The value as a plain ``float``: a real number, also NumPy's, but no bool and none that a float cannot hold.
+
+    Args:
+        name: of the argument.
+        value: whatever was given for it.
+        remedy: what to give instead.
+        finite: refuse infinities and NaN too.
+
+    Raises:
+        SpecError: the value is something else.
+
+    >>> require_number("temperature", 1, "Give one, such as 0.9.")
+    1.0
+    """
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+    except OverflowError:
+        number, is_number = math.inf, False
+    if not is_number or (finite and not math.isfinite(number)):
+        words = "a finite number" if finite else "a number"
+        raise SpecError(f"expected {name} to be {words}, got {name}={shown(value)}. {remedy}")
+    return number
 
 
 def named_briefly(value: object) -> str:

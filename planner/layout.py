@@ -95,7 +95,7 @@ class Layout:
                 )
         if self.positions > MAX_POSITIONS:
             raise SpecError(
-                f"expected at most {MAX_POSITIONS} slots, got positions={self.positions}. "
+                f"expected at most {MAX_POSITIONS} slots, got positions={shown(self.positions)}. "
                 "Generate fewer frames in one plan."
             )
 

@@ -6,16 +6,18 @@ q <= p; under ``proxy_kv="hidden"`` not those whose newest write is a proxy's; i
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.columns import MaskRows, PlanColumns
 
-__all__ = ["iter_masks", "mask_rows", "step_mask", "to_runs"]
+__all__ = ["follow_rule", "iter_masks", "mask_rows", "step_mask", "to_runs"]
 
 _NOBODY = np.iinfo(np.int32).max  # the key of a slot that no query sees
 _CHUNK = 1 << 26  # mask bits held at a time
+_COMPARED = 1 << 22  # the same where each is compared: as many as stay in the processor's cache
 
 
 class _Cache:
@@ -45,13 +47,12 @@ class _Cache:
             seen &= plan.source[real] == position
         self.key[slot] = np.where(seen, position, _NOBODY)
 
-    def rows(self, first: int, last: int) -> NDArray[np.bool_]:
-        """The rule's mask rows of feeds ``first : last``, bool [n, cache_slots]."""
+    def rows(self, feeds: slice | NDArray[np.int64]) -> NDArray[np.bool_]:
+        """The rule's mask rows of some feeds of the step written last, bool [n, cache_slots]."""
         plan = self.plan
-        padding = plan.source[first:last] < 0
-        reach = np.where(padding, np.int32(-1), plan.position[first:last])
+        reach = np.where(plan.source[feeds] < 0, np.int32(-1), plan.position[feeds])
         mask = np.asarray(self.key[None, :] <= reach[:, None])
-        mask[np.arange(last - first), plan.slot[first:last]] = True
+        mask[np.arange(len(reach)), plan.slot[feeds]] = True
         return mask
 
 
@@ -69,7 +70,7 @@ def step_mask(plan: PlanColumns, step: int) -> NDArray[np.bool_]:
     first, last = plan.step_offsets[step : step + 2].tolist()
     cache = _Cache(plan)
     cache.write(0, last)
-    return _list_exceptions(plan, cache.rows(first, last), first, last)
+    return _list_exceptions(plan, cache.rows(slice(first, last)), first, last)
 
 
 def iter_masks(plan: PlanColumns, *, listed: bool = True) -> Iterator[tuple[int, NDArray[np.bool_]]]:
@@ -83,7 +84,7 @@ def iter_masks(plan: PlanColumns, *, listed: bool = True) -> Iterator[tuple[int,
         cache.write(start, end)
         for first in range(start, end, at_once):
             last = min(first + at_once, end)
-            mask = cache.rows(first, last)
+            mask = cache.rows(slice(first, last))
             yield first, _list_exceptions(plan, mask, first, last) if listed else mask
 
 
@@ -91,9 +92,39 @@ def to_runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int3
     """The runs of true bits of each row: (number of runs [n], half-open runs [R, 2])."""
     framed = np.zeros((mask.shape[0], mask.shape[1] + 2), dtype=np.bool_)
     framed[:, 1:-1] = mask
-    row, edge = np.nonzero(framed[:, 1:] != framed[:, :-1])
+    edges = np.flatnonzero(framed[:, 1:] != framed[:, :-1])  # far faster than the two columns of nonzero
+    row, edge = edges // (mask.shape[1] + 1), edges % (mask.shape[1] + 1)
     count = np.bincount(row[::2], minlength=mask.shape[0]).astype(np.int64)
     return count, edge.astype(np.int32).reshape(-1, 2)
+
+
+def follow_rule(plan: PlanColumns, rows: MaskRows) -> NDArray[np.bool_]:
+    """Whether each of some rows is the rule's, spelled as ``to_runs`` spells it, bool [M].
+
+    Takes time in proportion to the rows times cache slots, and a little for every step.
+
+    Args:
+        plan: a well-formed plan; its own listed rows are not read.
+        rows: rows of its feeds, in rising order of feeds.
+    """
+    follows = np.zeros(len(rows), dtype=np.bool_)
+    counts = np.diff(rows.offsets)
+    cache = _Cache(plan)
+    of_step = np.searchsorted(rows.feed, plan.step_offsets).tolist()
+    at_once = max(1, _COMPARED // max(1, plan.cache_slots))
+    for step, (start, end) in enumerate(pairwise(plan.step_offsets.tolist())):
+        cache.write(start, end)
+        for first in range(of_step[step], of_step[step + 1], at_once):
+            part = slice(first, min(first + at_once, of_step[step + 1]))
+            count, runs = to_runs(cache.rows(rows.feed[part]))
+            given = rows.runs[rows.offsets[first] : rows.offsets[part.stop]]
+            alike = count == counts[part]
+            if not alike.all():
+                runs, given = runs[np.repeat(alike, count)], given[np.repeat(alike, counts[part])]
+            other = np.repeat(np.arange(len(alike))[alike], count[alike])[(runs != given).any(axis=1)]
+            alike[other] = False
+            follows[part] = alike
+    return follows
 
 
 def mask_rows(plan: PlanColumns) -> MaskRows:

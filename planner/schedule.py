@@ -5,6 +5,7 @@ with k' = min(k, w) and d' = min(d, F), F = (h - 1) k' + w being the steps of on
 """
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout, store_int
+from diagplan.planner.layout import MAX_POSITIONS, Layout, store_int
 from diagplan.planner.shown import shown
 from diagplan.planner.values import ByValue
 
@@ -152,11 +153,24 @@ class ScheduleRecord:
     order: tuple[int, ...] | None = field(default=None, repr=False)
 
 
+def _require_cells(steps: object) -> None:
+    """Refuse lists that NumPy would take for ever to take apart: one list in many places is of any size."""
+    level: list[object] = [steps]
+    for _ in range(3):
+        parts = (part for value in level if isinstance(value, list | tuple) for part in value)
+        level = list(islice(parts, MAX_POSITIONS + 1))
+        if len(level) > MAX_POSITIONS:
+            raise SpecError(f"expected steps of at most {MAX_POSITIONS} cells, got more. Import fewer frames.")
+    if any(isinstance(value, list | tuple) for value in level):
+        raise SpecError("expected steps of shape [T, h, w] or [h, w], got lists in lists of a cell. Leave out a level.")
+
+
 def _checked_order(steps: ArrayLike) -> NDArray[np.int32]:
+    _require_cells(steps)
     try:
         order = np.asarray(steps)
     except ValueError as error:
-        raise SpecError(f"expected steps to be a rectangular array, got a ragged one ({error}).") from None
+        raise SpecError(f"expected steps to be a rectangular array, got a ragged one ({str(error)[:200]}).") from None
     if order.ndim == 2:
         order = order[None]
     if order.ndim != 3 or order.size == 0:

@@ -3,28 +3,30 @@
 import hashlib
 import json
 from dataclasses import asdict, replace
-from itertools import pairwise
+from itertools import chain, pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.arguments import require_kind
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.checker.facts import Facts
+from diagplan.planner.checker.fields import fields_malformed
+from diagplan.planner.errors import DocumentError, InvalidPlanError, SpecError
 from diagplan.planner.layout import Layout
-from diagplan.planner.masks import iter_masks, to_runs
+from diagplan.planner.masks import follow_rule, iter_masks, to_runs
 from diagplan.planner.plan import MaskRows, Plan, well_formed
 from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import ScheduleRecord
 from diagplan.planner.shown import shown
+from diagplan.schemas.limits import MAX_EXPLICIT_BITS, MAX_EXPLICIT_ROWS, MAX_EXPLICIT_RUNS
 
 if TYPE_CHECKING:
     from diagplan.schemas.document import PlanDocument, ScheduleNames
 
 __all__ = [
     "FORMAT",
-    "MAX_EXPLICIT_BITS",
-    "MAX_EXPLICIT_RUNS",
     "VERSION",
     "MaskForm",
     "document_parts",
@@ -36,11 +38,6 @@ FORMAT = "diagplan-plan"
 VERSION = 1
 
 MaskForm = Literal["explicit", "rule"]
-
-#: Feeds times cache slots up to which explicit mask rows are written and read: 2^30 bits take some seconds.
-MAX_EXPLICIT_BITS = 1 << 30
-#: Runs in all rows up to which they are written.
-MAX_EXPLICIT_RUNS = 1 << 23
 
 
 def _header(plan: Plan) -> dict[str, Any]:
@@ -81,17 +78,26 @@ def plan_digest(plan: Plan) -> str:
 
     Raises:
         SpecError: the argument is not a plan.
+        InvalidPlanError: a plan whose fields are not of their kinds (rule DP100).
     """
     require_kind("plan", plan, Plan, "Read a file first: plan_digest(read_plan(path)).")
+    _require_fields(plan)
     facts = _header(plan) | {"masks": _masks(plan), "steps": _steps(plan)}
     return "sha256:" + hashlib.sha256(_canonical(facts)).hexdigest()
 
 
-def _require_explicit_possible(plan: Plan) -> None:
-    if plan.feeds * plan.cache_slots > MAX_EXPLICIT_BITS:
+def _require_fields(plan: Plan) -> None:
+    wrong = next(fields_malformed(Facts(plan)), None)
+    if wrong is not None:
+        raise InvalidPlanError(f"{wrong.text.format()}. It has no document; `diagplan.verify` says all (DP100).")
+
+
+def _require_rows_possible(plan: Plan, rows: int) -> None:
+    slots = plan.cache_slots
+    if rows * slots > MAX_EXPLICIT_BITS or rows + plan.steps > MAX_EXPLICIT_ROWS:
         raise DocumentError(
-            f"expected feeds x cache slots <= {MAX_EXPLICIT_BITS} for explicit mask rows, got "
-            f"{plan.feeds} x {plan.cache_slots}. Rows of a plan this long would fill gigabytes. "
+            f"expected mask rows x cache slots <= {MAX_EXPLICIT_BITS} and rows + steps <= {MAX_EXPLICIT_ROWS}, got "
+            f"{rows} rows, {slots} cache slots and {plan.steps} steps. Rows of a plan this long would fill gigabytes. "
             "Write it with masks='rule' (--masks rule)."
         )
 
@@ -104,7 +110,9 @@ def document_parts(
     Raises:
         DocumentError: explicit rows are asked for and the plan is too long for them.
         SpecError: ``masks`` is neither of its two values.
+        InvalidPlanError: a plan whose fields are not of their kinds (rule DP100).
     """
+    _require_fields(plan)
     if masks not in ("explicit", "rule"):
         raise SpecError(f"expected masks to be 'explicit' or 'rule', got masks={shown(masks)}.")
     names = {
@@ -116,7 +124,7 @@ def document_parts(
     head |= {"masks": _masks(plan), "digest": plan_digest(plan)}
     steps = _steps(plan)
     if masks == "explicit":
-        _require_explicit_possible(plan)
+        _require_rows_possible(plan, plan.feeds)
         head["masks"]["listed"] = None
         rows = _explicit_rows(plan)
         offsets = plan.step_offsets.tolist()
@@ -172,7 +180,7 @@ def plan_from_document(document: "PlanDocument") -> Plan:
     widths = [len(step.source) for step in document.steps]
 
     def column(name: str) -> NDArray[np.int32]:
-        return np.fromiter((value for step in document.steps for value in getattr(step, name)), np.int32, sum(widths))
+        return np.fromiter(chain.from_iterable(map(attrgetter(name), document.steps)), np.int32, sum(widths))
 
     plan = Plan(
         layout=layout,
@@ -194,20 +202,7 @@ def plan_from_document(document: "PlanDocument") -> Plan:
         rows = list(enumerate(row for step in document.steps for row in step.rows or ()))
     else:
         rows = [(row.feed, row.runs) for row in document.masks.listed]
-        if any(feed >= plan.feeds for feed, _ in rows):
-            raise DocumentError(f"expected listed rows of feeds below {plan.feeds}, got a larger feed number.")
-    return _with_listed(plan, _exceptions(plan, rows))
-
-
-def _exceptions(plan: Plan, rows: list[tuple[int, list[int]]]) -> list[tuple[int, list[int]]]:
-    """The rows that differ from the rule: so a plan has one form in memory, and one digest, whatever was listed."""
-    if not rows:
-        return rows
-    _require_explicit_possible(plan)
-    if plan.policies.visibility == "listed" or not well_formed(plan):
-        return rows
-    rule = _explicit_rows(plan)
-    return [(feed, row) for feed, row in rows if row != rule[feed]]
+    return replace(plan, listed=_exceptions(plan, _mask_rows(plan, rows))) if rows else plan
 
 
 def _schedule_record(names: "ScheduleNames") -> ScheduleRecord:
@@ -215,22 +210,33 @@ def _schedule_record(names: "ScheduleNames") -> ScheduleRecord:
     return ScheduleRecord(**names.model_dump(exclude={"order"}), order=order)
 
 
-def _with_listed(plan: Plan, listed: list[tuple[int, list[int]]]) -> Plan:
-    if not listed:
-        return plan
-    for feed, runs in listed:
+def _mask_rows(plan: Plan, rows: list[tuple[int, list[int]]]) -> MaskRows:
+    for feed, runs in rows:
         if len(runs) % 2:
             raise DocumentError(
                 f"expected an even count of numbers (start, end, ...), got {len(runs)} in row of feed {feed}."
             )
-    if any(a >= b for (a, _), (b, _) in pairwise(listed)):
+    if any(feed >= plan.feeds for feed, _ in rows):
+        raise DocumentError(f"expected listed rows of feeds below {plan.feeds}, got a larger feed number.")
+    if any(a >= b for (a, _), (b, _) in pairwise(rows)):
         raise DocumentError("expected masks.listed in rising order of feeds, got another order.")
-    flat = [value for _, runs in listed for value in runs]
-    return replace(
-        plan,
-        listed=MaskRows(
-            feed=np.array([feed for feed, _ in listed]),
-            offsets=np.concatenate([[0], np.cumsum([len(runs) // 2 for _, runs in listed])]),
-            runs=np.array(flat, dtype=np.int32),
-        ),
+    counts = [len(runs) for _, runs in rows]
+    return MaskRows(
+        feed=np.array([feed for feed, _ in rows]),
+        offsets=np.concatenate([[0], np.cumsum(counts) // 2]),
+        runs=np.fromiter(chain.from_iterable(runs for _, runs in rows), np.int32, sum(counts)),
+    )
+
+
+def _exceptions(plan: Plan, rows: MaskRows) -> MaskRows:
+    """The rows that differ from the rule: so a plan has one form in memory, and one digest, whatever was listed."""
+    _require_rows_possible(plan, len(rows))
+    if plan.policies.visibility == "listed" or not well_formed(plan):
+        return rows
+    differs = ~follow_rule(plan, rows)
+    counts = np.diff(rows.offsets)
+    return MaskRows(
+        feed=rows.feed[differs],
+        offsets=np.concatenate([[0], np.cumsum(counts[differs])]),
+        runs=rows.runs[np.repeat(differs, counts)],
     )

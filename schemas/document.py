@@ -12,6 +12,7 @@ from diagplan.planner.layout import MAX_POSITIONS
 from diagplan.planner.plan import CacheInitial
 from diagplan.planner.policy import ProxyKV, ProxyPolicy, RowEnd, Visibility
 from diagplan.planner.schedule import ScheduleName
+from diagplan.schemas.limits import MAX_CACHE_SLOTS, MAX_NUMBER, SPARE_CELLS, SPARE_POSITIONS
 
 __all__ = [
     "CacheDocument",
@@ -26,8 +27,6 @@ __all__ = [
     "StepDocument",
 ]
 
-_MAX_INT32 = 2**31 - 1
-
 
 def _printable(text: str) -> str:
     if not text.isprintable():
@@ -35,9 +34,9 @@ def _printable(text: str) -> str:
     return text
 
 
-Whole = Annotated[int, Field(ge=0, le=_MAX_INT32)]
-Positive = Annotated[int, Field(ge=1, le=_MAX_INT32)]
-OrNone = Annotated[int, Field(ge=-1, le=_MAX_INT32)]
+Whole = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+Positive = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
+OrNone = Annotated[int, Field(ge=-1, le=MAX_NUMBER)]
 Name = Annotated[str, Field(max_length=200)]
 Label = Annotated[Name, AfterValidator(_printable)]
 Row = Annotated[list[Whole], Field(fail_fast=True)]
@@ -110,7 +109,7 @@ class LayoutDocument(_Document):
 class CacheDocument(_Document):
     """The key-value cache: number of slots, what they hold before step 0, and the slot that padding writes to."""
 
-    slots: Annotated[int, Field(ge=1, le=4 * MAX_POSITIONS)]
+    slots: Annotated[int, Field(ge=1, le=MAX_CACHE_SLOTS)]
     initial: CacheInitial
     trash: Whole | None
 
@@ -171,10 +170,13 @@ class PlanDocument(_Document):
         feeds = sum(len(step.source) for step in self.steps)
         given = sum(max(0, end - start) for start, end in self.given)
         # Every slot is given or some feed's target; a given slot that no feed carries is of no use to anybody.
-        if self.positions > 2 * feeds + 2:
-            raise ValueError(f"expected positions of at most 2 x feeds + 2 = {2 * feeds + 2}, got {self.positions}")
+        most = 2 * feeds + SPARE_POSITIONS
+        if self.positions > most:
+            raise ValueError(
+                f"expected positions of at most 2 x feeds + {SPARE_POSITIONS} = {most}, got {self.positions}"
+            )
         cells = self.layout.frames * self.layout.rows * self.layout.cols
-        if cells > 2 * self.positions + 64:  # the checker judges; this bounds what is allocated for a picture
+        if cells > 2 * self.positions + SPARE_CELLS:  # the checker judges; this bounds what is allocated for a picture
             raise ValueError(f"expected a layout of about {self.positions} cells, got {cells}")
         if given > self.positions:
             raise ValueError(f"expected at most {self.positions} given slots, got {given}")

@@ -1,11 +1,13 @@
 """Plan files: read and written as .json, .json.gz or .json.zst, bounded, and never half-written."""
 
+import gc
 import gzip
 import io
 import json
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +22,14 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.shown import shown
 from diagplan.schemas.atomic import write_atomically
 from diagplan.schemas.convert import FORMAT, VERSION, MaskForm, document_parts, plan_from_document
+from diagplan.schemas.limits import (
+    MAX_BYTES,
+    MAX_EXPANSION,
+    MAX_KEYS,
+    MAX_ZSTD_WINDOW,
+    SMALL_BYTES,
+    require_affordable,
+)
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -27,7 +37,6 @@ if TYPE_CHECKING:
     from diagplan.schemas.document import PlanDocument
 
 __all__ = [
-    "MAX_BYTES",
     "plan_document",
     "plan_from_json",
     "plan_to_json",
@@ -37,12 +46,6 @@ __all__ = [
     "read_plan",
     "write_plan",
 ]
-
-#: The largest document read, in bytes of JSON text.
-MAX_BYTES = 1 << 29
-
-_EXPANSION = 1000  # a compressed file may grow this much ...
-_SMALL = 1 << 23  # ... or to this many bytes, whichever is more
 
 
 @cache
@@ -62,12 +65,14 @@ def plan_to_json(plan: Plan, *, masks: MaskForm = "explicit") -> str:
         masks: ``"explicit"`` writes every mask row as runs; ``"rule"`` only the rows that differ from the rule.
 
     Raises:
-        DocumentError: explicit rows of a plan too long for them.
+        DocumentError: the plan is too long for explicit rows, or for any document.
     """
     head, steps = document_parts(plan, masks, {"name": "diagplan", "version": producer_version()})
     lines = [f'"{key}":{_compact(value)}' for key, value in head.items()]
     body = ",\n".join(_compact(step) for step in steps)
-    return "{" + ",\n".join(lines) + ',\n"steps":[\n' + body + "\n]}\n"
+    text = "{" + ",\n".join(lines) + ',\n"steps":[\n' + body + "\n]}\n"
+    require_affordable(text, "the plan's document")
+    return text
 
 
 def _compact(value: object) -> str:
@@ -82,8 +87,15 @@ def plan_document(text: str | bytes, *, name: str = "plan") -> "PlanDocument":
         name: what to call it in messages.
 
     Raises:
-        DocumentError: not JSON, a repeated key, or not a plan document of version 1; the message lists what is wrong.
+        DocumentError: not JSON, a repeated key, beyond the limits, or not a plan document of version 1; the message
+            lists what is wrong.
     """
+    require_affordable(text, name)
+    with _collector_paused():
+        return _validated(text, name)
+
+
+def _validated(text: str | bytes, name: str) -> "PlanDocument":
     from pydantic import ValidationError
 
     from diagplan.schemas.document import PlanDocument
@@ -109,12 +121,32 @@ def plan_document(text: str | bytes, *, name: str = "plan") -> "PlanDocument":
 
 def _summary(error: "ValidationError") -> str:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    shown = [f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}" for problem in problems[:3]]
+    first = [f"{'.'.join(map(_key, problem['loc'])) or 'document'}: {problem['msg']}" for problem in problems[:3]]
     rest = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return f"{len(problems)} problem(s): {'; '.join(shown)}{rest}."
+    return f"{len(problems)} problem(s): {'; '.join(first)}{rest}."
+
+
+def _key(key: int | str) -> str:
+    """A key, which may be anything that the file's author thought of, in a message."""
+    text = str(key)
+    return text if len(text) <= _LONGEST_KEY and text.isprintable() else shown(text)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Parsing makes millions of objects and no circles: looking for circles all the while would triple its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_KEYS:
+        raise ValueError(f"an object has {len(pairs)} keys")
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError("an object has a repeated key")
@@ -169,7 +201,7 @@ def write_plan(plan: Plan, path: str | Path, *, masks: MaskForm = "explicit") ->
         masks: ``"explicit"`` or ``"rule"``, see ``plan_to_json``.
 
     Raises:
-        DocumentError: the file cannot be written, or the plan is too long for explicit rows.
+        DocumentError: the file cannot be written, or the plan is too long for explicit rows, or for any document.
         MissingExtraError: a .zst file without the extra ``zstd``.
         SpecError: another ending of the name, or ``plan`` is not a plan.
     """
@@ -193,18 +225,23 @@ def _zstandard() -> ModuleType:
         raise missing_packages(".zst files", ["zstandard"], instead="Or use .json.gz.") from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file, unpacked where its name ends in .gz or .zst, bounded by ``MAX_BYTES``."""
+def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
+    """The bytes of a file, unpacked where its name ends in .gz or .zst: ``most`` at most.
+
+    Raises:
+        DocumentError: the file cannot be read, is too large, or its packing is broken.
+        MissingExtraError: a .zst file without the extra ``zstd``.
+    """
     try:
-        packed = b"".join(_pieces(path))
+        packed = b"".join(_pieces(path, most))
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = error.strerror if isinstance(error, OSError) else error
         raise DocumentError(f"cannot read {path}: {reason}. Check the name and the permissions.") from None
-    if len(packed) > MAX_BYTES:
-        raise DocumentError(f"expected a file of at most {MAX_BYTES} bytes, got {path} with more.")
+    if len(packed) > most:
+        raise DocumentError(f"expected a file of at most {most} bytes, got {path} with more.")
     if path.suffix not in (".gz", ".zst"):
         return packed
-    limit = min(MAX_BYTES, max(_SMALL, _EXPANSION * len(packed)))
+    limit = min(most, max(SMALL_BYTES, MAX_EXPANSION * len(packed)))
     pieces: list[bytes] = []
     size = 0
     for piece in _unpack_gzip(packed, path) if path.suffix == ".gz" else _unpack_zstd(packed, path):
@@ -215,15 +252,16 @@ def read_bytes(path: Path) -> bytes:
     return b"".join(pieces)
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    """The bytes of a file or a pipe in pieces, some past ``MAX_BYTES`` at most."""
-    left = MAX_BYTES + 1
+def _pieces(path: Path, most: int) -> Iterator[bytes]:
+    """The bytes of a file or a pipe in pieces, some past ``most`` at most."""
+    left = most + 1
     with path.open("rb") as file:
         while left > 0 and (piece := file.read(_PIECE)):
             left -= len(piece)
             yield piece
 
 
+_LONGEST_KEY = 60
 _PIECE = 1 << 20
 _SIP = 1 << 8  # zstd may unpack 4 bytes to 128 KiB at once
 
@@ -240,7 +278,7 @@ def _unpack_gzip(packed: bytes, path: Path) -> Iterator[bytes]:
 def _unpack_zstd(packed: bytes, path: Path) -> Iterator[bytes]:
     zstandard = _zstandard()
     try:
-        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        unpacker = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW).decompressobj()
         for start in range(0, len(packed), _SIP):
             yield unpacker.decompress(packed[start : start + _SIP])
         if not unpacker.eof:

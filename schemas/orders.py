@@ -11,10 +11,12 @@ from diagplan.planner.layout import MAX_POSITIONS
 from diagplan.planner.schedule import MAX_LABEL, Imported
 from diagplan.schemas.arrays import array_from_npy
 from diagplan.schemas.files import read_bytes
+from diagplan.schemas.limits import require_affordable
 
 __all__ = ["read_order"]
 
 _DEEPEST = 3
+_MAX_BYTES = 8 * MAX_POSITIONS + (1 << 16)  # the longest order as int64, and a header
 
 
 def read_order(path: str | Path, *, label: str | None = None) -> Imported:
@@ -33,7 +35,7 @@ def read_order(path: str | Path, *, label: str | None = None) -> Imported:
     """
     require_path("path", path)
     path = Path(path)
-    data = read_bytes(path)
+    data = read_bytes(path, _MAX_BYTES)
     if path.suffix == ".npy":
         steps = array_from_npy(data, path.name, of="integers")
     elif path.suffix == ".json":
@@ -50,6 +52,7 @@ def _label(path: Path) -> str:
 
 
 def _from_json(data: bytes, name: str) -> np.ndarray:
+    require_affordable(data, name)
     try:
         value = json.loads(data)
         array = np.array(value)

@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -228,12 +228,13 @@ def _work(jobs: Sequence[tuple[Recording, int, Path]], results: Connection) -> N
     """The life of one process: ``None`` for every clip, or the error that ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
-    try:
-        for job in jobs:
-            _record_one(job)
-            results.send(None)
-    except DiagplanError as error:
-        results.send(error)
+    with suppress(BrokenPipeError):  # who began it was killed: nobody is left to tell
+        try:
+            for job in jobs:
+                _record_one(job)
+                results.send(None)
+        except DiagplanError as error:
+            results.send(error)
 
 
 def _leave(*_: object) -> None:

@@ -11,11 +11,12 @@ from diagplan.adapters.devices import DTypeName, Quantize
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sampler
 from diagplan.backends import replay as executor
-from diagplan.backends.arguments import require_replayable
+from diagplan.backends.arguments import require_callbacks, require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt, given_slots
 from diagplan.backends.selftest import require_tested
 from diagplan.backends.table import backend_named, options_for
+from diagplan.planner.arguments import require_path
 from diagplan.planner.plan import Plan
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def load_model(
 
     >>> load_model("mc-ar", "300M_16f.ckpt", config="300M_16f")  # doctest: +SKIP
     """
+    require_path("weights", weights)
     options = LoadOptions(
         backend=backend, config=config, dtype=dtype, device=device, quantize=quantize, portable=portable,
         threads=threads, context=context,
@@ -172,6 +174,7 @@ def replay(
     (1, 15, 14, 24)
     """
     require_replayable(plan, model, sampler)
+    require_callbacks(on_frame=on_frame, on_pass=on_pass)
     require_tested(model)
     executor.require_grid(plan, model)
     ids = given_ids(plan, prompt, actions, given)

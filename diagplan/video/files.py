@@ -18,7 +18,10 @@ from diagplan.schemas.atomic import Replacement
 
 __all__ = ["VideoError", "VideoWriter", "frame_rate", "read_frames", "read_video"]
 
-_MAX_SIDE = 8192
+#: Of a frame: a side, and pixels in all, which an 8K picture has.
+_MAX_SIDE, _MAX_PIXELS = 8192, 1 << 25
+#: Bytes that the frames of a whole video may take, whichever is more: so many, or so many times its file's.
+_MAX_BYTES, _EXPANSION = 1 << 29, 256
 #: A video is one file with frames in it: containers that name other files or addresses are not opened.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpeg,mpegts", "ogg", "flv", "asf", "gif,apng", "m4v,h264,hevc",
@@ -52,6 +55,10 @@ def read_frames(path: str | Path) -> Iterator[NDArray[np.uint8]]:
             if not container.streams.video:
                 raise DocumentError(f"expected a video, got {path} without a video stream.")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise DocumentError(
+                    f"expected a video in a codec that FFmpeg knows, got {path} in another. Convert it to H.264."
+                )
             stream.thread_type = "AUTO"
             _check_size(stream.codec_context, path)
             first: tuple[int, ...] | None = None
@@ -89,24 +96,36 @@ def _is_cut_off(file: BinaryIO) -> bool:
 
 
 def _check_size(frame: Any, path: str | Path) -> None:
-    if max(frame.width or 0, frame.height or 0) > _MAX_SIDE:
-        raise DocumentError(f"expected a video of at most {_MAX_SIDE} pixels a side, got {path}.")
+    width, height = frame.width or 0, frame.height or 0
+    if max(width, height) > _MAX_SIDE or width * height > _MAX_PIXELS:
+        raise DocumentError(
+            f"expected a video of at most {_MAX_SIDE} pixels a side and {_MAX_PIXELS:,} in all, got {path} with "
+            f"{width} x {height}."
+        )
 
 
 def read_video(path: str | Path, *, limit: int | None = None) -> NDArray[np.uint8]:
     """The first frames of a video file, uint8 [T, height, width, 3]; all of them without a limit.
 
     Raises:
-        DocumentError: as ``read_frames``, or a video without a frame.
+        DocumentError: as ``read_frames``, a video without a frame, or one of far more pixels than its file has bytes.
     """
-    frames = []
+    frames: list[NDArray[np.uint8]] = []
     for frame in read_frames(path):
         frames.append(frame)
+        if len(frames) * frame.nbytes > (most := max(_MAX_BYTES, _EXPANSION * Path(path).stat().st_size)):
+            raise DocumentError(
+                f"expected a video whose frames take at most {most >> 20:,} MiB, got {path} with more. "
+                "Cut it into shorter ones."
+            )
         if limit is not None and len(frames) >= limit:
             break
     if not frames:
         raise DocumentError(f"expected a video, got {path} without a frame.")
-    return np.stack(frames)
+    whole = np.empty((len(frames), *frames[0].shape), np.uint8)
+    for number in reversed(range(len(frames))):
+        whole[number] = frames.pop()  # each goes as soon as it is copied: they are not held twice
+    return whole
 
 
 def frame_rate(path: str | Path) -> float:

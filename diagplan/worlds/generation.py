@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.backends.arguments import require_sampler
+from diagplan.backends.arguments import require_callbacks, require_sampler
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.rolling import roll
 from diagplan.backends.sampling import Sampler
@@ -130,6 +130,7 @@ def generate(
     """
     plan, world, prompt, actions = _in_order(plan, world, prompt, actions)
     require_sampler(sampler)
+    require_callbacks(on_frame=on_frame, on_pass=on_pass)
     require_layout(world, plan)
     token_frames = plan.layout.prompt_frames if isinstance(plan, Plan) else plan.prompt_frames
     if len(prompt) != world.pictures(token_frames):

@@ -14,6 +14,7 @@ pytest.importorskip("diffusers")
 from diagplan.adapters.image_tokenizer import ImageTokenizer, load_image_tokenizer, tokenizer_files, vq_class  # noqa: E402
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError  # noqa: E402
 from diagplan.training.tokenizer import TokenizerRecipe, save_image_tokenizer  # noqa: E402
+from tests.support.budget import within_budget  # noqa: E402
 from tests.support.checkpoints import write_safetensors, write_torch  # noqa: E402
 
 RECIPE = TokenizerRecipe(codes=8, channels=(4, 8, 8), latent=4)
@@ -195,3 +196,23 @@ def test_without_diffusers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     vq_class.cache_clear()
     with pytest.raises(MissingExtraError, match=r"diagplan\[video\]"):
         load_image_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ({"layers_per_block": 10**9}, "1000000000"),
+        ({"block_out_channels": [64] * 100_000}, "100000"),
+        ({"latent_channels": 1 << 60}, str(1 << 60)),
+        ({"sample_size": "DIGITS"}, "a number of 13288 bits"),
+        ({"layers_per_block": float("nan")}, "nan"),
+    ],
+    ids=["layers", "blocks", "channels", "digits", "nan"],
+)
+def test_image_tokenizers_of_no_size(sizes: dict[str, Any], shown: str, tmp_path: Path) -> None:
+    vq_class()  # imported outside the budget
+    (tmp_path / "config.json").write_text(json.dumps(sizes).replace('"DIGITS"', "9" * 4000))
+    (tmp_path / "vae.safetensors").write_bytes(b"")
+    with pytest.raises(DocumentError) as caught, within_budget(memory=4 << 30):
+        load_image_tokenizer(tmp_path)
+    assert f"with {shown}." in str(caught.value)

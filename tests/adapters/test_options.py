@@ -44,7 +44,10 @@ def test_a_long_config_is_not_printed_whole() -> None:
         ({"dtype": "float64"}, "expected dtype to be one of float32, bfloat16, float16, got dtype='float64'."),
         ({"quantize": "int4"}, "expected quantize to be None or one of int8, got 'int4'."),
         ({"threads": 0}, "expected threads >= 1, got threads=0."),
-        ({"threads": True}, "expected threads to be an integer, got threads=True."),
+        ({"threads": True}, "expected threads to be a whole number from 1 to 1024, 'auto' or None, got threads=True."),
+        ({"threads": 1.5}, "expected threads to be a whole number from 1 to 1024, 'auto' or None, got threads=1.5."),
+        ({"portable": "no"}, "expected portable to be True or False, got portable='no'."),
+        ({"config": [1]}, "expected config to be a name, a file or a family's dataclass of sizes, got config=<list>."),
         ({"device": 0}, "expected device as text, got device=0."),
     ],
 )

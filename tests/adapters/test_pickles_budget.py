@@ -1,7 +1,6 @@
 """What a pickle may cost: small files that ask for gigabytes and hours are refused, or read, within the budget."""
 
 import struct
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ pytest.importorskip("safetensors")
 from diagplan.adapters import pickles  # noqa: E402
 from diagplan.adapters.pickles import Record, dicts, read_pickle  # noqa: E402
 from diagplan.adapters.weights import open_checkpoint  # noqa: E402
-from diagplan.adapters.wham_files import open_wham  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
 from tests.support.budget import within_budget  # noqa: E402
-from tests.support.checkpoints import rewrite_zip, write_torch  # noqa: E402
+from tests.support.checkpoints import file_with, outcome, write_torch  # noqa: E402
 
 MIB = 1 << 20
 MOST = pickles._OPCODES - 100
@@ -37,24 +35,6 @@ def text(value: str) -> bytes:
 
 def storage(numel: bytes, key: bytes = text("0")) -> bytes:
     return b"(" + text("storage") + b"ctorch\nFloatStorage\n" + key + text("cpu") + numel + b"tQ"
-
-
-def file_with(pickled: bytes, folder: Path) -> Path:
-    source = write_torch({"w": torch.zeros(3)}, folder / "source.pt")
-    return rewrite_zip(source, folder / "h.pt", lambda name, data: pickled if name == "data.pkl" else data)
-
-
-def outcome(path: Path) -> str:
-    """``"read"``, or the one line of the refusal, which is short and names no lack of memory."""
-    try:
-        with within_budget():
-            open_wham(path)
-    except DocumentError as error:
-        said = str(error)
-        assert len(said) < 600
-        assert "MemoryError" not in said
-        return said
-    return "read"
 
 
 #: Announced, but not there.
@@ -91,12 +71,6 @@ def test_the_dearest_pickle_that_is_read(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("opcode", [b"\x94", b"N0", b"(1", b"K\x00"])
 def test_too_many_opcodes(opcode: bytes, tmp_path: Path) -> None:
     assert "more than 1,000,000 opcodes" in outcome(file_with(held(b"N", opcode * (20 * MIB // len(opcode))), tmp_path))
-
-
-@pytest.mark.parametrize("opcode", [b"\x94", b"N0"])
-def test_a_pickle_of_60_mib_is_not_read_at_all(opcode: bytes, tmp_path: Path) -> None:
-    path = file_with(held(b"N", opcode * (60 * MIB // len(opcode))), tmp_path)
-    assert "a pickle of 62,914,6" in outcome(path)
 
 
 #: A few bytes that a reader would multiply: by copying, hashing, formatting or recursing.
@@ -155,61 +129,6 @@ def test_more_tensors_than_any_model_has(tmp_path: Path, monkeypatch: pytest.Mon
     path = file_with(b"\x80\x02}(" + entries + b"u.", tmp_path)
     with pytest.raises(DocumentError, match="at most 100,000 tensors"), within_budget():
         open_checkpoint(path)
-
-
-def members(path: Path, count: int, *, name: str = "a/{}", comment: int = 0) -> Path:
-    """A zip file of many empty members, written by hand: zipfile takes minutes."""
-    directory = bytearray()
-    head = struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    for number in range(count):
-        said = name.format(number).encode()
-        directory += struct.pack(
-            "<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, len(said), 0, comment, 0, 0, 0, 0
-        ) + said + bytes(comment)  # fmt: skip
-    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count & 0xFFFF, count & 0xFFFF, len(directory), len(head), 0)
-    path.write_bytes(head + directory + end)
-    return path
-
-
-def test_a_zip_file_of_a_million_members(tmp_path: Path) -> None:
-    assert "a list of members of " in outcome(members(tmp_path / "w.pt", 1_200_000, name=""))
-
-
-def test_a_zip_file_of_as_many_members_as_are_listed(tmp_path: Path) -> None:
-    """Named alike: 182,000 of them are as many as fit."""
-    assert "two entries of one name" in outcome(members(tmp_path / "w.pt", pickles._DIRECTORY_BYTES // 46, name=""))
-
-
-def test_members_of_one_name_are_refused(tmp_path: Path) -> None:
-    """Which of them is read would be the reader's choice."""
-    source, path = write_torch({"w": torch.zeros(3)}, tmp_path / "w.pt"), tmp_path / "h.pt"
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
-        for entry in old.infolist():
-            new.writestr(entry.filename, old.read(entry))
-        with pytest.warns(UserWarning, match="Duplicate"):
-            new.writestr(entry.filename, b"")
-    assert "two entries of one name" in outcome(path)
-
-
-def test_a_compressed_bomb_is_not_unpacked(tmp_path: Path) -> None:
-    path = tmp_path / "w.pt"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
-        new.writestr("a/data.pkl", bytes(200 * MIB))
-    assert "a compressed entry" in outcome(path)
-
-
-def test_a_damaged_member_is_noticed(tmp_path: Path) -> None:
-    path = file_with(held(b"N"), tmp_path)
-    data = path.read_bytes()
-    at = data.index(b"hyper_parameters")
-    path.write_bytes(data[:at] + b"x" + data[at + 1 :])
-    assert "an entry with another checksum" in outcome(path)
-
-
-def test_a_member_without_a_header_is_refused(tmp_path: Path) -> None:
-    path = file_with(held(b"N"), tmp_path)
-    path.write_bytes(path.read_bytes().replace(b"PK\x03\x04", b"PK\x03\x05").replace(b"PK\x03\x05", b"PK\x03\x04", 1))
-    assert "an entry without a header" in outcome(path)
 
 
 def test_dicts_come_once_wherever_they_are(tmp_path: Path) -> None:

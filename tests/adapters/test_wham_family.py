@@ -1,6 +1,7 @@
 """WHAM's record: loading through it, its own way of sampling, files that pickle classes of their own."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,3 +33,9 @@ def test_its_release_samples_its_own_way() -> None:
     assert 0 < coolest.top_p < 1e-200
     with pytest.raises(SpecError, match="expected 0 <= top_p <= 1, got top_p=1"):
         FAMILY.sampler(None, None, 1.1)
+    with pytest.raises(SpecError, match=r"expected temperature >= 0, got temperature=-1\. 0 is greedy"):
+        FAMILY.sampler(-1, None, None)
+    hot: Any = "hot"
+    for arguments in ((hot, None, None), (None, None, hot)):
+        with pytest.raises(SpecError, match=r"expected (temperature|top_p) to be a number, got .*='hot'\. Give one"):
+            FAMILY.sampler(*arguments)

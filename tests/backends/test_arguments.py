@@ -25,6 +25,7 @@ PROMPT = np.zeros((1, 2, 2), dtype=np.int64)
 replay: Any = diagplan.replay
 roll: Any = diagplan.roll
 prepare: Any = executor.prepare
+load_any: Any = load_model
 
 
 class Llama(torch.nn.Module):  # type: ignore[misc, name-defined]
@@ -76,6 +77,26 @@ class Llama(torch.nn.Module):  # type: ignore[misc, name-defined]
             "sampler to be Greedy() or Sample(...), got sampler=the class Greedy.",
         ),
         (lambda: roll(ROLLOUT, MODEL, PROMPT, sampler=0.9), "sampler to be Greedy() or Sample(...), got sampler=0.9."),
+        (
+            lambda: replay(PLAN, MODEL, given=GIVEN, on_frame=3),
+            "on_frame to be a function or None, got on_frame=<int>. Give one that takes a frame's number and tokens.",
+        ),
+        (lambda: replay(PLAN, MODEL, given=GIVEN, on_pass="x"), "on_pass to be a function or None, got on_pass='x'."),
+        (lambda: roll(ROLLOUT, MODEL, PROMPT, on_frame=[1]), "on_frame to be a function or None, got on_frame=<list>."),
+        (lambda: roll(ROLLOUT, MODEL, PROMPT, on_pass=3), "on_pass to be a function or None, got on_pass=<int>."),
+        (lambda: roll(ROLLOUT, MODEL, PROMPT, cancelled=3), "cancelled to be a function or None, got cancelled=<int>."),
+        (lambda: load_any("mc-ar", 3), "weights to be a path, got weights=<int>. Give a text or a pathlib.Path."),
+        (lambda: load_any("mc-ar", None), "weights to be a path, got weights=None. Give a text or a pathlib.Path."),
+        (lambda: load_any(["mc-ar"], "w"), "adapter to be one of mc-ar, cosmos, wham, got adapter=['mc-ar']."),
+        (lambda: load_any("mc-ar", "w", backend=["torch"]), "backend to be one of torch, onnx, got backend=['torch']."),
+        (
+            lambda: load_any("mc-ar", "w", config=3),
+            "config to be a name, a file or a family's dataclass of sizes, got config=<int>. Leave it out where",
+        ),
+        (
+            lambda: load_any("mc-ar", "w", threads="x"),
+            "threads to be a whole number from 1 to 1024, 'auto' or None, got threads='x'.",
+        ),
         (lambda: prepare(PLAN, MODEL, sampler=3), "sampler to be Greedy() or Sample(...), got sampler=<int>."),
     ],
 )

@@ -59,6 +59,8 @@ def test_a_prompt_and_actions_slot_by_slot(
     [
         (PROMPT[:1], ACTIONS, "expected prompt of shape [2, 2, 3], or with a batch axis in front, got [1, 2, 3]."),
         (PROMPT.astype(float), ACTIONS, "expected prompt to hold integers, got dtype float64. Save token ids."),
+        ([[1], [1, 2]], ACTIONS, "expected prompt to hold integers, got a ragged list. Save token ids."),
+        (np.full((2, 2, 3), 2**63, np.uint64), ACTIONS, "expected prompt below 2**63, got 9223372036854775808. Save"),
         (PROMPT, None, "expected actions of shape [3, 4], got none. Give the actions."),
         (PROMPT, ACTIONS[:2], "expected actions of shape [3, 4], or with a batch axis in front, got [2, 4]."),
         (np.stack([PROMPT] * 2), np.stack([ACTIONS] * 3), "expected as many prompts as actions, got 2 prompts and 3"),

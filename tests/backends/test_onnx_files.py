@@ -77,6 +77,18 @@ def endless_loop(model: Any) -> None:
     model.graph.node.append(onnx.helper.make_node("Loop", ["turns", ""], [], body=body))
 
 
+def standard(kind: str, **attributes: Any) -> Callable[[Any], None]:
+    """An operator of the standard's that no export has."""
+    return lambda model: model.graph.node.append(onnx.helper.make_node(kind, ["ids"], ["x"], **attributes))
+
+
+def sparse_weights(model: Any) -> None:
+    values = onnx.helper.make_tensor("v", onnx.TensorProto.FLOAT, [1], [1.0])
+    where = onnx.helper.make_tensor("w", onnx.TensorProto.INT64, [1], [0])
+    sparse = onnx.helper.make_sparse_tensor(values, where, [1 << 40])
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["x"], sparse_value=sparse))
+
+
 def other_place(place: str) -> Callable[[Any], None]:
     def change(model: Any) -> None:
         tensor = next(t for t in model.graph.initializer if t.external_data)
@@ -104,13 +116,31 @@ def with_function(model: Any) -> None:
         (add_node("com.microsoft"), "operators of the ONNX standard only .* got some of com.microsoft"),
         (inside_if, "operators of the ONNX standard only .* got some of evil"),
         (endless_loop, "a graph without loops and branches in .*, got Loop"),
+        (standard("NonZero"), "operators that exports are made of in .*, got NonZero. docs/onnx.md has the list"),
+        (standard("Bernoulli"), "operators that exports are made of in .*, got Bernoulli"),
+        (standard("Evil\x1b[2J\n"), r"operators that exports are made of in .*, got Evil\?\[2J\?\. docs"),
+        (sparse_weights, "operators of the ONNX standard only .* got some of its own"),
         (with_function, "operators of the ONNX standard only .* got some of its own"),
         (other_place("../../secret"), r"expected weights in model.onnx.data only, got '../../secret'"),
         (other_place("/etc/passwd"), "expected weights in model.onnx.data only, got '/etc/passwd'"),
         (other_opset, "expected opset 23 or 24 in .*, got 17"),
         (without_metadata, "expected a model of diagplan export-onnx in .*, got one without its metadata"),
     ],
-    ids=["domain", "contrib", "branch", "loop", "function", "outside", "absolute", "opset", "no-metadata"],
+    ids=[
+        "domain",
+        "contrib",
+        "branch",
+        "loop",
+        "data",
+        "random",
+        "unprintable",
+        "sparse",
+        "function",
+        "outside",
+        "absolute",
+        "opset",
+        "no-metadata",
+    ],
 )
 def test_graphs_that_are_refused(
     folder: Path, change: Callable[[Any], None], words: str, monkeypatch: pytest.MonkeyPatch

@@ -137,7 +137,7 @@ def test_a_killed_process_loses_a_few_steps_at_most(folder: Path) -> None:
     [
         (["--greedy", "--top-k", "3"], 2, "expected --greedy or --top-k, got both"),
         (["--greedy", "--temperature", "0"], 2, "expected --greedy or --temperature, got both"),
-        (["--temperature", "-1"], 2, "expected --temperature > 0, got --temperature -1.0."),
+        (["--temperature", "-1"], 2, "expected --temperature >= 0, got --temperature -1.0. 0 is greedy"),
         (["--top-k", "0"], 2, "expected --top-k >= 1, got --top-k 0."),
         (["--top-p", "1.5"], 2, "expected 0 < --top-p <= 1, got --top-p 1.5."),
         (["--min-p", "1.5"], 2, "expected 0 < --min-p <= 1, got --min-p 1.5."),

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from diagplan.planner.checker import verify_plan
 from diagplan.planner.compiler import compile_plan
-from diagplan.planner.layout import MAX_POSITIONS, Layout
-from diagplan.planner.plan import CacheInitial, Plan
+from diagplan.planner.layout import Layout
+from diagplan.planner.plan import CacheInitial, Plan, same_plan
 from diagplan.planner.policy import Policies, ProxyPolicy
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, ScheduleName, ZipAR, cell_steps, record
-from diagplan.schemas import convert, files
+from diagplan.schemas.convert import plan_digest
 from diagplan.schemas.document import PlanDocument
 from diagplan.schemas.files import plan_from_json, plan_to_json
+from docs.make_limits import limits_table, with_table
 from tests.support.strategies import PROXIES, Request, layouts, plans, schedules
 
 Document = dict[str, Any]
@@ -183,18 +184,24 @@ def test_causal_rows_that_read_unwritten_slots_need_zeros(
     assert set(report.counts) == ({"DP303"} if says else set())
 
 
-def test_the_limits_are_those_of_the_code() -> None:
-    def limit(of: str) -> list[int]:
-        (row,) = re.findall(rf"^\| {of}[^|]*\| ([^|]*) \|", PAGE, re.MULTILINE)
-        return [int(number) for number in re.findall(r"\b\d+\b", row)]
+def test_the_table_of_limits_is_the_codes() -> None:
+    assert with_table(PAGE) == PAGE, "run: make docs"
+    assert limits_table() in PAGE
+    assert with_table(PAGE.replace("= 2^26", "= 5")) == PAGE
+    for number, power in re.findall(r"(\d{4,})(?: bytes)? = 2\^(\d+)", limits_table()):
+        assert int(number) in (2 ** int(power), 2 ** int(power) - 1)
 
-    assert limit("slots of a sequence")[0] == MAX_POSITIONS
-    assert limit("any number")[0] == 2**31 - 1
-    assert limit("feeds x cache slots")[0] == convert.MAX_EXPLICIT_BITS
-    assert limit("runs in all rows")[0] == convert.MAX_EXPLICIT_RUNS
-    assert limit("JSON text")[0] == files.MAX_BYTES
-    assert limit("what a compressed file")[:2] == [files._EXPANSION, files._SMALL >> 20]
-    assert limit("generated cells") == [2, 64]
-    for line in re.findall(r"^\| .* = 2\^.*$", PAGE, re.MULTILINE):
-        for number, power in re.findall(r"(\d{4,})(?: bytes)? = 2\^(\d+)", line):
-            assert int(number) in (2 ** int(power), 2 ** int(power) - 1), line
+
+@pytest.mark.parametrize("listed", [[0], [2, 4], range(7)])
+def test_a_listed_row_that_equals_the_rules_says_nothing_new(page: dict[str, Any], listed: Sequence[int]) -> None:
+    plan = compile_plan(SMALL, Diagonal(k=1))
+    document = document_of(plan)
+    rows = page["rule_rows"](document)
+    document["masks"]["listed"] = [{"feed": feed, "runs": rows[feed]} for feed in listed]
+    read = plan_from_json(json.dumps(document))
+    assert same_plan(read, plan)
+    assert page["digest"](document) == document["digest"] == plan_digest(read)
+    document["masks"]["listed"][0]["runs"] = [0, 1, 3, 4]
+    other = plan_from_json(json.dumps(document))
+    assert page["digest"](document) == plan_digest(other) != document["digest"]
+    assert other.listed.feed.tolist() == [listed[0]]

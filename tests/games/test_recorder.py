@@ -18,7 +18,7 @@ pytest.importorskip("av")
 
 from diagplan.evaluation.pictures import psnr
 from diagplan.games.clips import list_clips, read_clip
-from diagplan.games.recorder import SPLITS, Recording, end_processes, play, read_recording, record
+from diagplan.games.recorder import SPLITS, Recording, _work, end_processes, play, read_recording, record
 from diagplan.planner.errors import DocumentError, SpecError
 
 TINY: dict[str, Any] = {"rows": 6, "cols": 6, "frames": 4}
@@ -173,3 +173,15 @@ def test_a_process_that_swallows_its_first_end_is_ended() -> None:
     assert process.exitcode == 1
     reader.close()
     writer.close()
+
+
+def test_a_process_whose_parent_was_killed_ends_and_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    context = get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=([(Recording(game="none"), 0, Path("none.mp4"))], writer), daemon=True)
+    process.start()
+    reader.close()
+    writer.close()
+    process.join(60)
+    assert process.exitcode == 0
+    assert capfd.readouterr().err == ""

@@ -1,5 +1,6 @@
 """What is installed, what an import loads, and what is public. Walks the tree, so new modules are covered."""
 
+import ast
 import importlib
 import importlib.metadata
 import inspect
@@ -170,6 +171,28 @@ def test_public_surface(name: str) -> None:
             doc = (value.__doc__ or "").strip()
             assert doc, f"{name}.{public} has no docstring"
             assert not doc.startswith(f"{public}("), f"{name}.{public} has only the docstring that dataclass wrote"
+
+
+def test_names_that_are_loaded_when_asked_for_are_those_that_type_checkers_see() -> None:
+    tree = ast.parse(Path(diagplan.__file__).read_text(encoding="utf-8"))
+    seen = {
+        node.module: tuple(alias.name for alias in node.names)
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert seen == diagplan._PLACES
+    assert sorted([*(name for names in seen.values() for name in names), "__version__"]) == sorted(diagplan.__all__)
+    assert set(diagplan.__all__) <= set(dir(diagplan))
+    with pytest.raises(AttributeError, match="module 'diagplan' has no attribute 'nothing'"):
+        diagplan.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_package_itself_loads_nothing(tmp_path: Path) -> None:
+    """Until the command line has said what Ctrl-C means: ``tests/test_main.py``."""
+    code = "import sys, diagplan; print([name for name in sys.modules if name[:9] in ('diagplan.', 'numpy')])"
+    assert run_python(code, cwd=tmp_path) == "[]"
 
 
 def test_linter_sees_every_file_once() -> None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from diagplan import (
     write_plan,
 )
 from diagplan.planner import formulas
-from diagplan.planner.arguments import require_kind
+from diagplan.planner.arguments import require_call, require_kind, require_number
 from diagplan.planner.errors import SpecError
 from diagplan.planner.lowering import cap_width
 from diagplan.planner.rollout import rollout_cost
@@ -186,3 +187,25 @@ def test_other_things_are_no_integers(value: Any) -> None:
     message = f"expected k to be an integer, got k={shown(value)}. Give a whole number >= 1."
     with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
         Diagonal(k=value)
+
+
+@pytest.mark.parametrize(("value", "shown"), [("x", "'x'"), (True, "True"), (None, "None"), (10**400, "a number of")])
+def test_what_is_no_number(value: Any, shown: str) -> None:
+    with pytest.raises(SpecError, match=f"^expected scale to be a number, got scale={re.escape(shown)}.* Give one"):
+        require_number("scale", value, "Give one.")
+
+
+def test_numbers_of_any_make() -> None:
+    assert [require_number("scale", value, "") for value in (2, np.float32(0.5), Fraction(1, 4))] == [2.0, 0.5, 0.25]
+    assert require_number("scale", float("inf"), "") == float("inf")
+    with pytest.raises(SpecError, match="expected scale to be a finite number, got scale=inf"):
+        require_number("scale", float("inf"), "Give one.", finite=True)
+
+
+def test_what_can_be_called() -> None:
+    require_call("on_frame", None)
+    require_call("on_frame", print)
+    for value, name in ((3, "<int>"), (int, "the class int")):
+        message = f"expected on_frame to be a function or None, got on_frame={name}. Give a function, or leave it out."
+        with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
+            require_call("on_frame", value)

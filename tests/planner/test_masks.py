@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from diagplan.planner import masks
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.layout import Layout
-from diagplan.planner.masks import iter_masks, mask_rows, step_mask, to_runs
+from diagplan.planner.masks import follow_rule, iter_masks, mask_rows, step_mask, to_runs
 from diagplan.planner.plan import MaskRows, Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import Diagonal
@@ -147,3 +147,31 @@ def test_to_runs_and_back(bits: list[list[bool]]) -> None:
         assert runs_to_set(flat) == {i for i, bit in enumerate(row) if bit}
         # Not empty and not touching: there is one way to write a row.
         assert all(a < b for a, b in itertools.pairwise(flat))
+
+
+@given(plans(frames=2, side=4), st.data())
+def test_rows_that_follow_the_rule_are_told_from_others(case: tuple[Request, Plan], data: st.DataObject) -> None:
+    """Some rows of a plan, of which some are spelled or filled otherwise."""
+    _, plan = case
+    feeds = sorted(data.draw(st.sets(st.integers(0, plan.feeds - 1))))
+    rule = mask_rows(plan)
+    rows, expected = [], []
+    for feed in feeds:
+        row = rule.row(feed).tolist()
+        other = {
+            "the same": row,
+            "longer": [*row, [plan.cache_slots + 1, plan.cache_slots + 2]],
+            "shorter": row[1:],
+            "in two runs": [[s, s + 1] for start, end in row for s in range(start, end)],
+            "of another slot": [*row[:-1], [row[-1][0], row[-1][1] + 1]],
+        }[data.draw(st.sampled_from(["the same"] * 3 + ["longer", "shorter", "in two runs", "of another slot"]))]
+        rows.append(other)
+        expected.append(other == row)
+    listed = MaskRows(
+        feed=np.array(feeds, dtype=np.int64),
+        offsets=np.cumsum([0, *(len(row) for row in rows)]),
+        runs=np.array([run for row in rows for run in row], dtype=np.int32),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masks, "_COMPARED", data.draw(st.sampled_from([1, 3 * plan.cache_slots, 1 << 22])))
+        assert follow_rule(plan, listed).tolist() == expected

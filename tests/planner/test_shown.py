@@ -32,12 +32,22 @@ def nested(levels: int) -> list[object]:
         (b"\x00", r"b'\x00'"),
         (nested(3), "a list of 2"),
         ({"a": 1}, "a dict of 1"),
+        ([5, 40.5, None, True], "[5, 40.5, None, True]"),
+        ((1 << 200,), "(a number of 201 bits,)"),
+        ([1] * 5, "a list of 5"),
+        (["a"], "a list of 1"),
+        ((), "a tuple of 0"),
         (np.zeros(3), "a ndarray"),
         (object(), "an object"),
     ],
 )
 def test_texts(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+def test_a_path_shows_its_end() -> None:
+    assert shown("x" * 300, 300) == repr("x" * 300)
+    assert shown("x" * 301, 300) == repr("x" * 300) + "..."
 
 
 LARGE = {

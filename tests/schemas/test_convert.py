@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from diagplan.planner.checker import verify_plan
 from diagplan.planner.compiler import compile_plan
-from diagplan.planner.errors import DocumentError
+from diagplan.planner.errors import DocumentError, InvalidPlanError
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan, same_plan
 from diagplan.planner.policy import Policies
@@ -135,9 +135,23 @@ def test_plans_too_long_for_explicit_rows(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(convert, "MAX_EXPLICIT_BITS", PLAN.feeds * PLAN.cache_slots - 1)
     assert plan_to_json(PLAN, masks="rule") == rule
     assert same_plan(plan_from_json(rule), PLAN)
-    with pytest.raises(DocumentError, match=r"^expected feeds x cache slots <= \d+ for explicit mask rows, got \d+ x"):
+    refused = pytest.raises(
+        DocumentError, match=rf"^expected mask rows x cache slots <= \d+ and .*, got {PLAN.feeds} rows, "
+    )
+    with refused:
         plan_to_json(PLAN)
-    with pytest.raises(DocumentError, match=r"^expected feeds x cache slots <= \d+ for explicit mask rows, got \d+ x"):
+    with refused:
+        plan_from_json(explicit)
+    few = json.loads(rule)  # in rule form only the rows that are listed count
+    few["masks"]["listed"] = [{"feed": 1, "runs": [1, 2]}]
+    assert len(plan_from_json(json.dumps(few)).listed) == 1
+    monkeypatch.setattr(convert, "MAX_EXPLICIT_BITS", 1 << 30)
+    monkeypatch.setattr(convert, "MAX_EXPLICIT_ROWS", PLAN.feeds + PLAN.steps)
+    assert plan_to_json(PLAN) == explicit
+    monkeypatch.setattr(convert, "MAX_EXPLICIT_ROWS", PLAN.feeds + PLAN.steps - 1)
+    with refused:
+        plan_to_json(PLAN)
+    with refused:
         plan_from_json(explicit)
 
 
@@ -148,3 +162,11 @@ def test_policies_that_name_no_rule_are_kept(case: tuple[Request, Plan]) -> None
     plan = replace(case[1], policies=policies)
     for form in FORMS:
         assert same_plan(plan_from_json(plan_to_json(plan, masks=form)), plan)
+
+
+@pytest.mark.parametrize("changes", [{"source": [0.5]}, {"layout": None}, {"cache_slots": 10**5000}, {"listed": "{x}"}])
+def test_what_is_no_plan_has_no_document(changes: dict[str, Any]) -> None:
+    plan = replace(compile_plan(Layout(frames=1, rows=2, cols=2, lead=1), Diagonal(k=1)), **changes)
+    for asked in (plan_digest, plan_to_json):
+        with pytest.raises(InvalidPlanError, match=rf"^expected {next(iter(changes))} to be .* says all \(DP100\)\.$"):
+            asked(plan)

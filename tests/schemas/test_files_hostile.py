@@ -1,5 +1,6 @@
 """Documents that somebody else wrote: each is read, or refused with one DocumentError, in bounded memory."""
 
+import gc
 import gzip
 import json
 import os
@@ -13,9 +14,10 @@ from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import Layout
 from diagplan.planner.schedule import Diagonal, Imported
-from diagplan.schemas import files
-from diagplan.schemas.files import plan_document, plan_from_json, plan_to_json, read_plan
+from diagplan.schemas import files, limits
+from diagplan.schemas.files import plan_document, plan_from_json, plan_to_json, read_bytes, read_plan
 from tests.support.documents import EXPLICIT, RULE, SMALL, Document, edited, put
+from tests.support.hostile_documents import HOSTILE, cost_of_reading
 
 IMPORTED = compile_plan(Layout(frames=1, rows=2, cols=2, lead=1), Imported(steps=[[0, 1], [1, 2]]), max_width=3)
 DEEP = 100_000
@@ -180,8 +182,8 @@ def test_broken_archives(tmp_path: Path, suffix: str) -> None:
 def test_archives_that_unpack_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, filling: bytes
 ) -> None:
-    monkeypatch.setattr(files, "_SMALL", 1 << 20)
-    monkeypatch.setattr(files, "_EXPANSION", 20)
+    monkeypatch.setattr(files, "SMALL_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "MAX_EXPANSION", 20)
     bomb = write(tmp_path / f"bomb.json{suffix}", packed(suffix, filling * (1 << 23)))
     assert bomb.stat().st_size < 1 << 17
     tracemalloc.start()
@@ -196,11 +198,19 @@ def test_archives_that_unpack_without_end(
 
 
 def test_files_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_BYTES", len(EXPLICIT) - 1)
-    with pytest.raises(DocumentError, match=r"^expected a file of at most \d+ bytes, got .+ with more\.$"):
-        read_plan(write(tmp_path / "plan.json", EXPLICIT.encode()))
-    with pytest.raises(DocumentError, match=r"^expected plan\.json\.gz to unpack to at most \d+ bytes, got more\.$"):
-        read_plan(write(tmp_path / "plan.json.gz", packed(".gz", EXPLICIT.encode())))
+    monkeypatch.setattr(limits, "MAX_BYTES", len(EXPLICIT) - 1)
+    for name in ("plan.json", "plan.json.gz"):
+        data = EXPLICIT.encode() if name == "plan.json" else packed(".gz", EXPLICIT.encode())
+        path = write(tmp_path / name, data)
+        with pytest.raises(
+            DocumentError, match=rf"^expected a text of at most \d+ bytes in {name}, got {len(EXPLICIT)}\. "
+        ):
+            read_plan(path)
+        with pytest.raises(
+            DocumentError, match=r"^expected (a file|plan\.json\.gz to unpack).* at most \d+ bytes, got "
+        ):
+            read_bytes(path, most=len(EXPLICIT) - 1)
+        assert read_bytes(path, most=len(EXPLICIT)) == EXPLICIT.encode()
 
 
 def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
@@ -232,19 +242,39 @@ def test_bytes_are_read_as_utf_8() -> None:
         plan_document(data.decode().replace("\u2028 \U0001f600", "").encode("latin-1"))
 
 
-@pytest.mark.parametrize("unit", ["{}", '{"source":[],"position":[],"slot":[],"target":[]}', "[]", "0"])
-def test_small_compressed_bombs_stay_small(tmp_path: Path, unit: str) -> None:
-    """A few kilobytes that unpack to megabytes of steps: one error, and no gigabytes on the way."""
-    import gzip
-    import tracemalloc
+# Documents of up to 64 MiB that are as expensive as they can be: read or refused in a process of its own.
 
-    path = tmp_path / "plan.json.gz"
-    steps = ",".join([unit] * ((7 << 20) // (len(unit) + 1)))
-    path.write_bytes(gzip.compress(f'{{"format":"diagplan-plan","version":1,"steps":[{steps}]}}'.encode()))
-    tracemalloc.start()
-    try:
-        with pytest.raises(DocumentError, match="problem"):
-            read_plan(path)
-        assert tracemalloc.get_traced_memory()[1] < 1 << 30
-    finally:
-        tracemalloc.stop()
+ALWAYS = ("arrays, packed", "keys", "a million keys", "strings", "dearest listed", "rows that follow the rule")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux how much memory was taken")
+@pytest.mark.parametrize(
+    "name", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow) for name in HOSTILE]
+)
+def test_the_most_expensive_documents_stay_within_the_budget(name: str) -> None:
+    """A gigabyte is the budget. Of the time, 5 s on an idle machine, a test can only say: not long."""
+    cost = cost_of_reading(name, limit_bytes=2 << 30)
+    assert cost.mebibytes < 1024, cost
+    assert cost.seconds < 20, cost
+    assert len(cost.says) < 2000
+
+
+@pytest.mark.parametrize("key", ["a" * 10**6, "\x1b[31m red", "two\nlines"])
+def test_a_key_of_anything_is_shown_in_short(key: str) -> None:
+    with pytest.raises(DocumentError, match=r"^expected a valid plan document in plan, got 1 problem\(s\): ") as caught:
+        plan_from_json(edited(lambda document: document.update({key: 0})))
+    assert len(str(caught.value)) < 300
+    assert str(caught.value).isprintable()
+
+
+def test_the_collector_of_garbage_is_left_as_it_was() -> None:
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            plan_document(EXPLICIT)
+            assert gc.isenabled() == enabled
+            with pytest.raises(DocumentError):
+                plan_document("[")
+            assert gc.isenabled() == enabled
+        finally:
+            gc.enable()

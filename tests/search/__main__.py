@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -44,19 +44,20 @@ def campaign(counts: Mapping[str, int], seed: str, workers: int, progress: Progr
         workers: processes at a time; kills are not counted among them.
         progress: shows how far it is.
     """
+
+    def counted(kind: str, total: int) -> Callable[[int], None] | None:
+        if progress is None:
+            return None
+        task = progress.add_task(kind, total=total)
+        return lambda inputs: progress.advance(task, inputs)
+
     rows = []
     for group, judges in GROUPS.items():
         each = -(-counts[group] // len(judges))
         for kind, judge in judges.items() if each else ():
-            task = progress.add_task(kind, total=each) if progress else None
-
-            def done(inputs: int, task: object = task) -> None:
-                if progress:
-                    progress.advance(task, inputs)  # type: ignore[arg-type]
-
-            rows.append(search(kind, judge, each, seed, workers=workers, done=done))
+            rows.append(search(kind, judge, each, seed, workers=workers, done=counted(kind, each)))
     if counts["kills"]:
-        rows += kills.run(counts["kills"], seed)
+        rows.append(kills.run(counts["kills"], seed, counted("kills", counts["kills"])))
     return rows
 
 

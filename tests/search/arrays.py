@@ -81,12 +81,13 @@ def ids(rng: Random, folder: Path) -> tuple[int, int]:
         else:
             (folder / f"{name}.npy").write_bytes(npy(rng, array.astype(rng.choice(_KINDS))))
     read = [read_ids(folder / f"{name}.npy") for name in ("prompt", "actions")]
-    for name, array in zip(("prompt", "actions"), read, strict=True):
+    for name, found in zip(("prompt", "actions"), read, strict=True):
         expected = _held(folder / f"{name}.npy")
-        if expected is not None and not np.array_equal(array, expected):
+        if expected is not None and not np.array_equal(found, expected):
             raise Different(f"read other {name}")
     given = given_from_prompt(_PROMPTED, *read)
-    first = np.concatenate([np.ravel(read[0]), np.ravel(read[1])])
-    if len(given) == 1 and not np.array_equal(given[0], first.astype(np.int64)):
+    # Ids beyond int64 are below 0 here, which no vocabulary has.
+    first = np.concatenate([np.ravel(one).astype(np.int64) for one in read])
+    if len(given) == 1 and not np.array_equal(given[0], first):
         raise Different(f"placed {given.tolist()} of {first.tolist()}")
     return 1, 1

@@ -130,7 +130,7 @@ def _child(job: dict[str, Any], stop: Stop | None, counter: mmap.mmap) -> None:
             os.dup2(source, target)
         sys.argv = ["diagplan", *job["argv"]]
         _count_changes(stop, counter)
-        from diagplan.cli import main
+        from diagplan.__main__ import main
 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         main()

@@ -17,18 +17,18 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from diagplan.planner.errors import DiagplanError
 
 __all__ = [
     "HUNG_SECONDS",
     "MOST_BYTES",
+    "Based",
     "Different",
     "Finding",
     "Judge",
     "Limits",
-    "Prepared",
     "Row",
     "judge_one",
     "search",
@@ -59,12 +59,15 @@ class Different(Exception):  # noqa: N818 - what was seen, in words
 Judge = Callable[[Random, Path], tuple[int, int]]
 
 
-@runtime_checkable
-class Prepared(Protocol):
-    """A judge that has something to make once, before the processes are forked: no input is charged for it."""
+@dataclass(frozen=True, slots=True)
+class Based:
+    """A judge with something to make once, before the processes are forked: no input is charged for it."""
 
-    def prepare(self) -> None:
-        """Make it."""
+    prepare: Callable[[], object]
+    judge: Judge
+
+    def __call__(self, rng: Random, folder: Path) -> tuple[int, int]:
+        return self.judge(rng, folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +257,7 @@ def _work(kind: str, judge: Judge, limits: Limits, pipe: Connection, scratch: st
 
 
 def _prepare(judge: object) -> None:
-    if isinstance(judge, Prepared):
+    if isinstance(judge, Based):
         judge.prepare()
 
 

@@ -11,8 +11,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,9 +22,10 @@ from diagplan import Diagonal, compile_plan, write_plan
 from diagplan.planner.errors import DiagplanError
 from diagplan.worlds import SHIPPED
 from tests.search.forks import Ended, Forks, Stop
+from tests.search.guard import Finding, Row
 from tests.support.mineworld import DATA, LAYOUT, META, WEIGHTS
 
-__all__ = ["KINDS", "Row", "run"]
+__all__ = ["KINDS", "run"]
 
 #: Mebibytes that none of these small commands needs.
 MEMORY = 4096.0
@@ -35,33 +35,6 @@ _FEW = ("--steps", 4, "--batch", 2, "--checkpoint-every", 1)
 _TINY = ("--hidden", 16, "--mlp", 16, "--layers", 1, "--heads", 2, "--context", 3)
 #: Files that tell how long something took, and nothing else that other files do not tell.
 _TIMES = {"quality-time.png", "results.csv", "results.json", "results.md", "state.safetensors"}
-
-
-@dataclass
-class Row:
-    """What a campaign has found.
-
-    Attributes:
-        kind: of the campaign.
-        inputs: signals that were sent.
-        accepted: those that ended a command.
-        different: second starts that gave other files, or left some that are half written or temporary.
-        crashed: tracebacks, and exit codes that are none.
-        hung: commands without an end.
-        over_memory: commands that took more than ``MEMORY``.
-        seconds: all of it.
-        notes: one line for each fault.
-    """
-
-    kind: str = "kills"
-    inputs: int = 0
-    accepted: int = 0
-    different: int = 0
-    crashed: int = 0
-    hung: int = 0
-    over_memory: int = 0
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
 
 
 class _Campaign:
@@ -128,10 +101,9 @@ def _finetune(campaign: _Campaign, out: Path) -> list[object]:
     return ["finetune", "--model", world, "--clips", clips, "-o", out / "tuned", *_FEW, "--k", "1,2"]
 
 
-def _study(campaign: _Campaign, out: Path) -> list[object]:
-    clips, world = campaign.files("record") / "clips" / "train", campaign.files("train model") / "tiny" / "world"
-    few = ("--count", 2, "--repeats", 1, "--samples", 1, "--only", "base/k=1,d=*")
-    return ["evaluate", "study", "--model", world, "--clips", clips, "-o", out / "study", *few]
+def _study(_: _Campaign, out: Path) -> list[object]:
+    few = ("--count", 1, "--repeats", 1, "--samples", 1, "--only", "base/k=1,d=5")
+    return ["evaluate", "study", "--clips", CLIP.parent, "-o", out / "study", *few]
 
 
 def _export(campaign: _Campaign, out: Path) -> list[object]:
@@ -146,14 +118,22 @@ KINDS: Mapping[str, Callable[[_Campaign, Path], list[object]]] = {
 }  # fmt: skip
 
 
-def run(kills: int, seed: int) -> Row:
-    """Send so many signals, to each kind of command in turn."""
-    began, row, rng = time.monotonic(), Row(), random.Random(seed)
+def run(kills: int, seed: str, done: Callable[[int], None] | None = None) -> Row:
+    """Send so many signals, to each kind of command in turn.
+
+    Returns:
+        ``inputs`` are signals, ``accepted`` those that ended a command; ``different`` second starts that gave other
+        files, or left some that are half written or temporary; ``crashed`` tracebacks, and exit codes that are none.
+    """
+    began, row, rng = time.monotonic(), Row(kind="kills"), random.Random(seed)
     with TemporaryDirectory(prefix="diagplan-kills-") as place, Forks() as forks:
         campaign = _Campaign(forks, Path(place))
-        for number in range(kills):
-            kind = list(KINDS)[number % len(KINDS)]
-            _disturb(campaign, kind, Path(place, "kills", str(number)), rng, row)
+        while row.inputs < kills:
+            before = row.inputs
+            kind = list(KINDS)[before % len(KINDS)]
+            _disturb(campaign, kind, Path(place, "kills", str(before)), rng, row)
+            if done is not None:
+                done(row.inputs - before)
     row.seconds = time.monotonic() - began
     return row
 
@@ -170,17 +150,18 @@ def _disturb(campaign: _Campaign, kind: str, folder: Path, rng: random.Random, r
         row.inputs += 1
         row.accepted += ended.code != 0
         said.append(f"{kind}, {signal.Signals(stop.signal).name}, after={stop.after}, change={stop.change}")
-        _judge(row, said, ended, log, {0, 130 if stop.signal == signal.SIGINT else -stop.signal})
+        _judge(row, said, ended, log, {0, -stop.signal, *((130,) if stop.signal == signal.SIGINT else ())})
         left = [path for path in _files(folder) if _is_temporary(path)] if stop.signal == signal.SIGINT else []
         half = [path for path in _files(folder) if not _is_temporary(path) and not _is_whole(path)]
-        row.different += _note(row, said, "half written", half) + _note(row, said, "left by Ctrl-C", left)
+        _compare(row, said, "half written", half)
+        _compare(row, said, "left by Ctrl-C", left)
     ended = campaign.forks.run(KINDS[kind](campaign, folder), log)
     _judge(row, said, ended, log, {0})
     if ended.code == 0:
         ours, theirs = ({path.relative_to(at): path for path in _files(at)} for at in (folder, expected))
         other = [name for name in {*ours, *theirs} if name not in ours or name not in theirs]
         other += [name for name in {*ours} & {*theirs} if _content(ours[name]) != _content(theirs[name])]
-        row.different += _note(row, said, "different", other)
+        _compare(row, said, "different", other)
     shutil.rmtree(folder)
 
 
@@ -193,19 +174,23 @@ def _stop(rng: random.Random, undisturbed: Ended) -> Stop:
 
 def _judge(row: Row, said: list[str], ended: Ended, log: Path, codes: set[int]) -> None:
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    row.hung += ended.hung
-    row.over_memory += ended.mebibytes > MEMORY
-    if ended.hung or ended.mebibytes > MEMORY:
-        row.notes.append(f"{said}: {ended}")
+    row.slowest, row.peak = max(row.slowest, ended.seconds), max(row.peak, int(ended.mebibytes * 2**20))
+    if ended.hung:
+        _found(row, "hung", said, str(ended))
+    elif ended.mebibytes > MEMORY:
+        _found(row, "over_memory", said, str(ended))
     elif ended.code not in codes or "Traceback" in text:
-        row.crashed += 1
-        row.notes.append(f"{said}: code {ended.code}, {text[-1500:]}")
+        _found(row, "crashed", said, f"code {ended.code}, {text[-1500:]}")
 
 
-def _note(row: Row, said: list[str], what: str, paths: list[Path]) -> bool:
-    if paths:
-        row.notes.append(f"{said}: {what}: {sorted(map(str, paths))}")
-    return bool(paths)
+def _compare(row: Row, said: list[str], what: str, paths: Iterable[str | Path]) -> None:
+    if names := sorted(map(str, paths)):
+        _found(row, "different", said, f"{what}: {names}")
+
+
+def _found(row: Row, fault: str, said: list[str], text: str) -> None:
+    setattr(row, fault, getattr(row, fault) + 1)
+    row.findings.append(Finding(kind=row.kind, fault=fault, seed="; ".join(said), text=text))
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -4,8 +4,6 @@ import json
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -25,7 +23,7 @@ from diagplan.backends.sampling import Sample
 from diagplan.planner.errors import DiagplanError
 from diagplan.schemas.onnx_model import KEY
 from tests.search.damage import INTEGERS, flip_bytes, hurt_bytes, hurt_json, hurt_value
-from tests.search.guard import Different, Judge
+from tests.search.guard import Based, Different
 
 __all__ = ["checkpoint", "exports"]
 
@@ -35,17 +33,6 @@ _CONFIG = McArConfig(
 )  # fmt: skip
 _PLAN = compile_plan(Layout(frames=2, rows=2, cols=3, prompt_frames=1), Diagonal(k=2))
 _GIVEN = np.arange(6)[None]
-
-
-@dataclass(frozen=True)
-class _Based:
-    """A judge whose base is made before processes are forked."""
-
-    prepare: Callable[[], Any]
-    judge: Judge
-
-    def __call__(self, rng: Random, folder: Path) -> tuple[int, int]:
-        return self.judge(rng, folder)
 
 
 _KEPT = tempfile.TemporaryDirectory(prefix="diagplan-search-")
@@ -228,5 +215,5 @@ def _checkpoint(rng: Random, folder: Path) -> tuple[int, int]:
     return 1, 1
 
 
-exports = _Based(_export, _exports)
-checkpoint = _Based(_begun, _checkpoint)
+exports = Based(_export, _exports)
+checkpoint = Based(_begun, _checkpoint)

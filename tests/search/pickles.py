@@ -20,7 +20,7 @@ from diagplan.adapters.wham_files import open_wham
 from diagplan.planner.errors import DiagplanError
 from diagplan.training.runs import Run
 from tests.search.damage import INTEGERS, bomb, hurt_bytes
-from tests.search.guard import Different
+from tests.search.guard import Based, Different
 from tests.support.families import LLAMA
 
 __all__ = ["pickles", "training_checkpoint"]
@@ -239,7 +239,7 @@ def pickles(rng: Random, folder: Path) -> tuple[int, int]:
     return taken, 3
 
 
-def training_checkpoint(rng: Random, folder: Path) -> tuple[int, int]:
+def _training_checkpoint(rng: Random, folder: Path) -> tuple[int, int]:
     """The checkpoint that a training goes on from."""
     canary = folder / "canary"
     run = Run(folder, _SETTINGS)
@@ -255,3 +255,6 @@ def training_checkpoint(rng: Random, folder: Path) -> tuple[int, int]:
         raise Different(f"goes on at step {step} with {run.rows!r:.200}")
     run.write_log()
     return 1, 1
+
+
+training_checkpoint = Based(_run, _training_checkpoint)

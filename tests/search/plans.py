@@ -63,7 +63,7 @@ def plan_of(document: Document, *, listed: bool) -> Plan:
     every = MaskRows(
         feed=np.arange(len(rows)),
         offsets=np.cumsum([0, *(len(row) // 2 for row in rows)]),
-        runs=np.array([number for row in rows for number in row], dtype=np.int64).reshape(-1, 2),
+        runs=np.array([number for row in rows for number in row], dtype=np.int32).reshape(-1, 2),
     )
     order = names["schedule"].get("order")
     return Plan(
@@ -71,14 +71,14 @@ def plan_of(document: Document, *, listed: bool) -> Plan:
         schedule=ScheduleRecord(**names["schedule"] | {"order": None if order is None else tuple(order)}),
         policies=Policies(**names["policies"], visibility=masks["visibility"], proxy_kv=masks["proxy_kv"]),
         positions=document["positions"],
-        given=np.array(document["given"], dtype=np.int64).reshape(-1, 2),
+        given=np.array(document["given"], dtype=np.int32).reshape(-1, 2),
         step_offsets=np.cumsum([0, *(len(step["source"]) for step in steps)]),
         cache_slots=document["cache"]["slots"],
         cache_initial=document["cache"]["initial"],
         trash_slot=document["cache"]["trash"],
         max_width=document["max_width"],
         listed=every,
-        **{name: np.array(column, dtype=np.int64) for name, column in columns.items()},
+        **{name: np.array(column, dtype=np.int32) for name, column in columns.items()},
     )
 
 

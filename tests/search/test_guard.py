@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from diagplan.planner.errors import DocumentError
-from tests.search.guard import Different, Judge, Limits, Row, judge_one, search
+from tests.search.guard import Based, Different, Judge, Limits, Row, judge_one, search
 
 SMALL = Limits(memory=64 << 20)
 #: For what hangs: on a busy machine anything may take so long.
@@ -101,21 +101,15 @@ def test_nothing_is_left_of_a_killed_process(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_judge_is_prepared_before_its_inputs_are_timed() -> None:
-    class Slow:
-        made = 0
+    made: list[float] = []
 
-        def prepare(self) -> None:
-            if not self.made:
-                time.sleep(0.3)
-            self.made += 1
+    def prepare() -> None:
+        if not made:
+            time.sleep(0.3)
+        made.append(time.perf_counter())
 
-        def __call__(self, rng: Random, folder: Path) -> tuple[int, int]:
-            assert self.made
-            return fine(rng, folder)
-
-    judge = Slow()
-    assert search("kind", judge, 3, "seed", limits=Limits(seconds=0.25)).clean
-    assert judge.made == 1
+    row = search("kind", Based(prepare, fine), 3, "seed", limits=Limits(seconds=0.25))
+    assert (row.clean, row.inputs, len(made)) == (True, 3, 1)
 
 
 def test_rows_add_up() -> None:

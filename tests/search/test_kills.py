@@ -7,13 +7,12 @@ import pytest
 for needed in ("torch", "av", "crafter", "diffusers", "matplotlib", "onnxscript"):
     pytest.importorskip(needed)
 
+from tests.search.bounded import EXAMPLES, SEED  # noqa: E402
 from tests.search.kills import run  # noqa: E402
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_what_is_killed_goes_on_to_the_same_files() -> None:
-    kills = max(1, int(os.environ.get("SEARCH_EXAMPLES", "2000")) // 50)
-    row = run(kills, seed=0)
-    assert row.inputs >= kills
-    assert row.notes == []
+    row = run(max(1, EXAMPLES // 50), SEED)
+    assert row.clean, row.findings

@@ -11,6 +11,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from diagplan.adapters.wham_files import open_wham  # noqa: E402
+from diagplan.planner.errors import DocumentError  # noqa: E402
+from tests.support.budget import within_budget  # noqa: E402
+
 
 def write_torch(weights: Mapping[str, Any], path: Path, *, holder: str | None = "state_dict") -> Path:
     torch.save({holder: dict(weights), "epoch": 3} if holder else dict(weights), path)
@@ -63,3 +67,22 @@ def rewrite_zip(source: Path, target: Path, change: Any) -> Path:
             if data is not None:
                 new.writestr(entry.filename, data)
     return target
+
+
+def file_with(pickled: bytes, folder: Path) -> Path:
+    """A torch file with another pickle."""
+    source = write_torch({"w": torch.zeros(3)}, folder / "source.pt")
+    return rewrite_zip(source, folder / "h.pt", lambda name, data: pickled if name == "data.pkl" else data)
+
+
+def outcome(path: Path) -> str:
+    """``"read"``, or the one line of the refusal, which is short and names no lack of memory."""
+    try:
+        with within_budget():
+            open_wham(path)
+    except DocumentError as error:
+        said = str(error)
+        assert len(said) < 600
+        assert "MemoryError" not in said
+        return said
+    return "read"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import AllowedIds
+from diagplan.adapters.contract import AllowedIds, Grid
 from diagplan.backends.runtime import NumpyRuntime
 
 __all__ = ["HashModel", "NumpyHashModel"]
@@ -35,8 +35,8 @@ class HashModel:
     device: Any = torch.device("cpu")
     dtype: Any = torch.float32
     cache_shapes = ((1, 1),) * _LAYERS
-    vocabulary = (AllowedIds(low=0, high=vocab_size),)
-    grid = None
+    vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=vocab_size),)
+    grid: Grid | None = None
 
     def new_cache(self, batch: int, slots: int) -> Any:
         """int64 [layers, batch, slots]."""

@@ -100,8 +100,13 @@ def test_a_key_names_the_clips(clips: Path, tmp_path: Path) -> None:
     ids=str,
 )
 def test_tokens_of_another_kind_are_none(change: dict[str, Any], tmp_path: Path) -> None:
-    whole = {"frames": np.zeros((1, 2, 2, 3), int), "actions": np.zeros((1, 1), int), "moved": np.zeros((1, 1, 2), int)}
+    whole: dict[str, Any] = {
+        "frames": np.zeros((1, 2, 2, 3), int),
+        "actions": np.zeros((1, 1), int),
+        "moved": np.zeros((1, 1, 2), int),
+    }
     np.savez(tmp_path / "t.npz", key=np.array("k"), **whole)
     assert read_tokens(tmp_path / "t.npz", "k") is not None
-    np.savez(tmp_path / "t.npz", **{"key": np.array("k"), **whole, **change})
+    changed: dict[str, Any] = {"key": np.array("k"), **whole, **change}
+    np.savez(tmp_path / "t.npz", **changed)
     assert read_tokens(tmp_path / "t.npz", "k") is None

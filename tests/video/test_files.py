@@ -17,6 +17,7 @@ pytest.importorskip("av")
 from diagplan.evaluation.pictures import psnr
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError
 from diagplan.video.files import VideoError, VideoWriter, frame_rate, read_frames, read_video
+from diagplan.video.frames import gif
 
 
 def tiles(count: int, *, height: int = 32, width: int = 48, seed: int = 0) -> Any:
@@ -49,6 +50,15 @@ def faststart(source: Path, target: Path) -> None:
             if packet.dts is not None:
                 packet.stream = stream
                 new.mux(packet)
+
+
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    write(tmp_path / "v.mp4", tiles(2))
+    whole = (tmp_path / "v.mp4").read_bytes()
+    assert b"avc1" in whole
+    (tmp_path / "v.mp4").write_bytes(whole.replace(b"avc1", b"zzzz"))
+    with pytest.raises(DocumentError, match=r"expected a video in a codec that FFmpeg knows, got .*v\.mp4 in another"):
+        read_video(tmp_path / "v.mp4")
 
 
 @pytest.mark.parametrize(("exact", "least"), [(True, 45.0), (False, 25.0)])
@@ -288,3 +298,35 @@ def test_nothing_but_the_file_is_read(tmp_path: Path, name: str, text: str) -> N
         assert time.monotonic() - begin < 5
         server.shutdown()
     assert seen == []
+
+
+def gif_of(side: int, frames: int) -> bytes:
+    """A GIF of few bytes that says that it is large, and has frames of a few pixels."""
+    data = gif([np.full((2, 2, 3), 40 * number, np.uint8) for number in range(3)], 6)
+    begin = data.index(b"\x21\xf9")
+    return data[:6] + side.to_bytes(2, "little") * 2 + data[10:begin] + data[begin:-1] * -(-frames // 3) + b";"
+
+
+def test_a_small_file_of_large_frames_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.gif"
+    path.write_bytes(gif_of(8192, 1))
+    with pytest.raises(DocumentError, match=r"and 33,554,432 in all, got .* with 8192 x 8192\.$"):
+        read_video(path)
+    path.write_bytes(gif_of(300, 60))
+    assert read_video(path).shape == (60, 300, 300, 3)
+    monkeypatch.setattr("diagplan.video.files._MAX_BYTES", 10 << 20)
+    monkeypatch.setattr("diagplan.video.files._EXPANSION", 1)
+    with pytest.raises(DocumentError, match=r"take at most 10 MiB, got .* with more\. Cut it into shorter ones\.$"):
+        read_video(path)
+    assert len(read_video(path, limit=20)) == 20
+
+
+def test_an_unknown_codec(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    with VideoWriter(path) as video:
+        video.add(np.zeros((16, 16, 3), np.uint8))
+    data = path.read_bytes()
+    assert data.count(b"avc1") > 1
+    path.write_bytes(data.replace(b"avc1", b"zzzz"))
+    with pytest.raises(DocumentError, match=r"got .* with an unknown codec\.$"):
+        read_video(path)

@@ -192,7 +192,7 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        _hear_of_closed_pipes()
+        _hear_of_signals()
         as_json = bool(kwargs.get("as_json"))
         outputs = [path for name, path in kwargs.items() if name in _OUTPUTS and isinstance(path, Path)]
         before = _files(outputs)
@@ -256,10 +256,14 @@ def _left(before: Mapping[Path, object], after: Mapping[Path, object]) -> str:
     return f"{', '.join(new[:3])}{more} had been written and {'stays' if len(new) == 1 else 'stay'}."
 
 
-def _hear_of_closed_pipes() -> None:
-    """Get an error, and time to clean up, where ``main`` has asked to be ended by the signal."""
-    if hasattr(signal, "SIGPIPE") and threading.current_thread() is threading.main_thread():
+def _hear_of_signals() -> None:
+    """Get an error, and time to clean up, where ``main`` has asked to be ended by a closed pipe or by Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _give_up_stdout() -> None:

@@ -1,5 +1,6 @@
 """The predicates that hold a plan against its names, each asked by itself: everything that differs is found."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, ScheduleRecord, ZipAR, record
 from tests.support.findings import findings
 from tests.support.invalid_plans import BASE, GRID, named, promising, without
+from tests.support.pages import DOCS
 from tests.support.strategies import Request, plans
 
 PREDICATES = [getattr(names, name) for name in names.__all__]
@@ -100,3 +102,54 @@ def test_every_feed_alone_is_compared() -> None:
     assert [finding.feed for finding in surplus] == alone.tolist()
     assert [finding.slot for finding in surplus] == refreshed.position[alone].tolist()
     assert findings(names.feeds_differ, promising(refreshed, row_end="custom")) == []
+
+
+# What is asked of a plan whose names say less: the rules of the table in docs/checker-rules.md.
+
+LATE, OTHER_SOURCE, LACKING = "DP503", "DP504", "DP505"
+
+
+@pytest.mark.parametrize("cap", [None, 3])
+@pytest.mark.parametrize(
+    ("custom", "not_asked", "not_asked_under_a_cap"),
+    [
+        ("schedule", {LATE}, {LATE, OTHER_SOURCE, LACKING}),
+        ("proxy", set(), set()),
+        ("row_end", {LACKING}, {LATE, LACKING}),
+        (None, set(), set()),
+    ],
+)
+def test_what_a_custom_name_leaves_unasked(
+    custom: str | None, not_asked: set[str], not_asked_under_a_cap: set[str], cap: int | None
+) -> None:
+    plan = compile_plan(GRID, Diagonal(k=1), max_width=cap)
+    late = replace(plan, step_offsets=plan.step_offsets + (np.arange(plan.steps + 1) == 1))  # one feed a step early
+    sources = plan.source.copy()
+    own = np.flatnonzero((plan.target > 1) & (plan.source == plan.position))[0]  # no proxy, so custom ones are asked
+    sources[own] = 0
+    alone = int(np.flatnonzero(plan.target < 0)[-1])
+    damaged = {LATE: late, OTHER_SOURCE: replace(plan, source=sources), LACKING: without(alone, plan)}
+    found = set()
+    for code, predicate in (
+        (LATE, names.steps_differ),
+        (OTHER_SOURCE, names.sources_differ),
+        (LACKING, names.feeds_differ),
+    ):
+        case = damaged[code]
+        if custom == "schedule":
+            case = replace(case, schedule=ScheduleRecord(name="custom", steps=case.steps))
+        elif custom is not None:
+            case = promising(case, **{custom: "custom"})
+        found |= {code} if findings(predicate, case) else set()
+    assert found == {LATE, OTHER_SOURCE, LACKING} - (not_asked_under_a_cap if cap else not_asked)
+
+
+def test_the_page_says_what_a_custom_name_leaves_unasked() -> None:
+    rows = dict(
+        re.findall(r'^\| `(\w+)` is `"custom"` \| (.*) \|$', (DOCS / "checker-rules.md").read_text(), re.MULTILINE)
+    )
+    assert {name: re.findall(r"DP\d+|max_width", text) for name, text in rows.items()} == {
+        "schedule": ["DP501", "DP503", "DP502", "max_width", "DP504", "DP505"],
+        "proxy": ["DP504"],
+        "row_end": ["DP505", "max_width", "DP503", "DP502"],
+    }
