@@ -11,7 +11,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,13 +145,13 @@ KINDS: Mapping[str, Callable[[_Campaign, Path], list[object]]] = {
 }  # fmt: skip
 
 
-def run(kills: int, seed: int) -> Row:
-    """Send so many signals, to each kind of command in turn."""
+def run(kills: int, seed: int, kinds: Sequence[str] = tuple(KINDS)) -> Row:
+    """Disturb so many commands, of each kind in turn."""
     began, row, rng = time.monotonic(), Row(), random.Random(seed)
     with TemporaryDirectory(prefix="diagplan-kills-") as place, Forks() as forks:
         campaign = _Campaign(forks, Path(place))
         for number in range(kills):
-            kind = list(KINDS)[number % len(KINDS)]
+            kind = kinds[number % len(kinds)]
             _disturb(campaign, kind, Path(place, "kills", str(number)), rng, row)
     row.seconds = time.monotonic() - began
     return row

@@ -34,3 +34,10 @@ def test_results_come_back_and_strangers_are_refused(tmp_path: Path) -> None:
     folder.write_tokens("base/k=2", tokens)
     np.testing.assert_array_equal(folder.read_tokens("base/k=2"), tokens)
     assert replace(one, id="x") != one
+
+
+def test_what_is_written_is_what_a_run_that_goes_on_reads(tmp_path: Path) -> None:
+    """Tables and plots of a study that was interrupted are those of one that was not, to the last digit."""
+    folder = StudyFolder(tmp_path, {"tuned": {}})
+    made = result("base/ntp", loss=1 / 3)
+    assert folder.write(made) == folder.read("base/ntp", made.bound)
