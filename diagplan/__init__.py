@@ -128,6 +128,11 @@ if not TYPE_CHECKING:  # which would take every name for one that is there
             if name in names:
                 value = globals()[name] = getattr(import_module(place), name)
                 return value
+        modules = [place for place in _PLACES if place.split(".")[1] == name]
+        for place in modules:  # `import diagplan` loaded them once, and somebody may count on it
+            import_module(place)
+        if modules:
+            return import_module(f"diagplan.{name}")
         raise AttributeError(f"module 'diagplan' has no attribute {name!r}")
 
     def __dir__() -> list[str]:

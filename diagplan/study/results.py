@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +112,15 @@ class StudyFolder:
             )
         return result
 
-    def write(self, result: Result) -> None:
-        """Write a result."""
+    def write(self, result: Result) -> Result:
+        """Write a result; what is returned is what ``read`` gives of it, with curves of six digits."""
         path = self.path(result.id, ".json")
         make_folder(path.parent)
-        document = {"format": _FORMAT, "version": _VERSION, **asdict(result)}
-        document["curves"] = {
-            name: [[_rounded(value) for value in row] for row in rows] for name, rows in result.curves.items()
-        }
+        curves = {name: [[_rounded(value) for value in row] for row in rows] for name, rows in result.curves.items()}
+        written = replace(result, curves=curves)
+        document = {"format": _FORMAT, "version": _VERSION, **asdict(written)}
         write_atomically(path, (json.dumps(document) + "\n").encode())
+        return written
 
     def write_tokens(self, id: str, tokens: NDArray[np.int64]) -> None:  # noqa: A002
         """Write generated tokens, before the result that says they are complete."""

@@ -105,7 +105,7 @@ def run_study(
                 result = replace(results[same], id=condition.id, plan={**results[same].plan, **names})
                 if on_work is not None:
                     on_work(work)
-            folder.write(result)
+            result = folder.write(result)
             ran += 1
         assert result is not None
         results[condition.id] = _with_extras(study, folder, result)
@@ -142,8 +142,7 @@ def time_again(
                 on_work(rollout.cost().passes)
     measured = dict(results)
     for id_, seconds in times.items():
-        measured[id_] = replace(results[id_], seconds={**results[id_].seconds, "single": seconds})
-        folder.write(measured[id_])
+        measured[id_] = folder.write(replace(results[id_], seconds={**results[id_].seconds, "single": seconds}))
     return measured
 
 
@@ -299,6 +298,4 @@ def _with_extras(study: Study, folder: StudyFolder, result: Result) -> Result:
     given = study.material.frames[:, : study.material.given]
     whole = np.concatenate([given, frames], axis=1)
     added = {name: {"of": of, **figures(whole)} for name, (of, figures) in missing.items()}
-    result = replace(result, extra={**result.extra, **added})
-    folder.write(result)
-    return result
+    return folder.write(replace(result, extra={**result.extra, **added}))

@@ -81,7 +81,8 @@ class Run:
             ) from None
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Write the checkpoint, the log as CSV and the curves as PNG."""
+        """Write the log as CSV, the curves as PNG, and last the checkpoint: what it says is done, they show."""
+        self.write_log()
         state = {
             "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": self._seconds(),
             "log": self.rows,
@@ -91,7 +92,6 @@ class Run:
                 torch.save(state, replacement.temporary)
         except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
             raise DocumentError(f"cannot write a checkpoint in {self.folder}: {error}.") from None
-        self.write_log()
 
     def log(self, step: int, **values: float) -> None:
         """Append one row, with the seconds of training before it."""

@@ -209,3 +209,10 @@ def real_files(folder: str) -> Iterator[Path]:
     """The Python files of one root folder; the links are not followed."""
     for place, _, names in os.walk(ROOT / folder):
         yield from (Path(place, name) for name in names if name.endswith(".py"))
+
+
+@pytest.mark.parametrize("name", ["planner.compiler.compile_plan", "schemas.files.read_plan", "worlds.plans.plan_for"])
+def test_modules_of_public_names_are_there_without_an_import_of_their_own(name: str) -> None:
+    code = f"import diagplan; print(diagplan.{name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == name.rsplit(".", 1)[1]

@@ -57,7 +57,7 @@ def campaign(counts: Mapping[str, int], seed: str, workers: int, progress: Progr
         for kind, judge in judges.items() if each else ():
             rows.append(search(kind, judge, each, seed, workers=workers, done=counted(kind, each)))
     if counts["kills"]:
-        rows.append(kills.run(counts["kills"], seed, counted("kills", counts["kills"])))
+        rows.append(kills.run(counts["kills"], seed, done=counted("kills", counts["kills"])))
     return rows
 
 

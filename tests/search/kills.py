@@ -11,7 +11,8 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -118,7 +119,9 @@ KINDS: Mapping[str, Callable[[_Campaign, Path], list[object]]] = {
 }  # fmt: skip
 
 
-def run(kills: int, seed: str, done: Callable[[int], None] | None = None) -> Row:
+def run(
+    kills: int, seed: str, *, kinds: Sequence[str] = tuple(KINDS), done: Callable[[int], None] | None = None
+) -> Row:
     """Send so many signals, to each kind of command in turn.
 
     Returns:
@@ -128,10 +131,11 @@ def run(kills: int, seed: str, done: Callable[[int], None] | None = None) -> Row
     began, row, rng = time.monotonic(), Row(kind="kills"), random.Random(seed)
     with TemporaryDirectory(prefix="diagplan-kills-") as place, Forks() as forks:
         campaign = _Campaign(forks, Path(place))
-        while row.inputs < kills:
-            before = row.inputs
-            kind = list(KINDS)[before % len(KINDS)]
-            _disturb(campaign, kind, Path(place, "kills", str(before)), rng, row)
+        for number in count():
+            if (before := row.inputs) >= kills:
+                break
+            kind = kinds[number % len(kinds)]
+            _disturb(campaign, kind, Path(place, "kills", str(number)), rng, row)
             if done is not None:
                 done(row.inputs - before)
     row.seconds = time.monotonic() - began

@@ -77,3 +77,10 @@ def test_tokens_of_another_kind_are_refused(tmp_path: Path) -> None:
         np.savez(path, tokens=tokens)
         with pytest.raises(DocumentError, match=r"cannot read the tokens .*expected tokens \[N, T, rows, cols\], got"):
             folder.read_tokens("base/ntp")
+
+
+def test_what_is_written_is_what_a_run_that_goes_on_reads(tmp_path: Path) -> None:
+    """Tables and plots of a study that was interrupted are those of one that was not, to the last digit."""
+    folder = StudyFolder(tmp_path, {"tuned": {}})
+    made = result("base/ntp", loss=1 / 3)
+    assert folder.write(made) == folder.read("base/ntp", made.bound)

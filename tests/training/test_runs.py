@@ -149,3 +149,22 @@ def test_a_checkpoint_with_other_things_in_it(change: dict[str, Any], tmp_path: 
     with pytest.raises(DocumentError, match="cannot read the checkpoint"):
         run.resume(*parts())
     assert run.rows == []
+
+
+def test_what_a_checkpoint_says_is_done_is_in_the_log_and_the_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between its files at the last step, a run would never write the others: there is no step left."""
+    run = Run(tmp_path, {})
+    run.log(1, loss=0.5)
+    run.save(*parts(), 1)
+    run.log(2, loss=0.25)
+
+    def stop(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("diagplan.training.runs._curves", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run.save(*parts(), 2)
+    assert Run(tmp_path, {}).resume(*parts()) == 1
