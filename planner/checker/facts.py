@@ -119,52 +119,84 @@ class Facts:
         """What is wrong with the listed mask rows: per kind of breach the feeds and, for each, its first cache slot."""
         plan = self.plan
         breaches: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
-        writer = np.full(plan.cache_slots, -1, dtype=np.int64)  # the feed whose keys and values each slot holds
-        newest = np.full(plan.positions, -1, dtype=np.int64)  # the feed that wrote each position last
-        rows_of_step = np.searchsorted(plan.listed.feed, plan.step_offsets)
+        cache = _Cache(self)
+        rows_of_step = np.searchsorted(plan.listed.feed, plan.step_offsets).tolist()
         at_once = max(1, _BITS // plan.cache_slots)
+        offsets = plan.step_offsets.tolist()
         for step in range(plan.steps if len(plan.listed) else 0):
-            feeds = np.arange(plan.step_offsets[step], plan.step_offsets[step + 1])
-            writer[plan.slot[feeds]] = feeds
-            newest[plan.position[feeds[self.real[feeds]]]] = feeds[self.real[feeds]]
-            for lo in range(rows_of_step[step], rows_of_step[step + 1], at_once):
-                rows = np.arange(lo, min(lo + at_once, rows_of_step[step + 1]))
-                for kind, breach in self._breaches(rows, writer, newest):
+            cache.write(offsets[step], offsets[step + 1])
+            for first in range(rows_of_step[step], rows_of_step[step + 1], at_once):
+                last = min(first + at_once, rows_of_step[step + 1])
+                for kind, breach in self._breaches(first, last, cache):
                     row = np.flatnonzero(breach.any(axis=1))
-                    breaches.setdefault(kind, []).append((plan.listed.feed[rows[row]], breach[row].argmax(axis=1)))
+                    if len(row):
+                        breaches.setdefault(kind, []).append(
+                            (plan.listed.feed[first + row], breach[row].argmax(axis=1))
+                        )
         return {
             kind: (np.concatenate([feed for feed, _ in parts]), np.concatenate([slot for _, slot in parts]))
             for kind, parts in breaches.items()
         }
 
-    def _breaches(
-        self, rows: NDArray[np.intp], writer: NDArray[np.int64], newest: NDArray[np.int64]
-    ) -> Iterator[tuple[str, Bool]]:
+    def _breaches(self, first: int, last: int, cache: "_Cache") -> Iterator[tuple[str, Bool]]:
         """For listed rows of one step, by kind of breach the offending bits, bool [n, cache_slots]."""
         plan = self.plan
-        feed = plan.listed.feed[rows]
-        seen = np.zeros((len(rows), plan.cache_slots), dtype=np.bool_)
-        for i, row in enumerate(rows.tolist()):
-            for start, end in plan.listed.row(row).tolist():
-                seen[i, start:end] = True
-        slot = np.arange(plan.cache_slots)
-        written = writer >= 0
-        content = np.where(written, plan.position[writer], slot)  # [cache_slots]
-        trash = slot == plan.trash_slot
-        own = slot == plan.slot[feed, None]
-        ahead = content > plan.position[feed, None]
-        guess = written & self.proxy[writer]
-        stale = written & ~trash & (newest[content % plan.positions] != writer)
+        feed = plan.listed.feed[first:last]
+        runs = plan.listed.offsets[first : last + 1]
+        edges = np.zeros((len(feed), plan.cache_slots + 1), dtype=np.int8)
+        row = np.repeat(np.arange(len(feed)), np.diff(runs))
+        start, end = plan.listed.runs[runs[0] : runs[-1]].T
+        edges[row, start], edges[row, end] = 1, -1  # runs are apart
+        seen = np.cumsum(edges, axis=1, dtype=np.int8)[:, :-1].view(np.bool_)
+        ahead = cache.content > plan.position[feed, None]
+        own = np.zeros_like(seen)
+        own[np.arange(len(feed)), plan.slot[feed]] = True
         real = self.real[feed, None]
         yield "self", own & ~seen
-        yield "future", seen & ahead & real & ~trash
-        yield "unwritten", seen & ~written
-        yield "stale", seen & stale
-        yield "trash", seen & (trash == real)
+        yield "future", seen & ahead & real & ~cache.trash
+        yield "unwritten", seen & ~cache.written
+        yield "stale", seen & cache.stale
+        yield "trash", seen & (cache.trash == real)
         if plan.policies.proxy_kv == "hidden":
-            yield "hidden", seen & guess & ~own & real
+            yield "hidden", seen & cache.guess & ~own & real
         if plan.policies.visibility != "listed":
-            rule = ~ahead & ~stale & ~trash & (written | (plan.policies.visibility == "causal"))
+            shown = ~cache.stale & ~cache.trash
+            if plan.policies.visibility != "causal":
+                shown &= cache.written
             if plan.policies.proxy_kv == "hidden":
-                rule &= ~guess
-            yield "rule", seen != np.where(real, rule | own, trash)
+                shown &= ~cache.guess
+            yield "rule", seen != np.where(real, shown & ~ahead | own, cache.trash)
+
+
+class _Cache:
+    """What the cache slots hold, step by step; each step takes time in proportion to its feeds.
+
+    Attributes:
+        content: the position whose keys and values a slot holds, its own number before any write, int32 [cache_slots].
+        written, guess, stale, trash: slots that have been written, by a proxy, before the newest write of their
+            position, and the one of padding, bool [cache_slots].
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        plan = facts.plan
+        self.facts = facts
+        self.content = np.arange(plan.cache_slots, dtype=np.int32)
+        self.written, self.guess, self.stale, self.trash = np.zeros((4, plan.cache_slots), dtype=np.bool_)
+        if plan.trash_slot is not None:
+            self.trash[plan.trash_slot] = True
+        self._writer = np.full(plan.cache_slots, -1, dtype=np.int64)  # the feed that wrote each slot last
+        self._newest = np.full(plan.positions, -1, dtype=np.int64)  # the feed that wrote each position last
+
+    def write(self, first: int, last: int) -> None:
+        """Apply the writes of one step's feeds ``first : last``."""
+        plan, facts = self.facts.plan, self.facts
+        feeds, slot = np.arange(first, last), plan.slot[first:last]
+        real = feeds[facts.real[first:last]]
+        before = self._newest[plan.position[real]]
+        self._writer[slot] = feeds
+        self._newest[plan.position[real]] = real
+        self.content[slot] = plan.position[first:last]
+        self.written[slot] = True
+        self.guess[slot] = facts.proxy[first:last]
+        touched = np.concatenate([slot, plan.slot[before[before >= 0]]])
+        self.stale[touched] = (self._newest[self.content[touched]] != self._writer[touched]) & ~self.trash[touched]
