@@ -82,7 +82,9 @@ def _chosen(names: Iterable[str] | None) -> tuple[Theorem, ...]:
     unknown = sorted(wanted - {theorem.name for theorem in THEOREMS})
     if unknown:
         known = ", ".join(theorem.name for theorem in THEOREMS)
-        raise SpecError(f"expected names of theorems, got {', '.join(map(shown, unknown[:4]))}. Give some of: {known}.")
+        raise SpecError(
+            f"expected names of theorems, got {', '.join(name[:60] for name in unknown[:4])}. Give some of: {known}."
+        )
     return tuple(theorem for theorem in THEOREMS if theorem.name in wanted)
 
 

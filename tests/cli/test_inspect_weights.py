@@ -141,3 +141,9 @@ def test_inspect_compares_with_the_config_that_is_named(tmp_path: Path) -> None:
     assert f"the tensors are those of {name}" in inspect(cosmos, "--config", name)[1]
     code, out = inspect(write_sparse({"x": (1,)}, tmp_path / "other"), "--config", "300M_16f")
     assert (code, "expected --config with a checkpoint of a known family, got one of none." in out) == (2, True)
+
+
+def test_a_layer_of_many_digits_is_a_name_like_another(tmp_path: Path) -> None:
+    names = [f"layers.{digits}.attention.wq.weight" for digits in ("0", "9" * 5000)]
+    report = inspect_json(write_sparse(dict.fromkeys(names, (2, 2)), tmp_path / "w.safetensors"))
+    assert (report["family"], report["sizes"]["num_hidden_layers"]) == ("cosmos", 2)

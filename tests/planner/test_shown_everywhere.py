@@ -43,7 +43,7 @@ CHECKED = {
     "words of ours, or cut where they are made": {
         "kinds", "got", "at", "named", "places", "used", "device", "_summary(error)", "type(cause).__name__",
         "expected", "str(error) or 'too deep nesting'", "os.fspath(path)",
-        "', '.join(map(shown, unknown[:4]))",
+        "', '.join((name[:60] for name in unknown[:4]))",
     },
 }  # fmt: skip
 #: json, gzip and zstd tell of a place in a file, and not what stands there.
