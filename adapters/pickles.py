@@ -46,6 +46,8 @@ _DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
 )  # fmt: skip
 #: What is read of a pickle; 20,000 tensors take 640,000.
 _OPCODES = 1_000_000
+#: An optimizer numbers its parameters, below this; so few that a table of them has no long chains.
+_PARAMETERS = 1 << 16
 #: Characters of a module's and a class' name; of a text that stands for a few bytes, a number's.
 _NAME, _ENCODED = 1000, 64
 #: What torch's own functions are called with, at most.
@@ -310,14 +312,14 @@ class _Unpickler(pickle._Unpickler):
 def _filled(target: Any, parts: list[Any]) -> Any:
     """A dict or a record with keys and values put in.
 
-    A key that is no text gives way to a record: deep tuples take for ever to hash, or the whole stack, and numbers can
-    be chosen so that they all collide.
+    A key that is no text or small number gives way to a record: deep tuples take for ever to hash, or the whole stack,
+    and numbers can be chosen so that they all collide.
     """
     entries = target.entries if isinstance(target, Record) else target
     if not isinstance(entries, dict):
         raise TypeError(f"entries of a {type(target).__name__}")
     for key, value in zip(parts[::2], parts[1::2], strict=True):
-        plain = key is None or type(key) in (str, bytes, bool)
+        plain = key is None or type(key) in (str, bytes, bool) or (type(key) is int and 0 <= key < _PARAMETERS)
         entries[key if plain else Record("key", key)] = value
     return target
 

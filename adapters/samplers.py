@@ -56,8 +56,8 @@ class Sample:
             )
         if self.temperature < COOLEST:
             raise SpecError(
-                f"expected temperature >= {COOLEST:g}, got temperature={self.temperature:g}. Logits divided by less "
-                "run over. For no noise use greedy."
+                f"expected temperature >= {COOLEST:g}, got temperature={shown(self.temperature)}. Logits divided by "
+                "less run over. For no noise use greedy."
             )
         if self.top_k is not None:
             object.__setattr__(self, "top_k", require_int("top_k", self.top_k, 1))
@@ -95,5 +95,7 @@ def require_temperature(temperature: float) -> float:
     """
     number = require_number("temperature", temperature, _NUMBER)
     if not number >= 0:
-        raise SpecError(f"expected temperature >= 0, got temperature={temperature}. 0 is greedy, 1 as the model says.")
+        raise SpecError(
+            f"expected temperature >= 0, got temperature={shown(temperature)}. 0 is greedy, 1 as the model says."
+        )
     return number

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diagplan.planner.errors import DocumentError
+from diagplan.planner.shown import shown
 
 __all__ = ["OPERATORS", "foreign_operators", "require_operators"]
 
@@ -85,7 +86,9 @@ def require_operators(model: Any, path: Path) -> None:
     for tensor in _tensors(model.graph):
         places = [entry.value for entry in tensor.external_data if entry.key == "location"]
         if any(place != f"{path.name}.data" for place in places):
-            raise DocumentError(f"expected weights in {path.name}.data only, got {places[0]!r} in {path}. {_AGAIN}")
+            raise DocumentError(
+                f"expected weights in {path.name}.data only, got {shown(places[0])} in {path}. {_AGAIN}"
+            )
 
 
 def _named(names: list[str]) -> str:

@@ -32,18 +32,19 @@ CHECKED = {
     "sizes that the constructor has checked": {
         "self.dim", "self.n_heads", "self.n_kv_heads", "self.n_embd", "self.n_head", "self.head_size", "self.width",
         "self.num_attention_heads", "self.num_key_value_heads", "self.hidden_size", "self.image_vocab",
-        "self.vocab_size", "self.temperature", "config.n_layers", "config.n_layer", "config.num_hidden_layers",
+        "self.vocab_size", "config.n_layers", "config.n_layer", "config.num_hidden_layers",
         "layout.lead", "layout.between_rows",
     },
     "numbers of shapes and counts, of arrays of integers": {
         "layers", "vocab", "codes", "cells", "positions", "given", "length", "rows", "size", "worst",
         "free / 2 ** 20", "array[wrong][0]", "blocks[row, place]", "offsets[-1]", "grid[0]", "grid[1]",
-        "list(np.shape(ids))", "self.only_batch", "_opset(graph)", "_opset(model) or 'none'",
+        "list(np.shape(ids))", "self.only_batch", "listed", "containers", "_opset(graph)", "_opset(model) or 'none'",
     },
     "words of ours, or cut where they are made": {
         "kinds", "got", "at", "named", "places", "used", "device", "_summary(error)", "type(cause).__name__",
         "expected", "str(error) or 'too deep nesting'", "os.fspath(path)",
-        "', '.join((name[:60] for name in unknown[:4]))",
+        "', '.join((name[:60] for name in unknown[:4]))", "_named(domains) or 'its own'", "_named(nested)",
+        "_named(foreign)",
     },
 }  # fmt: skip
 #: json, gzip and zstd tell of a place in a file, and not what stands there.
