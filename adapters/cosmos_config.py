@@ -200,14 +200,14 @@ class CosmosConfig:
         return shapes | {"norm.weight": (dim,), "output.weight": (self.vocab_size, dim)}
 
 
-def config_from_export(said: Mapping[str, Any]) -> CosmosConfig:
+def config_from_export(sizes: Mapping[str, Any]) -> CosmosConfig:
     """The configuration that an exported model's metadata hold: the fields of ``CosmosConfig``.
 
     Raises:
         DocumentError: other fields, or values that are none.
     """
     try:
-        values = dict(said)
+        values = dict(sizes)
         if isinstance(values.get("rescale"), Mapping):
             parts: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in values["rescale"].items()

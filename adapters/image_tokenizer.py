@@ -201,8 +201,8 @@ def _require_sizes(config: dict[str, Any], path: Path) -> None:
     """Refuse what would take diffusers for ever to build, even without memory."""
     counts = [config.get("layers_per_block"), *(len(value) for value in config.values() if isinstance(value, list))]
     sizes = [part for value in config.values() for part in (value if isinstance(value, list) else [value])]
-    for most, found in ((_DEEPEST, counts), (_LARGEST, sizes)):
-        for number in found:
+    for most, numbers in ((_DEEPEST, counts), (_LARGEST, sizes)):
+        for number in numbers:
             if isinstance(number, int | float) and not number <= most:
                 raise DocumentError(
                     f"expected sizes up to {_LARGEST} and at most {_DEEPEST} layers, got {path} with {shown(number)}."

@@ -306,15 +306,17 @@ def _tokenizer_size(checkpoint: Checkpoint, name: str, default: int) -> int:
 def _notes_of(hyper_parameters: Any) -> WhamNotes:
     """Notes of a Lightning checkpoint: the ``model_spec`` of predictor and image tokenizer, wherever they are."""
     sides = ("image_size_per_y_axis", "image_size_per_x_axis")
-    said: dict[str, set[Any]] = {name: set() for name in ("model_size", "head_size", "patch_size", *sides)}
+    by_name: dict[str, set[Any]] = {name: set() for name in ("model_size", "head_size", "patch_size", *sides)}
     for spec in dicts(hyper_parameters):
-        for name in said.keys() & spec.keys():
+        for name in by_name.keys() & spec.keys():
             value = spec[name]
             if value is not None:
-                said[name].add((value if isinstance(value, str) else None) if name == "model_size" else _number(value))
-    heads = {_HEADS_BY_NAME[name] for name in said["model_size"] if name in _HEADS_BY_NAME}
-    patches, sizes = said["patch_size"], said["head_size"]
-    patch, height, width = (_single(values) for values in (patches, *(said[side] for side in sides)))
+                by_name[name].add(
+                    (value if isinstance(value, str) else None) if name == "model_size" else _number(value)
+                )
+    heads = {_HEADS_BY_NAME[name] for name in by_name["model_size"] if name in _HEADS_BY_NAME}
+    patches, sizes = by_name["patch_size"], by_name["head_size"]
+    patch, height, width = (_single(values) for values in (patches, *(by_name[side] for side in sides)))
     grid = (-(-height // patch), -(-width // patch)) if patch and height and width else None
     return WhamNotes(n_head=_single(heads), grid=grid, head_size=_single(sizes))
 

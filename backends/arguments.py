@@ -23,9 +23,9 @@ def require_model(model: Any) -> None:
     lacking = [name for name in (*_MEMBERS, *_METHODS) if not hasattr(model, name)]
     if not lacking and not isinstance(model, type):
         return
-    said = f"It lacks {', '.join(lacking[:4])}. " if lacking else ""
+    missing = f"It lacks {', '.join(lacking[:4])}. " if lacking else ""
     raise SpecError(
-        f"expected model to be a model behind the forward contract, got model={named_briefly(model)}. {said}"
+        f"expected model to be a model behind the forward contract, got model={named_briefly(model)}. {missing}"
         "Load one with diagplan.load_model, or write an adapter for it (docs/adapters.md)."
     )
 

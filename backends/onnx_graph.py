@@ -16,7 +16,7 @@ class _Builder:
     """Adds nodes before one node of a graph."""
 
     def __init__(self, graph: ir.Graph, before: ir.Node) -> None:
-        self.graph, self.before, self.made = graph, before, 0
+        self.graph, self.before, self.operations = graph, before, 0
 
     def op(self, kind: str, *inputs: ir.Value, **attributes: int) -> ir.Value:
         """A node with one output."""

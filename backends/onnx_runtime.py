@@ -296,10 +296,10 @@ def require_signature(
     Raises:
         DocumentError: the graph has others.
     """
-    for expected, found in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
+    for expected, actual in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
         held = {
             value.name: (value.type, [size if isinstance(size, int) else None for size in value.shape])
-            for value in found
+            for value in actual
         }
         wanted = {name: (f"tensor({kind})", sizes) for name, (kind, sizes) in expected.items()}
         wrong = sorted(name for name in {*held, *wanted} if held.get(name) != wanted.get(name))

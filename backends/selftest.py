@@ -203,9 +203,9 @@ def _fault(test: _Test, whole: Float32, bound: float, *, masked: bool) -> Diagpl
     )
 
 
-def _error(model: Model, expected: str, found: str, rule: str, remedy: str) -> DiagplanError:
+def _error(model: Model, expected: str, fault: str, rule: str, remedy: str) -> DiagplanError:
     who = f"{model.family} model on {model.device} ({model.dtype})"
-    return DiagplanError(f"{expected}, got a {who} that {found}. {rule}. {remedy}.")
+    return DiagplanError(f"{expected}, got a {who} that {fault}. {rule}. {remedy}.")
 
 
 def _spread(low: int, high: int, count: int) -> NDArray[np.int64]:

@@ -45,8 +45,8 @@ def exists(path: str | os.PathLike[str]) -> bool:
 def require_call(name: str, value: object, remedy: str = "") -> None:
     """Raise ``SpecError`` unless a value can be called or is ``None``."""
     if value is not None and (isinstance(value, type) or not callable(value)):
-        said = f"expected {name} to be a function or None, got {name}={named_briefly(value)}."
-        raise SpecError(f"{said} {remedy or 'Give a function, or leave it out.'}")
+        message = f"expected {name} to be a function or None, got {name}={named_briefly(value)}."
+        raise SpecError(f"{message} {remedy or 'Give a function, or leave it out.'}")
 
 
 def require_number(name: str, value: object, remedy: str, *, finite: bool = False) -> float:

@@ -32,8 +32,8 @@ def sweep(folder: str) -> None:
     """Remove what processes that are dead have left in a folder under a ``temporary_name``; what cannot be, stays."""
     with suppress(OSError, ValueError), os.scandir(folder) as entries:
         for entry in entries:
-            found = _NAME.fullmatch(entry.name)
-            if found is not None and _is_left_behind(entry, *found.groups()):
+            parts = _NAME.fullmatch(entry.name)
+            if parts is not None and _is_left_behind(entry, *parts.groups()):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
@@ -74,8 +74,8 @@ def _is_alive(pid: int, began: str) -> bool:
         return False
     except OSError:  # somebody else's
         pass
-    found = _state_and_start(pid)
-    return found is None or (found[0] not in "ZX" and found[1] == began)  # a zombie writes no more
+    status = _state_and_start(pid)
+    return status is None or (status[0] not in "ZX" and status[1] == began)  # a zombie writes no more
 
 
 def _system() -> str:

@@ -27,8 +27,8 @@ def diff_command(
     from diagplan.schemas.files import read_plan
 
     plans = read_plan(a), read_plan(b)
-    for path, made in zip((a, b), plans, strict=True):
-        if not well_formed(made):
+    for path, plan in zip((a, b), plans, strict=True):
+        if not well_formed(plan):
             raise InvalidPlanError(f"expected numbers in range in {path}, got others. `diagplan verify` names them.")
     with working("comparing", quiet=as_json):
         result = compare_plans(*plans)

@@ -72,8 +72,8 @@ def evaluate_world_command(
     print_table(["", ">"], [(name.replace("_", " "), _shown(figures[name])) for name in single])
     rows: list[tuple[object, ...]] = [("repeat", "", "", *_ends(report.repeat))]
     rows += [
-        (name, report.passes[name], _percent(report.following[name]), *_ends(found))
-        for name, found in report.rollouts.items()
+        (name, report.passes[name], _percent(report.following[name]), *_ends(rollout))
+        for name, rollout in report.rollouts.items()
     ]
     columns = [
         "rollout",
@@ -98,10 +98,10 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def _ends(found: Any) -> tuple[str, ...]:
+def _ends(rollout: Any) -> tuple[str, ...]:
     ends = (0, -1)
     return (
-        *(_percent(found.tokens[i]) for i in ends),
-        *(f"{found.psnr[i]:.1f}" for i in ends),
-        *(f"{found.ssim[i]:.3f}" for i in ends),
+        *(_percent(rollout.tokens[i]) for i in ends),
+        *(f"{rollout.psnr[i]:.1f}" for i in ends),
+        *(f"{rollout.ssim[i]:.3f}" for i in ends),
     )

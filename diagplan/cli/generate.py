@@ -182,12 +182,12 @@ def generate_command(
             for line in [] if as_json else _notes(world, prompt):
                 bar.console.print(Text(line), soft_wrap=True)
 
-        made = generate_video(
+        generated = generate_video(
             world, video, out, actions=actions, plan=replayed, text=text, text_encoder=text_encoder, sampler=sampler,
             seed=seed, frames_dir=frames_dir, gif=gif, tokens=tokens, fps=fps, on_progress=on_progress,
             on_memory=on_memory, on_prompt=on_prompt,
         )  # fmt: skip
-    _say(world, made, out, as_json=as_json)
+    _say(world, generated, out, as_json=as_json)
     return FINE
 
 
@@ -205,25 +205,25 @@ def _notes(world: "World", prompt: "PromptCheck") -> list[str]:
     return lines
 
 
-def _say(world: "World", made: "GeneratedVideo", out: Path, *, as_json: bool) -> None:
+def _say(world: "World", generated: "GeneratedVideo", out: Path, *, as_json: bool) -> None:
     """The figures, and where the video is."""
-    done = made.generated
+    done = generated.generated
     figures = {
         "frames": len(done.frames),
-        "passes": made.passes,
+        "passes": generated.passes,
         "seconds": round(done.seconds, 3),
         "frames_per_second": round(len(done.frames) / done.seconds, 2),
         "tokens_per_second": round(done.tokens.size / done.seconds, 1),
         "tokenizer_seconds": round(done.tokenizer_seconds, 3),
-        "prompt_psnr": made.prompt.finite_psnr,
-        "threads": made.threads,
+        "prompt_psnr": generated.prompt.finite_psnr,
+        "threads": generated.threads,
     }
-    if isinstance(made.plan, Rollout):
-        figures |= {"windows": len(made.plan.windows), "prefill_tokens": made.plan.cost().prefill_tokens}
+    if isinstance(generated.plan, Rollout):
+        figures |= {"windows": len(generated.plan.windows), "prefill_tokens": generated.plan.cost().prefill_tokens}
     if as_json:
-        about = {"model": world.name, "memory": None if made.memory is None else made.memory._asdict()}
+        about = {"model": world.name, "memory": None if generated.memory is None else generated.memory._asdict()}
         print_json(figures | about | {"shape": list(done.frames.shape), "out": str(out)})
         return
     print_table(["", ">"], [(name.replace("_", " "), value) for name, value in figures.items()])
-    size = f"{made.frames} frames of {world.width} x {world.height}"
+    size = f"{generated.frames} frames of {world.width} x {world.height}"
     console().print(Text(f"wrote {out}, {size}"), soft_wrap=True)

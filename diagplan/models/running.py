@@ -194,11 +194,11 @@ def compare_runtimes(
         if on_step is not None:
             on_step()
 
-    found, seconds = compare(ready[0], ready[1], ids, on_step=stepped), []
+    differing, seconds = compare(ready[0], ready[1], ids, on_step=stepped), []
     for prepared in ready:
         executor.replay(prepared, executor.new_state(prepared, ids), cancelled=lambda: True)  # the first pass warms up
         seconds.append(executor.replay(prepared, executor.new_state(prepared, ids), on_step=stepped).seconds)
-    return Compared(found=found, seconds=(seconds[0], seconds[1]))
+    return Compared(found=differing, seconds=(seconds[0], seconds[1]))
 
 
 def _random_ids(plan: Plan, model: Any, seed: int) -> NDArray[np.int64]:

@@ -100,8 +100,8 @@ class WorldReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: ``None`` for every number that JSON has no word for."""
-        said: dict[str, Any] = _finite(asdict(self))
-        return said
+        document: dict[str, Any] = _finite(asdict(self))
+        return document
 
 
 def read_windows(world: World, paths: Sequence[Path], count: int, *, least_moves: int = 3) -> Windows:

@@ -205,11 +205,11 @@ def finetune_world(
     require_device(device)
     folder = _trainable(world)
     codec = load_world(str(world), lazy=True).tokenizer
-    said = read_world_document(folder / "world.json")
+    document = read_world_document(folder / "world.json")
     config, weights = read_weights(folder)
-    frames = said.context_frames if context is None else context
+    frames = document.context_frames if context is None else context
     if frames == "paper":
-        frames = published.published_context(said.rows, said.cols)
+        frames = published.published_context(document.rows, document.cols)
     if size is not None:
         config = published.published_config(size, config, frames)
     layout = training_layout(config, frames)
@@ -218,11 +218,13 @@ def finetune_world(
     with joined(device) as (workers, place):
         shown = on_progress if workers.first else None
         train, validation = (
-            _shared_tokens(workers, Path(clips) / split, folder / "tokenizer", codec, said, out, _clips(split, shown))
+            _shared_tokens(
+                workers, Path(clips) / split, folder / "tokenizer", codec, document, out, _clips(split, shown)
+            )
             for split in ("train", "validation")
         )
         tuned = finetune(
-            how, config, None if size else weights, plans, _vocabulary(said.actions), train, validation, out,
+            how, config, None if size else weights, plans, _vocabulary(document.actions), train, validation, out,
             device=place, checkpoint_every=checkpoint_every, on_step=_steps("fine-tuning", how.steps, shown),
             workers=workers,
         )  # fmt: skip
@@ -230,10 +232,10 @@ def finetune_world(
         return None
     about: dict[str, Any] = {
         "name": name or Path(out).resolve().name,
-        "context_frames": frames if size else said.context_frames,
-        "tuned": tuning(f"{size} at random" if size else said.name, how, plans),
+        "context_frames": frames if size else document.context_frames,
+        "tuned": tuning(f"{size} at random" if size else document.name, how, plans),
     }
-    document = WorldDocument(**(dict(said) | about))
+    document = WorldDocument(**(dict(document) | about))
     return _written(Path(out), config, tuned.weights(), folder / "tokenizer", document, train)
 
 
@@ -242,22 +244,22 @@ def _shared_tokens(
     clips: Path,
     tokenizer: Path,
     codec: Any,
-    said: WorldDocument,
+    document: WorldDocument,
     out: str | Path,
     on_clip: Callable[[int, int], None],
 ) -> TokenClips:
     """Tokens of one split, which the first process writes and the others read."""
     if not workers.first:
         workers.wait()
-    made = kept_tokens(clips, tokenizer, codec, said.actions.ids, out, on_clip=on_clip)
+    kept = kept_tokens(clips, tokenizer, codec, document.actions.ids, out, on_clip=on_clip)
     if workers.first:
         workers.wait()
-    if made.frames.shape[2:] != (said.rows, said.cols):
+    if kept.frames.shape[2:] != (document.rows, document.cols):
         raise SpecError(
-            f"expected clips of {said.rows} x {said.cols} tokens, as {said.name} has, got "
-            f"{' x '.join(map(str, made.frames.shape[2:]))} in {clips}. Record that size."
+            f"expected clips of {document.rows} x {document.cols} tokens, as {document.name} has, got "
+            f"{' x '.join(map(str, kept.frames.shape[2:]))} in {clips}. Record that size."
         )
-    return made
+    return kept
 
 
 def _vocabulary(words: ActionWords) -> Vocabulary:

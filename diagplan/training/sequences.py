@@ -186,7 +186,7 @@ def kept_tokens(
         if on_clip is not None:
             on_clip(done, len(paths))
 
-    made = tokenize_clips(paths, codec, action_ids, on_clip=count)
+    sequences = tokenize_clips(paths, codec, action_ids, on_clip=count)
     make_folder(folder)
-    write_tokens(store, made, key)
-    return made
+    write_tokens(store, sequences, key)
+    return sequences

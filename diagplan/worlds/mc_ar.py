@@ -96,19 +96,19 @@ def _shown(path: object) -> str:
     return "none" if path is None else repr(str(path))
 
 
-def _of_document(said: "WorldDocument", folder: Path, source: Source, tokenizer: ImageTokenizer) -> FrameWorld:
+def _of_document(document: "WorldDocument", folder: Path, source: Source, tokenizer: ImageTokenizer) -> FrameWorld:
     """A world whose world.json says how actions become tokens."""
     from diagplan.games.clips import read_actions
 
-    words, sizes = said.actions, source.sizes()
+    words, sizes = document.actions, source.sizes()
     image_ids = sizes["image_vocab"] or sizes["vocab_size"]
     every = (words.begin, words.end, *words.ids.values())
     fits = {
-        "rows and cols": (said.rows, said.cols) == (sizes["rows"], sizes["cols"]),
+        "rows and cols": (document.rows, document.cols) == (sizes["rows"], sizes["cols"]),
         "tokens of an action": sizes["action_tokens"] == 3,
         "codes of the tokenizer": tokenizer.codes == image_ids,
         "ids of actions": image_ids <= min(every) and max(every) < sizes["vocab_size"],
-        "frames of context": said.context_frames * (said.rows * said.cols + 3) - 3 <= sizes[_POSITIONS],
+        "frames of context": document.context_frames * (document.rows * document.cols + 3) - 3 <= sizes[_POSITIONS],
     }
     wrong = [name for name, fine in fits.items() if not fine]
     if wrong:
@@ -125,8 +125,9 @@ def _of_document(said: "WorldDocument", folder: Path, source: Source, tokenizer:
         return np.array([[words.begin, words.ids[name], words.end] for name in names], np.int64).reshape(-1, 3)
 
     return FrameWorld(
-        name=said.name, source=source, tokenizer=tokenizer, rows=said.rows, cols=said.cols, block=3,
-        context_frames=said.context_frames, fps=said.fps, read_actions=blocks, words=words, map_rows=said.map_rows,
+        name=document.name, source=source, tokenizer=tokenizer, rows=document.rows, cols=document.cols, block=3,
+        context_frames=document.context_frames, fps=document.fps, read_actions=blocks, words=words,
+        map_rows=document.map_rows,
     )  # fmt: skip
 
 

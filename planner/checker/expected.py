@@ -152,12 +152,12 @@ def _stand_ins(plan: Plan, known: Int64, target: Int64) -> Int64:
         "above": (above, *latest),
         "above-predecessor": (above_predecessor, *latest),
     }
-    found = np.full(len(target), -2, dtype=np.int64)
+    chosen = np.full(len(target), -2, dtype=np.int64)
     for choice in choices[plan.policies.proxy]:
-        part = np.flatnonzero(found < 0)
+        part = np.flatnonzero(chosen < 0)
         if len(part):
-            found[part] = choice(part)
-    return found
+            chosen[part] = choice(part)
+    return chosen
 
 
 def _delayed(feeds: ExpectedFeeds, max_width: int, prompt: int) -> Int64:

@@ -21,7 +21,7 @@ def last_at_most(values: Int64, start: Int64, bound: Int64) -> Int64:
     Returns:
         int64 [m].
     """
-    found = np.full(len(start), -1, dtype=np.int64)
+    nearest = np.full(len(start), -1, dtype=np.int64)
     asking = np.flatnonzero(start >= 0)
     node = start[asking]
     minima: list[Int64] = []  # minima[k][i] is the least of the 2^k values from i * 2^k on
@@ -44,5 +44,5 @@ def last_at_most(values: Int64, start: Int64, bound: Int64) -> Int64:
         asking, node = np.concatenate([asking, met[depth][0]]), np.concatenate([node, met[depth][1]])
         if depth:
             node = 2 * node + (minima[depth - 1][2 * node + 1] <= bound[asking])
-    found[asking] = node
-    return found
+    nearest[asking] = node
+    return nearest

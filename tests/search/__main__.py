@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -26,7 +27,7 @@ from diagplan.schemas.atomic import write_atomically
 from tests.search import documents, files, kills, plans
 from tests.search.guard import HUNG_SECONDS, MOST_BYTES, Judge, Row, judge_one, search
 
-__all__ = ["GROUPS", "campaign", "shown_table"]
+__all__ = ["GROUPS", "campaign", "markdown", "shown_table"]
 
 #: What is counted together, and its judges; the kinds of a group get equal numbers of inputs, the slow ones fewer.
 GROUPS: Mapping[str, Mapping[str, Judge]] = {
@@ -76,6 +77,17 @@ def shown_table(rows: list[Row]) -> Table:
     return table
 
 
+def markdown(document: Mapping[str, Any]) -> str:
+    """The table of a campaign's JSON as SECURITY.md shows it."""
+    head = ("inputs", "judged", "accepted", "different", "crashed", "hung", "over 1 GB", "most, s", "most, MB")
+    lines = [f"| {' | '.join(head)} |", f"|---{'|---:' * (len(head) - 1)}|"]
+    for row in document["rows"]:
+        numbers = [row[name] for name in ("inputs", "accepted", "different", "crashed", "hung", "over_memory")]
+        figures = (*(f"{number:,}" for number in numbers), f"{row['slowest']:.1f}", f"{row['peak'] / 2**20:.0f}")
+        lines.append(f"| {row['kind']} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Run it; 1 where something was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.search", description=__doc__.split("\n")[0])
@@ -84,8 +96,12 @@ def main() -> int:
     parser.add_argument("--seed", default=f"{date.today():%Y%m%d}", help="today's date")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; one for each core")
     parser.add_argument("--repeat", metavar="SEED", help="judge the input of a finding alone")
+    parser.add_argument("--table", type=Path, metavar="JSON", help="print the table of SECURITY.md, and nothing else")
     parser.add_argument("-o", "--output", type=Path, help="a JSON file for the counts")
     options = parser.parse_args()
+    if options.table:
+        print(markdown(json.loads(options.table.read_bytes())))
+        return 0
     console = Console(width=None if sys.stdout.isatty() else 120)
     _one_thread()
     if options.repeat:

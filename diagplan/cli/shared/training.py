@@ -82,14 +82,14 @@ def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def progress(as_json: bool) -> Iterator["OnProgress"]:
     """Bars on a terminal's stderr, one for each kind of work; what is yielded is told how far it is."""
     times = (TimeElapsedColumn(), TimeRemainingColumn())
-    with progress_bar("{task.description}", "{task.fields[said]}", *times, quiet=as_json) as bars:
+    with progress_bar("{task.description}", "{task.fields[text]}", *times, quiet=as_json) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, of: int, losses: Mapping[str, float]) -> None:
-            said = "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in losses.items())
+            text = "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in losses.items())
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=of, said="")
-            bars.update(tasks[what], completed=done, said=said.removeprefix(", "))
+                tasks[what] = bars.add_task(what, total=of, text="")
+            bars.update(tasks[what], completed=done, text=text.removeprefix(", "))
 
         yield show
 
