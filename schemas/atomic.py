@@ -166,9 +166,9 @@ def require_ending(name: str, path: str | os.PathLike[str] | None, endings: Sequ
     """
     if path is None or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):  # noqa: PTH110, PTH112, PTH113
         return
-    name = os.path.basename(path).lower()  # noqa: PTH119 - of a text or a path
+    file = os.path.basename(path).lower()  # noqa: PTH119 - of a text or a path
     named = [ending for ending in endings if ending]
-    if name.endswith(tuple(named)) or ("" in endings and not os.path.splitext(name)[1]):  # noqa: PTH122
+    if file.endswith(tuple(named)) or ("" in endings and not os.path.splitext(file)[1]):  # noqa: PTH122
         return
     words = " or ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
     raise SpecError(f"expected a name ending in {words} for {name}, got {os.fspath(path)}. Change its ending.")
