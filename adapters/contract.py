@@ -29,6 +29,7 @@ __all__ = [
     "Widths",
     "allowed_ids",
     "config_of",
+    "input_vocab_of",
     "only_batch_of",
     "own_runtime",
     "own_threads",
@@ -211,11 +212,14 @@ class Model(Protocol):
     ``only_batch: int``     ``only_batch_of``   the one batch that can pass through it, where it holds something
                                                 for each sample, such as a text; it is not exported
     ``threads: int``        ``own_threads``     CPU threads of its passes, where they are not torch's
+    ``input_vocab_size``    ``input_vocab_of``  ids that may be fed: all below it; without it those below
+                                                ``vocab_size``. A head of image ids alone is narrower than the
+                                                embedding, in which text has ids too
     ======================  ==================  ===============================================================
 
     Attributes:
         family: name of the adapter, e.g. ``"mc-ar"``.
-        vocab_size: V, rows of logits.
+        vocab_size: V, entries of a row of logits; ids that may be chosen are below it.
         positions: longest sequence the model has position embeddings for, in slots.
         device, dtype: where the weights are, and as what; of torch, or of NumPy.
         cache_shapes: (heads, width) of each array of the cache.
@@ -281,6 +285,11 @@ def own_runtime(model: Model) -> Runtime | None:
 def only_batch_of(model: Model) -> int | None:
     """A model's ``only_batch``, samples; ``None`` where any batch can pass."""
     return getattr(model, "only_batch", None)
+
+
+def input_vocab_of(model: Model) -> int:
+    """How many ids may be fed to a model: ``input_vocab_size``, or its ``vocab_size`` where it has none."""
+    return int(getattr(model, "input_vocab_size", model.vocab_size))
 
 
 def own_threads(model: Model) -> int | None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import Model, only_batch_of, widths_of
+from diagplan.adapters.contract import Model, input_vocab_of, only_batch_of, widths_of
 from diagplan.backends.onnx_files import OPSETS, save_exported
 from diagplan.planner.errors import DiagplanError, SpecError
 from diagplan.planner.extras import missing_packages
@@ -126,6 +126,7 @@ def export_model(
         "dtype": str(model.dtype).removeprefix("torch."),
         "quantize": quantize,
         "vocab_size": model.vocab_size,
+        "input_vocab_size": None if input_vocab_of(model) == model.vocab_size else input_vocab_of(model),
         "positions": model.positions,
         "cache_shapes": model.cache_shapes,
         "vocabulary": [

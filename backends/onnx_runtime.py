@@ -105,7 +105,7 @@ class OnnxModel:
 
     Args:
         session: an ``onnxruntime.InferenceSession``.
-        said: what the file says of itself.
+        document: what the file says of itself.
         fingerprint: of the file.
         device: ``"cpu"`` or ``"cuda:0"``.
         tensors: hold inputs, outputs and cache in torch tensors; they must on CUDA.
@@ -117,6 +117,7 @@ class OnnxModel:
         self.session, self.document, self.device, self.tensors = session, document, device, tensors
         self.threads: int = session.get_session_options().intra_op_num_threads
         self.family, self.vocab_size, self.positions = document.family, document.vocab_size, document.positions
+        self.input_vocab_size = document.input_vocab_size or document.vocab_size
         self.cache_shapes: tuple[tuple[int, int], ...] = document.cache_shapes
         self.vocabulary: tuple[AllowedIds, ...] = tuple(
             AllowedIds(low=rule.low, high=rule.high, rows=rule.rows, cols=rule.cols) for rule in document.vocabulary

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids
+from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids, input_vocab_of
 from diagplan.backends.arguments import require_replayable, require_seed
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
 from diagplan.backends.memory import estimate_memory
@@ -307,9 +307,10 @@ def new_state(prepared: Prepared, given: Array) -> State:
     expected = (prepared.rows, len(prepared.given_slots))
     if ids.shape != expected:
         raise MismatchError(f"expected given ids of shape {list(expected)}, got {list(ids.shape)}.")
-    if ids.size and not 0 <= ids.min() <= ids.max() < model.vocab_size:
+    known = input_vocab_of(model)
+    if ids.size and not 0 <= ids.min() <= ids.max() < known:
         raise MismatchError(
-            f"expected given ids from 0 to {model.vocab_size - 1}, got {ids.min()} to {ids.max()}. "
+            f"expected given ids from 0 to {known - 1}, got {ids.min()} to {ids.max()}. "
             "Image and action ids must be those of this model's vocabulary."
         )
     try:

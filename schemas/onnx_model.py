@@ -81,6 +81,7 @@ class OnnxModelDocument(ExportedDocument):
         family: the adapter. config: its sizes.
         dtype: of weights, cache and logits. quantize: how the products are taken.
         vocab_size, positions, cache_shapes, vocabulary, grid: as in ``diagplan.adapters.contract.Model``.
+        input_vocab_size: ids that may be fed; ``None``: those of ``vocab_size``.
         widths: of a layer, for estimates of memory; ``None``: the model does not say.
         source: fingerprint of the model that was exported.
         companions: SHA-256 of the files that were written with it: those of the image tokenizer, world.json.
@@ -93,6 +94,7 @@ class OnnxModelDocument(ExportedDocument):
     dtype: Literal["float64", "float32", "float16", "bfloat16"]
     quantize: Literal["int8"] | None = None
     vocab_size: _Count
+    input_vocab_size: _Count | None = None
     positions: _Count
     cache_shapes: Annotated[tuple[tuple[_Count, _Count], ...], Field(min_length=1, max_length=4096)]
     vocabulary: Annotated[tuple[AllowedIdsDocument, ...], Field(min_length=1, max_length=1000)]

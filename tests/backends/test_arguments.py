@@ -88,7 +88,10 @@ class Llama(torch.nn.Module):  # type: ignore[misc, name-defined]
         (lambda: load_any("mc-ar", 3), "weights to be a path, got weights=<int>. Give a text or a pathlib.Path."),
         (lambda: load_any("mc-ar", None), "weights to be a path, got weights=None. Give a text or a pathlib.Path."),
         (lambda: load_any(["mc-ar"], "w"), "adapter to be one of mc-ar, cosmos, wham, got adapter=a list of 1."),
-        (lambda: load_any("mc-ar", "w", backend=["torch"]), "backend to be one of torch, onnx, got backend=a list of 1."),
+        (
+            lambda: load_any("mc-ar", "w", backend=["torch"]),
+            "backend to be one of torch, onnx, got backend=a list of 1.",
+        ),
         (
             lambda: load_any("mc-ar", "w", config=3),
             "config to be a name, a file or a family's dataclass of sizes, got config=<int>. Leave it out where",

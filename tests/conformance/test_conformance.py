@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, Layout, NextToken, Policies, compile_plan, verify  # noqa: E402
-from diagplan.adapters.contract import allowed_ids  # noqa: E402
+from diagplan.adapters.contract import allowed_ids, input_vocab_of  # noqa: E402
 from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
 from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
@@ -58,6 +58,21 @@ def mc_ar(rope: str, dtype: Any, *, portable: bool = False) -> McAr:
         action_tokens=2,
     )
     return McAr.random(config, dtype=dtype, seed=3, portable=portable)
+
+
+class NarrowHead(McAr):
+    """Ids of actions are fed, and have no logits."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.vocab_size, self.input_vocab_size = 33, 40
+
+    def forward(self, *inputs: Any) -> Any:
+        return super().forward(*inputs)[..., : self.vocab_size]
+
+
+def narrow_head(dtype: Any, *, portable: bool = False) -> McAr:
+    return NarrowHead.random(mc_ar("1d", torch.float32).config, dtype=dtype, seed=9, portable=portable)
 
 
 def cosmos(dtype: Any, *, world: bool, portable: bool = False) -> Cosmos:
@@ -98,6 +113,7 @@ MODELS: dict[str, Callable[..., Any]] = {
     "cosmos-v2w": partial(cosmos, world=True),
     "wham-v1": partial(wham, 1, True),
     "wham-v2-no-bias": partial(wham, 2, False),
+    "mc-ar-narrow-head": narrow_head,
     "example": lambda dtype, **_: ImageModel.random(POSITIONS, dtype=dtype),
 }
 BACKENDS: dict[str, Any] = {"torch": executor, "torch-static": SimpleNamespace(**vars(executor))}
@@ -129,7 +145,7 @@ pytestmark = [pytest.mark.parametrize("model_name", MODELS), pytest.mark.paramet
 
 
 def ids_for(plan: Plan, model: Any, batch: int = 1, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, model.vocab_size, (batch, len(given_slots(plan.layout))))
+    return np.random.default_rng(seed).integers(0, input_vocab_of(model), (batch, len(given_slots(plan.layout))))
 
 
 def run(
@@ -343,7 +359,7 @@ def test_what_does_not_fit_is_refused(model_name: str, backend: str) -> None:
     with pytest.raises(MismatchError, match="expected given ids of shape"):
         runtime.new_state(prepared, ids_for(plan, model, batch=2))
     with pytest.raises(MismatchError, match="expected given ids from 0 to"):
-        runtime.new_state(prepared, ids_for(plan, model) + model.vocab_size)
+        runtime.new_state(prepared, ids_for(plan, model) + input_vocab_of(model))
 
 
 def test_masks_are_obeyed(model_name: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
