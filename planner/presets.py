@@ -64,13 +64,58 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             models="LlamaGen text-conditional, 512 pixels",
             source="FoundationVision/LlamaGen: 120 text features, 32 x 32",
         ),
+        "janus-pro": Preset(
+            layout=Layout(frames=1, rows=24, cols=24, lead=64),
+            models="Janus-Pro 1B, 7B (384 x 384 pixels)",
+            source="deepseek-ai/Janus: 576 tokens; set lead to your prompt's length",
+        ),
+        "glm-image-preview": Preset(
+            layout=Layout(frames=1, rows=16, cols=16, lead=64),
+            models="GLM-Image, the preview of a 1024 x 1024 picture",
+            source="zai-org/GLM-Image: preview, then picture; set lead to your prompt's length",
+        ),
+        "glm-image": Preset(
+            layout=Layout(frames=1, rows=32, cols=32, lead=64 + 256),
+            models="GLM-Image (1024 x 1024 pixels)",
+            source="zai-org/GLM-Image: 32 x 32 after prompt and preview, which are its lead",
+        ),
         "emu3": Preset(
-            layout=Layout(frames=1, rows=90, cols=90, lead=64, between_rows=1, between_frames=2),
+            layout=Layout(frames=1, rows=90, cols=90, lead=64, between_rows=1),
             models="Emu3-Gen (720 x 720 pixels)",
             source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
         ),
+        "emu3-4x3": Preset(
+            layout=Layout(frames=1, rows=78, cols=104, lead=64, between_rows=1),
+            models="Emu3-Gen (832 x 624 pixels)",
+            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
+        ),
+        "emu3-3x4": Preset(
+            layout=Layout(frames=1, rows=104, cols=78, lead=64, between_rows=1),
+            models="Emu3-Gen (624 x 832 pixels)",
+            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
+        ),
+        "emu3-16x9": Preset(
+            layout=Layout(frames=1, rows=68, cols=120, lead=64, between_rows=1),
+            models="Emu3-Gen (960 x 544 pixels)",
+            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
+        ),
+        "emu3-9x16": Preset(
+            layout=Layout(frames=1, rows=120, cols=68, lead=64, between_rows=1),
+            models="Emu3-Gen (544 x 960 pixels)",
+            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
+        ),
+        "emu3-3x2": Preset(
+            layout=Layout(frames=1, rows=73, cols=110, lead=64, between_rows=1),
+            models="Emu3-Gen (880 x 584 pixels)",
+            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
+        ),
+        "emu3.5": Preset(
+            layout=Layout(frames=1, rows=64, cols=64, lead=64, between_rows=1),
+            models="Emu3.5, Emu3.5-Image (1024 x 1024 pixels)",
+            source="baaivision/Emu3.5: end-of-line token between rows; set lead to your prompt's length",
+        ),
         "lumina-mgpt-768": Preset(
-            layout=Layout(frames=1, rows=48, cols=48, lead=64, between_rows=1, between_frames=2),
+            layout=Layout(frames=1, rows=48, cols=48, lead=64, between_rows=1),
             models="Lumina-mGPT (768 x 768 pixels)",
             source="Alpha-VLLM/Lumina-mGPT: new-line token after each row; set lead to your prompt's length",
         ),

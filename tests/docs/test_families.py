@@ -6,6 +6,9 @@ import pytest
 
 from diagplan.adapters.families import FAMILIES
 from diagplan.backends.table import BACKENDS
+from diagplan.planner.compiler import compile_plan
+from diagplan.planner.presets import PRESETS
+from diagplan.planner.schedule import Diagonal
 from tests.support.pages import DOCS, table
 
 PAGE = DOCS / "families.md"
@@ -30,6 +33,16 @@ def test_the_table_of_backends_is_the_records() -> None:
     assert rows == [
         [f"`{one.name}`", one.title, "yes" if one.exported else "no"]
         for one in (BACKENDS.get(name) for name in BACKENDS.built_in)
+    ]
+
+
+def test_the_table_of_image_grids_is_the_presets() -> None:
+    rows = table(PAGE, "preset", after="## Grids of image models")
+    layouts = {name: preset.layout for name, preset in PRESETS.items() if preset.layout.frames == 1}
+    plans = {name: [compile_plan(layout, Diagonal(k=k)).steps for k in (1, 2, 4)] for name, layout in layouts.items()}
+    assert rows == [
+        [f"`{name}`", f"{layout.rows} x {layout.cols}", f"{layout.tokens:,}", *(f"{steps:,}" for steps in plans[name])]
+        for name, layout in layouts.items()
     ]
 
 
