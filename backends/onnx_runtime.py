@@ -271,7 +271,7 @@ def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: Threads
         _run_last_position(model)
     except (MemoryError, RuntimeError) as error:
         raise DocumentError(
-            f"expected a step graph in {exported.path}, got one that does not run: {str(error)[:200]}."
+            f"expected a step graph in {exported.path}, got one that does not run: {str(error)[:500]}."
         ) from None
     return model
 

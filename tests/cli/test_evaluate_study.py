@@ -166,14 +166,14 @@ def test_a_fine_tuned_model_joins_and_is_held_to_its_weights(
 
     _, usual, _ = study
     shutil.copytree(SHIPPED["crafter-mini"], tmp_path / "tuned")
-    perturb(1.3)
+    perturb(3.0)
     more = ("--tuned", f"ft={tmp_path / 'tuned'}", "--only", "ft/k=1,d=5", "--samples", 0)
     code, out, err = run(*usual, *more)
     assert (code, err) == (0, ""), out
     rows = {row["id"]: row for row in json.loads(out)["rows"]}
     assert rows["ft/ntp"]["figures"]["equal_ntp"]["mean"] == 1  # of its own
     assert rows["ft/ntp"]["figures"]["loss"]["mean"] > rows["base/ntp"]["figures"]["loss"]["mean"]  # one judge for all
-    perturb(1.4)
+    perturb(3.5)
     code, out, _ = run(*usual, *more)
     assert code == 1
     assert "other weights of ft" in json.loads(out)["error"]

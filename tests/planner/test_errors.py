@@ -12,9 +12,9 @@ from diagplan.planner.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [path for folder in ("planner", "schemas") for path in sorted((ROOT / folder).rglob("*.py"))]
-#: pydantic turns the ValueErrors of validators into one DocumentError, json those of its hooks; a path that is a folder
-#: or may not be written is turned by the function around it; an assertion is our own bug.
-CAUGHT = {"AssertionError", "ValueError", "IsADirectoryError", "PermissionError"}
+#: pydantic turns the ValueErrors of validators into one DocumentError, json those of its hooks; a path that is a
+#: folder or a device, or may not be written, is turned by the function around it; an assertion is our own bug.
+CAUGHT = {"AssertionError", "ValueError", "IsADirectoryError", "FileExistsError", "PermissionError"}
 #: Functions that return the error to raise.
 MADE_BY = {"missing_packages": "MissingExtraError"}
 
