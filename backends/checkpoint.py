@@ -40,7 +40,7 @@ def _identity(prepared: Prepared, given: Ids) -> dict[str, Any]:
         "seed": prepared.seed,
         "batch": prepared.batch,
         "samples": prepared.samples.tolist(),
-        "guidance": prepared.guidance,
+        "guidance": list(prepared.guidance) if isinstance(prepared.guidance, tuple) else prepared.guidance,
         "static": prepared.static,
         "given": _digest([given]),
     }

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids, input_vocab_of
-from diagplan.backends.arguments import require_replayable, require_seed
+from diagplan.backends.arguments import Guidance, branches_of, require_guidance, require_replayable, require_seed
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
 from diagplan.backends.memory import estimate_memory
 from diagplan.backends.program import PassColumns, program
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
-from diagplan.planner.arguments import require_kind, require_number
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.checker import verify_plan
 from diagplan.planner.errors import InvalidPlanError
 from diagplan.planner.layout import require_int
@@ -65,8 +65,8 @@ class Prepared:
     """A plan laid out for one model, batch and seed; it can be replayed any number of times.
 
     Args:
-        guidance: scale of classifier-free guidance, or ``None``; with it the batch holds the conditional samples and
-            then the unconditional ones.
+        guidance: scale of classifier-free guidance, or the weight of each branch, or ``None``; with it the batch holds
+            the conditional samples, then those of every other branch.
         passes: the plan's passes, in order.
         samples: the number of each sample, int64 [B]; with the seed and the slot it keys the noise.
         given_slots, cell_slots: int64 [G] and [T, h, w].
@@ -81,7 +81,7 @@ class Prepared:
     seed: int
     batch: int
     samples: NDArray[np.int64]
-    guidance: float | None
+    guidance: float | tuple[float, ...] | None
     passes: tuple[Pass, ...]
     given_slots: NDArray[np.int64]
     cell_slots: NDArray[np.int64]
@@ -95,16 +95,21 @@ class Prepared:
 
     @property
     def rows(self) -> int:
-        """Rows of the model's batch: twice the samples under guidance."""
-        return self.batch * (1 if self.guidance is None else 2)
+        """Rows of the model's batch: the samples, once for each branch of guidance."""
+        return self.batch * branches_of(self.guidance)
 
     def guided(self, logits: Array) -> Array:
         """The logits of the samples, [B, n, V], from those of all rows."""
         if self.guidance is None:
             return logits
         wide = self.runtime.float32(logits)
-        conditional, unconditional = wide[: self.batch], wide[self.batch :]
-        return unconditional + self.guidance * (conditional - unconditional)
+        conditional, *others = (wide[first : first + self.batch] for first in range(0, self.rows, self.batch))
+        if not isinstance(self.guidance, tuple):
+            return others[0] + self.guidance * (conditional - others[0])
+        mixed = self.guidance[0] * conditional
+        for weight, part in zip(self.guidance[1:], others, strict=True):
+            mixed = mixed + weight * part
+        return mixed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,7 +135,7 @@ def prepare(
     seed: int = 0,
     batch: int = 1,
     samples: Sequence[int] | None = None,
-    guidance: float | None = None,
+    guidance: Guidance | None = None,
     chunk: int = 512,
     unverified: bool = False,
     static: bool | None = None,
@@ -145,7 +150,8 @@ def prepare(
         batch: B, samples.
         samples: the number of each sample, B; ``None``: 0 to B - 1. With its number a sample keeps its tokens at any
             place of any batch.
-        guidance: scale of classifier-free guidance: logits = unconditional + scale x (conditional - unconditional).
+        guidance: scale of classifier-free guidance: logits = unconditional + scale x (conditional - unconditional); or
+            the weights of two branches and more: logits = the sum of weight x logits over them (Anole has three).
         chunk: feeds of the widest pass; wider steps (a long prompt) are cut.
         unverified: take the plan as it is, without checking it.
         static: pad steps and cache lengths to few shapes, of which a GPU replays graphs; ``None``: on a GPU.
@@ -175,9 +181,9 @@ def prepare(
             f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
         )
     if guidance is not None:
-        guidance = require_number("guidance", guidance, "Give a scale, or none.", finite=True)
+        guidance = require_guidance(guidance)
     numbers = _sample_numbers(samples, batch)
-    runtime, rows = runtime_of(model), batch * (1 if guidance is None else 2)
+    runtime, rows = runtime_of(model), batch * branches_of(guidance)
     static = runtime.on_gpu if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):
         plan = pad_steps(plan, _WIDTHS)
@@ -293,7 +299,8 @@ def new_state(prepared: Prepared, given: Array) -> State:
 
     Args:
         prepared: from ``prepare``.
-        given: ids of the given slots in slot order, int [rows, G] (conditional samples first under guidance).
+        given: ids of the given slots in slot order, int [rows, G] (under guidance the conditional samples first, then
+            each other branch's).
 
     Raises:
         MismatchError: another shape, or ids outside the vocabulary.
@@ -343,7 +350,7 @@ def choose(prepared: Prepared, p: Pass, logits: Array) -> Array:
 
 
 def know(prepared: Prepared, state: State, p: Pass, chosen: Array) -> None:
-    """Put down what a pass chose; under guidance both halves of the batch go on with the same ids."""
+    """Put down what a pass chose; under guidance all branches go on with the same ids."""
     for first in range(0, prepared.rows, prepared.batch):
         state.tokens[first : first + prepared.batch, p.target] = chosen
 

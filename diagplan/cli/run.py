@@ -34,7 +34,7 @@ from diagplan.cli.shared.output import (
     progress_bar,
     require_distinct,
 )
-from diagplan.cli.shared.requests import sample_numbers, sampler_from_options
+from diagplan.cli.shared.requests import guidance_from_options, sample_numbers, sampler_from_options
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.schemas.arrays import read_npy
 
@@ -91,10 +91,12 @@ def run_command(
     top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
     min_p: Annotated[float | None, option(SAMPLING, "Keep tokens this share as probable as the first.")] = None,
     guidance: Annotated[
-        float | None, option(SAMPLING, "The scale of classifier-free guidance, with --unconditional.")
+        str | None,
+        option(SAMPLING, "The scale of classifier-free guidance, with --unconditional; or weights, such as 3,-2."),
     ] = None,
     unconditional: Annotated[
-        Path | None, option(SAMPLING, "Every given slot's id without the condition, .npy, int [G] or [B, G].")
+        list[Path] | None,
+        option(SAMPLING, "Every given slot's id without the condition, .npy, int [G] or [B, G]; one a branch."),
     ] = None,
     chunk: Annotated[
         int, typer.Option(help="Feeds of the widest pass: a long prompt is cut.", min=1, rich_help_panel=MODEL)
@@ -119,18 +121,19 @@ def run_command(
     )
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
-    if (guidance is None) != (unconditional is None):
+    if (guidance is None) != (not unconditional):
         raise SpecError("expected --guidance and --unconditional together, got one of them. Give the other.")
     require_for("replay", weights, backend)
     require_outputs(
         Output("-o", out, IDS),
         Output("--checkpoint", checkpoint, STATE),
         inputs={"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given}
-        | {"--context": context, "--unconditional": unconditional},
+        | {"--context": context, **{f"--unconditional {i}": path for i, path in enumerate(unconditional or ())}},
     )
     require_distinct({"-o": out}, {"--resume": resume})
     read = read_plan(plan)
     ids = given_ids(read, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
+    scale, others = guidance_from_options(guidance, [read_ids(path) for path in unconditional or ()])
     options = load_options(
         backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context
     )
@@ -150,9 +153,8 @@ def run_command(
 
         done = run_plan(
             read, adapter, weights, ids, options_for(weights, options), sampler=sampler, seed=seed,
-            samples=None if samples is None else sample_numbers(samples), guidance=guidance,
-            unconditional=None if unconditional is None else read_ids(unconditional), chunk=chunk,
-            unverified=unverified, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
+            samples=None if samples is None else sample_numbers(samples), guidance=scale, unconditional=others,
+            chunk=chunk, unverified=unverified, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
             on_memory=show, on_step=on_step,
         )  # fmt: skip
     write_atomically(out, npy_bytes(done.tokens))

@@ -11,7 +11,7 @@ from diagplan.adapters.devices import DTypeName, Quantize
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sampler
 from diagplan.backends import replay as executor
-from diagplan.backends.arguments import require_callbacks, require_replayable
+from diagplan.backends.arguments import Guidance, branches_of, require_callbacks, require_guidance, require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt, given_slots
 from diagplan.backends.selftest import require_tested
@@ -102,13 +102,16 @@ def given_ids(
     return given_from_prompt(plan.layout, prompt, actions)
 
 
-def guided_ids(ids: NDArray[np.int64], guidance: float | None, unconditional: Integers | None) -> NDArray[np.int64]:
-    """The given slots' ids of all rows of the batch: under guidance the conditional samples, then the unconditional.
+def guided_ids(
+    ids: NDArray[np.int64], guidance: Guidance | None, unconditional: Integers | Sequence[Integers] | None
+) -> NDArray[np.int64]:
+    """The given slots' ids of all rows of the batch: under guidance the conditional samples, then every other branch's.
 
     Args:
         ids: with the condition, int64 [B, G].
-        guidance: the scale; ``None``: no guidance, and the ids stay as they are.
-        unconditional: without the condition, int [G] or [B, G].
+        guidance: the scale, or the weight of each branch; ``None``: no guidance, and the ids stay as they are.
+        unconditional: without the condition, int [G] or [B, G]; for weights one such array for each branch but the
+            first.
 
     Raises:
         MismatchError: a scale without ids or the reverse, or ids of another shape.
@@ -117,12 +120,28 @@ def guided_ids(ids: NDArray[np.int64], guidance: float | None, unconditional: In
         raise MismatchError("expected guidance and unconditional ids together, got one of them. Give the other.")
     if unconditional is None:
         return ids
+    assert guidance is not None
+    weights = require_guidance(guidance)
+    if isinstance(weights, float):
+        return np.concatenate([ids, _branch(ids, unconditional)])
+    wanted = branches_of(weights) - 1
+    if not isinstance(unconditional, tuple | list) or len(unconditional) != wanted:
+        count = len(unconditional) if isinstance(unconditional, tuple | list) else 1
+        raise MismatchError(
+            f"expected a list of unconditional ids for {wanted} branch(es), got {count}. Give one array for each "
+            "weight but the first."
+        )
+    return np.concatenate([ids, *(_branch(ids, branch) for branch in unconditional)])
+
+
+def _branch(ids: NDArray[np.int64], unconditional: Any) -> NDArray[np.int64]:
+    """A branch's ids for every sample, int64 [B, G]."""
     others = batched("unconditional", unconditional, ids.shape[1:])
     if len(others) not in (1, len(ids)):
         raise MismatchError(
             f"expected unconditional ids for all samples or for each of {len(ids)}, got {len(others)} of them."
         )
-    return np.concatenate([ids, np.broadcast_to(others, ids.shape)])
+    return np.broadcast_to(others, ids.shape)
 
 
 def replay(
@@ -135,8 +154,8 @@ def replay(
     sampler: Sampler | None = None,
     seed: int = 0,
     samples: Sequence[int] | None = None,
-    guidance: float | None = None,
-    unconditional: Integers | None = None,
+    guidance: Guidance | None = None,
+    unconditional: Integers | Sequence[Integers] | None = None,
     on_frame: Callable[[int, Any], None] | None = None,
     on_pass: Callable[[int], None] | None = None,
     chunk: int = 512,
@@ -153,8 +172,10 @@ def replay(
         seed: each sample is keyed by (seed, its number).
         samples: the number of each sample, B; 0 to B - 1 by default. With its number a sample keeps its tokens at any
             place of any batch.
-        guidance: scale of classifier-free guidance: logits = unconditional + scale x (conditional - unconditional).
-        unconditional: with guidance, every given slot's id without the condition, int [G] or [B, G].
+        guidance: scale of classifier-free guidance: logits = unconditional + scale x (conditional - unconditional); or
+            the weights of two branches and more, the conditional one first: logits = the sum of weight x logits.
+        unconditional: with guidance, every given slot's id without the condition, int [G] or [B, G]; with weights a
+            list of such arrays, one for each branch but the first.
         on_frame: called with a frame's number and tokens, int64 [B, h, w], as soon as the frame is complete.
         on_pass: called with the number of passes that are done.
         chunk: feeds of the widest pass: wider steps, such as a long prompt, are cut.

@@ -12,6 +12,7 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Greedy, Sampler
 from diagplan.backends import checkpoint as checkpoints
 from diagplan.backends import replay as executor
+from diagplan.backends.arguments import Guidance
 from diagplan.backends.compare import Comparison, compare
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.memory import Memory, estimate_memory
@@ -57,8 +58,8 @@ def run_plan(
     sampler: Sampler | None = None,
     seed: int = 0,
     samples: Sequence[int] | None = None,
-    guidance: float | None = None,
-    unconditional: Integers | None = None,
+    guidance: Guidance | None = None,
+    unconditional: Integers | Sequence[Integers] | None = None,
     chunk: int = 512,
     unverified: bool = False,
     checkpoint: Path | None = None,

@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, compile_plan  # noqa: E402
+from diagplan.backends.arguments import branches_of  # noqa: E402
 from diagplan.backends.replay import new_state, prepare, replay  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from diagplan.backends.torch_graphs import StaticPasses  # noqa: E402
@@ -18,11 +19,11 @@ PLAN = compile_plan(LAYOUT, Diagonal(k=2))
 
 
 @pytest.mark.parametrize("sampler", [Greedy(), Sample(temperature=1.3, top_p=0.9)], ids=repr)
-@pytest.mark.parametrize("guidance", [None, 2.5])
-def test_pass_by_pass_the_tokens_of_plain_passes(sampler: Any, guidance: float | None) -> None:
+@pytest.mark.parametrize("guidance", [None, 2.5, (2.0, -0.5, -0.5)], ids=str)
+def test_pass_by_pass_the_tokens_of_plain_passes(sampler: Any, guidance: Any) -> None:
     model = golden_model()
     options: dict[str, Any] = {"sampler": sampler, "seed": 3, "batch": 2, "guidance": guidance}
-    ids = np.repeat(GIVEN[None], 2 if guidance is None else 4, axis=0)
+    ids = np.repeat(GIVEN[None], 2 * branches_of(guidance), axis=0)
     ids[-1, :24] = 5
     plain, fixed = (prepare(PLAN, model, static=static, **options) for static in (False, True))
     expected = replay(plain, new_state(plain, ids)).tokens

@@ -240,6 +240,22 @@ def test_guidance(folder: Path) -> None:
     assert (code, "expected a checkpoint with guidance=2.0, got guidance=3.0" in err) == (1, True)
 
 
+def test_guidance_of_three_branches(folder: Path) -> None:
+    np.save(folder / "others.npy", np.flip(GIVEN))
+    given = ["--given", str(folder / "given.npy"), "--guidance", "3,-1,-1"]
+    others = ["--unconditional", str(folder / "others.npy")]
+    state = ["--checkpoint", str(folder / "state.safetensors"), "--checkpoint-every", "5"]
+    assert run(*options(folder, *given, *others, *others, *state))[0] == 0
+    resumed = ["--resume", str(folder / "state.safetensors")]
+    assert run(*options(folder, *given, *others, *others, *resumed, out="resumed.npy"))[0] == 0
+    assert run(*options(folder, *given[:3], "3", *others, out="scale.npy"))[0] == 0
+    for name in ("resumed", "scale"):
+        np.testing.assert_array_equal(np.load(folder / f"{name}.npy"), np.load(folder / "tokens.npy"))
+    for scale, words in (("3,-1,-1", "expected 2 --unconditional for --guidance 3,-1,-1, got 1."), ("x", "got 'x'.")):
+        code, _, err = run(*options(folder, *given[:3], scale, *others))
+        assert (code, words in err) == (2, True)
+
+
 def test_guidance_that_does_not_fit(folder: Path) -> None:
     np.save(folder / "others.npy", GIVEN[:-1])
     given = ["--given", str(folder / "given.npy"), "--guidance"]

@@ -324,13 +324,15 @@ def test_guidance_mixes_the_logits(model_name: str, backend: str) -> None:
     both = np.concatenate([conditional, unconditional])
     runtime = BACKENDS[backend]
 
-    def guided(scale: float) -> np.ndarray:
+    def guided(scale: Any) -> np.ndarray:
         prepared = runtime.prepare(plan, model, guidance=scale)
-        done: executor.Replayed = runtime.replay(prepared, runtime.new_state(prepared, both))
+        ids = both if isinstance(scale, float) else np.concatenate([both, conditional])
+        done: executor.Replayed = runtime.replay(prepared, runtime.new_state(prepared, ids))
         return done.tokens
 
     np.testing.assert_array_equal(guided(1.0), run(backend, plan, model, conditional))
     assert (guided(4.0) != guided(1.0)).any()
+    np.testing.assert_array_equal(guided((0.5, 0.0, 0.5)), guided(1.0))
 
 
 def test_infinite_logits_stop_at_their_step(model_name: str, backend: str) -> None:

@@ -62,6 +62,30 @@ def test_rows_under_guidance() -> None:
         guided_ids(GIVEN, 2.0, OTHERS[:2])
 
 
+def test_rows_of_more_branches() -> None:
+    rows = guided_ids(GIVEN, (3.0, -1.5, -0.5), [OTHERS, GIVEN[::-1]])
+    np.testing.assert_array_equal(rows, [*GIVEN, OTHERS, OTHERS, *GIVEN[::-1]])
+    for others in (OTHERS, [OTHERS], [OTHERS] * 3):
+        with pytest.raises(MismatchError, match=r"expected a list of unconditional ids for 2 branch\(es\), got "):
+            guided_ids(GIVEN, (3.0, -1.5, -0.5), others)
+    with pytest.raises(SpecError, match="expected the weights of two branches or more for guidance, got 1"):
+        guided_ids(GIVEN, (3.0,), [OTHERS])
+    with pytest.raises(SpecError, match="expected guidance to be a finite number, got guidance='a'"):
+        guided_ids(GIVEN, (3.0, "a"), [OTHERS])  # type: ignore[arg-type]
+
+
+def test_weights_of_two_branches_are_a_scale() -> None:
+    scaled = replay(PLAN, MODEL, given=GIVEN, guidance=3.0, unconditional=OTHERS)
+    weighed = replay(PLAN, MODEL, given=GIVEN, guidance=(3.0, -2.0), unconditional=[OTHERS])
+    np.testing.assert_array_equal(weighed, scaled)
+    third = replay(PLAN, MODEL, given=GIVEN, guidance=(3.0, -2.0, 0.0), unconditional=[OTHERS, GIVEN[::-1]])
+    np.testing.assert_array_equal(third, scaled)
+    parted = replay(PLAN, MODEL, given=GIVEN, guidance=(3.0, -1.0, -1.0), unconditional=[OTHERS, OTHERS])
+    np.testing.assert_array_equal(parted, scaled)
+    other = replay(PLAN, MODEL, given=GIVEN, guidance=(3.0, -1.0, -1.0), unconditional=[OTHERS, GIVEN[::-1]])
+    assert (other != scaled).any()
+
+
 def test_guidance_is_that_of_the_executor() -> None:
     tokens = replay(PLAN, MODEL, given=GIVEN, guidance=3.0, unconditional=OTHERS)
     prepared = executor.prepare(PLAN, MODEL, batch=2, guidance=3.0)

@@ -43,6 +43,7 @@ __all__ = [
     "Rows",
     "ScheduleOption",
     "VisibilityOption",
+    "guidance_from_options",
     "layout_from_options",
     "model_layouts",
     "naming_options",
@@ -206,6 +207,29 @@ def sampler_from_options(
         return Greedy()
     with naming_options(["temperature", "top_k", "top_p", "min_p"]):
         return sampler_for(adapter, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+
+
+def guidance_from_options(text: str | None, branches: list[Any]) -> tuple[Any, Any]:
+    """What ``replay`` takes as guidance and unconditional ids: a scale and an array, or weights and a list.
+
+    Raises:
+        SpecError: the text is no number, nor numbers with commas between.
+    """
+    if text is None:
+        return None, None
+    try:
+        weights = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise SpecError(
+            f"expected --guidance to be a scale, or weights with commas between, got {shown(text)}. Write 3, or 3,-2."
+        ) from None
+    wanted = max(1, len(weights) - 1)
+    if len(branches) != wanted:
+        raise SpecError(
+            f"expected {wanted} --unconditional for --guidance {text}, got {len(branches)}. Give one for each branch "
+            "but the conditional one."
+        )
+    return (weights[0], branches[0]) if len(weights) == 1 else (weights, branches)
 
 
 def sample_numbers(text: str) -> list[int]:
