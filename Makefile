@@ -55,7 +55,7 @@ test: venv ## run the tests and doctests, without the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --hypothesis-profile=$(PROFILE) $(PYTEST_ARGS)
 
 search: venv ## run the slow tests (SEARCH_EXAMPLES=2000 SEED=today)
-	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) $(BIN)/python -m pytest -m slow --hypothesis-profile=search \
+	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) $(BIN)/python -m pytest -m slow --hypothesis-profile=search \
 	  --hypothesis-seed=$(SEED) $(PYTEST_ARGS) || test $$? -eq 5
 
 check: venv ## run the linter, the format check and the type checker

@@ -1,6 +1,5 @@
 """The search in damaged files finds planted faults, and nothing else; seeds that found something are kept."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,9 @@ for package in ("torch", "safetensors", "yaml", "av", "onnx", "onnxruntime", "on
     pytest.importorskip(package)
 
 from diagplan.schemas.arrays import array_from_npy  # noqa: E402
+from tests.search.bounded import EXAMPLES, SEED  # noqa: E402
 from tests.search.files import JUDGES  # noqa: E402
 from tests.search.guard import judge_one, search  # noqa: E402
-
-INPUTS = int(os.environ.get("SEARCH_EXAMPLES", "200"))
 
 #: Seeds that once found a fault in diagplan, by kind.
 FOUND = [
@@ -84,6 +82,6 @@ def test_a_call_that_a_pickle_asks_for_is_found(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", JUDGES)
 def test_nothing_is_found(kind: str) -> None:
-    row = search(kind, JUDGES[kind], INPUTS, str(INPUTS))
+    row = search(kind, JUDGES[kind], EXAMPLES, SEED)
     assert row.clean, row.findings
     assert 0 < row.accepted < row.inputs
