@@ -41,12 +41,20 @@ OPERATORS = frozenset(
     }
 )  # fmt: skip
 
+#: Whole numbers that attributes may hold; at some others, that no export has, ONNX Runtime ends the process.
+_RANGE = (-(1 << 20), 1 << 20)
+_RANGES = {
+    "axis": (-64, 64), "axes": (-64, 64), "batch_dims": (0, 64), "perm": (0, 64), "group": (1, 1 << 20),
+    "kernel_shape": (1, 1 << 16), "strides": (1, 1 << 16), "dilations": (1, 1 << 16),
+}  # fmt: skip
+_INT = 2  # onnx.AttributeProto.INT
+
 _AGAIN = "Export it again: diagplan export-onnx."
 
 
 def foreign_operators(model: Any) -> list[str]:
     """The operators of an ``onnx.ModelProto`` that are none of ``OPERATORS``, nested ones too, in order."""
-    return sorted({node.op_type for node in _nodes(model.graph)} - OPERATORS)
+    return sorted({str(node.op_type) for node in _nodes(model.graph)} - OPERATORS)
 
 
 def require_operators(model: Any, path: Path) -> None:
@@ -58,9 +66,9 @@ def require_operators(model: Any, path: Path) -> None:
 
     Raises:
         DocumentError: operators that are not ONNX's own or none of ``OPERATORS``, functions, loops or branches, sparse
-            tensors, or weights in another file.
+            tensors, numbers in attributes that no export has, or weights in another file.
     """
-    domains = sorted({node.domain for node in _nodes(model.graph)} - {""})
+    domains = sorted({str(node.domain) for node in _nodes(model.graph)} - {""})
     is_sparse = any(len(part.sparse_initializer) for part in _graphs(model.graph)) or any(
         attribute.HasField("sparse_tensor") or len(attribute.sparse_tensors)
         for node in _nodes(model.graph)
@@ -71,7 +79,7 @@ def require_operators(model: Any, path: Path) -> None:
             f"expected operators of the ONNX standard only in {path}, got some of {_named(domains) or 'its own'}. "
             "Graphs with custom operators are not loaded."
         )
-    nested = sorted({node.op_type for node in model.graph.node if list(_inner(node))})
+    nested = sorted({str(node.op_type) for node in model.graph.node if list(_inner(node))})
     if nested:
         raise DocumentError(
             f"expected a graph without loops and branches in {path}, got {_named(nested)}. What is exported "
@@ -83,6 +91,15 @@ def require_operators(model: Any, path: Path) -> None:
             f"expected operators that exports are made of in {path}, got {_named(foreign)}. docs/onnx.md has "
             f"the list. {_AGAIN}"
         )
+    for node in _nodes(model.graph):
+        for attribute in node.attribute if node.op_type != "Constant" else ():
+            low, high = _RANGES.get(attribute.name, _RANGE)
+            numbers = [*attribute.ints, *([attribute.i] if attribute.i or attribute.type == _INT else [])]
+            if not all(low <= number <= high for number in numbers):
+                raise DocumentError(
+                    f"expected {_named([attribute.name])} from {low} to {high} in {path}, got another number at "
+                    f"{_named([node.op_type])}. {_AGAIN}"
+                )
     for tensor in _tensors(model.graph):
         places = [entry.value for entry in tensor.external_data if entry.key == "location"]
         if any(place != f"{path.name}.data" for place in places):
@@ -92,8 +109,8 @@ def require_operators(model: Any, path: Path) -> None:
 
 
 def _named(names: list[str]) -> str:
-    """Names out of a file, as a message may show them."""
-    return "".join(char if char.isprintable() else "?" for char in ", ".join(names)[:200])
+    """Names out of a file, as a message may show them; protobuf gives bytes for what is no UTF-8."""
+    return "".join(char if char.isprintable() else "?" for char in ", ".join(map(str, names))[:200])
 
 
 def _graphs(graph: Any) -> Iterator[Any]:

@@ -60,6 +60,7 @@ def write_clip(path: str | Path, clip: Clip, *, fps: int = FPS) -> None:
         write_atomically(Path(path).with_suffix(".jsonl"), "".join(f"{line}\n" for line in lines).encode())
     except BaseException:  # Ctrl-C too: half a clip is none
         video.discard()
+        Path(path).with_suffix(".jsonl").unlink(missing_ok=True)  # first: with it the rest would be taken for whole
         Path(path).unlink(missing_ok=True)
         raise
 

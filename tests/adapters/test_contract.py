@@ -72,6 +72,15 @@ OPTIONAL = {
     "only_batch": contract.only_batch_of,
     "threads": contract.own_threads,
 }
+#: In whose absence another member stands.
+FALLING_BACK = {"input_vocab_size": contract.input_vocab_of}
+
+
+def test_as_many_ids_are_fed_as_chosen_where_a_model_says_nothing() -> None:
+    both: Any = SimpleNamespace(vocab_size=3, input_vocab_size=5)
+    assert contract.input_vocab_of(both) == 5
+    del both.input_vocab_size
+    assert contract.input_vocab_of(both) == 3
 
 
 @pytest.mark.parametrize("member", OPTIONAL)
@@ -87,7 +96,7 @@ def test_optional_members_are_declared_and_read_in_one_place() -> None:
     """The docstring of ``Model`` and docs/adapters.md name them all, and nobody else looks one up by hand."""
     root = Path(__file__).resolve().parents[2]
     declared = dict(re.findall(r"^    ``(\w+)(?:: \w+)?`` +``(\w+)`` ", Model.__doc__ or "", re.MULTILINE))
-    assert declared == {member: reader.__name__ for member, reader in OPTIONAL.items()}
+    assert declared == {member: reader.__name__ for member, reader in (OPTIONAL | FALLING_BACK).items()}
     page = (root / "docs" / "adapters.md").read_text(encoding="utf-8")
     assert dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)) == declared
     sources = [path for name in ("adapters", "backends", "diagplan") for path in (root / name).rglob("*.py")]

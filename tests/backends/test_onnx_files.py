@@ -101,6 +101,12 @@ def other_opset(model: Any) -> None:
     model.opset_import[0].version = 17
 
 
+def wild_number(model: Any) -> None:
+    """ONNX Runtime ends the process at this one."""
+    node = next(node for node in model.graph.node if node.op_type == "Transpose")
+    node.attribute[0].ints.append(-(1 << 31))
+
+
 def without_metadata(model: Any) -> None:
     del model.metadata_props[:]
 
@@ -123,6 +129,7 @@ def with_function(model: Any) -> None:
         (with_function, "operators of the ONNX standard only .* got some of its own"),
         (other_place("../../secret"), r"expected weights in model.onnx.data only, got '../../secret'"),
         (other_place("/etc/passwd"), "expected weights in model.onnx.data only, got '/etc/passwd'"),
+        (wild_number, "expected perm from 0 to 64 in .*, got another number at Transpose"),
         (other_opset, "expected opset 23 or 24 in .*, got 17"),
         (without_metadata, "expected a model of diagplan export-onnx in .*, got one without its metadata"),
     ],
@@ -138,6 +145,7 @@ def with_function(model: Any) -> None:
         "function",
         "outside",
         "absolute",
+        "number",
         "opset",
         "no-metadata",
     ],
@@ -148,6 +156,13 @@ def test_graphs_that_are_refused(
     edit(folder, change)
     monkeypatch.setattr(onnx_runtime, "open_session", lambda *_, **__: pytest.fail("ONNX Runtime has seen it"))
     with pytest.raises(DocumentError, match=words):
+        load_onnx_model(folder)
+
+
+def test_an_operator_whose_name_is_no_text(folder: Path) -> None:
+    content = (folder / GRAPH).read_bytes()
+    (folder / GRAPH).write_bytes(content.replace(b"\x06MatMul", b"\x06MatM\xffl", 1))
+    with pytest.raises(DocumentError, match="^expected operators that exports are made of in .*, got b"):
         load_onnx_model(folder)
 
 

@@ -45,6 +45,15 @@ def test_an_interrupted_clip_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 write_clip(tmp_path / "a.mp4", clip_of())
         assert list(tmp_path.iterdir()) == []
 
+    def late(path: Path, data: bytes) -> None:
+        path.write_bytes(data)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("diagplan.games.clips.write_atomically", late)
+    with pytest.raises(KeyboardInterrupt):
+        write_clip(tmp_path / "a.mp4", clip_of())
+    assert list(tmp_path.iterdir()) == []  # actions without a video would be taken for a whole clip
+
 
 HOSTILE = {
     "not JSON": ("{", "line 1"),

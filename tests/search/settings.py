@@ -73,7 +73,7 @@ def _config(
     for entry in fields(config):
         value = getattr(config, entry.name)
         there = said.get(entry.name) if isinstance(said, dict) else None
-        if isinstance(there, int | float) and value is not None and value != there:
+        if isinstance(there, int | float) and value is not None and float(value) != float(there):
             raise Different(f"read {entry.name}={value!r} of {there!r}")
         if isinstance(value, int) and entry.type == "int" and type(value) is not int:
             raise Different(f"read {entry.name}={value!r}")

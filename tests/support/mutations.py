@@ -181,7 +181,7 @@ def _rename_slots(steps: Steps, random: Random, document: Document) -> None:
 def _move_trash(steps: Steps, random: Random, document: Document) -> None:
     """Let padding write to another slot, rows and all."""
     old = document["cache"]["trash"]
-    slots = range(document["cache"]["slots"])
+    slots = range(min(document["cache"]["slots"], 1000))
     used = {feed["slot"] for step in steps for feed in step}
     new = random.choice([slot for slot in slots if slot not in used or random.random() < 0.1] or [0])
     document["cache"]["trash"] = new
