@@ -162,7 +162,7 @@ def test_graphs_that_are_refused(
 def test_an_operator_whose_name_is_no_text(folder: Path) -> None:
     content = (folder / GRAPH).read_bytes()
     (folder / GRAPH).write_bytes(content.replace(b"\x06MatMul", b"\x06MatM\xffl", 1))
-    with pytest.raises(DocumentError, match="^expected operators that exports are made of in .*, got b"):
+    with pytest.raises(DocumentError, match=r"^expected operators that exports are made of in .*, got b"):
         load_onnx_model(folder)
 
 
