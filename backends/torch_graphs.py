@@ -107,4 +107,6 @@ class StaticPasses:
         bad = (~torch.isfinite(logits).all(dim=-1).all(dim=0) & chosen_for).any()
         self.first_bad.copy_(torch.where(bad, torch.minimum(self.first_bad, columns[_STEP, 0]), self.first_bad))
         chosen = torch_choose(logits, prepared.sampler, columns[_KEYS:], columns[_LOW : _HIGH + 1].T)
-        tokens.index_copy_(1, columns[_TARGET], chosen.repeat(prepared.rows // prepared.batch, 1))
+        if prepared.guidance is not None:
+            chosen = chosen.repeat(prepared.rows // prepared.batch, 1)
+        tokens.index_copy_(1, columns[_TARGET], chosen)

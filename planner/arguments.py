@@ -2,6 +2,7 @@
 
 import math
 import os
+from contextlib import suppress
 from numbers import Real
 from types import UnionType
 
@@ -64,12 +65,11 @@ def require_number(name: str, value: object, remedy: str, *, finite: bool = Fals
     >>> require_number("temperature", 1, "Give one, such as 0.9.")
     1.0
     """
-    try:
-        number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
-    except OverflowError:
-        number, is_number = math.inf, False
-    if not is_number or (finite and not math.isfinite(number)):
+    number = None
+    if not isinstance(value, bool) and isinstance(value, Real):
+        with suppress(OverflowError):
+            number = float(value)
+    if number is None or (finite and not math.isfinite(number)):
         words = "a finite number" if finite else "a number"
         raise SpecError(f"expected {name} to be {words}, got {name}={shown(value)}. {remedy}")
     return number

@@ -21,6 +21,15 @@ class Preset:
     source: str
 
 
+def _emu3(rows: int, cols: int) -> Preset:
+    """Of one ratio; a token stands for 8 x 8 pixels."""
+    return Preset(
+        layout=Layout(frames=1, rows=rows, cols=cols, lead=64, between_rows=1),
+        models=f"Emu3-Gen ({8 * cols} x {8 * rows} pixels)",
+        source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
+    )
+
+
 #: Every preset by the name that ``--model`` takes.
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
@@ -79,36 +88,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             models="GLM-Image (1024 x 1024 pixels)",
             source="zai-org/GLM-Image: 32 x 32 after prompt and preview, which are its lead",
         ),
-        "emu3": Preset(
-            layout=Layout(frames=1, rows=90, cols=90, lead=64, between_rows=1),
-            models="Emu3-Gen (720 x 720 pixels)",
-            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
-        ),
-        "emu3-4x3": Preset(
-            layout=Layout(frames=1, rows=78, cols=104, lead=64, between_rows=1),
-            models="Emu3-Gen (832 x 624 pixels)",
-            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
-        ),
-        "emu3-3x4": Preset(
-            layout=Layout(frames=1, rows=104, cols=78, lead=64, between_rows=1),
-            models="Emu3-Gen (624 x 832 pixels)",
-            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
-        ),
-        "emu3-16x9": Preset(
-            layout=Layout(frames=1, rows=68, cols=120, lead=64, between_rows=1),
-            models="Emu3-Gen (960 x 544 pixels)",
-            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
-        ),
-        "emu3-9x16": Preset(
-            layout=Layout(frames=1, rows=120, cols=68, lead=64, between_rows=1),
-            models="Emu3-Gen (544 x 960 pixels)",
-            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
-        ),
-        "emu3-3x2": Preset(
-            layout=Layout(frames=1, rows=73, cols=110, lead=64, between_rows=1),
-            models="Emu3-Gen (880 x 584 pixels)",
-            source="baaivision/Emu3: end-of-line token after each row; set lead to your prompt's length",
-        ),
+        "emu3": _emu3(90, 90),
+        "emu3-4x3": _emu3(78, 104),
+        "emu3-3x4": _emu3(104, 78),
+        "emu3-16x9": _emu3(68, 120),
+        "emu3-9x16": _emu3(120, 68),
+        "emu3-3x2": _emu3(73, 110),
         "emu3.5": Preset(
             layout=Layout(frames=1, rows=64, cols=64, lead=64, between_rows=1),
             models="Emu3.5, Emu3.5-Image (1024 x 1024 pixels)",

@@ -112,7 +112,7 @@ def document_parts(
         SpecError: ``masks`` is neither of its two values.
         InvalidPlanError: a plan whose fields are not of their kinds (rule DP100).
     """
-    _require_fields(plan)
+    digest = plan_digest(plan)  # refuses what has no document
     if masks not in ("explicit", "rule"):
         raise SpecError(f"expected masks to be 'explicit' or 'rule', got masks={shown(masks)}.")
     names = {
@@ -121,7 +121,7 @@ def document_parts(
         "policies": {"proxy": plan.policies.proxy, "row_end": plan.policies.row_end},
     }
     head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "producer": producer, "names": names} | _header(plan)
-    head |= {"masks": _masks(plan), "digest": plan_digest(plan)}
+    head |= {"masks": _masks(plan), "digest": digest}
     steps = _steps(plan)
     if masks == "explicit":
         _require_rows_possible(plan, plan.feeds)

@@ -30,10 +30,11 @@ def temporary_name() -> str:
 @cache  # one look into a folder is enough for a process: what is left behind after it waits for the next one
 def sweep(folder: str) -> None:
     """Remove what processes that are dead have left in a folder under a ``temporary_name``; what cannot be, stays."""
+    ours = _system()
     with suppress(OSError, ValueError), os.scandir(folder) as entries:
         for entry in entries:
             parts = _NAME.fullmatch(entry.name)
-            if parts is not None and _is_left_behind(entry, *parts.groups()):
+            if parts is not None and _is_left_behind(entry, ours, *parts.groups()):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
@@ -57,8 +58,8 @@ def temporary_folder(folder: str | Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _is_left_behind(entry: os.DirEntry[str], system: str, pid: str, began: str) -> bool:
-    if system == _system():
+def _is_left_behind(entry: os.DirEntry[str], ours: str, system: str, pid: str, began: str) -> bool:
+    if system == ours:
         return not _is_alive(int(pid), began)
     try:
         return time.time() - entry.stat(follow_symlinks=False).st_mtime > _DAYS * 24 * 3600

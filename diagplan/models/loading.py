@@ -11,7 +11,7 @@ from diagplan.adapters.devices import DTypeName, Quantize
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sampler
 from diagplan.backends import replay as executor
-from diagplan.backends.arguments import Guidance, branches_of, require_callbacks, require_guidance, require_replayable
+from diagplan.backends.arguments import Guidance, require_callbacks, require_guidance, require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt, given_slots
 from diagplan.backends.selftest import require_tested
@@ -124,7 +124,7 @@ def guided_ids(
     weights = require_guidance(guidance)
     if isinstance(weights, float):
         return np.concatenate([ids, _branch(ids, unconditional)])
-    wanted = branches_of(weights) - 1
+    wanted = len(weights) - 1
     if not isinstance(unconditional, tuple | list) or len(unconditional) != wanted:
         count = len(unconditional) if isinstance(unconditional, tuple | list) else 1
         raise MismatchError(

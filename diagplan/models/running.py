@@ -14,7 +14,6 @@ from diagplan.backends import checkpoint as checkpoints
 from diagplan.backends import replay as executor
 from diagplan.backends.arguments import Guidance
 from diagplan.backends.compare import Comparison, compare
-from diagplan.backends.errors import MismatchError
 from diagplan.backends.memory import Memory, estimate_memory
 from diagplan.backends.threads import threads_in_use
 from diagplan.models.estimates import require_memory_before_loading
@@ -94,8 +93,6 @@ def run_plan(
     """
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected checkpoint and checkpoint_every together, got one of them. Give the other.")
-    if (guidance is None) != (unconditional is None):
-        raise MismatchError("expected guidance and unconditional ids together, got one of them. Give the other.")
     asked, sampled = options or LoadOptions(), not isinstance(sampler or Greedy(), Greedy)
     rows = guided_ids(np.asarray(given), guidance, unconditional)
     memory = require_memory_before_loading(

@@ -66,26 +66,29 @@ def campaign(counts: Mapping[str, int], seed: str, workers: int, progress: Progr
     return rows
 
 
+_HEADINGS = ("inputs", "judged", "accepted", "different", "crashed", "hung", "over 1 GB", "most, s", "most, MB")
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """A row of JSON under ``_HEADINGS``."""
+    numbers = [row[name] for name in ("inputs", "accepted", "different", "crashed", "hung", "over_memory")]
+    return [row["kind"], *(f"{n:,}" for n in numbers), f"{row['slowest']:.1f}", f"{row['peak'] / 2**20:.0f}"]
+
+
 def shown_table(rows: list[Row]) -> Table:
     """The rows as people read them."""
     table = Table()
-    for heading in ("inputs of", "judged", "accepted", "different", "crashed", "hung", "over 1 GB", "s", "MB"):
-        table.add_column(heading, no_wrap=True, justify="left" if heading == "inputs of" else "right")
+    for number, heading in enumerate(_HEADINGS):
+        table.add_column(heading, no_wrap=True, justify="right" if number else "left")
     for row in rows:
-        numbers = (row.inputs, row.accepted, row.different, row.crashed, row.hung, row.over_memory)
-        table.add_row(row.kind, *(f"{number:,}" for number in numbers), f"{row.slowest:.1f}", f"{row.peak / 2**20:.0f}")
+        table.add_row(*_cells(row.as_json()))
     return table
 
 
 def markdown(document: Mapping[str, Any]) -> str:
     """The table of a campaign's JSON as SECURITY.md shows it."""
-    head = ("inputs", "judged", "accepted", "different", "crashed", "hung", "over 1 GB", "most, s", "most, MB")
-    lines = [f"| {' | '.join(head)} |", f"|---{'|---:' * (len(head) - 1)}|"]
-    for row in document["rows"]:
-        numbers = [row[name] for name in ("inputs", "accepted", "different", "crashed", "hung", "over_memory")]
-        figures = (*(f"{number:,}" for number in numbers), f"{row['slowest']:.1f}", f"{row['peak'] / 2**20:.0f}")
-        lines.append(f"| {row['kind']} | {' | '.join(figures)} |")
-    return "\n".join(lines)
+    lines = [f"| {' | '.join(cells)} |" for cells in (_HEADINGS, *map(_cells, document["rows"]))]
+    return "\n".join([lines[0], f"|---{'|---:' * (len(_HEADINGS) - 1)}|", *lines[1:]])
 
 
 def main() -> int:
