@@ -106,7 +106,6 @@ def main() -> int:
         print(markdown(json.loads(options.table.read_bytes())))
         return 0
     console = Console(width=None if sys.stdout.isatty() else 120)
-    _one_thread()
     if options.repeat:
         kind = options.repeat.rsplit("/", 2)[0]
         row = judge_one(kind, next(judges[kind] for judges in GROUPS.values() if kind in judges), options.repeat)
@@ -126,13 +125,6 @@ def main() -> int:
         document = about | {"rows": [row.as_json() for row in rows]}
         write_atomically(options.output, (json.dumps(document, indent=1) + "\n").encode())
     return not all(row.clean for row in rows)
-
-
-def _one_thread() -> None:
-    """The processes are the parallel part; torch's threads would not survive the fork."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import multiprocessing as mp
 import re
 import resource
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -246,6 +247,8 @@ class _Worker:
 
 def _work(kind: str, judge: Judge, limits: Limits, pipe: Connection, scratch: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if torch := sys.modules.get("torch"):  # its threads are not in the fork, which would wait for them for ever
+        torch.set_num_threads(1)
     tempfile.tempdir = scratch
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

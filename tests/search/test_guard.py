@@ -112,6 +112,24 @@ def test_a_judge_is_prepared_before_its_inputs_are_timed() -> None:
     assert (row.clean, row.inputs, len(made)) == (True, 3, 1)
 
 
+def multiplying(rng: Random, folder: Path) -> tuple[int, int]:
+    import torch
+
+    torch.ones(512, 512) @ torch.ones(512, 512)
+    return 1, 1
+
+
+def test_torch_computes_in_a_fork_of_a_process_whose_threads_it_has_started() -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        multiplying(Random(), Path())
+        assert search("kind", multiplying, 3, "seed", limits=Limits(seconds=2)).clean
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_rows_add_up() -> None:
     row = Row(kind="kind", inputs=2, accepted=1, slowest=0.5, peak=3, seconds=1.0)
     row.add(Row(kind="kind", inputs=1, hung=1, slowest=0.1, peak=7, seconds=2.0))
