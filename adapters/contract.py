@@ -29,7 +29,10 @@ __all__ = [
     "Widths",
     "allowed_ids",
     "config_of",
+    "coordinates_of",
     "input_vocab_of",
+    "is_ragged",
+    "lead_width_of",
     "only_batch_of",
     "own_runtime",
     "own_threads",
@@ -215,6 +218,14 @@ class Model(Protocol):
     ``input_vocab_size``    ``input_vocab_of``  ids that may be fed: all below it; without it those below
                                                 ``vocab_size``. A head of image ids alone is narrower than the
                                                 embedding, in which text has ids too
+    ``ragged: bool``        ``is_ragged``       whether samples of one pass may differ in position, slot and mask
+                                                too, each with a leading axis B; without it all share them
+    ``coordinates``         ``coordinates_of``  a function of the layouts of a chain so far (of one layout, where
+                                                there is no chain): where each position slot of the last one lies,
+                                                int64 [positions, axes]; ``forward`` then gets ``position`` as rows
+                                                of this table, with a last axis more
+    ``lead_width: int``     ``lead_width_of``   numbers of an embedding that may be fed in an id's place, see ``lead``
+                                                of ``forward``; without it there are ids alone
     ======================  ==================  ===============================================================
 
     Attributes:
@@ -251,13 +262,18 @@ class Model(Protocol):
     def forward(self, ids: Array, position: Array, slot: Array, mask: Array, cache: Any, rows: Array = None) -> Array:
         """One pass: write keys and values at ``slot``, attend under ``mask``, return logits.
 
+        A model with ``lead_width`` takes one argument more, ``lead``: embeddings, [B, P, width] in the model's dtype;
+        an id below zero, -1 - i, is fed as embedding i of its sample. ``None``: all ids are ids.
+
         Args:
             ids: token ids, int64 [B, n].
             position: position slots, int64 [n]; position embeddings come from these, never from the order of feeding.
+                Of a model with ``coordinates``: rows of its table, int64 [n, axes].
             slot: cache slots to write, int64 [n]; a slot may be written again. Slots of one pass differ, except the
                 trash slot of padding.
             mask: bool [n, L], true where a feed sees a cache slot, this pass's writes included; L may be less than the
-                cache's slots, but covers every slot that is written or seen.
+                cache's slots, but covers every slot that is written or seen. A ``ragged`` model takes each of these
+                three with a leading axis B as well, whatever the other two have: [B, n], [B, n, axes], [B, n, L].
             cache: from ``new_cache``; changed in place.
             rows: feeds whose logits are wanted, int64 [m]; ``None``: all.
 
@@ -290,6 +306,26 @@ def only_batch_of(model: Model) -> int | None:
 def input_vocab_of(model: Model) -> int:
     """How many ids may be fed to a model: ``input_vocab_size``, or its ``vocab_size`` where it has none."""
     return int(getattr(model, "input_vocab_size", model.vocab_size))
+
+
+def is_ragged(model: Model) -> bool:
+    """Whether samples of one pass may differ in position, slot and mask: ``ragged``, or false where it has none."""
+    return bool(getattr(model, "ragged", False))
+
+
+def coordinates_of(model: Model, *layouts: Layout) -> NDArray[np.int64] | None:
+    """Where a model says that each position slot of the last of some layouts lies, int64 [positions, axes].
+
+    The layouts are those of a chain so far, of which each begins with the positions of the one before. ``None``: of a
+    model whose positions are slots.
+    """
+    coordinates = getattr(model, "coordinates", None)
+    return None if coordinates is None else np.asarray(coordinates(*layouts), dtype=np.int64)
+
+
+def lead_width_of(model: Model) -> int | None:
+    """A model's ``lead_width``, numbers of an embedding; ``None`` where it takes ids alone."""
+    return getattr(model, "lead_width", None)
 
 
 def own_threads(model: Model) -> int | None:

@@ -71,9 +71,14 @@ OPTIONAL = {
     "runtime": contract.own_runtime,
     "only_batch": contract.only_batch_of,
     "threads": contract.own_threads,
+    "lead_width": contract.lead_width_of,
 }
 #: In whose absence another member stands.
-FALLING_BACK = {"input_vocab_size": contract.input_vocab_of}
+FALLING_BACK = {
+    "input_vocab_size": contract.input_vocab_of,
+    "ragged": contract.is_ragged,
+    "coordinates": contract.coordinates_of,
+}
 
 
 def test_as_many_ids_are_fed_as_chosen_where_a_model_says_nothing() -> None:
@@ -81,6 +86,18 @@ def test_as_many_ids_are_fed_as_chosen_where_a_model_says_nothing() -> None:
     assert contract.input_vocab_of(both) == 5
     del both.input_vocab_size
     assert contract.input_vocab_of(both) == 3
+
+
+def test_coordinates_are_of_the_layouts_of_a_chain() -> None:
+    first, second = Layout(frames=1, rows=1, cols=2, lead=1), Layout(frames=1, rows=1, cols=2, lead=3)
+    model: Any = SimpleNamespace(coordinates=lambda *layouts: np.full((layouts[-1].positions, 2), len(layouts)))
+    table = contract.coordinates_of(model, first, second)
+    assert table is not None
+    assert (table.shape, table.dtype, table[0, 0]) == ((5, 2), np.int64, 2)
+    nothing: Any = SimpleNamespace()
+    assert contract.coordinates_of(nothing, first) is None
+    ragged: Any = SimpleNamespace(ragged=True)
+    assert (contract.is_ragged(nothing), contract.is_ragged(ragged)) == (False, True)
 
 
 @pytest.mark.parametrize("member", OPTIONAL)
