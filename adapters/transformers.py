@@ -25,7 +25,7 @@ from diagplan.planner.layout import Layout
 __all__ = ["TransformersModel"]
 
 #: Keys of a configuration that say nothing of a pass.
-_NO_PART = ("dtype", "torch_dtype", "transformers_version", "use_cache")
+_NO_PART = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 
 # Shapes: B rows of the batch, n feeds, L slots that a pass sees, H width of the stream, V entries of the logits.
 
