@@ -30,12 +30,7 @@ class SlotLayer(StaticLayer):  # type: ignore[misc]  # transformers has no types
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Put keys and values [R, K, n, D] down, and give all that a pass may see."""
-        for kept, new in ((self.keys, key_states), (self.values, value_states)):
-            if self.slot.dim() == 1:
-                kept.index_copy_(2, self.slot, new)
-            else:
-                kept.scatter_(2, self.slot[:, None, :, None].expand_as(new), new)
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+        return TensorCache((self.keys, self.values)).update(0, self.slot, key_states, value_states, self.length)
 
 
 class SlotCache(TensorCache):
