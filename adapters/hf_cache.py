@@ -45,6 +45,11 @@ class SlotCache(TensorCache):
         self._layers = [SlotLayer(*self.layer(i)) for i in range(len(self.tensors) // 2)]
         self.held = Cache(layers=self._layers)
 
+    @classmethod
+    def of(cls, cache: TensorCache) -> "SlotCache":
+        """The same over the tensors of any cache, such as those of a graph that is being traced."""
+        return cache if isinstance(cache, cls) else cls(cache.tensors)
+
     def write_at(self, slot: Tensor, length: int) -> None:
         """Say where the next pass writes, int64 [n] or [R, n], and how many slots it sees."""
         for layer in self._layers:
