@@ -131,7 +131,7 @@ class TransformersModel:
             held.write_at(slot, mask.shape[-1])
             stream = self._parts.decoder(
                 inputs_embeds=self._embedded(ids, lead),
-                position_ids=self._position_ids(position),
+                position_ids=self._position_ids(position, ids.shape[0]),
                 attention_mask=self._attention_mask(mask),
                 use_cache=True,
                 **{self._cache_argument: held.held},
@@ -149,11 +149,11 @@ class TransformersModel:
         place = (-1 - ids).clamp(min=0)[..., None].expand(-1, -1, lead.shape[-1])
         return torch.where((ids < 0)[..., None], lead.gather(1, place), embedded)
 
-    def _position_ids(self, position: Tensor) -> Tensor:
-        """As the decoder takes them: [1 or B, n], with axes [axes, 1 or B, n]."""
-        if self._parts.coordinates is None:
-            return position if position.dim() == 2 else position[None]
-        return position.movedim(-1, 0) if position.dim() == 3 else position.movedim(-1, 0)[:, None]
+    def _position_ids(self, position: Tensor, batch: int) -> Tensor:
+        """As the decoder takes them: [B, n], with axes [axes, B, n]."""
+        axes = self._parts.coordinates is not None
+        wide = position if position.dim() == 2 + axes else position.expand(batch, *position.shape)
+        return wide.movedim(-1, 0) if axes else wide
 
     def _attention_mask(self, mask: Tensor) -> Tensor:
         """As attention takes it, [1 or B, 1, n, L]."""

@@ -146,6 +146,8 @@ def exported(name: str, dtype: Any) -> Any:
 
     if name == "glm-image":
         pytest.skip("an exported model's positions have one axis")
+    if name == "janus-pro" and dtype == torch.float64:
+        pytest.skip("ONNX Runtime has no error function in float64")
     with TemporaryDirectory() as folder:
         export_model(MODELS[name](dtype, portable=True), Path(folder, GRAPH), config={})
         return load_onnx_model(folder, threads=1)
