@@ -94,7 +94,7 @@ class TransformersModel:
         state = [(part.data_ptr(), 0 if part.is_inference() else part._version) for _, part in self._weights()]
         if self._hashed is None or self._hashed[0] != state:
             sizes = self._parts.decoder.config.to_dict()
-            about = {name: value for name, value in sizes.items() if name not in _NO_PART and name[0] != "_"}
+            about = {name: value for name, value in sizes.items() if _of_a_pass(name, value)}
             lines = [self.family, str(self.raster), json.dumps(about, sort_keys=True, default=str)]
             lines += [f"{name} {part.dtype} {list(part.shape)} {checksum(part)}" for name, part in self._weights()]
             self._hashed = state, hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
@@ -163,6 +163,11 @@ class TransformersModel:
         # The least number, not minus infinity: a row that sees nothing would be NaN, and spoil the others through V.
         least = torch.finfo(self.dtype).min
         return torch.zeros(wide.shape, dtype=self.dtype, device=wide.device).masked_fill_(~wide, least)
+
+
+def _of_a_pass(name: str, value: object) -> bool:
+    """Whether an entry of a decoder's configuration may change a pass; mappings are those of other parts."""
+    return name not in _NO_PART and name[0] != "_" and (not isinstance(value, dict) or name.startswith("rope"))
 
 
 def _plain(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
