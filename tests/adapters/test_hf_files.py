@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from diagplan import DocumentError, LoadOptions, MissingExtraError, Raster, SpecError, load_model, wrap  # noqa: E402
+from diagplan import DocumentError, LoadOptions, MissingExtraError, SpecError, load_model, wrap  # noqa: E402
 from diagplan.adapters import hf_files  # noqa: E402
 from diagplan.adapters.hf_files import open_folder, read_folder  # noqa: E402
 from diagplan.adapters.hf_kinds import KINDS  # noqa: E402
@@ -22,7 +22,7 @@ from diagplan.backends.memory import sizes_of  # noqa: E402
 from diagplan.backends.torch_backend import BACKEND  # noqa: E402
 from tests.support import hf_models as tiny  # noqa: E402
 
-RASTER = Raster(ids=(40, 80), rows=5, cols=6, between_rows=(3,))
+RASTER = tiny.RASTER
 FAMILIES = pytest.mark.parametrize("family", KINDS)
 
 
