@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.coordinates import Coordinates
 from diagplan.adapters.samplers import Sampler
+from diagplan.planner.coordinates import Coordinates
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 
@@ -337,7 +337,7 @@ def axes_of(model: Model) -> tuple[str, ...] | None:
         return None if coordinates is None else coordinates.axes
     raise SpecError(
         f"expected coordinates that have names for an export, got a function of this {model.family} model. Make them a "
-        "diagplan.adapters.coordinates.Coordinates."
+        "diagplan.planner.coordinates.Coordinates."
     )
 
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 
 from diagplan.adapters.contract import AllowedIds, Array, Grid, Widths
-from diagplan.adapters.coordinates import Coordinates
 from diagplan.backends.onnx_cache import Bound, OnnxCache
 from diagplan.backends.onnx_files import GRAPH, read_exported
 from diagplan.backends.onnx_memory import bound_memory
 from diagplan.backends.runtime import NumpyRuntime, Runtime
 from diagplan.backends.selftest import require_masks_obeyed
 from diagplan.backends.threads import Threads, threads_of_session
+from diagplan.planner.coordinates import Coordinates
 from diagplan.planner.errors import DiagplanError, DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
 from diagplan.planner.shown import shown

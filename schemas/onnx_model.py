@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from diagplan.adapters.coordinates import AXES
+from diagplan.planner.coordinates import AXES
 from diagplan.planner.errors import DocumentError
 from diagplan.schemas.convert import VERSION
 
@@ -86,7 +86,7 @@ class OnnxModelDocument(ExportedDocument):
         vocab_size, positions, cache_shapes, vocabulary, grid: as in ``diagplan.adapters.contract.Model``.
         input_vocab_size: ids that may be fed; ``None``: those of ``vocab_size``.
         ragged: whether samples may differ in position, slot and mask: inputs with a leading axis of samples.
-        axes: what a position's coordinates count, names of ``diagplan.adapters.coordinates.AXES``; ``None``: slots.
+        axes: what a position's coordinates count, names of ``diagplan.planner.coordinates.AXES``; ``None``: slots.
         lead_width: of embeddings that may be fed in the place of ids, an input ``lead``; ``None``: there is none.
         widths: of a layer, for estimates of memory; ``None``: the model does not say.
         source: fingerprint of the model that was exported.

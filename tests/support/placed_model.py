@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds
-from diagplan.adapters.coordinates import Coordinates
+from diagplan.planner.coordinates import Coordinates
 
 __all__ = ["PlacedModel"]
 
@@ -37,7 +37,7 @@ class PlacedModel:
         self.dtype, self.device = dtype, torch.device("cpu")
         weights = {"token": 4 * random(_IDS, _WIDTH), "qkv": random(3 * _WIDTH, _WIDTH), "out": random(33, _WIDTH)}
         weights |= {"lead": 4 * random(_WIDTH, self.lead_width), "place": 4 * random(len(axes) * _MOST, _WIDTH)}
-        self.weights = weights
+        self.weights: dict[str, Tensor] = weights
 
     def new_cache(self, batch: int, slots: int) -> TensorCache:
         return TensorCache.zeros(self.cache_shapes, batch, slots, dtype=self.dtype, device=self.device)
