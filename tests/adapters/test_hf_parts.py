@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from diagplan import Layout, Raster, SpecError  # noqa: E402
-from diagplan.adapters.hf_parts import parts_of, spread_over_grids  # noqa: E402
+from diagplan.adapters.hf_parts import parts_of  # noqa: E402
 from tests.support import hf_models as tiny  # noqa: E402
 
 
@@ -50,30 +50,16 @@ def test_a_raster_takes_the_place_of_a_models_own() -> None:
     assert parts_of(tiny.emu3(), raster=tiny.RASTER).raster is tiny.RASTER
 
 
-def test_three_axes_of_a_preview_and_a_picture() -> None:
-    """Text p at (p, p, p); a grid at its base; what follows at the base and its longer side."""
-    preview, picture = Layout(frames=1, rows=2, cols=3, lead=4), Layout(frames=1, rows=3, cols=2, lead=10)
-    first = spread_over_grids(preview)
-    assert first[:4].tolist() == [[p] * 3 for p in range(4)]
-    assert first[4:].tolist() == [[4, 4 + r, 4 + c] for r in range(2) for c in range(3)]
-    both = spread_over_grids(preview, picture)
-    assert both[:10].tolist() == first.tolist()
-    assert both[10:].tolist() == [[7, 7 + r, 7 + c] for r in range(3) for c in range(2)]
-    assert spread_over_grids(preview, Layout(frames=1, rows=1, cols=2, lead=11))[10:].tolist() == [
-        [7, 7, 7], [8, 8, 8], [8, 8, 9],
-    ]  # fmt: skip
-    with pytest.raises(SpecError, match="expected a lead of at least 10 slots, which the layouts before it take, got 9"):
-        spread_over_grids(preview, Layout(frames=1, rows=1, cols=2, lead=9))
-
-
 def test_the_axes_are_those_of_transformers() -> None:
     model = tiny.glm_image()
+    coordinates = parts_of(model).coordinates
+    assert coordinates is not None
     ids = torch.cat([torch.full((1, 5), 60), torch.zeros((1, 6), dtype=torch.int64)], dim=1)
     grids, count = torch.tensor([[1, 4, 6], [1, 2, 3]]), torch.tensor([2])
     model.model.get_rope_index(ids[:, :5], grids, count, attention_mask=torch.ones(1, 5))
     theirs = model.model._cached_decode_position_ids[0]  # [3, new tokens]
     layouts = Layout(frames=1, rows=2, cols=3, lead=5), Layout(frames=1, rows=4, cols=6, lead=11)
-    np.testing.assert_array_equal(spread_over_grids(*layouts)[5:].T, theirs[:, : 6 + 24].numpy())
+    np.testing.assert_array_equal(coordinates(*layouts)[5:].T, theirs[:, : 6 + 24].numpy())
 
 
 @pytest.mark.parametrize(
