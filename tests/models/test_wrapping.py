@@ -1,6 +1,7 @@
 """``diagplan.wrap``: a model that is loaded already, as it is."""
 
 import copy
+import sys
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,9 @@ def test_bytes_are_those_of_a_pass() -> None:
 
 def test_quantised_products_are_the_users() -> None:
     """A linear layer of another class, as quantisation puts in the place of torch's."""
+    Module: Any = torch.nn.Module
 
-    class Halved(torch.nn.Module):
+    class Halved(Module):  # type: ignore[misc]
         def __init__(self, linear: Any) -> None:
             super().__init__()
             self.register_buffer("codes", (linear.weight * 16).round().to(torch.int8))
@@ -134,6 +136,6 @@ def test_what_is_no_model() -> None:
 
 
 def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match="expected transformers for models of transformers, got none"):
         wrap(object())
