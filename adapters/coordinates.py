@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import Layout
+from diagplan.planner.shown import shown
 
-__all__ = ["COORDINATES", "coordinates_name", "row_column"]
+__all__ = ["COORDINATES", "coordinates_name", "coordinates_named", "row_column"]
 
 Ints = NDArray[np.int64]
 
@@ -36,6 +38,22 @@ def row_column(*layouts: Layout) -> Ints:
 
 #: Every function by its name, and how many axes its tables have.
 COORDINATES: Mapping[str, tuple[Callable[..., Ints], int]] = MappingProxyType({"row-column": (row_column, 3)})
+
+
+def coordinates_named(name: str | None, where: object) -> tuple[Callable[..., Ints] | None, int]:
+    """The function of a name and the axes of its tables; of none: none, and 0.
+
+    Raises:
+        DocumentError: no function has that name; ``where`` it stood.
+    """
+    if name is None:
+        return None, 0
+    if name not in COORDINATES:
+        raise DocumentError(
+            f"expected coordinates out of {', '.join(COORDINATES)}, got {shown(name)} in {where}. It was exported by "
+            "another version of diagplan. Export it again: diagplan export-onnx."
+        )
+    return COORDINATES[name]
 
 
 def coordinates_name(function: Any) -> str | None:

@@ -79,5 +79,9 @@ FAMILY = Family(
         against=_against,
         open=_opened,
     ),
-    pictures=Pictures(load=_pictures, weight_bytes=_picture_bytes),
+    pictures=Pictures(
+        load=_pictures,
+        weight_bytes=_picture_bytes,
+        no_export="expected no --tokenizer for a llamagen model: its pictures have no one size. Leave it out.",
+    ),
 )

@@ -1,9 +1,10 @@
 """Tables of coordinates by hand, and their names."""
 
 import numpy as np
+import pytest
 
-from diagplan import Layout
-from diagplan.adapters.coordinates import COORDINATES, coordinates_name, row_column
+from diagplan import DocumentError, Layout
+from diagplan.adapters.coordinates import COORDINATES, coordinates_name, coordinates_named, row_column
 
 
 def test_cells_have_their_row_and_column() -> None:
@@ -32,3 +33,7 @@ def test_names() -> None:
         assert function(Layout(frames=1, rows=2, cols=2, lead=1)).shape == (5, axes)
     assert coordinates_name(lambda *_: None) is None
     assert coordinates_name(None) is None
+    assert coordinates_named("row-column", "a file") == (row_column, 3)
+    assert coordinates_named(None, "a file") == (None, 0)
+    with pytest.raises(DocumentError, match="expected coordinates out of row-column, got 'other' in a file"):
+        coordinates_named("other", "a file")
