@@ -1,8 +1,7 @@
 """Export a model's forward contract as ONNX: one step graph that replays any plan; and image tokenizers.
 
-Inputs: ids [B, n], position [n] or [n, axes], slot [n], mask [n, L], rows [m], each array of the cache, ``past_i`` [B,
-heads, L, width], and of a model that takes embeddings lead [B, P, width]; outputs: logits [B, m, V] and ``present_i``,
-the written caches. B, n, L, m and P are free. The graph is traced
+Inputs: ids [B, n], position [n], slot [n], mask [n, L], rows [m], and each array of the cache, ``past_i`` [B, heads,
+L, width]; outputs: logits [B, m, V] and ``present_i``, the written caches. B, n, L and m are free. The graph is traced
 from the adapter's own forward (torch.onnx, through torch.export); caches are written by ScatterND, in place where
 ``past_i`` and ``present_i`` share memory.
 """
@@ -18,19 +17,10 @@ import torch
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import (
-    Model,
-    coordinates_of,
-    input_vocab_of,
-    lead_width_of,
-    only_batch_of,
-    widths_of,
-)
-from diagplan.adapters.coordinates import COORDINATES, coordinates_name
+from diagplan.adapters.contract import Model, input_vocab_of, only_batch_of, widths_of
 from diagplan.backends.onnx_files import OPSETS, save_exported
 from diagplan.planner.errors import DiagplanError, SpecError
 from diagplan.planner.extras import missing_packages
-from diagplan.planner.layout import Layout
 from diagplan.planner.shown import shown
 from diagplan.schemas.onnx_model import (
     AllowedIdsDocument,
@@ -51,16 +41,9 @@ class _Step(torch.nn.Module):
         self.model = model
 
     def forward(
-        self,
-        ids: Tensor,
-        position: Tensor,
-        slot: Tensor,
-        mask: Tensor,
-        rows: Tensor,
-        past: tuple[Tensor, ...],
-        *lead: Tensor,
+        self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, rows: Tensor, past: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        logits: Tensor = self.model.forward(ids, position, slot, mask, TensorCache(past), rows, *lead)
+        logits: Tensor = self.model.forward(ids, position, slot, mask, TensorCache(past), rows)
         return logits, past
 
 
@@ -129,17 +112,6 @@ def export_model(
             "each sample. One graph serves every batch. Bind one text, model.with_context(text) or --context with one "
             "text, and export a graph for each."
         )
-    places = coordinates_name(getattr(model, "coordinates", None))
-    if places is None and getattr(model, "coordinates", None) is not None:
-        raise SpecError(
-            f"expected coordinates out of {', '.join(COORDINATES)}, got a {model.family} model with others. An "
-            "exported model names its own. Add the function to COORDINATES in diagplan.adapters.coordinates."
-        )
-    if lead_width_of(model) is not None and model.dtype == torch.bfloat16:
-        raise SpecError(
-            f"expected float32 or float16 for a {model.family} model that takes embeddings, got bfloat16. "
-            "Load it in one of them."
-        )
     program = _traced_step(model, opset)
     from diagplan.backends.onnx_graph import quantize_products, write_in_place
 
@@ -156,8 +128,6 @@ def export_model(
         "vocab_size": model.vocab_size,
         "input_vocab_size": None if input_vocab_of(model) == model.vocab_size else input_vocab_of(model),
         "positions": model.positions,
-        "coordinates": places,
-        "lead_width": lead_width_of(model),
         "cache_shapes": model.cache_shapes,
         "vocabulary": [
             AllowedIdsDocument(low=rule.low, high=rule.high, rows=rule.rows, cols=rule.cols)
@@ -201,14 +171,10 @@ def export_tokenizer(tokenizer: TorchTokenizer, encoder: Path, decoder: Path, *,
 def _traced_step(model: Model, opset: int) -> Any:
     """The ONNX graph of one pass."""
     batch, feeds, slots, rows = 2, 3, 64, 2  # none of them 0 or 1, which tracing would take for constants
-    device, width = model.device, lead_width_of(model)
-    position = torch.arange(feeds, device=device)
-    places = coordinates_of(model, Layout(frames=1, rows=1, cols=feeds, lead=1))
-    if places is not None:
-        position = torch.from_numpy(places[:feeds]).to(device)
-    inputs: tuple[Any, ...] = (
+    device = model.device
+    inputs = (
         torch.zeros((batch, feeds), dtype=torch.int64, device=device),
-        position,
+        torch.arange(feeds, device=device),
         torch.arange(feeds, device=device),
         torch.ones((feeds, slots), dtype=torch.bool, device=device),
         torch.arange(rows, device=device),
@@ -217,14 +183,8 @@ def _traced_step(model: Model, opset: int) -> Any:
     dim = torch.export.Dim
     b, n, length, m = dim("batch"), dim("feeds"), dim("slots"), dim("rows")
     count = len(model.cache_shapes)
-    shapes: tuple[Any, ...] = (
-        {0: b, 1: n}, {0: n}, {0: n}, {0: n, 1: length}, {0: m}, ({0: b, 2: length},) * count
-    )  # fmt: skip
+    shapes = ({0: b, 1: n}, {0: n}, {0: n}, {0: n, 1: length}, {0: m}, ({0: b, 2: length},) * count)
     names = ["ids", "position", "slot", "mask", "rows", *(f"past_{i}" for i in range(count))]
-    if width is not None:
-        inputs += (torch.zeros((batch, 4, width), dtype=model.dtype, device=device),)
-        shapes += (({0: b, 1: dim("embeddings")},),)  # of all arguments behind the cache
-        names.append("lead")
     return _traced(_Step(model), inputs, shapes, names, ["logits", *(f"present_{i}" for i in range(count))], opset)
 
 

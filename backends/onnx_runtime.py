@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import AllowedIds, Array, Grid, Widths
-from diagplan.adapters.coordinates import coordinates_named
 from diagplan.backends.onnx_files import GRAPH, read_exported
 from diagplan.backends.onnx_memory import bound_memory
 from diagplan.backends.runtime import NumpyRuntime, Runtime
@@ -38,7 +37,7 @@ class _Bound:
     """Buffers of one shape of pass, and the binding that holds them."""
 
     binding: Any
-    inputs: tuple[Array, ...]  # ids, position, slot, mask, rows, and lead where the model takes embeddings
+    inputs: tuple[Array, ...]  # ids, position, slot, mask, rows
     logits: Array
 
 
@@ -55,7 +54,7 @@ class OnnxCache:
         self.buffers = [
             model.zeros((batch * heads * slots * width,), model.cache_dtype) for heads, width in model.cache_shapes
         ]
-        self.bound: dict[tuple[int, int, int], _Bound] = {}
+        self.bound: dict[tuple[int, int], _Bound] = {}
 
     def arrays(self) -> list[Array]:
         """The cache as it lies now, [B, heads, length, width] each, in the buffers' memory."""
@@ -119,8 +118,6 @@ class OnnxModel:
         self.threads: int = session.get_session_options().intra_op_num_threads
         self.family, self.vocab_size, self.positions = document.family, document.vocab_size, document.positions
         self.input_vocab_size = document.input_vocab_size or document.vocab_size
-        self.coordinates, self.axes = coordinates_named(document.coordinates, "the document")
-        self.lead_width = document.lead_width
         self.cache_shapes: tuple[tuple[int, int], ...] = document.cache_shapes
         self.vocabulary: tuple[AllowedIds, ...] = tuple(
             AllowedIds(low=rule.low, high=rule.high, rows=rule.rows, cols=rule.cols) for rule in document.vocabulary
@@ -164,18 +161,16 @@ class OnnxModel:
         return self._fingerprint
 
     def forward(
-        self, ids: Array, position: Array, slot: Array, mask: Array, cache: OnnxCache, rows: Array | None = None,
-        lead: Array | None = None,
-    ) -> Array:  # fmt: skip
+        self, ids: Array, position: Array, slot: Array, mask: Array, cache: OnnxCache, rows: Array | None = None
+    ) -> Array:
         """One pass, see ``diagplan.adapters.contract.Model.forward``; the next pass overwrites the logits."""
         feeds, length = mask.shape
         cache.stretch(length)
         wanted = feeds if rows is None else max(1, len(rows))
-        embeddings = 1 if lead is None else int(lead.shape[1])
-        bound = cache.bound.get((feeds, wanted, embeddings))
+        bound = cache.bound.get((feeds, wanted))
         if bound is None:
-            bound = cache.bound[feeds, wanted, embeddings] = self._bound(cache, feeds, wanted, embeddings)
-        own_ids, own_position, own_slot, own_mask, own_rows, *own_lead = bound.inputs
+            bound = cache.bound[feeds, wanted] = self._bound(cache, feeds, wanted)
+        own_ids, own_position, own_slot, own_mask, own_rows = bound.inputs
         own_ids[:], own_position[:], own_slot[:] = ids, position, slot
         own_mask[:, :length] = mask
         own_mask[:, length:] = False
@@ -183,23 +178,18 @@ class OnnxModel:
             own_rows[:] = self.runtime.put(np.arange(feeds))
         else:
             own_rows[: len(rows)] = rows
-        if lead is not None:
-            own_lead[0][:] = lead
         run(self.session.run_with_iobinding, bound.binding)
         return bound.logits if rows is None else bound.logits[:, : len(rows)]
 
-    def _bound(self, cache: OnnxCache, feeds: int, wanted: int, embeddings: int) -> _Bound:
+    def _bound(self, cache: OnnxCache, feeds: int, wanted: int) -> _Bound:
         ids = self.zeros((cache.batch, feeds), np.int64)
-        position = self.zeros((feeds, self.axes) if self.axes else (feeds,), np.int64)
-        slot = self.zeros((feeds,), np.int64)
+        position, slot = (self.zeros((feeds,), np.int64) for _ in range(2))
         mask = self.zeros((feeds, cache.length), np.bool_)
         rows = self.runtime.put(np.arange(wanted))
         logits = self.zeros((cache.batch, wanted, self.vocab_size), self.cache_dtype)
         binding = self.session.io_binding()
-        inputs = {"ids": ids, "position": position, "slot": slot, "mask": mask, "rows": rows}
-        if self.lead_width is not None:
-            inputs["lead"] = self.zeros((cache.batch, embeddings, self.lead_width), self.cache_dtype)
-        for name, array in inputs.items():
+        inputs = (ids, position, slot, mask, rows)
+        for name, array in zip(("ids", "position", "slot", "mask", "rows"), inputs, strict=True):
             self._bind(binding.bind_input, name, array, None)
         own = _BFLOAT16 if self.document.dtype == "bfloat16" else None
         for number, array in enumerate(cache.arrays()):
@@ -210,7 +200,7 @@ class OnnxModel:
             import torch
 
             logits = logits.view(torch.bfloat16)
-        return _Bound(binding, tuple(inputs.values()), logits)
+        return _Bound(binding, inputs, logits)
 
     def _bind(self, bind: Any, name: str, array: Array, element: int | None) -> None:
         kind, _, number = self.device.partition(":")
@@ -262,18 +252,15 @@ def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: Threads
         raise SpecError(f"expected device cuda for the bfloat16 of {folder}, got {device}. Export float32 for a CPU.")
     if document.quantize == "int8" and not on_cpu:
         raise SpecError(f"expected device cpu for the int8 products of {folder}, got {device}. Export float16 for it.")
-    axes = coordinates_named(document.coordinates, exported.path)[1]
     session = open_session(exported.path, device=device, threads=threads)
     kind = _TYPES[document.dtype]
     feeds: dict[str, tuple[str, list[int | None]]] = {
         "ids": ("int64", [None, None]),
-        "position": ("int64", [None, axes] if axes else [None]),
+        "position": ("int64", [None]),
         "slot": ("int64", [None]),
         "mask": ("bool", [None, None]),
         "rows": ("int64", [None]),
     }
-    if document.lead_width is not None:
-        feeds["lead"] = (kind, [None, None, document.lead_width])
     results: dict[str, tuple[str, list[int | None]]] = {"logits": (kind, [None, None, document.vocab_size])}
     for i, (heads, width) in enumerate(document.cache_shapes):
         feeds[f"past_{i}"] = results[f"present_{i}"] = (kind, [None, heads, None, width])
@@ -292,7 +279,7 @@ def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: Threads
 def _run_last_position(model: OnnxModel) -> None:
     """One feed at the last position that the file claims: a shorter table of positions fails here."""
     put = model.runtime.put
-    zero, last = put(np.zeros(1, np.int64)), put(np.full((1, model.axes) if model.axes else 1, model.positions - 1))
+    zero, last = put(np.zeros(1, np.int64)), put(np.array([model.positions - 1]))
     with model.runtime.inference():
         model.forward(
             put(np.zeros((1, 1), np.int64)), last, zero, put(np.ones((1, 1), np.bool_)), model.new_cache(1, 1)

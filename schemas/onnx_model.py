@@ -82,9 +82,6 @@ class OnnxModelDocument(ExportedDocument):
         dtype: of weights, cache and logits. quantize: how the products are taken.
         vocab_size, positions, cache_shapes, vocabulary, grid: as in ``diagplan.adapters.contract.Model``.
         input_vocab_size: ids that may be fed; ``None``: those of ``vocab_size``.
-        coordinates: name of what gives the coordinates of positions (``diagplan.adapters.coordinates``); ``None``:
-            positions are slots.
-        lead_width: of embeddings that may be fed in the place of ids; ``None``: there are ids alone.
         widths: of a layer, for estimates of memory; ``None``: the model does not say.
         source: fingerprint of the model that was exported.
         companions: SHA-256 of the files that were written with it: those of the image tokenizer, world.json.
@@ -99,8 +96,6 @@ class OnnxModelDocument(ExportedDocument):
     vocab_size: _Count
     input_vocab_size: _Count | None = None
     positions: _Count
-    coordinates: Annotated[str, Field(pattern="^[a-z-]{1,40}$")] | None = None
-    lead_width: _Count | None = None
     cache_shapes: Annotated[tuple[tuple[_Count, _Count], ...], Field(min_length=1, max_length=4096)]
     vocabulary: Annotated[tuple[AllowedIdsDocument, ...], Field(min_length=1, max_length=1000)]
     grid: GridDocument | None = None
