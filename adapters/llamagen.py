@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds
-from diagplan.adapters.coordinates import Coordinates
+from diagplan.planner.coordinates import Coordinates
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.llamagen_config import LlamaGenConfig

@@ -36,15 +36,14 @@ def test_codes_of_classes(tmp_path: Path) -> None:
 
 
 def test_codes_of_texts(tmp_path: Path) -> None:
-    """Embeddings made by the torch model; texts of one length, for an exported graph does not pad."""
+    """Embeddings made by the torch model, of texts of different length."""
     model, other = exported(TEXTS, tmp_path / "out")
     assert other.document.lead_width == 32
     plan = compile_plan(Layout(frames=1, rows=4, cols=4, lead=TEXTS.lead), Diagonal(k=1))
-    lead, pad = model.text_lead(torch.randn(2, 7, 20, generator=torch.Generator().manual_seed(1)))
-    assert pad == [0, 0]
+    lead, pad = model.text_lead(torch.randn(2, 7, 20, generator=torch.Generator().manual_seed(1)), [7, 3])
     both = torch.cat((lead, model.null_lead(2)))
     given = np.tile(model.lead_ids, (2, 1))
-    options: dict[str, Any] = {"given": given, "guidance": 2.0, "unconditional": given}
+    options: dict[str, Any] = {"given": given, "guidance": 2.0, "unconditional": given, "pad": pad}
     want = replay(plan, model, lead=both, **options)
     np.testing.assert_array_equal(replay(plan, other, lead=both.numpy(), **options), want)
     assert not np.array_equal(replay(plan, other, lead=-both.numpy(), **options), want)
