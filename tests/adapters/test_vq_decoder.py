@@ -38,8 +38,8 @@ def test_pictures_are_those_of_the_network_written_out(name: str, tmp_path: Path
     assert (want.abs() > 1).any()  # what is cut off is seen, too
     shade = want.clamp(-1, 1).double().add(1).mul(127.5).add(0.5 if name == "llamagen" else 0)
     made = tokenizer.decode(TOKENS)
-    clear = ((shade - shade.round()).abs() > 1e-2) | (want.abs() > 1.001)  # not within rounding of the next
-    clear = clear.permute(0, 2, 3, 1).numpy()
+    sure = ((shade - shade.round()).abs() > 1e-2) | (want.abs() > 1.001)  # not within rounding of the next
+    clear = sure.permute(0, 2, 3, 1).numpy()
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(made[clear], shade.floor().permute(0, 2, 3, 1).byte().numpy()[clear])
 
@@ -84,7 +84,7 @@ def janus() -> Any:
     torch.manual_seed(0)
     from transformers.models.janus.modeling_janus import JanusVQVAE
 
-    model = JanusVQVAE(config).eval()
+    model: Any = JanusVQVAE(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" not in name:
@@ -138,7 +138,7 @@ def test_tokens_are_those_of_chameleon_in_transformers(tmp_path: Path) -> None:
     )  # fmt: skip
     weights = vq_weights(TAMING, seed=3)
     weights["quantize.embedding.weight"] *= 0.3  # else a few long codes lie nearest to everything
-    theirs = ChameleonVQVAE(config).eval()
+    theirs: Any = ChameleonVQVAE(config)
     left = theirs.load_state_dict(weights, strict=False)
     assert not left.missing_keys
     assert all(name.startswith("decoder.") for name in left.unexpected_keys)
