@@ -169,15 +169,15 @@ def file_name(name: str, layout: Layout, levels: int) -> str:
     if layout == "llamagen":
         middle = {"resnets.0": "0", "attentions.0": "1", "resnets.1": "2"}
 
-    def level(found: re.Match[str]) -> str:
-        number = int(found[2])
+    def level(match: re.Match[str]) -> str:
+        number = int(match[2])
         if layout == "llamagen":
             return f".conv_blocks.{number}."
-        if found[1] == "up" and layout == "taming":
+        if match[1] == "up" and layout == "taming":
             number = levels - 1 - number
-        return f".{found[1]}.{number}."
+        return f".{match[1]}.{number}."
 
-    name = re.sub(r"\.mid_block\.(\w+\.\d)", lambda found: f".mid.{middle[found[1]]}", name)
+    name = re.sub(r"\.mid_block\.(\w+\.\d)", lambda match: f".mid.{middle[match[1]]}", name)
     name = re.sub(r"\.(down|up)_blocks\.(\d+)\.", level, name)
     for ours, theirs in (
         (".resnets.", ".res." if layout == "llamagen" else ".block."),
