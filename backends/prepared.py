@@ -22,6 +22,7 @@ from diagplan.planner.checker import verify_plan
 from diagplan.planner.errors import InvalidPlanError
 from diagplan.planner.layout import require_int
 from diagplan.planner.lowering import pad_steps
+from diagplan.planner.masks import Held
 from diagplan.planner.plan import Plan
 
 __all__ = [
@@ -139,6 +140,7 @@ def prepare(
     chunk: int = 512,
     unverified: bool = False,
     static: bool | None = None,
+    held: Held | None = None,
 ) -> Prepared:
     """Lay a plan out on the model's device.
 
@@ -155,6 +157,7 @@ def prepare(
         chunk: feeds of the widest pass; wider steps (a long prompt) are cut.
         unverified: take the plan as it is, without checking it.
         static: pad steps and cache lengths to few shapes, of which a GPU replays graphs; ``None``: on a GPU.
+        held: what the cache holds before step 0, of a plan of a chain (diagplan/backends/chained.py).
 
     Raises:
         InvalidPlanError: the plan does not verify.
@@ -189,7 +192,7 @@ def prepare(
         plan = pad_steps(plan, _WIDTHS)
     length_step = STATIC_STEP if static else runtime.length_step
     try:
-        laid_out = list(program(plan, chunk=chunk, length_step=length_step))
+        laid_out = list(program(plan, chunk=chunk, length_step=length_step, held=held))
         frames = _complete_after(plan, laid_out)
         keys = keys_for(np.full(batch, seed, dtype=np.int64), numbers, np.arange(plan.positions))
         ranges = allowed_ids(model.vocabulary, plan.layout)
@@ -294,13 +297,15 @@ def too_large(error: Exception, plan: Plan, model: Model, rows: int, chunk: int)
     )
 
 
-def new_state(prepared: Prepared, given: Array) -> State:
+def new_state(prepared: Prepared, given: Array, *, cache: Cache | None = None, slots: int = 0) -> State:
     """The state before step 0.
 
     Args:
         prepared: from ``prepare``.
         given: ids of the given slots in slot order, int [rows, G] (under guidance the conditional samples first, then
             each other branch's).
+        cache: with room for ``prepared.cache_slots``, to go on with; ``None``: a new one.
+        slots: of a new cache, at least; others may go on with it that need more.
 
     Raises:
         MismatchError: another shape, or ids outside the vocabulary.
@@ -323,7 +328,9 @@ def new_state(prepared: Prepared, given: Array) -> State:
     try:
         tokens = np.full((prepared.rows, plan.positions + 1), -1, dtype=np.int64)
         tokens[:, prepared.given_slots] = ids
-        return State(tokens=runtime.put(tokens), cache=model.new_cache(prepared.rows, prepared.cache_slots))
+        if cache is None:
+            cache = model.new_cache(prepared.rows, max(slots, prepared.cache_slots))
+        return State(tokens=runtime.put(tokens), cache=cache)
     except (RuntimeError, MemoryError) as error:
         raise too_large(error, plan, model, prepared.rows, prepared.chunk) from None
 
