@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import Array, Cache, Model
+from diagplan.adapters.contract import Array, Cache, Model, allowed_ids
 from diagplan.backends import replay as executor
 from diagplan.backends.arguments import Guidance, require_callbacks, require_replayable
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.given import known_ids, require_choices
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.backends.sampling import Sampler
 from diagplan.planner.chain import Chain
@@ -129,12 +130,14 @@ class _Run:
 
     def __init__(self, chain: Chain, model: Model, given: Array, options: dict[str, Any]) -> None:
         self.chain, self.model, self.options = chain, model, options
-        self.given, self.given_slots = np.asarray(given), chain.given_slots()
-        if self.given.ndim != 2 or self.given.shape[1] != len(self.given_slots):
+        ids, slots = known_ids(given, model), chain.given_slots()
+        if ids.ndim != 2 or ids.shape[1] != len(slots):
             raise MismatchError(
-                f"expected given ids of shape [rows, {len(self.given_slots)}], those of every slot that no plan of the "
-                f"chain generates, got {list(self.given.shape)}."
+                f"expected given ids of shape [rows, {len(slots)}], those of every slot that no plan of the chain "
+                f"generates, got {list(ids.shape)}."
             )
+        for plan in chain.plans:  # before any of them is run
+            require_choices(allowed_ids(model.vocabulary, plan.layout), plan)
         last = chain.plans[-1]
         if last.positions > model.positions:
             raise MismatchError(
@@ -144,10 +147,10 @@ class _Run:
         runtime = runtime_of(model)
         static = runtime.on_gpu if options["static"] is None else options["static"]
         step = STATIC_STEP if static else runtime.length_step
-        slots = 1 + max(max(plan.cache_slots, plan.positions) for plan in chain.plans)  # padding has one of its own
-        self.slots = -(-slots // step) * step
-        self.known = np.full((len(self.given), last.positions), -1, dtype=self.given.dtype)
-        self.known[:, self.given_slots] = self.given
+        most = 1 + max(max(plan.cache_slots, plan.positions) for plan in chain.plans)  # padding has one of its own
+        self.slots = -(-most // step) * step
+        self.known = np.full((len(ids), last.positions), -1, dtype=np.int64)
+        self.known[:, slots] = ids
         self.cache: Cache | None = None
         self.now: tuple[executor.Prepared, executor.State] | None = None
 

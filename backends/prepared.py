@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids, input_vocab_of
+from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids
 from diagplan.backends.arguments import Guidance, branches_of, require_guidance, require_replayable, require_seed
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
+from diagplan.backends.given import known_ids, require_choices
 from diagplan.backends.memory import estimate_memory
 from diagplan.backends.program import PassColumns, program
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
@@ -196,7 +197,7 @@ def prepare(
         frames = _complete_after(plan, laid_out)
         keys = keys_for(np.full(batch, seed, dtype=np.int64), numbers, np.arange(plan.positions))
         ranges = allowed_ids(model.vocabulary, plan.layout)
-        _require_ids(ranges, plan)
+        require_choices(ranges, plan)
         passes = tuple(
             _laid_out(columns, runtime, keys, ranges, tuple(frames.get(i, ()))) for i, columns in enumerate(laid_out)
         )
@@ -239,15 +240,6 @@ def require_grid(plan: Plan, model: Model) -> None:
             f"expected a plan of {grid.rows} x {grid.cols} tokens a frame and {grid.between_frames} between frames, "
             f"for which this {model.family} model's positions are made, got {layout.rows} x {layout.cols} and "
             f"{layout.between_frames}. Compile a plan for the model's layout."
-        )
-
-
-def _require_ids(ranges: NDArray[np.int64], plan: Plan) -> None:
-    low, high = ranges[plan.target[plan.target >= 0]].T
-    if (low >= high).any():
-        raise MismatchError(
-            "expected ids that each cell may take, got none for some. The model's vocabulary rules leave cells out; "
-            "see AllowedIds in docs/adapters.md."
         )
 
 
@@ -312,19 +304,10 @@ def new_state(prepared: Prepared, given: Array, *, cache: Cache | None = None, s
         CapacityError: too little memory for the cache.
     """
     plan, model, runtime = prepared.plan, prepared.model, prepared.runtime
-    held = np.asarray(given)
-    if held.dtype.kind not in "iu":
-        raise MismatchError(f"expected given ids as integers, got dtype {held.dtype}. Give token ids.")
-    ids = held.astype(np.int64)
+    ids = known_ids(given, model)
     expected = (prepared.rows, len(prepared.given_slots))
     if ids.shape != expected:
         raise MismatchError(f"expected given ids of shape {list(expected)}, got {list(ids.shape)}.")
-    known = input_vocab_of(model)
-    if ids.size and not 0 <= ids.min() <= ids.max() < known:
-        raise MismatchError(
-            f"expected given ids from 0 to {known - 1}, got {ids.min()} to {ids.max()}. "
-            "Image and action ids must be those of this model's vocabulary."
-        )
     try:
         tokens = np.full((prepared.rows, plan.positions + 1), -1, dtype=np.int64)
         tokens[:, prepared.given_slots] = ids
