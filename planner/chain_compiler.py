@@ -14,8 +14,8 @@ from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
 from diagplan.planner.plan import Plan
-from diagplan.planner.policy import Policies
-from diagplan.planner.schedule import Imported, Schedule, record
+from diagplan.planner.policy import Policies, require_policies
+from diagplan.planner.schedule import Imported, Schedule, record, require_schedule
 from diagplan.planner.shown import shown
 
 __all__ = ["chain_cost", "chain_layouts", "chain_of", "compile_chain"]
@@ -124,10 +124,14 @@ def chain_cost(
     """
     layouts = _checked_layouts(layouts)
     timings = _for_each("schedules", schedules, len(layouts))
-    treatments = [treatment or Policies() for treatment in _for_each("policies", policies, len(layouts))]
+    treatments = [
+        Policies() if treatment is None else treatment for treatment in _for_each("policies", policies, len(layouts))
+    ]
     passes, prefill, kept = 0, 0, 0
     left, positions = 0, 0  # of the plan before: tokens to be fed again, and its positions
     for layout, timing, treatment in zip(layouts, timings, treatments, strict=True):
+        require_schedule(timing)
+        require_policies(treatment)
         if isinstance(timing, Imported):
             raise SpecError(
                 "expected schedules by name for a closed form, got an imported order. Count in the plans: "

@@ -114,12 +114,12 @@ def verify_chain(chain: Chain, *, cap: int = 20) -> ChainVerification:
     plans = tuple(verify_plan(plan, cap=cap) for plan in chain.plans)
     breaches: dict[str, list[tuple[str, Ints]]] = {}
     if all(report.ok for report in plans):
-        for joint in _joints(chain):
-            for rule in JOINT_RULES[1:]:
-                found = [(text, slots) for text, slots in rule.find(joint) if len(slots)]
-                breaches.setdefault(rule.code, []).extend(found)
-                if found:
-                    break  # what follows takes it for granted
+        asked = ((rule, joint) for joint in _joints(chain) for rule in JOINT_RULES[1:])
+        for rule, joint in asked:
+            found = [(text, slots) for text, slots in rule.find(joint) if len(slots)]
+            if found:
+                breaches[rule.code] = found
+                break  # whatever follows takes it for granted
     return ChainVerification(plans=plans, joints=_report(breaches, cap))
 
 
@@ -244,7 +244,7 @@ def _zeros_written(joint: _Joint) -> Iterator[tuple[str, Ints]]:
     )
 
 
-#: The rules of a chain, in the order in which they are asked: of each plan up to the first that is broken.
+#: The rules of a chain, in the order in which they are asked of each plan, up to the first one that is broken.
 JOINT_RULES = (
     JointRule(
         "DP700",
