@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import Array, Cache, Model, allowed_ids
+from diagplan.adapters.contract import Array, Cache, Model, allowed_ids, coordinates_of
 from diagplan.backends import replay as executor
-from diagplan.backends.arguments import Guidance, require_callbacks, require_replayable
+from diagplan.backends.arguments import require_callbacks, require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import known_ids, require_choices
+from diagplan.backends.guidance import Guidance
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.backends.sampling import Sampler
 from diagplan.planner.chain import Chain
@@ -57,6 +58,9 @@ def replay_chain(
     batch: int = 1,
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
+    guided_steps: tuple[int, int | None] | None = None,
+    pad: Sequence[int] | None = None,
+    lead: Array | None = None,
     on_frame: OnFrame | None = None,
     on_pass: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -71,11 +75,14 @@ def replay_chain(
         model: the model; its positions hold the whole sequence.
         given: ids of ``chain.given_slots()`` in slot order, int [rows, G] (under guidance the conditional samples
             first, then each other branch's).
-        sampler: as for ``diagplan.backends.replay.prepare``, and so are the next four.
+        sampler: as for ``diagplan.backends.replay.prepare``, and so are the next five.
         seed: of the noise.
         batch: B, samples.
         samples: the number of each sample, B.
         guidance: a scale, or the weight of each branch.
+        guided_steps: steps with guidance, first and end, counted in each plan.
+        pad: positions at the beginning of the sequence that are padding, of each of B samples, or of each row.
+        lead: embeddings, float [rows, P, width]: a given id of -1 - i stands for embedding i of its row.
         on_frame: called with the number of the plan, of its frame, and the tokens, int64 [B, h, w], of each frame as
             soon as it is complete.
         on_pass: called with the number of steps that are done, of ``chain.cost().passes``.
@@ -95,10 +102,17 @@ def replay_chain(
     if not unverified:
         _require_valid(chain)
     chain = _apart(chain)
-    run = _Run(chain, model, given, {
-        "sampler": sampler, "seed": seed, "batch": batch, "samples": samples, "guidance": guidance, "chunk": chunk,
-        "static": static, "unverified": True,
+    run = _Run(chain, model, given, lead, {
+        "sampler": sampler, "seed": seed, "batch": batch, "samples": samples, "guidance": guidance,
+        "guided_steps": guided_steps, "pad": pad, "chunk": chunk, "static": static, "unverified": True,
     })  # fmt: skip
+    ended = False
+
+    def asked() -> bool:
+        nonlocal ended
+        ended = cancelled is not None and cancelled()
+        return ended
+
     tokens = [np.full((batch, *_grid(plan.layout)), -1, dtype=np.int64) for plan in chain.plans]
     seconds, prefill, done, passes = 0.0, 0.0, 0, 0
     for number in range(len(chain.plans)):
@@ -112,13 +126,13 @@ def replay_chain(
             if on_pass is not None:
                 on_pass(before + step + 1)
 
-        replayed = executor.replay(prepared, state, on_frame=handed, on_step=counted, cancelled=cancelled)
+        replayed = executor.replay(prepared, state, on_frame=handed, on_step=counted, cancelled=asked)
         tokens[number] = replayed.tokens
         seconds += replayed.seconds
         prefill += sum(s for p, s in zip(prepared.passes, replayed.pass_seconds, strict=False) if p.step == 0)
         passes += prepared.plan.steps
         done += replayed.complete
-        if not replayed.complete or (cancelled is not None and cancelled()):
+        if ended:
             break
     return Chained(
         tokens=tuple(tokens), plans=done, complete=done == len(chain.plans), seconds=seconds, prefill_seconds=prefill
@@ -128,9 +142,10 @@ def replay_chain(
 class _Run:
     """What goes on from plan to plan: one cache, and the ids that are known."""
 
-    def __init__(self, chain: Chain, model: Model, given: Array, options: dict[str, Any]) -> None:
-        self.chain, self.model, self.options = chain, model, options
-        ids, slots = known_ids(given, model), chain.given_slots()
+    def __init__(self, chain: Chain, model: Model, given: Array, lead: Array | None, options: dict[str, Any]) -> None:
+        self.chain, self.model, self.lead, self.options = chain, model, lead, options
+        ids = known_ids(given, model, 0 if lead is None else lead.shape[1])
+        slots = chain.given_slots()
         if ids.ndim != 2 or ids.shape[1] != len(slots):
             raise MismatchError(
                 f"expected given ids of shape [rows, {len(slots)}], those of every slot that no plan of the chain "
@@ -138,6 +153,7 @@ class _Run:
             )
         for plan in chain.plans:  # before any of them is run
             require_choices(allowed_ids(model.vocabulary, plan.layout), plan)
+        _require_places_kept(chain, model)
         last = chain.plans[-1]
         if last.positions > model.positions:
             raise MismatchError(
@@ -161,9 +177,9 @@ class _Run:
             self.known[:, : prepared.plan.positions] = prepared.runtime.numpy(state.tokens)[:, :-1]
             self.now = None
         part = self.chain.continued(number)
-        prepared = executor.prepare(part.plan, self.model, held=part.held, **self.options)
+        prepared = executor.prepare(part.plan, self.model, part=part, **self.options)
         given = self.known[:, prepared.given_slots]
-        state = executor.new_state(prepared, given, cache=self.cache, slots=self.slots)
+        state = executor.new_state(prepared, given, self.lead, cache=self.cache, slots=self.slots)
         self.cache, self.now = state.cache, (prepared, state)
         return self.now
 
@@ -179,6 +195,22 @@ def _require_valid(chain: Chain) -> None:
             f"expected a valid chain, got {report.errors} error(s), the first {report.first_error()} "
             "`diagplan verify` lists them."
         )
+
+
+def _require_places_kept(chain: Chain, model: Model) -> None:
+    """Keys in the cache are turned by the coordinates that their tokens were fed with."""
+    layouts = [plan.layout for plan in chain.plans]
+    for number in range(1, len(layouts)):
+        kept = chain.continued(number).held.position
+        before, now = coordinates_of(model, *layouts[:number]), coordinates_of(model, *layouts[: number + 1])
+        if before is None or now is None:
+            return
+        moved = kept[(before[kept] != now[kept]).any(axis=1)]
+        if len(moved):
+            raise MismatchError(
+                f"expected kept positions to lie where they lay, got others for plan {number}, the first of position "
+                f"{moved[0]}: this {model.family} model moves them as the sequence grows. Compile with refeed=True."
+            )
 
 
 def _apart(chain: Chain) -> Chain:

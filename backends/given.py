@@ -85,8 +85,13 @@ def given_from_prompt(
     return ids[:, given_slots(layout)]
 
 
-def known_ids(given: Array, model: Model) -> NDArray[np.int64]:
+def known_ids(given: Array, model: Model, embedded: int = 0) -> Ids:
     """Given ids of any shape as int64.
+
+    Args:
+        given: the ids.
+        model: that is to be fed with them.
+        embedded: embeddings of a row, which ids of -1 down to that many below zero stand for.
 
     Raises:
         MismatchError: not integers, or ids outside the model's vocabulary.
@@ -94,17 +99,16 @@ def known_ids(given: Array, model: Model) -> NDArray[np.int64]:
     held = np.asarray(given)
     if held.dtype.kind not in "iu":
         raise MismatchError(f"expected given ids as integers, got dtype {held.dtype}. Give token ids.")
-    ids = held.astype(np.int64)
-    known = input_vocab_of(model)
-    if ids.size and not 0 <= ids.min() <= ids.max() < known:
+    ids, known = held.astype(np.int64), input_vocab_of(model)
+    if ids.size and not -embedded <= ids.min() <= ids.max() < known:
         raise MismatchError(
-            f"expected given ids from 0 to {known - 1}, got {ids.min()} to {ids.max()}. "
+            f"expected given ids from {-embedded} to {known - 1}, got {ids.min()} to {ids.max()}. "
             "Image and action ids must be those of this model's vocabulary."
         )
     return ids
 
 
-def require_choices(ranges: NDArray[np.int64], plan: Plan) -> None:
+def require_choices(ranges: Ids, plan: Plan) -> None:
     """Raise ``MismatchError`` where ``allowed_ids`` leaves a cell of a plan none."""
     low, high = ranges[plan.target[plan.target >= 0]].T
     if (low >= high).any():

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.samplers import Sampler
 from diagplan.backends import replay as executor
-from diagplan.backends.arguments import Guidance, require_replayable
+from diagplan.backends.arguments import require_replayable
 from diagplan.backends.chained import Chained, OnFrame, replay_chain
 from diagplan.backends.given import batched
+from diagplan.backends.guidance import Guidance
 from diagplan.backends.selftest import require_tested
 from diagplan.models.loading import guided_ids
 from diagplan.planner.chain import Chain
@@ -33,6 +34,9 @@ def run_chain(
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
     unconditional: Integers | Sequence[Integers] | None = None,
+    guided_steps: tuple[int, int | None] | None = None,
+    pad: Sequence[int] | None = None,
+    lead: Any = None,
     on_frame: OnFrame | None = None,
     on_pass: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -51,6 +55,9 @@ def run_chain(
         samples: the number of each sample, B; 0 to B - 1 by default.
         guidance: as for ``replay``.
         unconditional: as for ``replay``, of ``chain.given_slots()``.
+        guided_steps: steps with guidance, first and end (``None``: the last), counted in each plan.
+        pad: as for ``replay``.
+        lead: as for ``replay``.
         on_frame: called with the number of the plan, of its frame, and the frame's tokens, int64 [B, h, w], as soon as
             the frame is complete.
         on_pass: called with the number of passes that are done, of ``chain.cost().passes``.
@@ -77,8 +84,9 @@ def run_chain(
     for plan in chain.plans:
         executor.require_grid(plan, model)
     ids = batched("given", given, (len(chain.given_slots()),))
+    rows = guided_ids(ids, guidance, unconditional)
     return replay_chain(
-        chain, model, guided_ids(ids, guidance, unconditional), sampler=sampler, seed=seed, batch=len(ids),
-        samples=samples, guidance=guidance, on_frame=on_frame, on_pass=on_pass, cancelled=cancelled, chunk=chunk,
-        static=static,
+        chain, model, rows, sampler=sampler, seed=seed, batch=len(ids), samples=samples, guidance=guidance,
+        guided_steps=guided_steps, pad=pad, lead=lead, on_frame=on_frame, on_pass=on_pass, cancelled=cancelled,
+        chunk=chunk, static=static,
     )  # fmt: skip

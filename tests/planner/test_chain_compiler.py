@@ -130,10 +130,11 @@ def test_plans_that_are_there_are_chained() -> None:
     ],
 )
 def test_wrong_descriptions(change: dict[str, Any], message: str) -> None:
-    asked = {"layouts": chain_layouts([GRID, GRID]), "schedules": NextToken(), "policies": None} | change
-    for function in (compile_chain, chain_cost):
+    right: dict[str, Any] = {"layouts": chain_layouts([GRID, GRID]), "schedules": NextToken(), "policies": None}
+    functions: list[Any] = [compile_chain, chain_cost]
+    for function in functions:
         with pytest.raises(SpecError, match=re.escape(message)):
-            function(**asked)
+            function(**right | change)
 
 
 def test_other_wrong_arguments() -> None:

@@ -22,6 +22,7 @@ LAYOUTS = chain_layouts([GRID, GRID, GRID], 1)
 CHAIN = compile_chain(LAYOUTS, Diagonal(k=1))
 KEPT = compile_chain(LAYOUTS, Diagonal(k=1), Policies(row_end="keep"))
 CAUSAL = Policies(visibility="causal")
+ANY_LIST: Any = list(CHAIN.plans)
 
 
 def keeping(chain: Chain, *runs: Any) -> Chain:
@@ -63,7 +64,7 @@ def reading_zeros() -> Chain:
 
 
 CASES: list[tuple[str, Any, int, str, int | None]] = [
-    ("DP700", replace(CHAIN, plans=list(CHAIN.plans)), 1, "expected plans to be a tuple of plans, got plans=", None),
+    ("DP700", replace(CHAIN, plans=ANY_LIST), 1, "expected plans to be a tuple of plans, got plans=", None),
     ("DP700", replace(CHAIN, plans=CHAIN.plans[:1], kept=((),)), 1, "expected 2 to 64 plans, got 1.", None),
     ("DP700", replace(CHAIN, kept=((), ())), 1, "expected kept to be a tuple of 3 lists of runs, got kept=", None),
     ("DP700", replace(CHAIN, kept=(((0, 1),), (), ())), 1, "expected nothing kept for the first plan, got kept=", None),
