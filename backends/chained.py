@@ -191,7 +191,7 @@ def _grid(layout: Any) -> tuple[int, int, int]:
 def _require_valid(chain: Chain) -> None:
     report = verify_chain(chain, cap=1)
     if not report.ok:
-        first = next(found for found in report.diagnostics if found.severity == "error")
+        first = next(one for one in report.diagnostics if one.severity == "error")
         where = "" if first.plan is None else f" in plan {first.plan}"
         raise InvalidPlanError(
             f"expected a valid chain, got {report.errors} error(s), the first {first.code}{where}: {first.message} "

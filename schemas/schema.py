@@ -13,9 +13,10 @@ NAMES: Mapping[str, str] = {"plan": "plan.schema.json", "chain": "chain.schema.j
 def document_schema(of: str) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the documents of version 1 of a plan or of a chain."""
     from diagplan.schemas.chain_document import ChainDocument
-    from diagplan.schemas.document import PlanDocument
+    from diagplan.schemas.document import PlanDocument, StrictDocument
 
-    kind = {"plan": PlanDocument, "chain": ChainDocument}[of]
+    kinds: dict[str, type[StrictDocument]] = {"plan": PlanDocument, "chain": ChainDocument}
+    kind = kinds[of]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | kind.model_json_schema()
 
 

@@ -31,14 +31,14 @@ def verify_command(
                 "warnings": report.warnings,
                 "counts": dict(report.counts),
                 "diagnostics": [
-                    {key: value for key, value in asdict(found).items() if key != "plan" or value is not None}
-                    for found in report.diagnostics
+                    {key: value for key, value in asdict(one).items() if key != "plan" or value is not None}
+                    for one in report.diagnostics
                 ],
             }
         )
         return FINE if report.ok else PROBLEM
     if report.diagnostics:
-        chained = any(found.plan is not None for found in report.diagnostics)
+        chained = any(one.plan is not None for one in report.diagnostics)
         print_table(
             ["code", "severity", *([">plan"] if chained else []), ">step", ">feed", ">slot", "message", "remedy"],
             [

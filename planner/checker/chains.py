@@ -83,9 +83,9 @@ def verify_chain(chain: Chain, *, cap: int = 20) -> Verification:
     if all(report.ok for report in reports):
         asked = ((rule, joint) for joint in _joints(chain) for rule in JOINT_RULES[1:])
         for rule, joint in asked:
-            found = [(text, slots) for text, slots in rule.find(joint) if len(slots)]
-            if found:
-                reports.append(_report(rule, found, joint.number, cap))
+            breaches = [(text, slots) for text, slots in rule.find(joint) if len(slots)]
+            if breaches:
+                reports.append(_report(rule, breaches, joint.number, cap))
                 break  # whatever follows takes it for granted
     counts: Counter[str] = Counter()
     for report in reports:
@@ -99,17 +99,17 @@ def verify_chain(chain: Chain, *, cap: int = 20) -> Verification:
 
 
 def _of_plan(report: Verification, number: int) -> Verification:
-    return replace(report, diagnostics=tuple(replace(found, plan=number) for found in report.diagnostics))
+    return replace(report, diagnostics=tuple(replace(breach, plan=number) for breach in report.diagnostics))
 
 
 def _report(rule: JointRule, breaches: list[tuple[str, Ints]], number: int | None, cap: int) -> Verification:
-    said = [(text.replace("{slot}", str(slot)), slot) for text, slots in breaches for slot in slots[:cap].tolist()]
+    texts = [(text.replace("{slot}", str(slot)), slot) for text, slots in breaches for slot in slots[:cap].tolist()]
     diagnostics = tuple(
         Diagnostic(
             code=rule.code, severity="error", step=None, feed=None, slot=None if slot < 0 else slot,
             message=f"{text}.", remedy=rule.remedy, plan=number,
         )
-        for text, slot in said[:cap]
+        for text, slot in texts[:cap]
     )  # fmt: skip
     count = sum(len(slots) for _, slots in breaches)
     return Verification(diagnostics=diagnostics, counts={rule.code: count}, errors=count, warnings=0)
@@ -134,7 +134,7 @@ def chain_malformed(chain: Chain) -> Iterator[str]:
             yield f"expected runs (start, end) for plan {number}, got kept={shown(runs)}"
         elif any(start >= end for start, end in runs) or any(a[1] >= b[0] for a, b in pairwise(runs)):
             yield f"expected sorted runs that are apart for plan {number}, got kept={shown(runs)}"
-        elif runs and not runs[-1][1] <= (most := getattr(plans[number], "positions", 0)):
+        elif runs and type(most := plans[number].positions) is int and runs[-1][1] > most:
             yield f"expected runs up to {shown(most)} for plan {number}, got kept={shown(runs)}"
 
 
