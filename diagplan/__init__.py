@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.adapters.notices import ModelWarning
     from diagplan.adapters.options import LoadOptions
     from diagplan.adapters.samplers import Greedy, Sample
+    from diagplan.backends.chained import Chained
     from diagplan.backends.errors import CapacityError, MismatchError, NumericError
     from diagplan.backends.rolling import Rolled, roll
     from diagplan.drawing.draw import Drawing, draw
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.planner.presets import PRESETS, preset_layout
     from diagplan.planner.rollout import Rollout, compile_rollout
     from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
+    from diagplan.schemas.chain_files import read_chain, write_chain
     from diagplan.schemas.convert import plan_digest
     from diagplan.schemas.files import read_plan, write_plan
     from diagplan.schemas.orders import read_order
@@ -44,6 +46,7 @@ __all__ = [
     "PRESETS",
     "CapacityError",
     "Chain",
+    "Chained",
     "Diagonal",
     "DiagplanError",
     "DocumentError",
@@ -84,6 +87,7 @@ __all__ = [
     "plan_digest",
     "plan_for",
     "preset_layout",
+    "read_chain",
     "read_order",
     "read_plan",
     "replay",
@@ -92,6 +96,7 @@ __all__ = [
     "run_chain",
     "sampler_for",
     "verify",
+    "write_chain",
     "write_plan",
 ]
 
@@ -104,6 +109,7 @@ _PLACES = {
     "diagplan.adapters.notices": ("ModelWarning",),
     "diagplan.adapters.options": ("LoadOptions",),
     "diagplan.adapters.samplers": ("Greedy", "Sample"),
+    "diagplan.backends.chained": ("Chained",),
     "diagplan.backends.errors": ("CapacityError", "MismatchError", "NumericError"),
     "diagplan.backends.rolling": ("Rolled", "roll"),
     "diagplan.drawing.draw": ("Drawing", "draw"),
@@ -121,6 +127,7 @@ _PLACES = {
     "diagplan.planner.presets": ("PRESETS", "preset_layout"),
     "diagplan.planner.rollout": ("Rollout", "compile_rollout"),
     "diagplan.planner.schedule": ("Diagonal", "Imported", "NextToken", "ZipAR"),
+    "diagplan.schemas.chain_files": ("read_chain", "write_chain"),
     "diagplan.schemas.convert": ("plan_digest",),
     "diagplan.schemas.files": ("read_plan", "write_plan"),
     "diagplan.schemas.orders": ("read_order",),
