@@ -42,7 +42,7 @@ class SampleDocument(StrictDocument):
 
 
 class TracedPassDocument(StrictDocument):
-    """One pass of one sample: the entries fed are ``first`` to ``end - 1``, those accepted by then 0 to ``accepted - 1``.
+    """One pass of one sample: entries ``first`` to ``end - 1`` are fed, 0 to ``accepted - 1`` are accepted after it.
 
     ``guesses`` are the fed ids of sources that were not known, as [slot, id]; ``chosen`` the ids of all fed targets.
     """
