@@ -45,11 +45,11 @@ def columns_malformed(facts: TraceFacts) -> Iterator[TraceHits]:
         yield from _out_of_range(facts, sample, one)
     if trace.advance == "slowest" and len({one.passes for one in trace.samples}) > 1:
         passes = np.array([one.passes for one in trace.samples])
-        sample = _at(passes != passes[0])
+        others = _at(passes != passes[0])
         yield TraceHits(
             text=f"expected {passes[0]} passes as of sample 0 with advance=slowest, got passes={{passes}}",
-            sample=sample,
-            values={"passes": passes[sample]},
+            sample=others,
+            values={"passes": passes[others]},
         )
 
 

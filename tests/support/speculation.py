@@ -184,9 +184,7 @@ def _judge(
     """Take what is accepted as known and the rest as guesses; follow what wrong ids have touched."""
     for entry in range(one.first, one.end):
         source, target = entries.source[entry], entries.target[entry]
-        touched = any(
-            sample.dirty[other] for other in np.flatnonzero(entries.sees[entry]).tolist() if other != entry
-        )
+        touched = any(sample.dirty[other] for other in np.flatnonzero(entries.sees[entry]).tolist() if other != entry)
         if entry < accepted:
             unclean.append(touched)
         sample.dirty[entry] = touched or one.guesses.get(source, right[source]) != right[source]
