@@ -127,7 +127,7 @@ class Trace(ByValue):
 
 
 def sample_trace(number: int, passes: Iterable[TracedPass], tokens: Sequence[int] | NDArray[Any]) -> SampleTrace:
-    """One sample's columns from its passes.
+    """One sample's columns from its passes; guesses and what was chosen may be pairs too.
 
     >>> one = sample_trace(0, [TracedPass(0, 2, {3: 7}, {3: 9, 4: 1}, 1)], [5, 5, 5, 9, -1])
     >>> one.guess_slot.tolist(), one.chosen_id.tolist(), one.traced(0).accepted
@@ -136,7 +136,7 @@ def sample_trace(number: int, passes: Iterable[TracedPass], tokens: Sequence[int
     listed = list(passes)
 
     def ids(name: str) -> dict[str, Int64]:
-        parts: list[Mapping[int, int]] = [getattr(one, name) for one in listed]
+        parts: list[dict[int, int]] = [dict(getattr(one, name)) for one in listed]
         return {
             "offsets": np.cumsum([0, *map(len, parts)], dtype=np.int64),
             "slot": np.array(list(chain.from_iterable(parts)), dtype=np.int64),

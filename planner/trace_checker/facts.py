@@ -27,7 +27,7 @@ class Entries:
         step_end: the entries up to the end of each one's step, int64 [N].
         decider: the entry that chooses each slot's token, -1 for given slots, int64 [positions].
         first_use: the first entry that feeds each slot's token, N for none, int64 [positions].
-        prompt: entries at the start that only write the prompt.
+        prompt: entries before the first that chooses a token.
         targets_before: entries with a target among the first i, int64 [N + 1].
     """
 
@@ -44,9 +44,7 @@ class Entries:
         self.decider[self.target[chooses]] = chooses
         self.first_use: Int64 = np.full(plan.positions, self.count, dtype=np.int64)
         np.minimum.at(self.first_use, plan.source[order], np.arange(self.count))
-        generated = int(np.argmax(self.decider >= 0))  # a valid plan generates something
-        prefill = (self.step == 0) & (self.target < 0) & (plan.position[order] < generated)
-        self.prompt = int(np.argmin(np.append(prefill, False)))
+        self.prompt = int(chooses[0])  # a valid plan chooses something, in step 0 already
         self.targets_before: Int64 = np.concatenate([[0], np.cumsum(self.target >= 0)])
 
     def most_passes(self, width: int) -> int:
