@@ -97,6 +97,7 @@ class Trace(ByValue):
             ``min_p``.
         seed: keys the noise, with a sample's number and the slot.
         guidance: the scale of classifier-free guidance, the weights of its branches, or ``None``.
+        guided_steps: the plan's steps that are guided, first and end; ``None``: all.
         width: the most entries of a pass, the prompt's not counted.
         narrowest: where windows change in width, the least of them; ``None``: they are all of ``width``.
         draft: the name of the policy that gives first guesses.
@@ -116,6 +117,7 @@ class Trace(ByValue):
     advance: Advance
     samples: tuple[SampleTrace, ...]
     narrowest: int | None = None
+    guided_steps: tuple[int, int | None] | None = None
 
     def __hash__(self) -> int:
         return hash((Trace, self.plan, self.model, self.seed, self.width, self.samples))

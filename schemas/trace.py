@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.arguments import require_kind
+from diagplan.planner.errors import DocumentError
 from diagplan.planner.trace import SampleTrace, Trace
 from diagplan.schemas.files import producer_version, read_bytes, write_packed
 from diagplan.schemas.limits import require_affordable
@@ -45,6 +46,7 @@ def trace_to_json(trace: Trace) -> str:
         "sampler": dict(trace.sampler),
         "seed": trace.seed,
         "guidance": trace.guidance,
+        "guided_steps": trace.guided_steps,
         "width": trace.width,
         "narrowest": trace.narrowest,
         "draft": trace.draft,
@@ -115,12 +117,22 @@ def _trace(document: "TraceDocument") -> Trace:
         sampler=document.sampler.model_dump(),
         seed=document.seed,
         guidance=tuple(guidance) if isinstance(guidance, list) else guidance,
+        guided_steps=_steps(document.guided_steps),
         width=document.width,
         narrowest=document.narrowest,
         draft=document.draft,
         advance=document.advance,
         samples=tuple(map(_sample, document.samples)),
     )
+
+
+def _steps(steps: list[int | None] | None) -> tuple[int, int | None] | None:
+    if steps is None:
+        return None
+    first, end = steps
+    if first is None:
+        raise DocumentError("expected guided_steps as two numbers, got a first of null. Only the end may be left open.")
+    return first, end
 
 
 def _sample(document: "SampleTraceDocument") -> SampleTrace:

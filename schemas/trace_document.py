@@ -74,6 +74,7 @@ class TraceDocument(StrictDocument):
     sampler: Annotated[GreedyDocument | SampleDocument, Field(discriminator="name")]
     seed: _Key
     guidance: _Number | Annotated[list[_Number], Field(min_length=2, max_length=_BRANCHES)] | None
+    guided_steps: Annotated[list[Whole | None], Field(min_length=2, max_length=2)] | None = None
     width: Positive
     narrowest: Positive | None = None
     draft: Label

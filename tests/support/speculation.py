@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.plan import Plan
-from diagplan.planner.trace import Advance, SampleTrace, Trace, TracedPass, sample_trace
+from diagplan.planner.trace import Advance, Trace, TracedPass, sample_trace
 from diagplan.planner.training_plan import TrainingPlan, training_plan, visible
 from diagplan.schemas.convert import plan_digest
 
-__all__ = ["VOCABULARY", "Run", "Sample", "given_tokens", "one_by_one", "speculate"]
+__all__ = ["VOCABULARY", "Run", "Sample", "given_tokens", "one_by_one", "oracle", "speculate"]
 
 VOCABULARY = 13
 _BITS = (1 << 61) - 1
@@ -194,10 +194,23 @@ def _judge(
             sample.guess[target] = one.chosen[target]
 
 
-def changed(trace: Trace, sample: int = 0, **columns: Any) -> Trace:
-    """A trace with some columns of one sample changed."""
-    from dataclasses import replace
-
-    samples: list[SampleTrace] = list(trace.samples)
-    samples[sample] = replace(samples[sample], **columns)
-    return replace(trace, samples=tuple(samples))
+def oracle(plan: Plan, tokens: NDArray[np.int64], width: int, **fields: Any) -> Trace:
+    """The trace of a replay whose guesses were all right, from its tokens, int64 [B, positions]."""
+    entries = Entries(plan)
+    prompt = entries.target.index(next(target for target in entries.target if target >= 0))
+    starts = [0, *range(prompt + width, entries.count, width)]
+    samples = []
+    for number, own in enumerate(tokens.tolist()):
+        known = set(np.flatnonzero(given_tokens(plan) >= 0).tolist())
+        passes = []
+        for first, end in zip(starts, [*starts[1:], entries.count], strict=True):
+            fed, targets = entries.source[first:end], [slot for slot in entries.target[first:end] if slot >= 0]
+            guesses = {slot: own[slot] for slot in fed if slot not in known}
+            passes.append(TracedPass(first, end, guesses, {slot: own[slot] for slot in targets}, end))
+            known.update(targets)
+        samples.append(sample_trace(number, passes, own))
+    base: dict[str, Any] = {
+        "plan": plan_digest(plan), "model": "hash", "dtype": "float32", "sampler": {"name": "greedy"}, "seed": 0,
+        "guidance": None, "width": width, "draft": "oracle", "advance": "own",
+    }  # fmt: skip
+    return Trace(samples=tuple(samples), **(base | fields))
