@@ -34,8 +34,8 @@ def test_a_document() -> None:
     [
         ("{", "expected JSON in n.json, got a text that is not: "),
         ("17", 'expected a note in n.json, got JSON without "format": "note".'),
-        ('{"format":"note","version":4}', "This diagplan reads version 3. Install the diagplan that wrote it, or write it again."),
-        ('{"format":"note","version":3,"words":{"a":1.5}}', "expected a valid note in n.json, got 1 problem(s): words.a"),
+        ('{"format":"note","version":4}', "reads version 3. Install the diagplan that wrote it, or write it again."),
+        ('{"format":"note","version":3,"words":{"a":1.5}}', "a valid note in n.json, got 1 problem(s): words.a"),
         ('{"format":"note","version":3,"' + "x" * 500 + '":1}', "got 1 problem(s): 'xxx"),
         ('{"format":"note","version":3,"words":{' + ",".join(f'"{i}":1' for i in range(MAX_KEYS + 1)) + "}}",
          f"an object has {MAX_KEYS + 1} keys"),
