@@ -20,6 +20,7 @@ from diagplan.backends.sampling import keys_for
 from diagplan.backends.shortfall import shortfalls
 from diagplan.planner.arguments import require_number
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 from diagplan.planner.training_plan import TrainingPlan, training_plan, visible
 
 __all__ = ["Shortfall", "TeacherCheck", "near_tie", "teacher_check"]
@@ -98,7 +99,7 @@ def teacher_check(
     """
     eps = near_tie(prepared.model.dtype) if eps is None else require_number("eps", eps, "Give one, such as 0.001.")
     if not eps >= 0:
-        raise SpecError(f"expected eps >= 0, got eps={eps}. 0 asks for the first choice.")
+        raise SpecError(f"expected eps >= 0, got eps={shown(eps)}. 0 asks for the first choice.")
     ids = _ids(prepared, given, tokens, lead)
     plan = _in_order(training_plan(prepared.plan))
     try:

@@ -22,6 +22,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "BUNDLES", "bundle_schedule", "compile_plan", "Plan", "compile_rollout", "Rollout",
     ),
     "Checking and files": ("verify", "Verification", "plan_digest", "read_plan", "write_plan"),
+    "Traces of speculative replay": (
+        "verify_trace", "TraceVerification", "check_trace_tokens", "CheckedTrace", "check_tokens", "TeacherCheck",
+        "Trace", "read_trace", "write_trace",
+    ),
     "Pictures": ("draw", "Drawing"),
     "Models": ("load_model", "LoadOptions", "replay", "roll", "Rolled", "Greedy", "Sample", "sampler_for"),
     "World models": (

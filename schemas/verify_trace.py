@@ -47,11 +47,11 @@ def verify_trace(plan: Plan | str | Path, trace: Trace | str | Path, *, cap: int
         what = "a Trace or the path of a trace file"
         require_kind("trace", trace, str | os.PathLike, "The trace comes second.", what=what)
         trace = read_trace(trace)
-    found = verify_plan(plan, cap=1)
-    if not found.ok:
-        first = next(one for one in found.diagnostics if one.severity == "error")
+    checked = verify_plan(plan, cap=1)
+    if not checked.ok:
+        first = next(one for one in checked.diagnostics if one.severity == "error")
         raise InvalidPlanError(
-            f"expected a valid plan, got {found.errors} error(s), the first {first.code}: {first.message} "
+            f"expected a valid plan, got {checked.errors} error(s), the first {first.code}: {first.message} "
             "`diagplan verify` lists them."
         )
     report, digest = check_trace(plan, trace, cap=cap), plan_digest(plan)

@@ -152,6 +152,6 @@ def _show_trace(
     for path in pictures:
         screen.print(Text(f"wrote {path}"), soft_wrap=True)
     if seen.problems:
-        said = "; ".join(seen.problems)
-        screen.print(Text(f"{trace.name} is not valid: {said}. `diagplan verify-trace` lists all."), soft_wrap=True)
+        problems = "; ".join(seen.problems)
+        screen.print(Text(f"{trace.name} is not valid: {problems}. `diagplan verify-trace` lists all."), soft_wrap=True)
     return FINE

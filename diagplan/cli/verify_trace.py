@@ -137,8 +137,8 @@ def _print(name: str, trace: "Trace", report: "TraceVerification", tokens: "Teac
 
 
 def _words(tokens: "TeacherCheck") -> str:
-    said = f"{tokens.tokens:,} tokens derived anew: {tokens.first:,} are the model's first choice"
+    words = f"{tokens.tokens:,} tokens derived anew: {tokens.first:,} are the model's first choice"
     if tokens.largest is not None:
         one = tokens.largest
-        said += f"; the largest shortfall is {one.shortfall:.3g}, in sample {one.sample}, slot {one.slot}"
-    return f"{said}; {len(tokens.above):,} above {tokens.eps:g}"
+        words += f"; the largest shortfall is {one.shortfall:.3g}, in sample {one.sample}, slot {one.slot}"
+    return f"{words}; {len(tokens.above):,} above {tokens.eps:g}"
