@@ -3,8 +3,8 @@
 Two runs of one model differ in the last bits of their logits, so a token that one run chose may be another's second.
 The shortfall is by how much, in units of the logits. Greedy: the largest logit less the token's. With sampling: the
 largest score, logit and keyed noise, less the token's, with slack at the cuts: an id that top-k, top-p or min-p has
-only just let in counts against the token with no more than what would cut it, and a token that was cut falls short by what
-would let it in.
+only just let in counts against the token with no more than what would cut it, and a token that was cut falls short by
+what would let it in.
 
 All logits changed by up to d move two of them by 2 d against each other, and the odds of a sum of shares by a factor of
 exp(2 d) at most. Every distance here is such a 2 d.
