@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagplan.adapters.samplers import Greedy, Sample
-from diagplan.backends.sampling import keys_for, numpy_choose
+from diagplan.backends.sampling import keys_for, numpy_choose, numpy_gumbel
 from diagplan.backends.shortfall import shortfalls
 
 IDS = 12
@@ -79,6 +79,7 @@ def test_what_noise_in_the_logits_changes_falls_short_by_little(
 
 
 LOGITS = np.array([[4.0, 3.5, 1.0, 0.0]])
+ALL = np.array([[0, 4]])
 SHARE = float(np.exp(LOGITS[0, 0]) / np.exp(LOGITS[0]).sum())
 
 
@@ -104,3 +105,20 @@ def test_by_hand(sampler: Greedy | Sample, token: int, short: float) -> None:
 
 def _key(slot: int) -> Any:
     return keys_for(np.array([1]), np.array([0]), np.array([slot]))[0]
+
+
+def test_an_id_that_no_small_change_would_cut_counts_in_full() -> None:
+    """The first of the logits is far from being cut by top-p, so the token that it beats falls short of its score."""
+    sampler = Sample(top_p=0.97)
+    keys = _key(next(slot for slot in range(1000) if chosen(LOGITS, sampler, _key(slot), ALL) == 0))
+    noise = numpy_gumbel(keys, 0, 4)[0]
+    got, best = shortfalls(LOGITS, np.array([1]), sampler, keys, ALL)
+    assert best.tolist() == [0]
+    assert got[0] == pytest.approx(0.5 + noise[0] - noise[1])
+
+
+def test_where_the_crossing_id_is_dropped_two_that_change_places_may_cut_one() -> None:
+    """Passed by the second, which takes 0.5, the first would be the one that crosses 0.97."""
+    sampler = Sample(top_p=0.97, crossing="drop")
+    keys = _key(next(slot for slot in range(1000) if chosen(LOGITS, sampler, _key(slot), ALL) == 0))
+    assert shortfalls(LOGITS, np.array([1]), sampler, keys, ALL)[0][0] == pytest.approx(0.5)

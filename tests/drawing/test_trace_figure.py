@@ -75,6 +75,9 @@ def test_every_shape_stays_within_its_edges(name: str, width: int) -> None:
             assert item.x >= 0
             assert item.x + item.width <= scene.width + 1, item
             assert item.y + item.height <= scene.height, item
+    marks = [item.y for item in scene.items if isinstance(item, Text) and item.text.startswith("given: ")]
+    (chart,) = (item.y for item in scene.items if isinstance(item, Text) and item.text.startswith("Which tokens"))
+    assert max(marks) + 12 < chart - 10
     if len(frames) < plan.layout.frames:
         assert any("frames not shown" in text for text in words(scene))
 

@@ -5,18 +5,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
 from diagplan.planner.schedule import NextToken
-from diagplan.planner.trace import SampleTrace
+from diagplan.planner.trace import SampleTrace, TracedPass, sample_trace
 from diagplan.planner.trace_checker import check_trace
 from tests.support.invalid_traces import BASE, PLAN, with_pass
 from tests.support.speculation import speculate
 from tests.support.strategies import Request, plans
+from tests.support.trace_judge import is_right
 
 
 def test_caps() -> None:
@@ -42,6 +44,21 @@ def test_windows_that_change_in_width(case: tuple[Request, Plan]) -> None:
     assert check_trace(plan, replace(trace, width=9, narrowest=1)).ok
     narrower = check_trace(plan, replace(trace, width=1)).counts
     assert not narrower or set(narrower) == {"DT102"}
+
+
+@given(plans(frames=2, side=3), st.data())
+def test_a_prompt_may_be_fed_in_passes_of_its_own(case: tuple[Request, Plan], data: st.DataObject) -> None:
+    """They are not counted: with windows of one such a replay takes as many passes as its bound, and the prompt's."""
+    _, plan = case
+    trace = speculate(plan, width=1).trace
+    first, *rest = (trace.samples[0].traced(number) for number in range(trace.passes))
+    prompt = first.end - 1
+    assume(prompt > 0)
+    cut = data.draw(st.integers(1, prompt))
+    chunk = TracedPass(0, cut, {}, {}, cut)
+    split = sample_trace(0, [chunk, first._replace(first=cut), *rest], trace.samples[0].tokens)
+    assert check_trace(plan, replace(trace, samples=(split,))).ok
+    assert is_right(plan, replace(trace, samples=(split,)))
 
 
 def test_windows_as_wide_as_the_plan_are_never_expanded() -> None:
