@@ -65,16 +65,16 @@ def _wrong(plan: Plan, trace: Trace) -> Iterator[str]:
         for sample, passes in enumerate(listed):
             if number >= len(passes):
                 continue
-            one = passes[number]
-            own = _right(entries, one, known[sample])
-            if one.accepted != (own if trace.advance == "own" else min(right)):
+            taken = passes[number]
+            own = _right(entries, taken, known[sample])
+            if taken.accepted != (own if trace.advance == "own" else min(right)):
                 yield "S5"
-            yield from _wrong_pass(entries, one, known[sample], accepted[sample], trace.width, narrowest)
-            for entry in entries[one.first : one.accepted]:
-                if entry.target in one.chosen:
+            yield from _wrong_pass(entries, taken, known[sample], accepted[sample], trace.width, narrowest)
+            for entry in entries[taken.first : taken.accepted]:
+                if entry.target in taken.chosen:
                     known[sample].add(entry.target)
-                    tokens[sample][entry.target] = one.chosen[entry.target]
-            accepted[sample] = one.accepted
+                    tokens[sample][entry.target] = taken.chosen[entry.target]
+            accepted[sample] = taken.accepted
     steps = [list(group) for _, group in groupby(entries, key=lambda entry: entry.step)]
     prompt = prompt_of(entries)
     most = sum(ceil((len(step) - (prompt if step[0].step == 0 else 0)) / narrowest) for step in steps)
