@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["NAMES", "document_schema", "plan_schema", "schema_text"]
+__all__ = ["NAMES", "document_schema", "plan_schema", "plan_schema_text", "schema_text", "trace_schema"]
 
 #: What there is a schema of, and the file in schemas/ that is its copy.
 NAMES: Mapping[str, str] = {
@@ -33,6 +33,11 @@ def plan_schema() -> dict[str, Any]:
 def schema_text(of: str) -> str:
     """A schema as the text of its file."""
     return json.dumps(document_schema(of), indent=2) + "\n"
+
+
+def plan_schema_text() -> str:
+    """The schema as the text of plan.schema.json."""
+    return schema_text("plan")
 
 
 def trace_schema() -> dict[str, Any]:
