@@ -1,7 +1,7 @@
 """A plan's entries on a device, for speculative replay: index columns, and who sees whom.
 
 The cache has a row for each entry, not for each position: a refreshed position has two. Rows: U of zeros, which are
-seen where nothing is written yet (``causal`` visibility), the N entries, and as many as the widest pass may pad. A pass
+seen where nothing is written yet (``causal`` visibility), the N entries, and as many as a pass may pad. A pass
 of n feeds writes rows ``U + first`` to ``U + first + n - 1``; padding writes rows whose entries come later, which are
 written again before anyone sees them.
 """
@@ -20,12 +20,12 @@ __all__ = ["Columns", "columns_of", "few_lengths"]
 #: Neither a step nor a position: nobody sees such a key.
 _NEVER = np.iinfo(np.int32).max
 
-# Shapes: B samples, n feeds, N entries, W feeds of the widest pass, L cache rows of a pass, R of all.
+# Shapes: B samples, n feeds, N entries, W as many as a pass may reach over the end, L cache rows of a pass, R of all.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The columns of N entries, and W of padding behind them, which feed the last column of the tokens.
+    """The columns of N entries, and W of padding behind them, which feeds the last column of the tokens.
 
     Args:
         source: the slot that goes in, int64 [N + W].
@@ -81,7 +81,7 @@ def columns_of(
     runtime: Runtime,
     places: NDArray[np.int64] | None,
     *,
-    widest: int,
+    spare: int,
     length_step: int,
 ) -> Columns:
     """Lay entries out on a device.
@@ -90,7 +90,7 @@ def columns_of(
         entries: from ``plan_entries``.
         runtime: of the device.
         places: coordinates of positions, int64 [positions, axes]; ``None``: positions are slots.
-        widest: W.
+        spare: W.
         length_step: R is a multiple of it.
     """
     count, positions = entries.entries, entries.positions
@@ -98,14 +98,14 @@ def columns_of(
     zeros = int(np.count_nonzero(unwritten))
 
     def padded(column: NDArray[np.int32], padding: int, dtype: type = np.int64) -> Array:
-        return runtime.put(np.concatenate([column, np.full(widest, padding)]).astype(dtype))
+        return runtime.put(np.concatenate([column, np.full(spare, padding)]).astype(dtype))
 
     def keys(empty: NDArray[np.int32] | int, column: NDArray[np.int32], padding: int) -> Array:
-        all_rows = np.full(-(-(zeros + count + widest) // length_step) * length_step, padding)
+        all_rows = np.full(-(-(zeros + count + spare) // length_step) * length_step, padding)
         all_rows[:zeros], all_rows[zeros : zeros + count] = empty, column
         return runtime.put(all_rows.astype(np.int32))
 
-    place = np.concatenate([entries.position, np.zeros(widest, dtype=np.int32)]).astype(np.int64)
+    place = np.concatenate([entries.position, np.zeros(spare, dtype=np.int32)]).astype(np.int64)
     chooses = entries.target >= 0
     in_order = not zeros and not entries.hidden.any() and bool((entries.until == entries.steps).all())
     return Columns(

@@ -28,6 +28,7 @@ __all__ = [
     "most_passes",
     "plan_entries",
     "prompt_entries",
+    "widest_step",
 ]
 
 DraftName = Literal["previous-frame", "above", "left", "nearest", "proxies", "none"]
@@ -130,9 +131,18 @@ def most_passes(entries: TrainingPlan, window: int) -> int:
     >>> most_passes(entries, 8), most_passes(entries, 1)  # its steps; its entries
     (5, 11)
     """
+    return int(np.maximum(1, -(-_widths(entries) // window)).sum())
+
+
+def widest_step(entries: TrainingPlan) -> int:
+    """Entries of the widest step, the prompt apart: with such a window a plan takes its own passes at most."""
+    return max(1, int(_widths(entries).max()))
+
+
+def _widths(entries: TrainingPlan) -> NDArray[np.intp]:
     widths = np.bincount(entries.step, minlength=entries.steps)
     widths[0] -= prompt_entries(entries)
-    return int(np.maximum(1, -(-widths // window)).sum())
+    return widths
 
 
 def frame_borders(plan: Plan, entries: TrainingPlan) -> NDArray[np.intp]:
