@@ -75,15 +75,9 @@ class Passes:
         prepared, state = self.prepared, self.state
         count, first, width = prepared.entries.entries, state.accepted, state.window.width
         prompt = max(0, prepared.prompt - int(first[0]))
-        end = np.minimum(first + prompt + width, count)
-        if len(prepared.borders) > 1:
-            end = np.minimum(
-                end,
-                prepared.borders[
-                    np.searchsorted(prepared.borders, first, side="right").clip(max=len(prepared.borders) - 1)
-                ],
-            )
-        if int(first.min()) < state.careful:
+        border = np.searchsorted(prepared.borders, np.minimum(first, count - 1), side="right")
+        end = np.minimum(first + prompt + width, prepared.borders[border])
+        if state.window.one_step or int(first.min()) < state.careful:
             end = np.minimum(end, self._step_end(first))
         return self._run(first, end, prompt, feeds_of(prompt + width))
 
@@ -159,7 +153,7 @@ class Passes:
         fed = ids[samples, run.prompt :]
         known, right = self._right(run, take, fed, chosen)
         count = right.cumprod(1).sum(1)  # [B]
-        hit = ((self._of(target) == chosen) | ~chooses).all(1) if state.window.narrowest else count < 0
+        hit = ((self._of(target) == chosen) | ~chooses).all(1) if state.window.one_step else count < 0
         told = runtime.numpy((count * 2 + hit + 1) * finite - 1)
         if (told < 0).any():
             self._repair(run, told < 0)

@@ -250,6 +250,7 @@ def new_state(
     tokens = np.zeros((prepared.rows, plan.positions + 2), dtype=np.int64)
     tokens[:, prepared.given_slots] = ids
     groups = prepared.batch if prepared.own else 1
+    mean_step = (prepared.entries.entries - prepared.prompt) / prepared.entries.steps
     fed = np.zeros(groups, dtype=np.int64)
     if guesses is not None:
         layout = plan.layout
@@ -265,7 +266,7 @@ def new_state(
             lead=embedded,
             accepted=np.zeros(groups, dtype=np.int64),
             fed=fed,
-            window=Window(prepared.widths),
+            window=Window(prepared.widths, mean_step),
         )
     except (RuntimeError, MemoryError) as error:
         raise too_large(error, plan, prepared.model, prepared.rows, prepared.chunk) from None

@@ -11,7 +11,7 @@ __all__ = ["GRANULE", "Window", "feeds_of", "widths_of_window"]
 GRANULE = 8
 #: A window is this many times the entries that passes accepted of late.
 _AHEAD = 3
-#: Where passes accept less than this many steps, guesses are not worth the wider pass.
+#: Where passes accept less than this many steps, guesses are not worth their wider passes.
 _WORTH = 1.5
 #: Of late: what a pass more counts.
 _NEW = 0.5
@@ -24,25 +24,21 @@ def feeds_of(entries: int) -> int:
     return 1 if entries == 1 else -(-entries // GRANULE) * GRANULE
 
 
-def widths_of_window(window: int, narrowest: int, *, adaptive: bool) -> tuple[int, ...]:
-    """The widths that passes may have, in entries, rising; the last is the window.
+def widths_of_window(window: int, widest_step: int, *, adaptive: bool) -> tuple[int, ...]:
+    """The widths that passes may have, in entries, rising; the last is the window, the first of several a step alone.
 
     Args:
         window: the widest.
-        narrowest: the widest step of the plan: with it a pass is what replay step by step does.
+        widest_step: entries of the plan's widest step.
         adaptive: whether there are others than the window.
 
     >>> widths_of_window(36, 1, adaptive=True)
     (1, 8, 16, 32, 36)
     """
-    if not adaptive or narrowest >= window:
+    if not adaptive or widest_step >= window:
         return (window,)
-    widths, width = [narrowest], GRANULE
-    while width < window:
-        if width > narrowest:
-            widths.append(width)
-        width *= 2
-    return (*widths, window)
+    doubled = (GRANULE << i for i in range(window.bit_length()))
+    return (widest_step, *(width for width in doubled if widest_step < width < window), window)
 
 
 @dataclass(slots=True)
@@ -51,9 +47,11 @@ class Window:
 
     Args:
         widths: from ``widths_of_window``.
+        step: entries of a step of the plan, the mean.
     """
 
     widths: tuple[int, ...]
+    step: float = 1.0
     at: int = field(init=False)
     late: float = field(init=False)
     hits: float = field(init=False, default=0.0)
@@ -68,8 +66,8 @@ class Window:
         return self.widths[self.at]
 
     @property
-    def narrowest(self) -> bool:
-        """Whether passes guess nothing, and it is asked whether they might."""
+    def one_step(self) -> bool:
+        """Whether a pass is one step of the plan: it guesses nothing, and it is asked whether it might."""
         return self.at == 0 < len(self.widths) - 1
 
     def tell(self, accepted: int, *, guessed_right: bool) -> None:
@@ -78,18 +76,18 @@ class Window:
         Args:
             accepted: entries that it accepted.
             guessed_right: whether every token that was accepted is the one guessed for it; looked at where
-                ``narrowest``.
+                ``one_step``.
         """
         if len(self.widths) == 1:
             return
-        if self.narrowest:
+        if self.one_step:
             self.hits += _HIT * (guessed_right - self.hits)
             if self.hits > _AGAIN:
                 self.at, self.hits = 1, 0.0
                 self.late = self.widths[1] / 2
             return
         self.late += _NEW * (accepted - self.late)
-        if self.late < _WORTH * self.widths[0]:
+        if self.late < _WORTH * self.step:
             self.at = 0
             return
         wide_enough = [i for i, width in enumerate(self.widths) if width >= _AHEAD * self.late]
