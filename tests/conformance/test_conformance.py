@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, Layout, NextToken, Policies, compile_plan, verify  # noqa: E402
-from diagplan.adapters.contract import allowed_ids, input_vocab_of  # noqa: E402
+from diagplan.adapters.contract import allowed_ids, input_vocab_of, is_ragged  # noqa: E402
 from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
 from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
@@ -36,6 +36,7 @@ from diagplan.examples.image_model import ImageModel  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError  # noqa: E402
 from diagplan.planner.plan import Plan  # noqa: E402
 from diagplan.planner.policy import Visibility  # noqa: E402
+from tests.support.placed_model import PlacedModel  # noqa: E402
 
 POSITIONS = 160
 LAYOUT = Layout(frames=3, rows=3, cols=4, prompt_frames=1, between_frames=2)
@@ -115,6 +116,7 @@ MODELS: dict[str, Callable[..., Any]] = {
     "wham-v2-no-bias": partial(wham, 2, False),
     "mc-ar-narrow-head": narrow_head,
     "example": lambda dtype, **_: ImageModel.random(POSITIONS, dtype=dtype),
+    "placed": lambda dtype, **_: PlacedModel(dtype),
 }
 BACKENDS: dict[str, Any] = {"torch": executor, "torch-static": SimpleNamespace(**vars(executor))}
 # The passes of fixed shape that become CUDA graphs on a GPU, run directly.
@@ -375,3 +377,49 @@ def test_masks_are_obeyed(model_name: str, backend: str, monkeypatch: pytest.Mon
     )
     with pytest.raises(DiagplanError, match="expected attention to obey its mask"):
         require_masks_obeyed(model)
+
+
+def test_a_padded_sample_gets_the_tokens_it_gets_alone(model_name: str, backend: str) -> None:
+    model: Any = MODELS[model_name](torch.float32)
+    prepare, sampler = BACKENDS[backend].prepare, Sample(temperature=2.0)
+    grid = model.grid is not None
+    layout = replace(LAYOUT, prompt_frames=2, between_frames=2) if grid else replace(EOL, lead=6)
+    if model_name.startswith("cosmos"):  # its own grid has no actions between frames
+        layout = replace(layout, between_frames=0)
+    pads = [layout.frame_stride, 0] if grid else [4, 0, 1]
+    plan = compile_plan(layout, Diagonal(k=2))
+    ids = ids_for(plan, model, batch=len(pads), seed=7)
+    if not is_ragged(model) or (grid and layout.lead):
+        with pytest.raises(MismatchError, match="expected a model whose samples may differ"):
+            prepare(plan, model, batch=len(pads), pad=pads)
+        return
+    prepared = prepare(plan, model, batch=len(pads), pad=pads, sampler=sampler, seed=5)
+    tokens = executor.replay(prepared, executor.new_state(prepared, ids)).tokens
+    for number, pad in enumerate(pads):
+        shorter = (
+            replace(layout, prompt_frames=layout.prompt_frames - (pad > 0)) if grid else replace(EOL, lead=6 - pad)
+        )
+        alone = prepare(compile_plan(shorter, Diagonal(k=2)), model, samples=[number], sampler=sampler, seed=5)
+        own = executor.replay(alone, executor.new_state(alone, ids[number : number + 1, pad:])).tokens
+        np.testing.assert_array_equal(tokens[number], own[0])
+
+
+def test_embeddings_stand_in_the_place_of_ids(model_name: str, backend: str) -> None:
+    model: Any = MODELS[model_name](torch.float32)
+    prepare, plan = BACKENDS[backend].prepare, compile_plan(EOL, Diagonal(k=1))
+    ids = ids_for(plan, model, batch=2, seed=2)
+    prepared = prepare(plan, model, batch=2)
+    if model_name != "placed":
+        with pytest.raises(MismatchError, match="expected ids alone for a"):
+            executor.new_state(prepared, ids, np.zeros((2, 1, 6), np.float32))
+        return
+    lead = np.random.default_rng(0).standard_normal((2, 2, 6)).astype(np.float32)
+    ids[:, :3] = [38, 39, 5], [39, 38, 5]
+    fed = ids.copy()
+    fed[:, :2] = [-1, -2], [-2, -1]
+    tokens = executor.replay(prepared, executor.new_state(prepared, fed, lead[:1].repeat(2, 0))).tokens
+    placed = torch.from_numpy(lead[0]) @ model.weights["lead"].T
+    model.weights["token"] = torch.cat([model.weights["token"][:38], placed])
+    plain = executor.prepare(plan, model, batch=2)
+    np.testing.assert_array_equal(tokens, executor.replay(plain, executor.new_state(plain, ids)).tokens)
+    assert not np.array_equal(executor.replay(prepared, executor.new_state(prepared, fed, lead)).tokens, tokens)
