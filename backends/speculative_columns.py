@@ -38,6 +38,7 @@ class Columns:
         key_step, key_until, key_position: of what is seen, int32 [R].
         rows: 0 to R - 1, int32 [R].
         in_order: whether every entry sees all before it.
+        by_coordinates: whether ``place`` holds coordinates.
         zeros: U, rows of zeros before the entries.
         entries: N.
     """
@@ -55,6 +56,7 @@ class Columns:
     key_position: Array
     rows: Array
     in_order: bool
+    by_coordinates: bool
     zeros: int
     entries: int
 
@@ -122,6 +124,7 @@ def columns_of(
         key_position=keys(entries.unwritten[unwritten], entries.position, _NEVER),
         rows=runtime.put(np.arange(len(keys(0, entries.step, 0)), dtype=np.int32)),
         in_order=in_order and bool((np.diff(entries.position) > 0).all()),
+        by_coordinates=places is not None,
         zeros=zeros,
         entries=count,
     )

@@ -58,6 +58,7 @@ class Passes:
         self.traces: list[list[PassTrace]] | None = [[] for _ in range(prepared.batch)] if trace else None
         self.sample = prepared.runtime.put(np.arange(prepared.batch)[:, None])
         self.row = prepared.runtime.put(np.arange(prepared.rows)[:, None])
+        self.pad = None if prepared.pad is None else prepared.runtime.put(prepared.pad[:, None])
 
     def advance(self) -> None:
         """One pass, which accepts an entry of every sample at least; the first takes the prompt too."""
@@ -124,16 +125,25 @@ class Passes:
 
     def _forward(self, run: _Run, rows: Array | None) -> tuple[Array, Array]:
         """The ids that went in, [rows, n], and the logits of all rows of the batch."""
-        prepared, state, columns = self.prepared, self.state, self.prepared.columns
         take, slot = self._taken(run, run.first, run.feeds), self._slots(run)
+        padded = bool((run.end - run.first < run.feeds).any())
+        seen = self.prepared.columns.seen(take, slot, run.length, padded=padded)
+        return self._fed(take, slot, seen, rows)
+
+    def _fed(self, take: slice | Array, slot: Array, seen: Array, rows: Array | None) -> tuple[Array, Array]:
+        """``_forward`` of entries into cache rows, shared by all samples or of each."""
+        prepared, state, columns = self.prepared, self.state, self.prepared.columns
         source, place = columns.source[take], columns.place[take]
-        seen = columns.seen(take, slot, run.length, padded=bool((run.end - run.first < run.feeds).any()))
-        if len(run.first) == 1:
-            ids = state.tokens[:, source]
-        else:
-            if prepared.rows > prepared.batch:
-                source, place, slot, seen = (x[prepared.branch] for x in (source, place, slot, seen))
-            ids = state.tokens[self.row, source]
+        shared = source.ndim == 1
+        if not shared and prepared.rows > prepared.batch:
+            source, place, slot, seen = (x[prepared.branch] for x in (source, place, slot, seen))
+        ids = state.tokens[:, source] if shared else state.tokens[self.row, source]
+        if self.pad is not None:  # rows differ: their positions count from their own first token
+            length = seen.shape[-1]
+            place = place if columns.by_coordinates else (place - self.pad).clip(0, None)
+            slot = slot + 0 * self.pad
+            shown = (columns.key_position[:length] >= self.pad)[:, None]
+            seen = seen & shown | (columns.rows[:length] == slot[..., None])
         lead = () if state.lead is None else (state.lead,)
         return ids, prepared.model.forward(ids, place, slot, seen, state.cache, rows, *lead)
 
@@ -245,16 +255,10 @@ class Passes:
             raise not_finite(int(prepared.entries.step[first[bad].min()]))
         columns, put = prepared.columns, prepared.runtime.put
         entry = run.window.clip(max=prepared.entries.entries - 1)
-        shared = len(entry) == 1
-        take = put(np.repeat(entry if shared else entry[:, None], run.feeds, axis=-1))
+        take = put(np.repeat(entry if len(entry) == 1 else entry[:, None], run.feeds, axis=-1))
         slot = self._slots(run)
-        source, place, seen = columns.source[take], columns.place[take], columns.rows[: run.length] == slot[..., None]
-        if not shared:
-            source, place, slot, seen = (x[prepared.branch] for x in (source, place, slot, seen))
-        ids = state.tokens[:, source] if shared else state.tokens[self.row, source]
-        nothing = put(np.zeros(0, dtype=np.int64))
-        lead = () if state.lead is None else (state.lead,)
-        prepared.model.forward(ids, place, slot, seen, state.cache, nothing, *lead)
+        itself = columns.rows[: run.length] == slot[..., None]
+        self._fed(take, slot, itself, put(np.zeros(0, dtype=np.int64)))
         state.careful = int(run.end.max())
 
     def _trace(self, run: _Run, begun: Ids, fed: Array, known: Array, chosen: Array) -> None:

@@ -10,6 +10,7 @@ from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids
 from diagplan.backends.arguments import require_replayable, require_seed
 from diagplan.backends.given import batched
 from diagplan.backends.guidance import Guidance, Guided
+from diagplan.backends.pads import pads_of
 from diagplan.backends.prepared import checked_ids, require_fits, require_ids, sample_numbers, too_large
 from diagplan.backends.runtime import runtime_of
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
@@ -47,7 +48,7 @@ class PreparedSpeculation:
     """A plan laid out for speculative replay with one model, batch and seed; it can be replayed any number of times.
 
     Args:
-        plan, model, runtime, sampler, seed, batch, samples, mix, given_slots, cell_slots, chunk: as of
+        plan, model, runtime, sampler, seed, batch, samples, mix, pad, given_slots, cell_slots, chunk: as of
             ``diagplan.backends.prepared.Prepared``.
         speculation: how it is replayed.
         entries: the plan's entries.
@@ -73,6 +74,7 @@ class PreparedSpeculation:
     batch: int
     samples: Ids
     mix: Guided
+    pad: Ids | None
     given_slots: Ids
     cell_slots: Ids
     chunk: int
@@ -139,6 +141,7 @@ def prepare(
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
     guided_steps: tuple[int, int | None] | None = None,
+    pad: Sequence[int] | None = None,
     chunk: int = 512,
     unverified: bool = False,
     own: bool | None = None,
@@ -155,6 +158,7 @@ def prepare(
         samples: likewise.
         guidance: likewise.
         guided_steps: likewise.
+        pad: likewise.
         chunk: feeds of the widest pass over a long prompt; windows may be wider.
         unverified: likewise.
         own: whether samples advance on their own; ``None``: where the model is ragged. Else all wait for the slowest.
@@ -169,6 +173,7 @@ def prepare(
     require_fits(plan, model, unverified=unverified)
     entries = plan_entries(plan)
     mix, numbers, runtime = Guided.of(batch, guidance, guided_steps), sample_numbers(samples, batch), runtime_of(model)
+    pads = pads_of(plan, model, pad, batch, mix.rows)
     window = min(speculation.window, entries.entries)
     order, step = deciders(entries), few_lengths(runtime)
     cells = plan.layout.cell_slots().astype(np.int64)
@@ -188,6 +193,7 @@ def prepare(
             batch=batch,
             samples=numbers,
             mix=mix,
+            pad=pads,
             given_slots=np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in plan.given.tolist()]),
             cell_slots=cells,
             chunk=chunk,
@@ -204,7 +210,7 @@ def prepare(
             widths=widths_of_window(window, widest_step(entries), adaptive=speculation.adaptive),
             own=batch > 1 and (is_ragged(model) if own is None else own),
             length_step=step,
-            keys=_keys(runtime, seed, numbers, plan.positions, 0),
+            keys=_keys(runtime, seed, numbers, plan.positions, pads, 0),
             allowed=(int(ranges[cells[0, 0, 0], 0]), int(ranges[cells[0, 0, 0], 1]))
             if one_range
             else runtime.put(np.concatenate([ranges, np.tile([[0, model.vocab_size]], (2, 1))])),
@@ -214,15 +220,21 @@ def prepare(
         raise too_large(error, plan, model, mix.rows, chunk) from None
 
 
-def _keys(runtime: Runtime, seed: int, samples: Ids, positions: int, by: int) -> Array:
+def _keys(runtime: Runtime, seed: int, samples: Ids, positions: int, pads: Ids | None, by: int) -> Array:
+    """The keys of slots ``by`` further on, counted from the first that is no padding, int64 [B, positions + 2]."""
     seeds = np.full(len(samples), seed, dtype=np.int64)
-    return runtime.put(keys_for(seeds, samples, np.arange(by, by + positions + 2)))
+    keys = keys_for(seeds, samples, np.arange(by, by + positions))
+    if pads is not None:
+        keys = np.stack([np.roll(own, int(count)) for own, count in zip(keys, pads, strict=False)])
+    return runtime.put(np.pad(keys, ((0, 0), (0, 2))))
 
 
 def shifted(prepared: PreparedSpeculation, by: int) -> PreparedSpeculation:
     """The same with the noise of slots ``by`` further on, as windows of one video need it."""
-    keys = _keys(prepared.runtime, prepared.seed, prepared.samples, prepared.plan.positions, by)
-    return replace(prepared, keys=keys)
+    return replace(
+        prepared,
+        keys=_keys(prepared.runtime, prepared.seed, prepared.samples, prepared.plan.positions, prepared.pad, by),
+    )
 
 
 def new_state(

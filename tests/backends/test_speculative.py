@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from diagplan import Layout, MismatchError, NextToken, NumericError, Plan, Sample, SpecError, compile_plan  # noqa: E402
+from diagplan import Diagonal, Layout, MismatchError, NextToken, NumericError, Plan, Sample, SpecError, compile_plan  # noqa: E402
 from diagplan.adapters.contract import AllowedIds  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
+from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends import speculative  # noqa: E402
 from diagplan.backends.speculative_columns import Columns  # noqa: E402
 from diagplan.backends.speculative_passes import Passes  # noqa: E402
 from diagplan.planner.speculation import Speculation, most_passes, plan_entries  # noqa: E402
 from tests.support.hash_model import HashModel  # noqa: E402
+from tests.support.placed_model import PlacedModel  # noqa: E402
 from tests.support.speculated import (  # noqa: E402
     MODELS,
     SAMPLERS,
@@ -33,7 +35,7 @@ VIDEO = Layout(frames=3, rows=3, cols=4, prompt_frames=1, between_frames=2)
 IMAGE = Layout(frames=1, rows=4, cols=5, lead=2, between_rows=1)
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given_examples(
     compiled=plans(frames=3, side=5),
     speculation=speculations(),
@@ -105,6 +107,34 @@ def test_ranges_of_ids_that_differ_between_cells() -> None:
         got = speculated(plan, model, given, Speculation(window=12), batch=batch)
         np.testing.assert_array_equal(got.tokens, step_by_step(plan, model, given, batch=batch))
         assert (got.tokens[:, :, :, 0] == 2).all()
+
+
+@pytest.mark.parametrize("own", [None, False])
+@pytest.mark.parametrize("guidance", [None, 2.0])
+def test_prompts_of_different_length(own: bool | None, guidance: float | None) -> None:
+    plan, model = compile_plan(Layout(frames=1, rows=3, cols=5, lead=6), Diagonal(k=2)), small_model()
+    pads = [0, 2, 5] if guidance is None else [0, 2, 5, 3, 3, 3]
+    options = {"batch": 3, "pad": pads, "guidance": guidance, "sampler": Sample(), "seed": 4}
+    given = ids_for(plan, model, len(pads))
+    want = step_by_step(plan, model, given, **options)
+    for window in (4, 11):
+        got = speculated(plan, model, given, Speculation(window=window), own=own, **options)
+        np.testing.assert_array_equal(got.tokens, want)
+    assert (want != step_by_step(plan, model, given, **{**options, "pad": None})).any()
+
+
+@pytest.mark.parametrize("own", [None, False])
+@pytest.mark.parametrize("pad", [None, [0, 1]])
+def test_embeddings_and_coordinates(own: bool | None, pad: list[int] | None) -> None:
+    """A model that is told where positions lie, and given embeddings in the place of ids."""
+    plan, model = compile_plan(IMAGE, Diagonal(k=2)), PlacedModel(torch.float64)
+    given = ids_for(plan, model, 2)
+    given[:, :2] = -1, -2
+    lead = np.random.default_rng(1).normal(size=(2, 2, model.lead_width))
+    prepared = executor.prepare(plan, model, batch=2, pad=pad)
+    want = executor.replay(prepared, executor.new_state(prepared, given, lead)).tokens
+    ready = speculative.prepare(plan, model, Speculation(window=7), batch=2, pad=pad, own=own)
+    np.testing.assert_array_equal(speculative.replay(ready, speculative.new_state(ready, given, lead)).tokens, want)
 
 
 def test_a_batch_is_its_samples() -> None:
