@@ -3,12 +3,8 @@
 A new adapter adds a branch to ``MODELS``, a new backend one to ``BACKENDS``; the tests run over them unchanged.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,134 +16,19 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, Layout, NextToken, Policies, compile_plan, verify  # noqa: E402
-from diagplan.adapters.contract import allowed_ids, input_vocab_of, is_ragged  # noqa: E402
-from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
-from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
-from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
-from diagplan.adapters.wham import Wham, WhamConfig  # noqa: E402
+from diagplan.adapters.contract import allowed_ids, input_vocab_of  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from diagplan.backends.errors import MismatchError, NumericError  # noqa: E402
-from diagplan.backends.given import given_slots  # noqa: E402
 from diagplan.backends.reference import reference_replay, teacher_forced_logits  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample, Sampler  # noqa: E402
 from diagplan.backends.selftest import require_masks_obeyed  # noqa: E402
-from diagplan.examples.image_model import ImageModel  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError  # noqa: E402
 from diagplan.planner.plan import Plan  # noqa: E402
 from diagplan.planner.policy import Visibility  # noqa: E402
-from tests.support.placed_model import PlacedModel  # noqa: E402
-
-POSITIONS = 160
-LAYOUT = Layout(frames=3, rows=3, cols=4, prompt_frames=1, between_frames=2)
-EOL = Layout(frames=1, rows=4, cols=4, lead=3, between_rows=1)
-
-
-def mc_ar(rope: str, dtype: Any, *, portable: bool = False) -> McAr:
-    config = McArConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        vocab_size=40,
-        image_vocab=33,
-        max_position_embeddings=POSITIONS,
-        rope=rope,  # type: ignore[arg-type]
-        rows=3,
-        cols=4,
-        action_tokens=2,
-    )
-    return McAr.random(config, dtype=dtype, seed=3, portable=portable)
-
-
-class NarrowHead(McAr):
-    """Ids of actions are fed, and have no logits."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.vocab_size, self.input_vocab_size = 33, 40
-
-    def forward(self, *inputs: Any) -> Any:
-        return super().forward(*inputs)[..., : self.vocab_size]
-
-
-def narrow_head(dtype: Any, *, portable: bool = False) -> McAr:
-    return NarrowHead.random(mc_ar("1d", torch.float32).config, dtype=dtype, seed=9, portable=portable)
-
-
-def cosmos(dtype: Any, *, world: bool, portable: bool = False) -> Cosmos:
-    """4B's kind, or 13B Video2World's: a text, absolute positions, rescaled rotation, heads wider than the model."""
-    grid = (1, 53, 3) if world else (2, 8, 10)  # 160 positions, with and without begin-of-video
-    config = CosmosConfig(
-        dim=32,
-        n_layers=2,
-        n_heads=4,
-        n_kv_heads=2,
-        ffn_hidden_size=40,
-        head_dim=16 if world else None,
-        vocab_size=40,
-        video_latent_shape=grid,
-        absolute=world,
-        begin_of_video=world,
-        context_dim=12 if world else None,
-        rescale=FrequencyRescale() if world else None,
-    )
-    model = Cosmos.random(config, dtype=dtype, seed=3, portable=portable)
-    if not world:
-        return model
-    return model.with_context(torch.randn(5, 12, generator=torch.Generator().manual_seed(4)))
-
-
-def wham(version: Any, bias: bool, dtype: Any, *, portable: bool = False) -> Wham:
-    sizes = {"n_layer": 2, "n_head": 4, "n_embd": 32, "seq_len": 10, "rows": 3, "cols": 4}
-    config = WhamConfig(**sizes, nanogpt_version=version, bias=bias, image_codes=33, buttons=2, sticks=2)
-    assert config.positions == POSITIONS
-    return Wham.random(config, dtype=dtype, seed=3, portable=portable)
-
-
-#: Name -> the model in a dtype; with ``portable=True`` as ONNX export needs it.
-MODELS: dict[str, Callable[..., Any]] = {
-    "mc-ar-1d": partial(mc_ar, "1d"),
-    "mc-ar-3d": partial(mc_ar, "3d"),
-    "cosmos": partial(cosmos, world=False),
-    "cosmos-v2w": partial(cosmos, world=True),
-    "wham-v1": partial(wham, 1, True),
-    "wham-v2-no-bias": partial(wham, 2, False),
-    "mc-ar-narrow-head": narrow_head,
-    "example": lambda dtype, **_: ImageModel.random(POSITIONS, dtype=dtype),
-    "placed": lambda dtype, **_: PlacedModel(dtype),
-}
-BACKENDS: dict[str, Any] = {"torch": executor, "torch-static": SimpleNamespace(**vars(executor))}
-# The passes of fixed shape that become CUDA graphs on a GPU, run directly.
-BACKENDS["torch-static"].prepare = partial(executor.prepare, static=True)
-
-
-@cache
-def exported(name: str, dtype: Any) -> Any:
-    """A model of the suite on ONNX Runtime."""
-    pytest.importorskip("onnxruntime")
-    from diagplan.backends.onnx_export import export_model
-    from diagplan.backends.onnx_runtime import GRAPH, load_onnx_model
-
-    with TemporaryDirectory() as folder:
-        export_model(MODELS[name](dtype, portable=True), Path(folder, GRAPH), config={})
-        return load_onnx_model(folder, threads=1)
-
-
-def prepare_onnx(plan: Plan, model: Any, **options: Any) -> executor.Prepared:
-    names = [name for name, make in MODELS.items() if make(model.dtype).fingerprint() == model.fingerprint()]
-    return executor.prepare(plan, exported(names[0], model.dtype), **options)
-
-
-BACKENDS["onnx"] = SimpleNamespace(**vars(executor))
-BACKENDS["onnx"].prepare = prepare_onnx
+from tests.support.conformance import BACKENDS, EOL, LAYOUT, MODELS, ids_for  # noqa: E402
 
 pytestmark = [pytest.mark.parametrize("model_name", MODELS), pytest.mark.parametrize("backend", BACKENDS)]
-
-
-def ids_for(plan: Plan, model: Any, batch: int = 1, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, input_vocab_of(model), (batch, len(given_slots(plan.layout))))
 
 
 def run(
@@ -377,49 +258,3 @@ def test_masks_are_obeyed(model_name: str, backend: str, monkeypatch: pytest.Mon
     )
     with pytest.raises(DiagplanError, match="expected attention to obey its mask"):
         require_masks_obeyed(model)
-
-
-def test_a_padded_sample_gets_the_tokens_it_gets_alone(model_name: str, backend: str) -> None:
-    model: Any = MODELS[model_name](torch.float32)
-    prepare, sampler = BACKENDS[backend].prepare, Sample(temperature=2.0)
-    grid = model.grid is not None
-    layout = replace(LAYOUT, prompt_frames=2, between_frames=2) if grid else replace(EOL, lead=6)
-    if model_name.startswith("cosmos"):  # its own grid has no actions between frames
-        layout = replace(layout, between_frames=0)
-    pads = [layout.frame_stride, 0] if grid else [4, 0, 1]
-    plan = compile_plan(layout, Diagonal(k=2))
-    ids = ids_for(plan, model, batch=len(pads), seed=7)
-    if not is_ragged(model) or (grid and layout.lead):
-        with pytest.raises(MismatchError, match="expected a model whose samples may differ"):
-            prepare(plan, model, batch=len(pads), pad=pads)
-        return
-    prepared = prepare(plan, model, batch=len(pads), pad=pads, sampler=sampler, seed=5)
-    tokens = executor.replay(prepared, executor.new_state(prepared, ids)).tokens
-    for number, pad in enumerate(pads):
-        shorter = (
-            replace(layout, prompt_frames=layout.prompt_frames - (pad > 0)) if grid else replace(EOL, lead=6 - pad)
-        )
-        alone = prepare(compile_plan(shorter, Diagonal(k=2)), model, samples=[number], sampler=sampler, seed=5)
-        own = executor.replay(alone, executor.new_state(alone, ids[number : number + 1, pad:])).tokens
-        np.testing.assert_array_equal(tokens[number], own[0])
-
-
-def test_embeddings_stand_in_the_place_of_ids(model_name: str, backend: str) -> None:
-    model: Any = MODELS[model_name](torch.float32)
-    prepare, plan = BACKENDS[backend].prepare, compile_plan(EOL, Diagonal(k=1))
-    ids = ids_for(plan, model, batch=2, seed=2)
-    prepared = prepare(plan, model, batch=2)
-    if model_name != "placed":
-        with pytest.raises(MismatchError, match="expected ids alone for a"):
-            executor.new_state(prepared, ids, np.zeros((2, 1, 6), np.float32))
-        return
-    lead = np.random.default_rng(0).standard_normal((2, 2, 6)).astype(np.float32)
-    ids[:, :3] = [38, 39, 5], [39, 38, 5]
-    fed = ids.copy()
-    fed[:, :2] = [-1, -2], [-2, -1]
-    tokens = executor.replay(prepared, executor.new_state(prepared, fed, lead[:1].repeat(2, 0))).tokens
-    placed = torch.from_numpy(lead[0]) @ model.weights["lead"].T
-    model.weights["token"] = torch.cat([model.weights["token"][:38], placed])
-    plain = executor.prepare(plan, model, batch=2)
-    np.testing.assert_array_equal(tokens, executor.replay(plain, executor.new_state(plain, ids)).tokens)
-    assert not np.array_equal(executor.replay(prepared, executor.new_state(prepared, fed, lead)).tokens, tokens)

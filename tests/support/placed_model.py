@@ -31,7 +31,8 @@ class PlacedModel:
         generator = torch.Generator().manual_seed(8)
 
         def random(*shape: int) -> Tensor:
-            return (torch.randn(shape, generator=generator) * shape[-1] ** -0.5).to(dtype)
+            numbers: Tensor = torch.randn(shape, generator=generator) * shape[-1] ** -0.5
+            return numbers.to(dtype)
 
         self.coordinates = Coordinates(axes)
         self.dtype, self.device = dtype, torch.device("cpu")
