@@ -79,7 +79,8 @@ class Passes:
         border = np.searchsorted(prepared.borders, np.minimum(first, count - 1), side="right")
         end = np.minimum(first + prompt + width, prepared.borders[border])
         if state.window.one_step or int(first.min()) < state.careful:
-            end = np.minimum(end, self._step_end(first))
+            end = np.minimum(end, self._step_end(first + prompt))
+            return self._run(first, end, prompt, feeds_of(int((end - first).max())))
         return self._run(first, end, prompt, feeds_of(prompt + width))
 
     def _run(self, first: Ids, end: Ids, prompt: int, feeds: int) -> _Run:

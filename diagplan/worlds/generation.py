@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from diagplan.backends.arguments import require_callbacks, require_sampler
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_slots
-from diagplan.backends.measured import SpeculationChoice
+from diagplan.backends.measured import SpeculationChoice, settled_speculation
 from diagplan.backends.rolling import roll
 from diagplan.backends.sampling import Sampler
 from diagplan.backends.speculative import Speculated
@@ -167,6 +167,9 @@ def generate(
             due += 1
         shown += time.perf_counter() - start
 
+    if speculation is not None:
+        longest = plan if isinstance(plan, Plan) else plan.plan_of(plan.windows[-1])
+        speculation = settled_speculation(speculation, longest, world.model, sampler=sampler)
     began = time.perf_counter()
     if isinstance(plan, Rollout):
         rolled = roll(
