@@ -72,7 +72,9 @@ def probed_promise(prepared: PreparedSpeculation) -> Promise:
     shapes = {
         (n, length) for n in feeds for length in (_rounded(n + GRANULE, step), max(_rounded(n + GRANULE, step), room))
     }
-    probe, padded, plain, places = _Probe(prepared, max(length for _, length in shapes)), [], [], 0
+    probe, places = _Probe(prepared, max(length for _, length in shapes)), 0
+    padded: list[float] = []
+    plain: list[float] = []
     own = {1, widest_step(prepared.entries)}
     with prepared.runtime.inference():
         for n, length in sorted(shapes):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -242,7 +243,7 @@ def new_state(
     given: Array,
     lead: Array | None = None,
     *,
-    guesses: NDArray[np.integer] | None = None,  # type: ignore[type-arg]
+    guesses: NDArray[np.integer[Any]] | None = None,
 ) -> SpeculativeState:
     """The state before the first pass.
 
