@@ -138,6 +138,7 @@ FAMILIES = Table(
         "mc-ar": "diagplan.adapters.mc_ar_family:FAMILY",
         "cosmos": "diagplan.adapters.cosmos_family:FAMILY",
         "wham": "diagplan.adapters.wham_family:FAMILY",
+        "llamagen": "diagplan.adapters.llamagen_family:FAMILY",
     },
 )
 
