@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.planner.presets import PRESETS, preset_layout
     from diagplan.planner.rollout import Rollout, compile_rollout
     from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
+    from diagplan.planner.speculation import Speculation
     from diagplan.schemas.convert import plan_digest
     from diagplan.schemas.files import read_plan, write_plan
     from diagplan.schemas.orders import read_order
@@ -62,6 +63,7 @@ __all__ = [
     "Rollout",
     "Sample",
     "SpecError",
+    "Speculation",
     "Verification",
     "World",
     "ZipAR",
@@ -111,6 +113,7 @@ _PLACES = {
     "diagplan.planner.presets": ("PRESETS", "preset_layout"),
     "diagplan.planner.rollout": ("Rollout", "compile_rollout"),
     "diagplan.planner.schedule": ("Diagonal", "Imported", "NextToken", "ZipAR"),
+    "diagplan.planner.speculation": ("Speculation",),
     "diagplan.schemas.convert": ("plan_digest",),
     "diagplan.schemas.files": ("read_plan", "write_plan"),
     "diagplan.schemas.orders": ("read_order",),

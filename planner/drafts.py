@@ -130,6 +130,5 @@ def draft_sources(plan: Plan, entries: TrainingPlan, speculation: Speculation) -
     cells = _Cells(plan, entries, speculation.window)
     drafts = np.full(plan.positions, NO_DRAFT, dtype=np.int32)
     for search in _SEARCHES[speculation.draft]:
-        found = search(cells)
-        drafts[cells.own] = np.where(drafts[cells.own] == NO_DRAFT, found, drafts[cells.own])
+        drafts[cells.own] = np.where(drafts[cells.own] == NO_DRAFT, search(cells), drafts[cells.own])
     return drafts
