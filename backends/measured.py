@@ -22,7 +22,15 @@ from diagplan.planner.layout import require_int
 from diagplan.planner.plan import Plan
 from diagplan.planner.speculation import DraftName, Speculation, plan_entries, widest_step
 
-__all__ = ["ACCEPTED", "Measured", "SpeculationChoice", "accepted", "measured_speculation", "settled_speculation"]
+__all__ = [
+    "ACCEPTED",
+    "Measured",
+    "SpeculationChoice",
+    "accepted",
+    "measured_speculation",
+    "pass_seconds",
+    "settled_speculation",
+]
 
 #: A speculation, or ``"auto"``: its window and draft chosen for plan, model and device.
 SpeculationChoice = Speculation | Literal["auto"]
@@ -73,7 +81,7 @@ def measured_speculation(plan: Plan, model: Model, *, sampler: Sampler | None = 
     for width in _WIDTHS:
         if width > 1 and width > most:
             break
-        seconds[width] = _pass_seconds(plan, model, sampler or Greedy(), rows, width)
+        seconds[width] = pass_seconds(plan, model, sampler or Greedy(), rows, width)
         best = min(took / accepted(width) for width, took in seconds.items())
         if seconds[width] / accepted(width) > _WORSE * best:
             break
@@ -118,7 +126,7 @@ def _between(table: dict[int, float], at: int) -> float:
     return float(np.interp(at, list(table), list(table.values())))
 
 
-def _pass_seconds(plan: Plan, model: Model, sampler: Sampler, rows: int, width: int) -> float:
+def pass_seconds(plan: Plan, model: Model, sampler: Sampler, rows: int, width: int) -> float:
     """Seconds of a pass of so many feeds over half the plan's cache, the choice of their tokens included."""
     runtime = runtime_of(model)
     put, step = runtime.put, few_lengths(runtime)
