@@ -7,6 +7,7 @@ same cache length, and with what replay step by step does. ``diagplan.backends.t
 derives every token of a run anew.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,19 +59,24 @@ class Promise:
         )
 
 
-def probed_promise(prepared: PreparedSpeculation) -> Promise:
+def probed_promise(prepared: PreparedSpeculation, feeds: Iterable[int] | None = None) -> Promise:
     """Probe the passes that a prepared replay makes: a few entries of each width, at the least and the greatest length.
 
     Args:
         prepared: from ``diagplan.backends.speculative.prepare``.
+        feeds: of the passes in use, as ``Speculated`` tells them; ``None``: all that may be.
 
     Raises:
         RuntimeError, MemoryError: as the model's forward does.
     """
     step, room = prepared.length_step, prepared.cache_slots
-    feeds = {feeds_of(width) for width in prepared.widths} | ({1} if len(prepared.widths) > 1 else set())
+    widths = {feeds_of(width) for width in prepared.widths} | ({1} if len(prepared.widths) > 1 else set())
+    if feeds is not None:
+        widths = {int(n) for n in feeds if n + GRANULE <= room}
     shapes = {
-        (n, length) for n in feeds for length in (_rounded(n + GRANULE, step), max(_rounded(n + GRANULE, step), room))
+        (n, length)
+        for n in sorted(widths)
+        for length in (_rounded(n + GRANULE, step), max(_rounded(n + GRANULE, step), room))
     }
     probe, places = _Probe(prepared, max(length for _, length in shapes)), 0
     padded: list[float] = []

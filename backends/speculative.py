@@ -116,13 +116,13 @@ def replay(
     begin = time.perf_counter()
     with prepared.runtime.inference():
         while int(state.accepted.min()) < entries.entries:
-            before, known = time.perf_counter(), tokens_before[state.accepted].mean()
+            before, known = time.perf_counter(), tokens_before[state.accepted].sum()
             try:
                 passes.advance()
             except (RuntimeError, MemoryError) as error:
                 raise too_large(error, prepared.plan, prepared.model, prepared.rows, prepared.chunk) from None
             times.append(time.perf_counter() - before)
-            accepted.append(float(tokens_before[state.accepted].mean() - known))
+            accepted.append((tokens_before[state.accepted].sum() - known) / len(state.accepted))
             least = int(state.accepted.min())
             while on_frame is not None and due and due[0][0] <= least:
                 frame = due.pop(0)[1]

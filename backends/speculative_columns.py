@@ -36,7 +36,7 @@ class Columns:
         chooses: whether it has a target, bool [N + W].
         query_step, query_position: of who sees, int32 [N + W]; -1 for padding, which sees nothing but itself.
         key_step, key_until, key_position: of what is seen, int32 [R].
-        rows: 0 to R - 1, int32 [R].
+        rows, slots: 0 to R - 1, int32 and int64 [R].
         in_order: whether every entry sees all before it.
         by_coordinates: whether ``place`` holds coordinates.
         zeros: U, rows of zeros before the entries.
@@ -55,6 +55,7 @@ class Columns:
     key_until: Array
     key_position: Array
     rows: Array
+    slots: Array
     in_order: bool
     by_coordinates: bool
     zeros: int
@@ -107,6 +108,8 @@ def columns_of(
         all_rows[:zeros], all_rows[zeros : zeros + count] = empty, column
         return runtime.put(all_rows.astype(np.int32))
 
+    key_position = keys(entries.unwritten[unwritten], entries.position, _NEVER)
+    numbers = np.arange(len(key_position))
     place = np.concatenate([entries.position, np.zeros(spare, dtype=np.int32)]).astype(np.int64)
     chooses = entries.target >= 0
     in_order = not zeros and not entries.hidden.any() and bool((entries.until == entries.steps).all())
@@ -121,8 +124,9 @@ def columns_of(
         query_position=padded(entries.position, -1, np.int32),
         key_step=keys(0, np.where(entries.hidden, _NEVER, entries.step), _NEVER),
         key_until=keys(entries.unwritten_until[unwritten], entries.until, 0),
-        key_position=keys(entries.unwritten[unwritten], entries.position, _NEVER),
-        rows=runtime.put(np.arange(len(keys(0, entries.step, 0)), dtype=np.int32)),
+        key_position=key_position,
+        rows=runtime.put(numbers.astype(np.int32)),
+        slots=runtime.put(numbers),
         in_order=in_order and bool((np.diff(entries.position) > 0).all()),
         by_coordinates=places is not None,
         zeros=zeros,

@@ -16,6 +16,9 @@ __all__ = ["Passes", "resolved_drafts"]
 
 Ids = NDArray[np.int64]
 
+#: Entries whose targets are drafted at once where a pass is a step.
+_AHEAD = 32
+
 # Shapes: B samples, G of them that advance on their own (B, or 1), n feeds of which m are of the window, L cache rows.
 
 
@@ -39,7 +42,7 @@ class _Run:
     @property
     def window(self) -> Ids:
         """Where the window begins, int64 [G]."""
-        return self.first + self.prompt
+        return self.first + self.prompt if self.prompt else self.first
 
 
 class Passes:
@@ -58,6 +61,8 @@ class Passes:
         self.traces: list[list[PassTrace]] | None = [[] for _ in range(prepared.batch)] if trace else None
         self.sample = prepared.runtime.put(np.arange(prepared.batch)[:, None])
         self.row = prepared.runtime.put(np.arange(prepared.rows)[:, None])
+        steps = prepared.entries.step
+        self.step_end = np.append(np.searchsorted(steps, steps, side="right"), len(steps))
         self.pad = None if prepared.pad is None else prepared.runtime.put(prepared.pad[:, None])
 
     def advance(self) -> None:
@@ -76,23 +81,18 @@ class Passes:
         prepared, state = self.prepared, self.state
         count, first, width = prepared.entries.entries, state.accepted, state.window.width
         prompt = max(0, prepared.prompt - int(first[0]))
-        border = np.searchsorted(prepared.borders, np.minimum(first, count - 1), side="right")
-        end = np.minimum(first + prompt + width, prepared.borders[border])
         if state.window.one_step or int(first.min()) < state.careful:
-            end = np.minimum(end, self._step_end(first + prompt))
-            return self._run(first, end, prompt, feeds_of(int((end - first).max())))
-        return self._run(first, end, prompt, feeds_of(prompt + width))
+            end = np.minimum(first + prompt + width, self.step_end[first + prompt])
+            return self._run(first, end, prompt, feeds_of(int((end - first).max())), prepared.runtime.length_step)
+        end = np.minimum(first + prompt + width, count)
+        if len(prepared.borders) > 1:
+            border = np.searchsorted(prepared.borders, np.minimum(first, count - 1), side="right")
+            end = np.minimum(end, prepared.borders[border])
+        return self._run(first, end, prompt, feeds_of(prompt + width), prepared.length_step)
 
-    def _run(self, first: Ids, end: Ids, prompt: int, feeds: int) -> _Run:
-        step = self.prepared.length_step
+    def _run(self, first: Ids, end: Ids, prompt: int, feeds: int, step: int) -> _Run:
         reach = self.prepared.columns.zeros + int(first.max()) + feeds
         return _Run(first, end, prompt, feeds, -(-reach // step) * step)
-
-    def _step_end(self, first: Ids) -> Ids:
-        """Where the step of the first pending entry ends."""
-        steps = self.prepared.entries.step
-        pending = steps[first.clip(max=len(steps) - 1)]
-        return np.asarray(np.searchsorted(steps, pending, side="right"), dtype=np.int64)
 
     def _prefill(self) -> int:
         """Feed a long prompt but its end, in chunks; how many feeds that were."""
@@ -102,7 +102,7 @@ class Passes:
             if left + state.window.width <= prepared.chunk:
                 break
             part = min(left, prepared.chunk)
-            run = self._run(state.accepted, state.accepted + part, part, feeds_of(part))
+            run = self._run(state.accepted, state.accepted + part, part, feeds_of(part), prepared.length_step)
             self._forward(run, nothing)
             state.accepted = state.accepted + part
             feeds += run.feeds
@@ -121,8 +121,10 @@ class Passes:
 
     def _slots(self, run: _Run) -> Array:
         """The cache rows that are written, int64 [n] or [B, n]."""
-        slot = self.prepared.columns.zeros + run.first[:, None] + np.arange(run.feeds)
-        return self.prepared.runtime.put(slot if len(run.first) > 1 else slot[0])
+        columns = self.prepared.columns
+        if len(run.first) == 1:
+            return columns.slots[columns.zeros + int(run.first[0]) :][: run.feeds]
+        return self.prepared.runtime.put(columns.zeros + run.first[:, None] + np.arange(run.feeds))
 
     def _forward(self, run: _Run, rows: Array | None) -> tuple[Array, Array]:
         """The ids that went in, [rows, n], and the logits of all rows of the batch."""
@@ -162,15 +164,16 @@ class Passes:
             finite = ((abs(logits) < float("inf")).all(-1) | ~chooses).all(-1)  # [B]
             chosen = self._chosen(logits, target)
         fed = ids[samples, run.prompt :]
-        known, right = self._right(run, take, fed, chosen)
-        count = right.cumprod(1).sum(1)  # [B]
-        hit = ((self._of(target) == chosen) | ~chooses).all(1) if state.window.one_step else count < 0
-        told = runtime.numpy((count * 2 + hit + 1) * finite - 1)
+        if state.window.one_step:  # all is known; might it have been guessed?
+            known, count = None, 2 * target.shape[-1] + ((self._of(target) == chosen) | ~chooses).all(1)
+        else:
+            known, right = self._right(run, take, fed, chosen)
+            count = 2 * right.cumprod(1).sum(1)  # [B]
+        told = runtime.numpy((count + 1) * finite - 1)
         if (told < 0).any():
             self._repair(run, told < 0)
             return False
         self._know(target, chosen)
-        state.fed = np.maximum(state.fed, run.end)
         self._advanced(run, told // 2, told % 2 > 0)
         if self.traces is not None:
             self._trace(run, begun, fed, known, chosen)
@@ -212,20 +215,26 @@ class Passes:
     def _advanced(self, run: _Run, count: Ids, hit: NDArray[np.bool_]) -> None:
         """Accept, and tell the window."""
         state, window = self.state, run.window
-        by = np.minimum(count if len(window) > 1 else count.min(keepdims=True), run.end - window)
-        active = run.end > window
-        state.accepted = window + by
-        state.window.tell(round(by[active].mean()), guessed_right=bool(hit.mean() > 0.5))
+        if len(window) == 1:
+            accepted = min(int(count.min()), int(run.end[0] - window[0]))
+            state.accepted = window + accepted
+        else:
+            by = np.minimum(count, run.end - window)
+            accepted = round(by[run.end > window].mean())
+            state.accepted = window + by
+        state.window.tell(accepted, guessed_right=2 * np.count_nonzero(hit) > len(hit))
 
     # Guesses
 
     def _draft(self, run: _Run) -> None:
-        """Guesses for the targets that enter the window."""
+        """Guesses for the targets that enter the window; some ahead where steps are fed one by one."""
         prepared, state = self.prepared, self.state
-        lists = [resolved_drafts(prepared, int(lo), int(hi)) for lo, hi in zip(state.fed, run.end, strict=True)]
-        most = max(len(slots) for slots, _ in lists)
-        if not most:
+        if not (run.end > state.fed).any():
             return
+        end = np.minimum(run.end + _AHEAD, prepared.entries.entries) if state.window.one_step else run.end
+        lists = [resolved_drafts(prepared, int(lo), int(hi)) for lo, hi in zip(state.fed, end, strict=True)]
+        state.fed = np.maximum(state.fed, end)
+        most = max(len(slots) for slots, _ in lists)
         positions = prepared.plan.positions
         slot, source = np.full((len(lists), most), positions), np.full((len(lists), most), positions + 1)
         for i, (slots, sources) in enumerate(lists):
@@ -250,8 +259,7 @@ class Passes:
         over them.
         """
         prepared, state = self.prepared, self.state
-        step_end = self._step_end(run.window)
-        if (run.end <= np.minimum(step_end, prepared.entries.entries)).all():
+        if (run.end <= self.step_end[run.window]).all():
             first = run.window if len(run.window) > 1 else np.repeat(run.window, len(bad))
             raise not_finite(int(prepared.entries.step[first[bad].min()]))
         columns, put = prepared.columns, prepared.runtime.put
@@ -262,10 +270,11 @@ class Passes:
         self._fed(take, slot, itself, put(np.zeros(0, dtype=np.int64)))
         state.careful = int(run.end.max())
 
-    def _trace(self, run: _Run, begun: Ids, fed: Array, known: Array, chosen: Array) -> None:
+    def _trace(self, run: _Run, begun: Ids, fed: Array, known: Array | None, chosen: Array) -> None:
         prepared, state = self.prepared, self.state
         entries, numpy = prepared.entries, prepared.runtime.numpy
-        ids, out, sure = numpy(fed), numpy(chosen), numpy(known)
+        ids, out = numpy(fed), numpy(chosen)
+        sure = np.ones(ids.shape[1], dtype=np.bool_) if known is None else numpy(known)
         assert self.traces is not None
         for sample, traced in enumerate(self.traces):
             group = sample if len(run.first) > 1 else 0

@@ -156,10 +156,11 @@ def run_plan(
                 on_pass(progress)
 
         outcome = speculative.replay(ready, speculative.new_state(ready, rows, lead), on_pass=passed, trace=trace)
+        promise = probed_promise(ready, set(outcome.feeds.tolist()))
         return Ran(
             tokens=outcome.tokens, passes=outcome.passes, chosen=plan.layout.tokens * len(given),
             seconds=outcome.seconds, memory=memory, threads=threads_in_use(model),
-            speculated=RanSpeculatively(speculation=settled, promise=probed_promise(ready), outcome=outcome),
+            speculated=RanSpeculatively(speculation=settled, promise=promise, outcome=outcome),
         )  # fmt: skip
     prepared = executor.prepare(plan, model, **keyed)
     state = (
