@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids, coordinates_of, is_ragged
 from diagplan.backends.arguments import require_replayable, require_seed
-from diagplan.backends.given import batched
+from diagplan.backends.given import batched, require_choices
 from diagplan.backends.guidance import Guidance, Guided
 from diagplan.backends.pads import pads_of
-from diagplan.backends.prepared import checked_ids, require_fits, require_ids, sample_numbers, too_large
+from diagplan.backends.prepared import checked_ids, require_fits, sample_numbers, too_large
 from diagplan.backends.runtime import runtime_of
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
 from diagplan.backends.speculative_columns import Columns, columns_of, few_lengths
@@ -181,7 +181,7 @@ def prepare(
     finals = sorted((int(last) + 1, frame) for frame, last in enumerate(order[cells].max(axis=(1, 2))))
     borders = np.zeros(0, dtype=np.intp) if speculation.across_frames else frame_borders(plan, entries)
     ranges = allowed_ids(model.vocabulary, plan.layout)
-    require_ids(ranges, plan)
+    require_choices(ranges, plan)
     own_ranges = ranges[cells.ravel()]
     one_range = bool((own_ranges == own_ranges[0]).all())
     try:

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.adapters.notices import ModelWarning
     from diagplan.adapters.options import LoadOptions
+    from diagplan.adapters.raster import Raster
     from diagplan.adapters.samplers import Greedy, Sample
+    from diagplan.backends.chained import Chained
     from diagplan.backends.errors import CapacityError, MismatchError, NumericError
     from diagplan.backends.rolling import Rolled, roll
     from diagplan.drawing.draw import Drawing, draw
+    from diagplan.models.chaining import run_chain
     from diagplan.models.loading import load_model, replay
     from diagplan.models.sampling import sampler_for
+    from diagplan.models.wrapping import wrap
+    from diagplan.planner.chain import Chain
+    from diagplan.planner.chain_compiler import chain_layouts, compile_chain
     from diagplan.planner.checker import Verification
     from diagplan.planner.compiler import compile_plan
     from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError, MissingExtraError, SpecError
@@ -28,6 +34,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.planner.rollout import Rollout, compile_rollout
     from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
     from diagplan.planner.speculation import Speculation
+    from diagplan.schemas.chain_files import read_chain, write_chain
     from diagplan.schemas.convert import plan_digest
     from diagplan.schemas.files import read_plan, write_plan
     from diagplan.schemas.orders import read_order
@@ -41,6 +48,8 @@ __all__ = [
     "BUNDLES",
     "PRESETS",
     "CapacityError",
+    "Chain",
+    "Chained",
     "Diagonal",
     "DiagplanError",
     "DocumentError",
@@ -59,6 +68,7 @@ __all__ = [
     "NumericError",
     "Plan",
     "Policies",
+    "Raster",
     "Rolled",
     "Rollout",
     "Sample",
@@ -69,6 +79,8 @@ __all__ = [
     "ZipAR",
     "__version__",
     "bundle_schedule",
+    "chain_layouts",
+    "compile_chain",
     "compile_for",
     "compile_plan",
     "compile_rollout",
@@ -80,13 +92,17 @@ __all__ = [
     "plan_digest",
     "plan_for",
     "preset_layout",
+    "read_chain",
     "read_order",
     "read_plan",
     "replay",
     "roll",
     "roll_for",
+    "run_chain",
     "sampler_for",
     "verify",
+    "wrap",
+    "write_chain",
     "write_plan",
 ]
 
@@ -98,12 +114,18 @@ __version__ = "0.1.0"
 _PLACES = {
     "diagplan.adapters.notices": ("ModelWarning",),
     "diagplan.adapters.options": ("LoadOptions",),
+    "diagplan.adapters.raster": ("Raster",),
     "diagplan.adapters.samplers": ("Greedy", "Sample"),
+    "diagplan.backends.chained": ("Chained",),
     "diagplan.backends.errors": ("CapacityError", "MismatchError", "NumericError"),
     "diagplan.backends.rolling": ("Rolled", "roll"),
     "diagplan.drawing.draw": ("Drawing", "draw"),
+    "diagplan.models.chaining": ("run_chain",),
     "diagplan.models.loading": ("load_model", "replay"),
     "diagplan.models.sampling": ("sampler_for",),
+    "diagplan.models.wrapping": ("wrap",),
+    "diagplan.planner.chain": ("Chain",),
+    "diagplan.planner.chain_compiler": ("chain_layouts", "compile_chain"),
     "diagplan.planner.checker": ("Verification",),
     "diagplan.planner.compiler": ("compile_plan",),
     "diagplan.planner.errors": ("DiagplanError", "DocumentError", "InvalidPlanError", "MissingExtraError", "SpecError"),
@@ -114,6 +136,7 @@ _PLACES = {
     "diagplan.planner.rollout": ("Rollout", "compile_rollout"),
     "diagplan.planner.schedule": ("Diagonal", "Imported", "NextToken", "ZipAR"),
     "diagplan.planner.speculation": ("Speculation",),
+    "diagplan.schemas.chain_files": ("read_chain", "write_chain"),
     "diagplan.schemas.convert": ("plan_digest",),
     "diagplan.schemas.files": ("read_plan", "write_plan"),
     "diagplan.schemas.orders": ("read_order",),
