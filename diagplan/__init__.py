@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.planner.presets import PRESETS, preset_layout
     from diagplan.planner.rollout import Rollout, compile_rollout
     from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
+    from diagplan.planner.speculation import Speculation
     from diagplan.planner.trace import Trace
     from diagplan.planner.trace_checker import TraceVerification
     from diagplan.schemas.chain_files import read_chain, write_chain
@@ -80,6 +81,7 @@ __all__ = [
     "Rollout",
     "Sample",
     "SpecError",
+    "Speculation",
     "TeacherCheck",
     "Trace",
     "TraceVerification",
@@ -152,6 +154,7 @@ _PLACES = {
     "diagplan.planner.presets": ("PRESETS", "preset_layout"),
     "diagplan.planner.rollout": ("Rollout", "compile_rollout"),
     "diagplan.planner.schedule": ("Diagonal", "Imported", "NextToken", "ZipAR"),
+    "diagplan.planner.speculation": ("Speculation",),
     "diagplan.schemas.chain_files": ("read_chain", "write_chain"),
     "diagplan.planner.trace": ("Trace",),
     "diagplan.planner.trace_checker": ("TraceVerification",),
