@@ -31,8 +31,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Pictures": ("draw", "Drawing"),
     "Models": (
-        "load_model", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained", "Speculation", "Greedy",
-        "Sample", "sampler_for",
+        "load_model", "wrap", "Raster", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained",
+        "Speculation", "Greedy", "Sample", "sampler_for",
     ),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",
