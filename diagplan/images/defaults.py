@@ -1,0 +1,107 @@
+"""How a family samples where nobody says: as its folder's generation_config.json has it, or as its release does."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from diagplan.adapters.samplers import Greedy, Sample, Sampler
+from diagplan.images.folder import ModelFolder
+from diagplan.planner.errors import DocumentError, SpecError
+
+__all__ = ["GENERATE_TOP_K", "Choice", "changed", "default_sampler", "described"]
+
+#: What transformers' ``generate`` takes as top_k when it samples and nobody sets it.
+GENERATE_TOP_K = 50
+_KEYS = ("do_sample", "temperature", "top_k", "top_p", "min_p")
+
+
+class Choice(NamedTuple):
+    """A sampler, and where it comes from.
+
+    Attributes:
+        sampler: how ids are chosen.
+        source: for people.
+    """
+
+    sampler: Sampler
+    source: str
+
+
+def default_sampler(folder: ModelFolder, release: Sample | None, name: str) -> Choice:
+    """The sampler of a folder.
+
+    Args:
+        folder: its generation_config.json holds where it says ``do_sample``.
+        release: how the original release samples; ``None``: by transformers' ``generate`` with ``do_sample``.
+        name: of the release.
+
+    Raises:
+        DocumentError: values in generation_config.json that no sampler takes.
+    """
+    held = folder.generation
+    if release is not None and held.get("do_sample") is not True:
+        known = "sets no top_k, for which generate would take 50" if "top_k" not in held else "is not asked"
+        return Choice(release, f"as {name} does; generation_config.json has no do_sample and {known}")
+    asked = ", ".join(f"{key} {held[key]}" for key in _KEYS if held.get(key) is not None) or "nothing"
+    silent = "" if held.get("top_k") is not None else f"; it sets no top_k, for which transformers takes {GENERATE_TOP_K}"
+    try:
+        return Choice(_generate(held), f"generation_config.json: {asked}{silent}")
+    except SpecError as error:
+        raise DocumentError(f"expected a sampler in {folder.model / 'generation_config.json'}: {error}") from None
+
+
+def _generate(held: Mapping[str, Any]) -> Sample:
+    """What ``generate`` does with these values when it samples: 0 of top_k, and 1 of top_p, keep all."""
+    top_k = held.get("top_k", GENERATE_TOP_K)
+    top_p, temperature = held.get("top_p"), held.get("temperature")
+    return Sample(
+        temperature=1.0 if temperature is None else temperature,
+        top_k=GENERATE_TOP_K if top_k is None else None if top_k == 0 else top_k,
+        top_p=None if top_p in (None, 1, 1.0) else top_p,
+        min_p=held.get("min_p"),
+    )
+
+
+def changed(
+    choice: Choice,
+    *,
+    greedy: bool = False,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+) -> Choice:
+    """The same with what is asked for; 0 of temperature is greedy, 0 of top_k and 1 of top_p keep all.
+
+    Raises:
+        SpecError: values that contradict each other, or that no sampler takes.
+    """
+    asked = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if greedy and given:
+        raise SpecError(f"expected greedy or {next(iter(given))}, got both. Give one of them.")
+    if greedy or given.get("temperature") == 0:
+        return Choice(Greedy(), "as asked")
+    if not given:
+        return choice
+    if given.get("top_k") == 0:
+        given["top_k"] = None
+    if given.get("top_p") == 1:
+        given["top_p"] = None
+    base = choice.sampler if isinstance(choice.sampler, Sample) else Sample()
+    return Choice(replace(base, **given), f"{' and '.join(given)} as asked, the rest: {choice.source}")
+
+
+def described(sampler: Sampler) -> str:
+    """A sampler in words.
+
+    >>> described(Sample(temperature=1.0, top_k=50))
+    'temperature 1, top-k 50'
+    """
+    if isinstance(sampler, Greedy):
+        return "greedy"
+    parts = [f"temperature {sampler.temperature:g}"]
+    parts += [] if sampler.top_k is None else [f"top-k {sampler.top_k}"]
+    parts += [] if sampler.top_p is None else [f"top-p {sampler.top_p:g}"]
+    parts += [] if sampler.min_p is None else [f"min-p {sampler.min_p:g}"]
+    return ", ".join(parts) if parts[1:] else f"{parts[0]}, all ids"

@@ -1,0 +1,57 @@
+"""A Llama-like model whose picture tokens are described by a ``raster.json`` beside its config.json."""
+
+from diagplan.adapters.raster import Raster
+from diagplan.images.folder import ModelFolder, read_json_object
+from diagplan.images.prompts import Prompted, Request, padded
+from diagplan.images.texts import Texts
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.layout import Layout
+
+__all__ = ["prompts", "raster_of"]
+
+
+def raster_of(folder: ModelFolder) -> Raster:
+    """What raster.json says.
+
+    Raises:
+        DocumentError: it cannot be read, or describes no raster.
+    """
+    path = folder.model / "raster.json"
+    try:
+        return Raster.of(read_json_object(path))
+    except SpecError as error:
+        raise DocumentError(f"expected a raster in {path}: {error}") from None
+
+
+def prompts(folder: ModelFolder, request: Request) -> Prompted:
+    """Ids of prompts: what the tokenizer gives for a text, then the raster's own lead.
+
+    The branch without the condition is the negative prompt, or an empty text.
+
+    Raises:
+        SpecError: a ratio, or a size that is not the raster's: nothing tells how many pixels a token has.
+    """
+    if request.ratio is not None or request.size is not None:
+        raise SpecError(
+            "expected no size and no ratio, got one: the picture has the rows and columns of raster.json. Leave it "
+            "out, or change raster.json."
+        )
+    raster, texts = raster_of(folder), Texts(folder.tokenizer)
+    branches = [[[*texts.ids(text + (request.suffix or "")), *raster.lead] for text in request.texts]]
+    if request.guided:
+        branches.append([[*texts.ids(request.negative or ""), *raster.lead]] * len(request.texts))
+    if not all(ids for branch in branches for ids in branch):
+        raise DocumentError(
+            f"expected an id before the picture, got none for an empty text: {folder.tokenizer} adds none, and "
+            "raster.json has no lead. Give the lead ids."
+        )
+    laid = padded(branches, 0)
+    return Prompted(
+        layouts=(
+            Layout(
+                frames=1, rows=raster.rows, cols=raster.cols, lead=laid[0].ids.shape[1],
+                between_rows=len(raster.between_rows),
+            ),
+        ),
+        branches=laid, between=raster.between_rows, width=0, height=0, texts=request.texts,
+    )  # fmt: skip

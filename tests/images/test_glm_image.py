@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from diagplan.images import glm_image
+from diagplan.images.folder import open_folder
+from diagplan.images.prompts import Request
+from diagplan.planner.errors import DocumentError, SpecError
+from tests.images.test_janus import characters
+from tests.support.image_folders import GLM, MAKERS, folder_of
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+
+def test_grids_are_those_of_the_release() -> None:
+    grids = {(1024, 1024): ((16, 16), (32, 32)), (768, 1152): ((19, 13), (36, 24))}
+    for size, pair in (grids | {(1024, 2048): ((22, 11), (64, 32)), (2048, 2048): ((16, 16), (64, 64))}).items():
+        assert glm_image.grids_of(size, None) == pair
+    assert glm_image.grids_of(None, (2, 3)) == glm_image.grids_of((26 * 32, 39 * 32), None)
+    with pytest.raises(SpecError, match="expected a size in multiples of 32 pixels, got size=100x64"):
+        glm_image.grids_of((100, 64), None)
+    with pytest.raises(SpecError, match="whose preview has a row and a column"):
+        glm_image.grids_of((32, 32 * 300), None)
+
+
+def test_the_ids_are_those_of_the_specification(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    MAKERS["glm-image"](tmp_path)
+    (tmp_path / "model_index.json").write_text('{"_class_name": "GlmImagePipeline"}')
+    asked = glm_image.prompts(open_folder(tmp_path), Request(texts=("a cat", "dog"), size=(192, 128)))
+    grids = [
+        GLM["<sop>"], *characters("4 6"), GLM["<eop>"], GLM["<sop>"], *characters("13 19"), GLM["<eop>"],
+        GLM["<|image_start|>"],
+    ]  # fmt: skip
+    (branch,) = asked.branches
+    assert branch.ids.tolist() == [[*characters("a cat"), *grids], [47, 47, *characters("dog"), *grids]]
+    assert branch.pad.tolist() == [0, 2]
+    preview, picture = asked.layouts
+    lead = branch.ids.shape[1]
+    assert (preview.rows, preview.cols, preview.lead) == (13, 19, lead)
+    assert (picture.rows, picture.cols, picture.lead) == (4, 6, lead + 13 * 19)
+    assert (asked.width, asked.height) == (192, 128)
+
+
+def test_they_are_those_of_the_processor() -> None:
+    place = folder_of("glm-image")
+    words = transformers.AutoTokenizer.from_pretrained(place / "processor")
+    template = "{% for m in messages %}{% for part in m['content'] %}{{ part['text'] }}{% endfor %}{% endfor %}"
+    processor = transformers.GlmImageProcessor(transformers.GlmImageImageProcessorPil(), words, chat_template=template)
+    texts = ["a red bicycle", "x"]
+    chats = [[{"role": "user", "content": [{"type": "text", "text": text}]}] for text in texts]
+    theirs = processor.apply_chat_template(
+        chats, tokenize=True, padding=True, target_h=1152, target_w=768, return_dict=True, return_tensors="pt"
+    )
+    from diagplan.images.folder import ModelFolder, read_json_object
+
+    model = place / "vision_language_encoder"
+    folder = ModelFolder(
+        path=place, painter="glm-image", model=model, tokenizer=place / "processor",
+        config=read_json_object(model / "config.json"), generation={},
+    )  # fmt: skip
+    ours = glm_image.prompts(folder, Request(texts=tuple(texts), size=(768, 1152)))
+    assert np.array_equal(ours.branches[0].ids, theirs["input_ids"].numpy())
+    assert np.array_equal(ours.branches[0].pad, (1 - theirs["attention_mask"]).sum(1).numpy())
+    grids = [[1, one.rows, one.cols] for one in reversed(ours.layouts)]
+    assert theirs["image_grid_thw"].tolist() == grids * 2
+
+
+def test_codes_are_doubled_along_both_axes_as_the_pipeline_does() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    codes = np.random.default_rng(0).integers(0, 9, (2, 3, 5))
+    theirs = [diffusers.GlmImagePipeline._upsample_token_ids(torch.from_numpy(one), 3, 5)[0].numpy() for one in codes]
+    assert np.array_equal(glm_image.upsampled(codes), np.stack(theirs))
+
+
+def test_a_token_model_alone_makes_no_pixels() -> None:
+    folder = open_folder(folder_of("glm-image") / "vision_language_encoder")
+    with pytest.raises(DocumentError, match=r"without model_index\.json"):
+        glm_image.require_decoder(folder)
