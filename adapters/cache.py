@@ -31,6 +31,24 @@ class TensorCache:
         """Keys and values of a layer."""
         return self.tensors[2 * number], self.tensors[2 * number + 1]
 
+    def update(self, number: int, slot: Tensor, keys: Tensor, values: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Write a layer's keys and values of one pass, and give those of its first ``length`` slots.
+
+        Args:
+            number: of the layer.
+            slot: where, int64 [n], or [B, n] where samples differ.
+            keys: of this pass, [B, heads, n, width].
+            values: likewise.
+            length: slots that the pass attends over.
+        """
+        for own, new in zip(self.layer(number), (keys, values), strict=True):
+            if slot.ndim == 1:
+                own.index_copy_(2, slot, new)
+            else:
+                own.scatter_(2, slot[:, None, :, None].expand(new.shape), new)
+        own_keys, own_values = self.layer(number)
+        return own_keys[:, :, :length], own_values[:, :, :length]
+
     def read(self, slots: int) -> list[NDArray[Any]]:
         """A copy of the first slots, see ``diagplan.adapters.contract.Cache.read``."""
         return [_bits(tensor[:, :, :slots]).cpu().numpy().copy() for tensor in self.tensors]

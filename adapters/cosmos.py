@@ -89,6 +89,7 @@ class Cosmos:
     """
 
     family = "cosmos"
+    ragged = True
 
     def __init__(
         self,
@@ -275,20 +276,19 @@ class Cosmos:
         Raises:
             SpecError: a Video2World model without a text context, or with one for another batch.
         """
-        length = mask.shape[1]
+        length = mask.shape[-1]
         self._require_context(ids.shape[0])
-        cos, sin = self.cos[position], self.sin[position]  # [n, D]
-        absolute = None if self.absolute is None else self.absolute[position].to(self.dtype)  # [n, dim]
-        bias = self._bias(mask).repeat(self._heads[0] // self._heads[1], 1)  # [G n, L], made once a pass
+        cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
+        absolute = None if self.absolute is None else self.absolute[position].to(self.dtype)  # [n, dim] or [B, n, dim]
+        bias = torch.cat([self._bias(mask)] * (self._heads[0] // self._heads[1]), dim=-2)  # [G n, L], made once a pass
+        bias = bias if mask.ndim == 2 else bias[:, None]  # [B, 1, G n, L]
         x = F.embedding(ids, self.embedding)  # [B, n, dim]
         for i, layer in enumerate(self.layers):
             if absolute is not None:
                 x = x + absolute
             q, k, v = self._projected(layer, x, cos, sin)
-            keys, values = cache.layer(i)
-            keys.index_copy_(2, slot, k)
-            values.index_copy_(2, slot, v)
-            x = x + layer.out(_attend(q, keys[:, :, :length], values[:, :, :length], bias))
+            keys, values = cache.update(i, slot, k, v, length)
+            x = x + layer.out(_attend(q, keys, values, bias))
             if layer.cross is not None:
                 x = x + self._read_text(i, layer.cross, x)
             h = _rms_norm(x, layer.ffn_norm, self.config.norm_eps)
@@ -359,7 +359,7 @@ def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [n, D]."""
+    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [1 or B, 1, n, D]."""
     half = x.shape[-1] // 2
     turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
     return x * cos + turned * sin

@@ -188,6 +188,7 @@ class McAr:
     """The model; see ``diagplan.adapters.contract.Model`` for what its members mean."""
 
     family = "mc-ar"
+    ragged = True
 
     def __init__(
         self,
@@ -272,8 +273,8 @@ class McAr:
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
         batch, n = ids.shape
-        length = mask.shape[1]
-        cos, sin = self.cos[position], self.sin[position]  # [n, D]
+        length = mask.shape[-1]
+        cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
         bias = self._bias(mask)
         x = F.embedding(ids, self.embedding)  # [B, n, hidden]
         for i, layer in enumerate(self.layers):
@@ -281,10 +282,8 @@ class McAr:
             qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
             qk, v = torch.split(qkv, self._splits, dim=1)
             q, k = torch.split(_rotate(qk, cos, sin), self._heads, dim=1)
-            keys, values = cache.layer(i)
-            keys.index_copy_(2, slot, k)
-            values.index_copy_(2, slot, v)
-            x = x + layer.out(self._attend(q, keys[:, :, :length], values[:, :, :length], bias))
+            keys, values = cache.update(i, slot, k, v, length)
+            x = x + layer.out(self._attend(q, keys, values, bias))
             h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
             x = x + layer.down(F.silu(gate) * up)
@@ -293,12 +292,13 @@ class McAr:
         return self.head(_rms_norm(x, self.norm, self.config.rms_norm_eps))
 
     def _bias(self, mask: Tensor) -> Tensor:
-        """What mask [n, L] adds to the scores, [G n, L]: made once a pass; attention would do it in every layer."""
+        """What a mask adds to the scores, [G n, L] or [B, 1, G n, L]: once a pass, not in every layer."""
         bias = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill_(~mask, -math.inf)
-        return bias.repeat(self._heads[0] // self._heads[1], 1)
+        bias = torch.cat([bias] * (self._heads[0] // self._heads[1]), dim=-2)
+        return bias if mask.ndim == 2 else bias[:, None]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        """Attention of q [B, H, n, D] over k, v [B, K, L, D] plus bias [G n, L], as [B, n, H D].
+        """Attention of q [B, H, n, D] over k, v [B, K, L, D] plus bias [..., G n, L], as [B, n, H D].
 
         The G query heads of one key-value head become rows of one query, so that keys are read once.
         """
@@ -317,7 +317,7 @@ def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [n, D]."""
+    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [1 or B, 1, n, D]."""
     half = x.shape[-1] // 2
     turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
     return x * cos + turned * sin

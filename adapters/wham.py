@@ -232,6 +232,7 @@ class Wham:
     """The model; see ``diagplan.adapters.contract.Model`` for what its members mean."""
 
     family = "wham"
+    ragged = True
 
     def __init__(
         self,
@@ -330,16 +331,15 @@ class Wham:
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
         batch, n = ids.shape
-        length = mask.shape[1]
+        length = mask.shape[-1]
         seen = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill(~mask, -math.inf)
+        seen = seen if mask.ndim == 2 else seen[:, None]  # [n, L] or [B, 1, n, L]
         x = F.embedding(ids, self.embedding) + F.embedding(position, self.place)  # [B, n, width]
         for i, block in enumerate(self.blocks):
             heads = block.qkv(block.norm_1(x)).view(batch, n, -1, self.config.head_size).transpose(1, 2)
             q, k, v = torch.split(heads, self.config.n_head, dim=1)  # [B, H, n, D]
-            keys, values = cache.layer(i)
-            keys.index_copy_(2, slot, k)
-            values.index_copy_(2, slot, v)
-            mixed = F.scaled_dot_product_attention(q, keys[:, :, :length], values[:, :, :length], attn_mask=seen)
+            keys, values = cache.update(i, slot, k, v, length)
+            mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=seen)
             x = x + block.out(mixed.transpose(1, 2).reshape(batch, n, self.config.n_embd))
             x = x + block.down(F.gelu(block.up(block.norm_2(x)), approximate="tanh"))
         if rows is not None:

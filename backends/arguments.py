@@ -1,31 +1,24 @@
 """What replay is asked with: a plan, a model and a sampler, and nothing else in their places."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from diagplan.adapters.contract import Model
 from diagplan.adapters.samplers import Greedy, Sample
-from diagplan.planner.arguments import named_briefly, require_call, require_kind, require_number
+from diagplan.planner.arguments import named_briefly, require_call, require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
 from diagplan.planner.shown import shown
 
 __all__ = [
-    "Guidance",
-    "branches_of",
     "require_callbacks",
-    "require_guidance",
     "require_model",
     "require_replayable",
     "require_sampler",
     "require_seed",
 ]
-
-#: A scale of classifier-free guidance, or the weight of each branch.
-Guidance = float | Sequence[float]
 
 _MEMBERS = ("family", "vocab_size", "positions", "device", "dtype", "cache_shapes", "vocabulary", "grid")
 _METHODS = ("new_cache", "weight_bytes", "fingerprint", "forward")
@@ -92,26 +85,3 @@ def require_replayable(plan: Any, model: Model, sampler: Any, *, kind: type = Pl
     require_kind("plan", plan, kind, remedy)
     require_model(model)
     require_sampler(sampler)
-
-
-def branches_of(guidance: Guidance | None) -> int:
-    """Parts of a batch that are mixed into one: 1 without guidance, 2 for a scale, or one for each weight."""
-    if guidance is None:
-        return 1
-    return 2 if isinstance(guidance, int | float) else len(guidance)
-
-
-def require_guidance(guidance: Any) -> float | tuple[float, ...]:
-    """A scale as a number, or weights as a tuple of them.
-
-    Raises:
-        SpecError: something else, or numbers that are not finite.
-    """
-    remedy = "Give a scale, or none."
-    if not isinstance(guidance, tuple | list | np.ndarray):
-        return require_number("guidance", guidance, remedy, finite=True)
-    if len(guidance) < 2:
-        raise SpecError(f"expected the weights of two branches or more for guidance, got {len(guidance)}. {remedy}")
-    return tuple(
-        require_number("guidance", weight, "Give a number for each branch.", finite=True) for weight in guidance
-    )

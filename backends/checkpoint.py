@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.prepared import embeddings_of
 from diagplan.backends.replay import Prepared, State
 from diagplan.planner.errors import DocumentError
 from diagplan.schemas.atomic import write_atomically
@@ -23,14 +24,16 @@ _FORMAT = "diagplan-checkpoint-4"
 Ids = NDArray[np.int64]
 
 
-def _identity(prepared: Prepared, given: Ids) -> dict[str, Any]:
+def _identity(prepared: Prepared, given: Ids, lead: Any) -> dict[str, Any]:
     """What must agree between the run that wrote a checkpoint and the run that resumes it.
 
     Args:
         prepared: the run.
         given: ids of the given slots, int64 [rows, G].
+        lead: embeddings of a state, or ``None``.
     """
-    sampler = prepared.sampler
+    embeddings = [] if lead is None else [np.asarray(prepared.runtime.numpy(prepared.runtime.float32(lead)))]
+    sampler, mix = prepared.sampler, prepared.mix
     return {
         "format": _FORMAT,
         "plan": plan_digest(prepared.plan),
@@ -40,9 +43,11 @@ def _identity(prepared: Prepared, given: Ids) -> dict[str, Any]:
         "seed": prepared.seed,
         "batch": prepared.batch,
         "samples": prepared.samples.tolist(),
-        "guidance": list(prepared.guidance) if isinstance(prepared.guidance, tuple) else prepared.guidance,
+        "guidance": list(mix.guidance) if isinstance(mix.guidance, tuple) else mix.guidance,
+        "guided_steps": None if mix.steps == (0, None) else list(mix.steps),
+        "pad": None if prepared.pad is None else prepared.pad.tolist(),
         "static": prepared.static,
-        "given": _digest([given]),
+        "given": _digest([given, *embeddings]),
     }
 
 
@@ -67,7 +72,7 @@ def save_checkpoint(prepared: Prepared, state: State, path: str | Path) -> None:
     assert done.last
     tokens, cache = prepared.runtime.numpy(state.tokens), state.cache.read(done.mask.shape[1])
     about = {
-        **_identity(prepared, tokens[:, prepared.given_slots]),
+        **_identity(prepared, tokens[:, prepared.given_slots], state.lead),
         "step": done.step,
         "contents": _digest([np.array(done.step), tokens, *cache]),
     }
@@ -76,13 +81,14 @@ def save_checkpoint(prepared: Prepared, state: State, path: str | Path) -> None:
     write_atomically(path, whole)
 
 
-def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
+def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids, lead: Any = None) -> State:
     """The state that a checkpoint of the same plan, model, given ids, seed, samples and sampler holds.
 
     Args:
         prepared: the run that goes on.
         path: of the checkpoint.
         given: ids of the given slots, int [rows, G], as for ``new_state``.
+        lead: embeddings, as for ``new_state``.
 
     Raises:
         DocumentError: the file is not a readable checkpoint.
@@ -100,7 +106,8 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
         ) from None
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
         raise DocumentError(f"expected a checkpoint in {path}, got a safetensors file of another kind.")
-    for name, expected in _identity(prepared, np.asarray(given).astype(np.int64)).items():
+    embedded = None if lead is None else embeddings_of(prepared, lead)
+    for name, expected in _identity(prepared, np.asarray(given).astype(np.int64), embedded).items():
         if about.get(name) != expected:
             raise MismatchError(
                 f"expected a checkpoint with {name}={expected}, got {name}={str(about.get(name))[:200]}. "
@@ -120,4 +127,4 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids) -> State:
     if about.get("contents") != _digest([np.array(prepared.passes[done - 1].step), tokens, *held]):
         raise DocumentError(f"expected the contents that were written to {path}, got others. The file was damaged.")
     cache.write(held)
-    return State(tokens=prepared.runtime.put(tokens), cache=cache, done=done)
+    return State(tokens=prepared.runtime.put(tokens), cache=cache, lead=embedded, done=done)

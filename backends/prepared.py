@@ -5,16 +5,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids, input_vocab_of
-from diagplan.backends.arguments import Guidance, branches_of, require_guidance, require_replayable, require_seed
+from diagplan.adapters.contract import (
+    Array,
+    Cache,
+    Model,
+    Runtime,
+    allowed_ids,
+    coordinates_of,
+    input_vocab_of,
+    lead_width_of,
+)
+from diagplan.backends.arguments import require_replayable, require_seed
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
+from diagplan.backends.guidance import Guidance, Guided
 from diagplan.backends.memory import estimate_memory
-from diagplan.backends.program import PassColumns, program
+from diagplan.backends.pads import pads_of
+from diagplan.backends.passes import Layer, Pass, complete_after
+from diagplan.backends.program import program
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
 from diagplan.planner.arguments import require_kind
@@ -29,6 +40,7 @@ __all__ = [
     "Prepared",
     "State",
     "choose",
+    "embeddings_of",
     "forward",
     "know",
     "new_state",
@@ -44,29 +56,14 @@ _WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 # Shapes: B samples, n feeds, m of them with a target, L cache slots in use, G given slots, V vocabulary.
 
 
-class Pass(NamedTuple):
-    """One forward pass's inputs, on the device; ``frames`` are complete after it."""
-
-    step: int
-    last: bool
-    source: Array
-    position: Array
-    slot: Array
-    mask: Array
-    rows: Array
-    target: Array
-    keys: Array
-    allowed: tuple[int, int] | Array
-    frames: tuple[int, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """A plan laid out for one model, batch and seed; it can be replayed any number of times.
 
     Args:
-        guidance: scale of classifier-free guidance, or the weight of each branch, or ``None``; with it the batch holds
-            the conditional samples, then those of every other branch.
+        mix: how the rows of the batch become its samples; under guidance rows are the conditional samples, then those
+            of every other branch.
+        pad: padding of each row, int64 [rows]; ``None``: there is none.
         passes: the plan's passes, in order.
         samples: the number of each sample, int64 [B]; with the seed and the slot it keys the noise.
         given_slots, cell_slots: int64 [G] and [T, h, w].
@@ -81,7 +78,8 @@ class Prepared:
     seed: int
     batch: int
     samples: NDArray[np.int64]
-    guidance: float | tuple[float, ...] | None
+    mix: Guided
+    pad: NDArray[np.int64] | None
     passes: tuple[Pass, ...]
     given_slots: NDArray[np.int64]
     cell_slots: NDArray[np.int64]
@@ -96,20 +94,7 @@ class Prepared:
     @property
     def rows(self) -> int:
         """Rows of the model's batch: the samples, once for each branch of guidance."""
-        return self.batch * branches_of(self.guidance)
-
-    def guided(self, logits: Array) -> Array:
-        """The logits of the samples, [B, n, V], from those of all rows."""
-        if self.guidance is None:
-            return logits
-        wide = self.runtime.float32(logits)
-        conditional, *others = (wide[first : first + self.batch] for first in range(0, self.rows, self.batch))
-        if not isinstance(self.guidance, tuple):
-            return others[0] + self.guidance * (conditional - others[0])
-        mixed = self.guidance[0] * conditional
-        for weight, part in zip(self.guidance[1:], others, strict=True):
-            mixed = mixed + weight * part
-        return mixed
+        return self.mix.rows
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,11 +104,13 @@ class State:
     Args:
         tokens: ids of all slots, int64 [rows, positions + 1]; -1 where unknown; the last column is of no use.
         cache: the model's cache.
+        lead: embeddings that are fed in the place of ids, [rows, P, width]; ``None``: there are none.
         done: passes done.
     """
 
     tokens: Array
     cache: Cache
+    lead: Array | None = None
     done: int = 0
 
 
@@ -136,6 +123,8 @@ def prepare(
     batch: int = 1,
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
+    guided_steps: tuple[int, int | None] | None = None,
+    pad: Sequence[int] | None = None,
     chunk: int = 512,
     unverified: bool = False,
     static: bool | None = None,
@@ -152,6 +141,10 @@ def prepare(
             place of any batch.
         guidance: scale of classifier-free guidance: logits = unconditional + scale x (conditional - unconditional); or
             the weights of two branches and more: logits = the sum of weight x logits over them (Anole has three).
+        guided_steps: the plan's steps with guidance, first and end (``None``: the last); all of them by default. In all
+            others conditional logits stand alone.
+        pad: positions at the beginning that are padding, of each of B samples, or of each row where branches of
+            guidance have prompts of other lengths. A padded sample gets the tokens it would get alone.
         chunk: feeds of the widest pass; wider steps (a long prompt) are cut.
         unverified: take the plan as it is, without checking it.
         static: pad steps and cache lengths to few shapes, of which a GPU replays graphs; ``None``: on a GPU.
@@ -159,7 +152,8 @@ def prepare(
     Raises:
         InvalidPlanError: the plan does not verify.
         SpecError: an argument of another kind, a seed out of range, or a scale of guidance that is not finite.
-        MismatchError: the plan is longer than the model's position embeddings, or has cells that no id may take.
+        MismatchError: the plan is longer than the model's position embeddings, or has cells that no id may take; or
+            padding that leaves nothing of a prompt, or that the model cannot hide.
         CapacityError: too little memory.
     """
     require_replayable(plan, model, sampler)
@@ -180,23 +174,25 @@ def prepare(
             f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
             f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
         )
-    if guidance is not None:
-        guidance = require_guidance(guidance)
+    mix = Guided.of(batch, guidance, guided_steps)
     numbers = _sample_numbers(samples, batch)
-    runtime, rows = runtime_of(model), batch * branches_of(guidance)
+    runtime, rows = runtime_of(model), mix.rows
+    pads = pads_of(plan, model, pad, batch, rows)
     static = runtime.on_gpu if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):
         plan = pad_steps(plan, _WIDTHS)
     length_step = STATIC_STEP if static else runtime.length_step
     try:
         laid_out = list(program(plan, chunk=chunk, length_step=length_step))
-        frames = _complete_after(plan, laid_out)
+        frames = complete_after(plan, laid_out)
         keys = keys_for(np.full(batch, seed, dtype=np.int64), numbers, np.arange(plan.positions))
+        if pads is not None:
+            keys = np.stack([np.roll(own, int(count)) for own, count in zip(keys, pads, strict=False)])
         ranges = allowed_ids(model.vocabulary, plan.layout)
         _require_ids(ranges, plan)
-        passes = tuple(
-            _laid_out(columns, runtime, keys, ranges, tuple(frames.get(i, ()))) for i, columns in enumerate(laid_out)
-        )
+        places = coordinates_of(model, plan.layout)
+        layer = Layer(runtime, keys, ranges, places, pads)
+        passes = tuple(layer.laid_out(laid_out, frames))
     except (RuntimeError, MemoryError) as error:
         raise too_large(error, plan, model, rows, chunk) from None
     return Prepared(
@@ -207,7 +203,8 @@ def prepare(
         seed=seed,
         batch=batch,
         samples=numbers,
-        guidance=guidance,
+        mix=mix,
+        pad=pads,
         passes=passes,
         given_slots=np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in plan.given.tolist()]),
         cell_slots=plan.layout.cell_slots().astype(np.int64),
@@ -248,41 +245,6 @@ def _require_ids(ranges: NDArray[np.int64], plan: Plan) -> None:
         )
 
 
-def _complete_after(plan: Plan, passes: list[PassColumns]) -> dict[int, list[int]]:
-    """The generated frames that are complete after each pass."""
-    chosen_in = np.zeros(plan.positions, dtype=np.int64)
-    for i, columns in enumerate(passes):
-        chosen_in[columns.target] = i
-    frames: dict[int, list[int]] = {}
-    for frame, last in enumerate(chosen_in[plan.layout.cell_slots()].max(axis=(1, 2)).tolist()):
-        frames.setdefault(last, []).append(frame)
-    return frames
-
-
-def _laid_out(
-    columns: PassColumns,
-    runtime: Runtime,
-    keys: NDArray[np.int64],
-    ranges: NDArray[np.int64],
-    frames: tuple[int, ...],
-) -> Pass:
-    own = ranges[columns.target]
-    one_range = len(own) and (own == own[0]).all()
-    return Pass(
-        columns.step,
-        columns.last,
-        runtime.put(columns.source),
-        runtime.put(columns.position),
-        runtime.put(columns.slot),
-        runtime.put(columns.mask),
-        runtime.put(columns.rows),
-        runtime.put(columns.target),
-        runtime.put(keys[:, columns.target]),
-        (int(own[0, 0]), int(own[0, 1])) if one_range else runtime.put(own),
-        frames,
-    )
-
-
 def too_large(error: Exception, plan: Plan, model: Model, rows: int, chunk: int) -> Exception:
     """A ``CapacityError`` with the estimate where an error says that there is too little memory, else the error."""
     text = str(error).lower()
@@ -294,16 +256,17 @@ def too_large(error: Exception, plan: Plan, model: Model, rows: int, chunk: int)
     )
 
 
-def new_state(prepared: Prepared, given: Array) -> State:
+def new_state(prepared: Prepared, given: Array, lead: Array | None = None) -> State:
     """The state before step 0.
 
     Args:
         prepared: from ``prepare``.
         given: ids of the given slots in slot order, int [rows, G] (under guidance the conditional samples first, then
             each other branch's).
+        lead: embeddings, float [rows, P, width]: a given id of -1 - i stands for embedding i of its row.
 
     Raises:
-        MismatchError: another shape, or ids outside the vocabulary.
+        MismatchError: another shape, ids outside the vocabulary, or embeddings that the model does not take.
         CapacityError: too little memory for the cache.
     """
     plan, model, runtime = prepared.plan, prepared.model, prepared.runtime
@@ -314,18 +277,43 @@ def new_state(prepared: Prepared, given: Array) -> State:
     expected = (prepared.rows, len(prepared.given_slots))
     if ids.shape != expected:
         raise MismatchError(f"expected given ids of shape {list(expected)}, got {list(ids.shape)}.")
-    known = input_vocab_of(model)
-    if ids.size and not 0 <= ids.min() <= ids.max() < known:
+    known, embedded = input_vocab_of(model), None if lead is None else embeddings_of(prepared, lead)
+    least = 0 if embedded is None else -embedded.shape[1]
+    if ids.size and not least <= ids.min() <= ids.max() < known:
         raise MismatchError(
-            f"expected given ids from 0 to {known - 1}, got {ids.min()} to {ids.max()}. "
+            f"expected given ids from {least} to {known - 1}, got {ids.min()} to {ids.max()}. "
             "Image and action ids must be those of this model's vocabulary."
         )
     try:
         tokens = np.full((prepared.rows, plan.positions + 1), -1, dtype=np.int64)
         tokens[:, prepared.given_slots] = ids
-        return State(tokens=runtime.put(tokens), cache=model.new_cache(prepared.rows, prepared.cache_slots))
+        cache = model.new_cache(prepared.rows, prepared.cache_slots)
+        return State(tokens=runtime.put(tokens), cache=cache, lead=embedded)
     except (RuntimeError, MemoryError) as error:
         raise too_large(error, plan, model, prepared.rows, prepared.chunk) from None
+
+
+def embeddings_of(prepared: Prepared, lead: Array) -> Array:
+    """Embeddings as the model takes them, [rows, P, width].
+
+    Raises:
+        MismatchError: embeddings of another shape, not finite, or of a model that takes ids alone.
+    """
+    model, width = prepared.model, lead_width_of(prepared.model)
+    if width is None:
+        raise MismatchError(f"expected ids alone for a {model.family} model, got embeddings. Leave lead out.")
+    shape = tuple(lead.shape)
+    if len(shape) != 3 or shape[::2] != (prepared.rows, width):
+        raise MismatchError(f"expected embeddings of shape [{prepared.rows}, P, {width}], got {list(shape)}.")
+    if isinstance(model.dtype, np.dtype):
+        held: Array = np.asarray(lead).astype(model.dtype)
+    else:
+        import torch
+
+        held = torch.as_tensor(lead).to(model.device, model.dtype)
+    if not prepared.runtime.all_finite(held):
+        raise MismatchError("expected finite embeddings, got NaN or infinity. Compute them again in float32.")
+    return held
 
 
 def forward(prepared: Prepared, state: State, p: Pass) -> Array | None:
@@ -335,10 +323,11 @@ def forward(prepared: Prepared, state: State, p: Pass) -> Array | None:
         NumericError: logits that are not finite.
     """
     ids = state.tokens[:, p.source]
-    logits = prepared.model.forward(ids, p.position, p.slot, p.mask, state.cache, p.rows)
+    lead = () if state.lead is None else (state.lead,)
+    logits = prepared.model.forward(ids, p.position, p.slot, p.seen, state.cache, p.rows, *lead)
     if not len(p.rows):
         return None
-    logits = prepared.guided(logits)
+    logits = prepared.mix.logits(logits, p.step, prepared.runtime)
     if not prepared.runtime.all_finite(logits):
         raise not_finite(p.step)
     return logits

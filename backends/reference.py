@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diagplan.adapters.contract import Model, allowed_ids
+from diagplan.adapters.contract import Model, allowed_ids, coordinates_of
 from diagplan.backends.sampling import Sampler, keys_for, torch_choose
 from diagplan.planner.masks import iter_masks
 from diagplan.planner.plan import Plan
@@ -33,7 +33,9 @@ def feed_mask(plan: Plan) -> NDArray[np.bool_]:
     return seen
 
 
-def teacher_forced_logits(plan: Plan, model: Model, tokens: Tensor, feeds: int | None = None) -> Tensor:
+def teacher_forced_logits(
+    plan: Plan, model: Model, tokens: Tensor, feeds: int | None = None, pad: Sequence[int] | None = None
+) -> Tensor:
     """One pass over the first ``feeds`` feeds (default all), each fed its source's token: logits [B, feeds, V].
 
     Args:
@@ -41,20 +43,37 @@ def teacher_forced_logits(plan: Plan, model: Model, tokens: Tensor, feeds: int |
         model: the model.
         tokens: the ids of all slots, int64 [B, positions]; unknown ones are not looked at if their feeds come later.
         feeds: how many feeds to lay out.
+        pad: positions at the beginning of each sample that are padding, B.
     """
     count = plan.feeds if feeds is None else feeds
     columns = np.r_[0:count, plan.feeds : plan.feeds + plan.cache_slots]
     mask = torch.from_numpy(feed_mask(plan)[:count][:, columns]).to(model.device)
     source = torch.from_numpy(np.maximum(plan.source[:count], 0).astype(np.int64)).to(model.device)
-    position = torch.from_numpy(plan.position[:count].astype(np.int64)).to(model.device)
-    cache = model.new_cache(tokens.shape[0], mask.shape[1])
+    places = coordinates_of(model, plan.layout)
+    position = plan.position[:count].astype(np.int64)
+    if pad is not None:
+        first = torch.tensor(pad, device=model.device)[:, None]
+        at = torch.from_numpy(position).to(model.device)
+        fed = torch.cat((at, at.new_full((mask.shape[1] - count,), plan.positions)))  # unwritten slots are no padding
+        own = torch.eye(count, mask.shape[1], dtype=torch.bool, device=model.device)
+        mask = mask & (fed >= first)[:, None] | own
+    place = torch.from_numpy(position if places is None else places[position]).to(model.device)
+    if pad is not None and places is None:
+        place = (place - first).clamp(min=0)
+    cache = model.new_cache(tokens.shape[0], mask.shape[-1])
     slot = torch.arange(count, device=model.device)
-    logits: Tensor = model.forward(tokens[:, source], position, slot, mask, cache)
+    logits: Tensor = model.forward(tokens[:, source], place, slot, mask, cache)
     return logits
 
 
 def reference_replay(
-    plan: Plan, model: Model, given: Tensor, sampler: Sampler, seeds: Sequence[int], samples: Sequence[int]
+    plan: Plan,
+    model: Model,
+    given: Tensor,
+    sampler: Sampler,
+    seeds: Sequence[int],
+    samples: Sequence[int],
+    pad: Sequence[int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Replay a plan step by step.
 
@@ -65,6 +84,7 @@ def reference_replay(
         sampler: how tokens are chosen.
         seeds: of each sample, B.
         samples: number of each sample, B; with the seed and the slot it keys the noise.
+        pad: positions at the beginning of each sample that are padding, B; slots that key the noise count from there.
 
     Returns:
         the ids of all slots, int64 [B, positions], and the logits that chose each generated one, [B, positions, V]
@@ -77,13 +97,15 @@ def reference_replay(
     tokens[:, torch.from_numpy(given_slots)] = given.to(model.device)
     chosen_by = torch.zeros((batch, plan.positions, model.vocab_size), dtype=model.dtype, device=model.device)
     for start, end in zip(plan.step_offsets[:-1].tolist(), plan.step_offsets[1:].tolist(), strict=True):
-        logits = teacher_forced_logits(plan, model, tokens, end)
+        logits = teacher_forced_logits(plan, model, tokens, end, pad)
         for feed in range(start, end):
             slot = int(plan.target[feed])
             if slot < 0:
                 continue
             low, high = ranges[slot].tolist()
-            keys = keys_for(np.array(seeds), np.array(samples), np.array([slot]))
+            keys = keys_for(np.array(seeds), np.array(samples), np.arange(slot + 1))
+            own = np.full(batch, slot) - (0 if pad is None else np.array(pad))  # counted from the first token on
+            keys = keys[np.arange(batch), own][:, None]
             row = logits[:, feed : feed + 1]
             tokens[:, slot] = torch_choose(row, sampler, torch.from_numpy(keys).to(model.device), (low, high))[:, 0]
             chosen_by[:, slot] = row[:, 0]

@@ -1,6 +1,6 @@
 """A self-test on load: does the model keep to the forward contract? Kernels that silently ignore masks exist.
 
-Five passes over a handful of tokens. What a fault would do is measured on the model itself: hiding one token of a few
+Six passes over a handful of tokens. What a fault would do is measured on the model itself: hiding one token of a few
 must change the logits by some amount, and what must change nothing may change them by a small part of that. So one
 bound serves every dtype, float16 and int8 included.
 """
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import Model, only_batch_of
+from diagplan.adapters.contract import Model, coordinates_of, is_ragged, only_batch_of
 from diagplan.backends.runtime import Runtime, runtime_of
 from diagplan.planner.errors import DiagplanError
+from diagplan.planner.layout import Layout
 
 __all__ = ["require_masks_obeyed", "require_tested"]
 
@@ -21,6 +22,8 @@ Float32 = NDArray[np.float32]
 
 #: What must not change the logits may change them by this part of what hiding a token changes.
 _PART = 0.125
+#: A token and a tiny picture, for models with coordinates.
+_LAYOUT = Layout(frames=1, rows=2, cols=2, lead=1)
 #: Where a model passed, in its ``__dict__``; see ``require_tested``.
 _MARK = "_diagplan_tested"
 
@@ -29,7 +32,7 @@ def require_tested(model: Model) -> None:
     """``require_masks_obeyed``, unless this model has passed it before.
 
     That is remembered in the model's own ``__dict__``, so it lives as long as the model, and goes over to copies that
-    share its weights (``with_context``). A model without one (``__slots__``) is tested each time: five tiny passes.
+    share its weights (``with_context``). A model without one (``__slots__``) is tested each time: six tiny passes.
 
     Raises:
         DiagplanError: as ``require_masks_obeyed``.
@@ -44,14 +47,16 @@ def require_masks_obeyed(model: Model) -> None:
     Raises:
         DiagplanError: hiding a visible slot changes nothing, or a hidden one still tells; a second pass does not read
             the cache that a first one wrote at the given slots; positions are taken from the order of feeding; logits
-            of other feeds than ``rows``; NaN or infinite ones.
+            of other feeds than ``rows``; NaN or infinite ones; samples of a ``ragged`` model are not kept apart.
     """
-    length = min(5, model.positions)
+    length = min(_LAYOUT.positions, model.positions)
     low, high = (model.vocabulary[0].low, model.vocabulary[0].high) if model.vocabulary else (0, model.vocab_size)
     if length < 3 or high - low < 2:
         return
     batch = only_batch_of(model) or 1
-    test = _Test(model, runtime_of(model), batch, length, _spread(low, high, length))
+    places = coordinates_of(model, _LAYOUT)
+    places = _spread(0, model.positions, length) if places is None else places[:length]
+    test = _Test(model, runtime_of(model), batch, length, _spread(low, high, length), places)
     whole = test.logits(test.tokens)
     if not np.isfinite(whole).all():
         raise DiagplanError(
@@ -67,6 +72,14 @@ def require_masks_obeyed(model: Model) -> None:
     masked = change > least and not tells
     if not masked or not _read_from_cache(test, whole, bound):
         raise _fault(test, whole, bound, masked=masked)
+    if is_ragged(model) and not _kept_apart(test, whole, bound):
+        raise _error(
+            model,
+            "expected samples that differ in position, slot and mask",
+            "does not keep them apart, though it is ragged",
+            "Prompts of different length share a batch so",
+            "Use each sample's own row of position, slot and mask, or leave ragged out",
+        )
     _own(model)[_MARK] = True
 
 
@@ -88,6 +101,7 @@ class _Test:
     batch: int
     length: int
     ids: NDArray[np.int64]
+    places: NDArray[np.int64]
 
     @property
     def tokens(self) -> NDArray[np.int64]:
@@ -123,8 +137,7 @@ class _Test:
         ids = self.ids.copy()
         if other is not None:
             ids[other] = ids[other - 1]
-        position = _spread(0, self.model.positions, self.length)[feeds]
-        put = self.runtime.put
+        position, put = self.places[feeds], self.runtime.put
         with self.runtime.inference():
             logits = self.model.forward(
                 put(np.tile(ids[feeds], (self.batch, 1))),
@@ -157,6 +170,30 @@ def _read_from_cache(test: _Test, whole: Float32, bound: float) -> bool:
         if _distance(test.logits(feeds, slots, rows=rows, cache=cache), whole[:, feeds[rows]]) > bound:
             return False
     return True
+
+
+def _kept_apart(test: _Test, whole: Float32, bound: float) -> bool:
+    """Whether samples, each fed in an order and into slots of its own, get the logits of one pass alike."""
+    batch = 2 * test.batch
+    orders = [test.tokens if i < test.batch else test.tokens[::-1] for i in range(batch)]
+    slots = [test.tokens if i < test.batch else _elsewhere(test)[::-1] for i in range(batch)]
+    mask = np.zeros((batch, test.length, test.length + 1), dtype=np.bool_)
+    for own, feeds, places in zip(mask, orders, slots, strict=True):
+        own[:, places] = feeds[:, None] >= feeds
+    only = only_batch_of(test.model)
+    keep = slice(0, batch) if only is None else slice(batch - only, batch)
+    put = test.runtime.put
+    with test.runtime.inference():
+        logits = test.model.forward(
+            put(np.stack([test.ids[feeds] for feeds in orders[keep]])),
+            put(np.stack([test.places[feeds] for feeds in orders[keep]])),
+            put(np.stack(slots[keep])),
+            put(mask[keep]),
+            test.model.new_cache(len(orders[keep]), test.length + 1),
+        )
+        values = np.array(test.runtime.numpy(test.runtime.float32(logits)))
+    wanted = np.stack([whole[0, feeds] for feeds in orders[keep]])
+    return values.shape == wanted.shape and _distance(values, wanted) <= bound
 
 
 def _fault(test: _Test, whole: Float32, bound: float, *, masked: bool) -> DiagplanError:

@@ -1,7 +1,7 @@
 """Passes of fixed shape, replayed as CUDA graphs: one graph per (width, cache length), captured when first met.
 
-Every input of a pass lies in two static buffers, one of integer columns and one for the mask; a pass is two copies and
-one graph launch, token choice included. Without CUDA the same code runs the pass directly on the same buffers, which is
+Every input of a pass lies in static buffers: integer columns, positions and the mask; a pass is three copies and one
+graph launch, token choice included. Without CUDA the same code runs the pass directly on the same buffers, which is
 how it is tested; capture itself needs a GPU.
 """
 
@@ -17,14 +17,15 @@ from diagplan.backends.sampling import torch_choose
 
 __all__ = ["StaticPasses"]
 
-_SOURCE, _POSITION, _SLOT, _TARGET, _LOW, _HIGH, _STEP, _KEYS = range(8)
+_SOURCE, _SLOT, _TARGET, _LOW, _HIGH, _STEP, _KEYS = range(7)
 _NO_STEP = 1 << 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bucket:
     columns: Tensor  # int64 [_KEYS + B, n]
-    mask: Tensor  # bool [n, L]
+    position: Tensor  # int64, as forward takes it
+    mask: Tensor  # bool [n, L] or [rows, n, L]
     launch: Callable[[], None]
 
 
@@ -45,7 +46,7 @@ class StaticPasses:
         """All integer inputs of a pass, int64 [_KEYS + B, n]; a feed without target writes the trash column."""
         n, trash = len(p.source), self.prepared.plan.positions
         columns = torch.zeros((_KEYS + self.prepared.batch, n), dtype=torch.int64, device=p.source.device)
-        columns[_SOURCE], columns[_POSITION], columns[_SLOT] = p.source, p.position, p.slot
+        columns[_SOURCE], columns[_SLOT] = p.source, p.slot
         columns[_TARGET] = trash
         columns[_TARGET, p.rows] = p.target
         columns[_STEP] = p.step
@@ -63,9 +64,10 @@ class StaticPasses:
         shape = p.mask.shape[0], p.mask.shape[1]
         bucket = self.buckets.get(shape)
         if bucket is None:
-            bucket = self.buckets[shape] = self._bucket(self.columns[number], p.mask)
+            bucket = self.buckets[shape] = self._bucket(self.columns[number], p)
         bucket.columns.copy_(self.columns[number])
-        bucket.mask.copy_(p.mask)
+        bucket.position.copy_(p.position)
+        bucket.mask.copy_(p.seen)
         bucket.launch()
 
     def failed_step(self) -> int | None:
@@ -73,14 +75,15 @@ class StaticPasses:
         step = int(self.first_bad)
         return None if step == _NO_STEP else step
 
-    def _bucket(self, columns: Tensor, mask: Tensor) -> _Bucket:
-        capture = self.capture and self.uses[tuple(mask.shape)] > 1  # a graph used once costs more than it saves
-        columns, mask = columns.clone(), mask.clone()
+    def _bucket(self, columns: Tensor, p: Pass) -> _Bucket:
+        capture = self.capture and self.uses[tuple(p.mask.shape)] > 1  # a graph used once costs more than it saves
+        columns, position, mask = columns.clone(), p.position.clone(), p.seen.clone()
 
         def run() -> None:
-            self._pass(columns, mask)
+            self._pass(columns, position, mask)
 
-        return _Bucket(columns=columns, mask=mask, launch=self._captured(run) if capture else run)
+        launch = self._captured(run) if capture else run
+        return _Bucket(columns=columns, position=position, mask=mask, launch=launch)
 
     def _captured(self, run: Callable[[], None]) -> Callable[[], None]:
         """Capture after a warm-up on a side stream.
@@ -98,15 +101,15 @@ class StaticPasses:
             run()
         return graph.replay
 
-    def _pass(self, columns: Tensor, mask: Tensor) -> None:
+    def _pass(self, columns: Tensor, position: Tensor, mask: Tensor) -> None:
         prepared, tokens = self.prepared, self.state.tokens
         ids = tokens.index_select(1, columns[_SOURCE])
-        logits = prepared.model.forward(ids, columns[_POSITION], columns[_SLOT], mask, self.state.cache)
-        logits = prepared.guided(logits)
+        lead = () if self.state.lead is None else (None, self.state.lead)
+        logits = prepared.model.forward(ids, position, columns[_SLOT], mask, self.state.cache, *lead)
+        logits = prepared.mix.logits(logits, columns[_STEP], prepared.runtime)
         chosen_for = columns[_TARGET] < prepared.plan.positions
         bad = (~torch.isfinite(logits).all(dim=-1).all(dim=0) & chosen_for).any()
         self.first_bad.copy_(torch.where(bad, torch.minimum(self.first_bad, columns[_STEP, 0]), self.first_bad))
         chosen = torch_choose(logits, prepared.sampler, columns[_KEYS:], columns[_LOW : _HIGH + 1].T)
-        if prepared.guidance is not None:
-            chosen = chosen.repeat(prepared.rows // prepared.batch, 1)
+        chosen = chosen.repeat(prepared.rows // prepared.batch, 1)
         tokens.index_copy_(1, columns[_TARGET], chosen)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.adapters.notices import ModelWarning
     from diagplan.adapters.options import LoadOptions
+    from diagplan.adapters.raster import Raster
     from diagplan.adapters.samplers import Greedy, Sample
     from diagplan.backends.errors import CapacityError, MismatchError, NumericError
     from diagplan.backends.rolling import Rolled, roll
     from diagplan.drawing.draw import Drawing, draw
     from diagplan.models.loading import load_model, replay
     from diagplan.models.sampling import sampler_for
+    from diagplan.models.wrapping import wrap
     from diagplan.planner.checker import Verification
     from diagplan.planner.compiler import compile_plan
     from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError, MissingExtraError, SpecError
@@ -58,6 +60,7 @@ __all__ = [
     "NumericError",
     "Plan",
     "Policies",
+    "Raster",
     "Rolled",
     "Rollout",
     "Sample",
@@ -85,6 +88,7 @@ __all__ = [
     "roll_for",
     "sampler_for",
     "verify",
+    "wrap",
     "write_plan",
 ]
 
@@ -96,12 +100,14 @@ __version__ = "0.1.0"
 _PLACES = {
     "diagplan.adapters.notices": ("ModelWarning",),
     "diagplan.adapters.options": ("LoadOptions",),
+    "diagplan.adapters.raster": ("Raster",),
     "diagplan.adapters.samplers": ("Greedy", "Sample"),
     "diagplan.backends.errors": ("CapacityError", "MismatchError", "NumericError"),
     "diagplan.backends.rolling": ("Rolled", "roll"),
     "diagplan.drawing.draw": ("Drawing", "draw"),
     "diagplan.models.loading": ("load_model", "replay"),
     "diagplan.models.sampling": ("sampler_for",),
+    "diagplan.models.wrapping": ("wrap",),
     "diagplan.planner.checker": ("Verification",),
     "diagplan.planner.compiler": ("compile_plan",),
     "diagplan.planner.errors": ("DiagplanError", "DocumentError", "InvalidPlanError", "MissingExtraError", "SpecError"),

@@ -26,17 +26,17 @@ class Package(NamedTuple):
 #: By the name that is imported.
 PACKAGES: Mapping[str, Package] = MappingProxyType(
     {
-        "torch": Package("PyTorch", ("torch",)),
-        "safetensors": Package("safetensors", ("torch", "onnx")),
+        "torch": Package("PyTorch", ("torch", "images")),
+        "safetensors": Package("safetensors", ("torch", "onnx", "images")),
         "yaml": Package("PyYAML", ("torch",)),
         "onnx": Package("onnx", ("onnx",)),
         "onnxscript": Package("onnxscript", ("onnx",)),
         "onnxruntime": Package("onnxruntime", ("onnx",)),
         "av": Package("av", ("video",)),
-        "diffusers": Package("diffusers", ("video", "images")),
+        "diffusers": Package("diffusers", ("video",)),
         "skimage": Package("scikit-image", ("video",)),
-        "transformers": Package("transformers", ("images",)),
         "PIL": Package("pillow", ("pictures", "video", "images")),
+        "transformers": Package("transformers", ("images",)),
         "crafter": Package("crafter", ("games",)),
         "vizdoom": Package("vizdoom", ("games",)),
         "matplotlib": Package("matplotlib", ("train",)),

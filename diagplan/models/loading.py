@@ -11,9 +11,10 @@ from diagplan.adapters.devices import DTypeName, Quantize
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sampler
 from diagplan.backends import replay as executor
-from diagplan.backends.arguments import Guidance, require_callbacks, require_guidance, require_replayable
+from diagplan.backends.arguments import require_callbacks, require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt, given_slots
+from diagplan.backends.guidance import Guidance, require_guidance
 from diagplan.backends.selftest import require_tested
 from diagplan.backends.table import backend_named, options_for
 from diagplan.planner.arguments import require_path
@@ -156,6 +157,9 @@ def replay(
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
     unconditional: Integers | Sequence[Integers] | None = None,
+    guided_steps: tuple[int, int | None] | None = None,
+    pad: Sequence[int] | None = None,
+    lead: Any = None,
     on_frame: Callable[[int, Any], None] | None = None,
     on_pass: Callable[[int], None] | None = None,
     chunk: int = 512,
@@ -176,6 +180,10 @@ def replay(
             the weights of two branches and more, the conditional one first: logits = the sum of weight x logits.
         unconditional: with guidance, every given slot's id without the condition, int [G] or [B, G]; with weights a
             list of such arrays, one for each branch but the first.
+        guided_steps: the plan's steps with guidance, first and end (``None``: the last); all of them by default.
+        pad: positions at the beginning that are padding, of each of B samples; with guidance also of each row, the
+            conditional samples first, then every other branch's. A padded sample gets the tokens it would get alone.
+        lead: embeddings for a model that takes them, float [rows, P, width]: a given id of -1 - i is embedding i.
         on_frame: called with a frame's number and tokens, int64 [B, h, w], as soon as the frame is complete.
         on_pass: called with the number of passes that are done.
         chunk: feeds of the widest pass: wider steps, such as a long prompt, are cut.
@@ -201,7 +209,10 @@ def replay(
     ids = given_ids(plan, prompt, actions, given)
     rows = guided_ids(ids, guidance, unconditional)
     prepared = executor.prepare(
-        plan, model, sampler=sampler, seed=seed, batch=len(ids), samples=samples, guidance=guidance, chunk=chunk
+        plan, model, sampler=sampler, seed=seed, batch=len(ids), samples=samples, guidance=guidance,
+        guided_steps=guided_steps, pad=pad, chunk=chunk,
     )  # fmt: skip
     on_step = None if on_pass is None else lambda step, _: on_pass(step + 1)
-    return executor.replay(prepared, executor.new_state(prepared, rows), on_step=on_step, on_frame=on_frame).tokens
+    return executor.replay(
+        prepared, executor.new_state(prepared, rows, lead), on_step=on_step, on_frame=on_frame
+    ).tokens

@@ -12,8 +12,8 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Greedy, Sampler
 from diagplan.backends import checkpoint as checkpoints
 from diagplan.backends import replay as executor
-from diagplan.backends.arguments import Guidance
 from diagplan.backends.compare import Comparison, compare
+from diagplan.backends.guidance import Guidance
 from diagplan.backends.memory import Memory, estimate_memory
 from diagplan.backends.threads import threads_in_use
 from diagplan.models.estimates import require_memory_before_loading
@@ -59,6 +59,9 @@ def run_plan(
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
     unconditional: Integers | Sequence[Integers] | None = None,
+    guided_steps: tuple[int, int | None] | None = None,
+    pad: Sequence[int] | None = None,
+    lead: Any = None,
     chunk: int = 512,
     unverified: bool = False,
     checkpoint: Path | None = None,
@@ -80,6 +83,9 @@ def run_plan(
         samples: as for ``replay``.
         guidance: as for ``replay``.
         unconditional: as for ``replay``.
+        guided_steps: as for ``replay``.
+        pad: as for ``replay``.
+        lead: as for ``replay``.
         chunk: as for ``replay``.
         unverified: replay a plan that does not verify.
         checkpoint: the state is written here after every ``checkpoint_every`` steps.
@@ -112,11 +118,15 @@ def run_plan(
         batch=len(given),
         samples=samples,
         guidance=guidance,
+        guided_steps=guided_steps,
+        pad=pad,
         chunk=chunk,
         unverified=unverified,
     )
     state = (
-        executor.new_state(prepared, rows) if resume is None else checkpoints.load_checkpoint(prepared, resume, rows)
+        executor.new_state(prepared, rows, lead)
+        if resume is None
+        else checkpoints.load_checkpoint(prepared, resume, rows, lead)
     )
     begun = prepared.passes[state.done - 1].step + 1 if state.done else 0
     per_step = np.bincount(plan.feed_steps()[plan.target >= 0], minlength=plan.steps) * len(given)

@@ -52,11 +52,11 @@ def test_guidance_mixes_the_halves_of_a_batch(model: ImageModel) -> None:
     prepared = prepare(PLAN, model, guidance=3.0)
     assert (prepared.batch, prepared.rows) == (1, 2)
     logits = torch.tensor([[[1.0, 4.0]], [[3.0, 2.0]]])
-    np.testing.assert_allclose(prepared.guided(logits), [[[-3.0, 8.0]]])
-    assert prepare(PLAN, model).guided(logits) is logits
+    np.testing.assert_allclose(prepared.mix.logits(logits, 0, prepared.runtime), [[[-3.0, 8.0]]])
+    assert prepare(PLAN, model).mix.logits(logits, 0, prepared.runtime) is logits
     three = prepare(PLAN, model, guidance=(3.0, -1.5, -0.5))
     assert three.rows == 3
-    np.testing.assert_allclose(three.guided(torch.cat([logits, logits[:1] + 1])), [[[-2.5, 6.5]]])
+    np.testing.assert_allclose(three.mix.logits(torch.cat([logits, logits[:1] + 1]), 0, three.runtime), [[[-2.5, 6.5]]])
 
 
 def test_ids_outside_the_vocabulary_are_refused(model: ImageModel) -> None:

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, compile_plan  # noqa: E402
-from diagplan.backends.arguments import branches_of  # noqa: E402
+from diagplan.backends.guidance import branches_of  # noqa: E402
 from diagplan.backends.replay import new_state, prepare, replay  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from diagplan.backends.torch_graphs import StaticPasses  # noqa: E402

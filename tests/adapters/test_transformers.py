@@ -1,0 +1,165 @@
+"""Next-token plans on tiny models of transformers give the tokens of the library's own ``generate``."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from diagplan import Diagonal, Layout, NextToken, Plan, Raster, SpecError, compile_plan, wrap  # noqa: E402
+from diagplan.adapters.contract import coordinates_of  # noqa: E402
+from diagplan.adapters.transformers import TransformersModel  # noqa: E402
+from diagplan.backends.prepared import new_state, prepare  # noqa: E402
+from diagplan.backends.replay import replay  # noqa: E402
+from diagplan.planner.errors import DiagplanError  # noqa: E402
+from tests.support import hf_models as tiny  # noqa: E402
+
+RASTER = Raster(ids=(40, 80), rows=5, cols=6, between_rows=(3,))
+ATTENTION = ("sdpa", "eager")
+
+
+def attending(module: Any, attention: str) -> Any:
+    module.set_attn_implementation(attention)
+    return module
+
+
+def replayed(plan: Plan, model: Any, rows: Any, batch: int, **options: Any) -> np.ndarray:
+    prepared = prepare(plan, model, batch=batch, **options)
+    return replay(prepared, new_state(prepared, np.asarray(rows))).tokens[:, 0]
+
+
+def given(ids: Any, layout: Layout, between: int) -> np.ndarray:
+    """The ids of a prompt, int [B, lead], with those between rows after them."""
+    ids = np.asarray(ids)
+    return np.concatenate([ids, np.full((len(ids), (layout.rows - 1) * layout.between_rows), between)], axis=1)
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_janus(attention: str, batch: int) -> None:
+    module = attending(tiny.janus(), attention)
+    ids, mask = tiny.prompts([7] * batch)
+    ids[:, 0], ids[:, -1] = 1, 3
+    want = module.generate(
+        input_ids=ids, attention_mask=mask, generation_mode="image", guidance_scale=5, do_sample=False
+    )
+    tiny.require_varied(want)
+    model = wrap(module)
+    without = torch.where((ids == 1) | (ids == 3), ids, 0)
+    rows = torch.cat([ids, without]) + 50  # ids of the text follow the codes
+    layout = model.layout(lead=7)
+    got = replayed(compile_plan(layout, NextToken()), model, rows, batch, guidance=5.0)
+    np.testing.assert_array_equal(got.reshape(batch, -1), want.numpy())
+
+
+def emu3_generate(module: Any, ids: Any, mask: Any, rows: int, cols: int, **options: Any) -> Any:
+    """The picture's cells, [B, rows, cols], with an end of line after each row."""
+    start = ids.shape[1]
+
+    def allowed(_: int, sequence: Any) -> list[int]:
+        offset = len(sequence) - start + 1
+        return [tiny.EMU3_EOL] if offset % (cols + 1) == 0 else list(range(tiny.EMU3_FIRST, tiny.EMU3_FIRST + tiny.CODES))
+
+    ids = module.generate(
+        input_ids=ids, attention_mask=mask, max_new_tokens=rows * (cols + 1) - 1, do_sample=False,
+        prefix_allowed_tokens_fn=allowed, **options,
+    )  # fmt: skip
+    padded = torch.nn.functional.pad(ids[:, start:], (0, 1))
+    return padded.reshape(-1, rows, cols + 1)[:, :, :cols]
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("guided", [False, True])
+def test_emu3(attention: str, batch: int, guided: bool) -> None:
+    module = attending(tiny.emu3(), attention)
+    ids, mask = tiny.prompts([9] * batch)
+    other, _ = tiny.prompts([9] * batch, seed=1)
+    options = {"guidance_scale": 3.0, "negative_prompt_ids": other} if guided else {}
+    want = emu3_generate(module, ids, mask, 5, 6, **options)
+    tiny.require_varied(want)
+    model = wrap(module)
+    layout = model.layout(9, rows=5, cols=6)
+    rows = given(torch.cat([ids, other]) if guided else ids, layout, tiny.EMU3_EOL)
+    got = replayed(compile_plan(layout, NextToken()), model, rows, batch, guidance=3.0 if guided else None)
+    np.testing.assert_array_equal(got, want.numpy())
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_glm_image(attention: str, batch: int) -> None:
+    """Two plans by hand: the preview, then the picture, whose lead is prompt and preview."""
+    module = attending(tiny.glm_image(), attention)
+    ids, mask = tiny.prompts([5] * batch, low=48, high=90)
+    ids[:, -1] = 40
+    want = module.generate(
+        input_ids=ids, attention_mask=mask, image_grid_thw=torch.tensor([[1, 4, 6], [1, 2, 3]] * batch),
+        images_per_sample=torch.tensor([2] * batch), max_new_tokens=30, min_new_tokens=30, do_sample=False,
+        suppress_tokens=list(range(40, 48)),
+    )[:, 5:]  # fmt: skip
+    tiny.require_varied(want)
+    model = TransformersModel(module)  # generate has left positions of its own in the module
+    preview, picture = model.layout(5, rows=2, cols=3), model.layout(11, rows=4, cols=6)
+    first = chained(model, [preview], ids.numpy())
+    second = chained(model, [preview, picture], np.concatenate([ids.numpy(), first.reshape(batch, -1)], axis=1))
+    got = np.concatenate([first.reshape(batch, -1), second.reshape(batch, -1)], axis=1)
+    np.testing.assert_array_equal(got, want.numpy())
+
+
+def chained(model: Any, layouts: list[Layout], rows: np.ndarray) -> np.ndarray:
+    """The last of a chain of layouts on a model that is told of the others."""
+    table = torch.from_numpy(coordinates_of(model, *layouts))
+    inner = model.forward
+
+    class Told:
+        coordinates = None
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(model, name)
+
+        def forward(self, ids: Any, position: Any, *inputs: Any) -> Any:
+            return inner(ids, table[position], *inputs)
+
+    return replayed(compile_plan(layouts[-1], NextToken()), Told(), rows, len(rows))
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("swin", [False, True])
+def test_chameleon(attention: str, swin: bool) -> None:
+    """Its generate never chooses an image id; the oracle is a loop without a cache over its decoder and its head."""
+    module = attending(tiny.chameleon(swin_norm=swin), attention)
+    ids, _ = tiny.prompts([6, 6], low=51, high=90)
+    whole = ids
+    with torch.inference_mode():
+        for _ in range(36):
+            logits = module.lm_head(module.model(input_ids=whole, use_cache=False)[0][:, -1])
+            whole = torch.cat([whole, logits[:, 4:44].argmax(dim=1, keepdim=True) + 4], dim=1)
+    tiny.require_varied(whole[:, 6:])
+    model = wrap(module)
+    got = replayed(compile_plan(model.layout(6, rows=6, cols=6), NextToken()), model, ids, 2)
+    np.testing.assert_array_equal(got.reshape(2, -1), whole[:, 6:].numpy())
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+@pytest.mark.parametrize("kind", ["Llama", "Qwen3"])
+def test_any_causal_model_by_its_raster(attention: str, kind: str) -> None:
+    sizes = {"head_dim": 8} if kind == "Qwen3" else {}
+    module = attending(tiny.llama(kind=kind, sizes=sizes), attention)
+    ids, mask = tiny.prompts([6, 6])
+    start = ids.shape[1]
+
+    def allowed(_: int, sequence: Any) -> list[int]:
+        return [3] if (len(sequence) - start + 1) % 7 == 0 else list(range(40, 80))
+
+    want = module.generate(
+        input_ids=ids, attention_mask=mask, max_new_tokens=34, do_sample=False, prefix_allowed_tokens_fn=allowed
+    )
+    model = wrap(module, raster=RASTER)
+    assert model.family == "raster-llama"
+    layout = model.layout(6)
+    got = replayed(compile_plan(layout, NextToken()), model, given(ids, layout, 3), 2)
+    tiny.require_varied(got)
+    for row, tokens in zip(want[:, start:].tolist(), got, strict=True):
+        assert row == tiny.rows_of(5, 6, tokens, 3)
