@@ -1,19 +1,14 @@
 """How a family samples where nobody says: as its folder's generation_config.json has it, or as its release does."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from diagplan.adapters.hf_generation import generation_defaults
 from diagplan.adapters.samplers import Greedy, Sample, Sampler
 from diagplan.images.folder import ModelFolder
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.errors import SpecError
 
-__all__ = ["GENERATE_TOP_K", "Choice", "changed", "default_sampler", "described"]
-
-#: What transformers' ``generate`` takes as top_k when it samples and nobody sets it.
-GENERATE_TOP_K = 50
-_KEYS = ("do_sample", "temperature", "top_k", "top_p", "min_p")
-
+__all__ = ["Choice", "changed", "default_sampler", "described"]
 
 class Choice(NamedTuple):
     """A sampler, and where it comes from.
@@ -38,28 +33,12 @@ def default_sampler(folder: ModelFolder, release: Sample | None, name: str) -> C
     Raises:
         DocumentError: values in generation_config.json that no sampler takes.
     """
-    held = folder.generation
-    if release is not None and held.get("do_sample") is not True:
-        known = "sets no top_k, for which generate would take 50" if "top_k" not in held else "is not asked"
-        return Choice(release, f"as {name} does; generation_config.json has no do_sample and {known}")
-    asked = ", ".join(f"{key} {held[key]}" for key in _KEYS if held.get(key) is not None) or "nothing"
-    silent = "" if held.get("top_k") is not None else f"; it sets no top_k, for which transformers takes {GENERATE_TOP_K}"
-    try:
-        return Choice(_generate(held), f"generation_config.json: {asked}{silent}")
-    except SpecError as error:
-        raise DocumentError(f"expected a sampler in {folder.model / 'generation_config.json'}: {error}") from None
-
-
-def _generate(held: Mapping[str, Any]) -> Sample:
-    """What ``generate`` does with these values when it samples: 0 of top_k, and 1 of top_p, keep all."""
-    top_k = held.get("top_k", GENERATE_TOP_K)
-    top_p, temperature = held.get("top_p"), held.get("temperature")
-    return Sample(
-        temperature=1.0 if temperature is None else temperature,
-        top_k=GENERATE_TOP_K if top_k is None else None if top_k == 0 else top_k,
-        top_p=None if top_p in (None, 1, 1.0) else top_p,
-        min_p=held.get("min_p"),
-    )
+    defaults = generation_defaults(folder.model)
+    top_k = "off" if defaults.top_k is None else defaults.top_k
+    own = "states no top_k: transformers takes 50" if "top_k" not in defaults.stated else f"states top_k {top_k}"
+    if release is not None and not defaults.do_sample:
+        return Choice(release, f"as {name} samples; generation_config.json has no do_sample, and {own}")
+    return Choice(replace(defaults, do_sample=True).sampler(), f"as generation_config.json has it, which {own}")
 
 
 def changed(

@@ -1,26 +1,12 @@
 """A Llama-like model whose picture tokens are described by a ``raster.json`` beside its config.json."""
 
-from diagplan.adapters.raster import Raster
-from diagplan.images.folder import ModelFolder, read_json_object
+from diagplan.images.folder import ModelFolder
 from diagplan.images.prompts import Prompted, Request, padded
 from diagplan.images.texts import Texts
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import Layout
 
-__all__ = ["prompts", "raster_of"]
-
-
-def raster_of(folder: ModelFolder) -> Raster:
-    """What raster.json says.
-
-    Raises:
-        DocumentError: it cannot be read, or describes no raster.
-    """
-    path = folder.model / "raster.json"
-    try:
-        return Raster.of(read_json_object(path))
-    except SpecError as error:
-        raise DocumentError(f"expected a raster in {path}: {error}") from None
+__all__ = ["prompts"]
 
 
 def prompts(folder: ModelFolder, request: Request) -> Prompted:
@@ -36,7 +22,8 @@ def prompts(folder: ModelFolder, request: Request) -> Prompted:
             "expected no size and no ratio, got one: the picture has the rows and columns of raster.json. Leave it "
             "out, or change raster.json."
         )
-    raster, texts = raster_of(folder), Texts(folder.tokenizer)
+    raster, texts = folder.raster, Texts(folder.tokenizer)
+    assert raster is not None, "a folder without raster.json is none of this family"
     branches = [[[*texts.ids(text + (request.suffix or "")), *raster.lead] for text in request.texts]]
     if request.guided:
         branches.append([[*texts.ids(request.negative or ""), *raster.lead]] * len(request.texts))

@@ -6,7 +6,7 @@ from diagplan.images.folder import open_folder
 from diagplan.images.prompts import Request
 from diagplan.planner.errors import DocumentError, SpecError
 from tests.images.test_janus import characters
-from tests.support.image_folders import GLM, MAKERS, folder_of
+from tests.support.image_folders import GLM, folder_of
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -23,10 +23,8 @@ def test_grids_are_those_of_the_release() -> None:
         glm_image.grids_of((32, 32 * 300), None)
 
 
-def test_the_ids_are_those_of_the_specification(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    MAKERS["glm-image"](tmp_path)
-    (tmp_path / "model_index.json").write_text('{"_class_name": "GlmImagePipeline"}')
-    asked = glm_image.prompts(open_folder(tmp_path), Request(texts=("a cat", "dog"), size=(192, 128)))
+def test_the_ids_are_those_of_the_specification() -> None:
+    asked = glm_image.prompts(open_folder(folder_of("glm-image")), Request(texts=("a cat", "dog"), size=(192, 128)))
     grids = [
         GLM["<sop>"], *characters("4 6"), GLM["<eop>"], GLM["<sop>"], *characters("13 19"), GLM["<eop>"],
         GLM["<|image_start|>"],
@@ -51,14 +49,7 @@ def test_they_are_those_of_the_processor() -> None:
     theirs = processor.apply_chat_template(
         chats, tokenize=True, padding=True, target_h=1152, target_w=768, return_dict=True, return_tensors="pt"
     )
-    from diagplan.images.folder import ModelFolder, read_json_object
-
-    model = place / "vision_language_encoder"
-    folder = ModelFolder(
-        path=place, painter="glm-image", model=model, tokenizer=place / "processor",
-        config=read_json_object(model / "config.json"), generation={},
-    )  # fmt: skip
-    ours = glm_image.prompts(folder, Request(texts=tuple(texts), size=(768, 1152)))
+    ours = glm_image.prompts(open_folder(place), Request(texts=tuple(texts), size=(768, 1152)))
     assert np.array_equal(ours.branches[0].ids, theirs["input_ids"].numpy())
     assert np.array_equal(ours.branches[0].pad, (1 - theirs["attention_mask"]).sum(1).numpy())
     grids = [[1, one.rows, one.cols] for one in reversed(ours.layouts)]
