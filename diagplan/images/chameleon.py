@@ -1,15 +1,24 @@
 """Chameleon and Anole: prompts (GAIR-NLP/anole, and ChameleonProcessor of transformers) and three branches."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from diagplan.images.folder import ModelFolder
 from diagplan.images.prompts import Prompted, Request, padded
 from diagplan.images.texts import Texts
+from diagplan.images.vq import Decoder
+from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import Layout
 
-__all__ = ["branches_of", "codes_of", "prompts", "weights_of"]
+__all__ = ["branches_of", "code_table", "codes_of", "decoder", "decoder_file", "prompts", "weights_of"]
+
+#: Where the published folders keep the decoder, which transformers' conversion leaves out.
+_FILES = ("tokenizer/vqgan.ckpt", "vqgan.ckpt", "vqgan.safetensors")
 
 #: Anole's own scales: of the text against the picture alone, and of the picture against nothing.
 TEXT_SCALE, PICTURE_SCALE = 3.0, 1.2
@@ -123,3 +132,36 @@ def _grid(folder: ModelFolder) -> tuple[int, int]:
     pixels = folder.whole(vq.get("resolution", 512), "resolution")
     levels = vq.get("channel_multiplier", [1, 1, 2, 2, 4])
     return pixels // 2 ** (len(levels) - 1), pixels
+
+
+def decoder_file(folder: ModelFolder, vq: Path | None) -> Path:
+    """The file of the image decoder.
+
+    Raises:
+        DocumentError: there is none.
+    """
+    for path in [vq] if vq is not None else [folder.path / name for name in _FILES]:
+        if is_file(path):
+            return path
+    raise DocumentError(
+        f"expected the image decoder vqgan.ckpt, got {folder.path if vq is None else vq} without it: transformers' "
+        "Chameleon has an encoder alone. Fetch tokenizer/vqgan.ckpt of the original release, and name it with --vq."
+    )
+
+
+def decoder(folder: ModelFolder, vq: Path | None, device: str) -> Decoder:
+    """Ids int64 [B, rows, cols] to pictures uint8 [B, height, width, 3], by the original's own decoder.
+
+    Raises:
+        DocumentError: its file is missing or cannot be read.
+    """
+    from diagplan.adapters.vq_decoder import load_vq
+
+    low, high = codes_of(folder)
+    table = np.array([code_table(folder)[number] for number in range(low, high)], dtype=np.int64)
+    tokenizer = load_vq(decoder_file(folder, vq), device=device)
+
+    def decode(ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return tokenizer.decode(table[ids - low])
+
+    return decode

@@ -2,22 +2,30 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
+
+from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sample
 from diagplan.images import chameleon, emu3, glm_image, janus, raster
 from diagplan.images.folder import ModelFolder
 from diagplan.images.prompts import Prompted, Request
-from diagplan.images.vq import Decoder
+from diagplan.images.vq import Decoder, require_vq
 from diagplan.planner.errors import SpecError
 from diagplan.planner.shown import shown
 
-__all__ = ["PAINTERS", "Painter", "painter_named"]
+__all__ = ["PAINTERS", "Painter", "Weights", "painter_named"]
 
 Weights = float | tuple[float, ...]
+Tokens, Pictures = NDArray[np.int64], NDArray[np.uint8]
 
 
 def _scale(scale: float, branches: int) -> Weights:
+    """Two branches need no weights but the scale."""
+    assert branches == 2, branches
     return scale
 
 
@@ -30,21 +38,64 @@ class Painter:
         title: for people.
         release: whose rules these are.
         prompts: ids of texts.
-        decoder: ids to pixels, of (folder, file of the decoder, device); ``None``: a pipeline of its own, or none.
-        guidance: the release's scale; ``None``: it has no guidance.
+        decoder: ids to pixels, of (folder, file of the decoder, device); ``None``: GLM-Image's pipeline.
+        require_decoder: raises where pixels cannot be made.
+        guidance: the release's scale; ``None``: it has none.
+        guided: whether there can be guidance at all.
         weights: of a scale and a number of branches, what replay takes as guidance.
         sampler: the release's; ``None``: transformers' ``generate`` with ``do_sample``.
-        needs_vq: what file the decoder is read from, for people, where the model's folder lacks it; else empty.
     """
 
     name: str
     title: str
     release: str
     prompts: Callable[[ModelFolder, Request], Prompted]
-    decoder: Callable[[ModelFolder, str], Decoder] | None
+    decoder: Callable[[ModelFolder, Path | None, str], Decoder] | None
+    require_decoder: Callable[[ModelFolder, Path | None], object]
     guidance: float | None
     sampler: Sample | None
+    guided: bool = True
     weights: Callable[[float, int], Weights] = _scale
+
+    def pixels(
+        self,
+        folder: ModelFolder,
+        tokens: Tokens,
+        texts: tuple[str, ...],
+        vq: Path | None,
+        options: LoadOptions,
+        seed: int,
+    ) -> Pictures:
+        """Pictures uint8 [B, height, width, 3] of ids int64 [B, h, w], one after the other.
+
+        Raises:
+            DocumentError: the decoder's files are missing or of another model.
+        """
+        if self.decoder is None:
+            return glm_image.decode(folder, tokens, texts, device=options.device, dtype=options.dtype, seed=seed)
+        import torch
+
+        decode = self.decoder(folder, vq, options.device)
+        with torch.inference_mode():
+            return np.concatenate([decode(tokens[at : at + 1]) for at in range(len(tokens))])
+
+
+def _inside(decoder: Callable[[ModelFolder, str], Decoder]) -> Callable[[ModelFolder, Path | None, str], Decoder]:
+    """Of a decoder that lies in the model's own weights."""
+
+    def load(folder: ModelFolder, vq: Path | None, device: str) -> Decoder:
+        return decoder(folder, device)
+
+    return load
+
+
+def _own(folder: ModelFolder, vq: Path | None) -> None:
+    if vq is not None:
+        raise SpecError(
+            f"expected no file of an image decoder, got {vq}: the decoder of this family is in {folder.model}. Leave it "
+            "out."
+        )
+    require_vq(folder)
 
 
 #: By name.
@@ -54,24 +105,27 @@ PAINTERS: Mapping[str, Painter] = MappingProxyType(
         for painter in (
             Painter(
                 name="janus-pro", title="Janus-Pro", release="deepseek-ai/Janus", prompts=janus.prompts,
-                decoder=janus.decoder, guidance=5.0, sampler=Sample(temperature=1.0),
+                decoder=_inside(janus.decoder), require_decoder=_own, guidance=5.0, sampler=Sample(temperature=1.0),
             ),
             Painter(
-                name="emu3", title="Emu3", release="baaivision/Emu3", prompts=emu3.prompts, decoder=emu3.decoder,
-                guidance=3.0, sampler=Sample(temperature=1.0, top_k=2048),
+                name="emu3", title="Emu3", release="baaivision/Emu3", prompts=emu3.prompts,
+                decoder=_inside(emu3.decoder), require_decoder=_own, guidance=3.0,
+                sampler=Sample(temperature=1.0, top_k=2048),
             ),
             Painter(
                 name="glm-image", title="GLM-Image", release="zai-org/GLM-Image", prompts=glm_image.prompts,
-                decoder=None, guidance=None, sampler=None,
+                decoder=None, require_decoder=lambda folder, vq: glm_image.require_decoder(folder), guidance=None,
+                guided=False, sampler=None,
             ),
             Painter(
                 name="chameleon", title="Chameleon or Anole", release="GAIR-NLP/anole", prompts=chameleon.prompts,
-                decoder=None, guidance=chameleon.TEXT_SCALE, sampler=Sample(temperature=0.7, top_p=0.9),
-                weights=chameleon.weights_of,
+                decoder=chameleon.decoder, require_decoder=chameleon.decoder_file, guidance=chameleon.TEXT_SCALE,
+                sampler=Sample(temperature=0.7, top_p=0.9), weights=chameleon.weights_of,
             ),
             Painter(
-                name="raster-llama", title="a raster model", release="nobody", prompts=raster.prompts, decoder=None,
-                guidance=None, sampler=None,
+                name="raster-llama", title="a model of raster.json", release="nobody", prompts=raster.prompts,
+                decoder=raster.decoder, require_decoder=lambda folder, vq: raster.require_file(vq), guidance=None,
+                sampler=None,
             ),
         )
     }

@@ -1,12 +1,18 @@
 """A Llama-like model whose picture tokens are described by a ``raster.json`` beside its config.json."""
 
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
 from diagplan.images.folder import ModelFolder
 from diagplan.images.prompts import Prompted, Request, padded
 from diagplan.images.texts import Texts
+from diagplan.images.vq import Decoder
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import Layout
 
-__all__ = ["prompts"]
+__all__ = ["decoder", "prompts", "require_file"]
 
 
 def prompts(folder: ModelFolder, request: Request) -> Prompted:
@@ -42,3 +48,34 @@ def prompts(folder: ModelFolder, request: Request) -> Prompted:
         ),
         branches=laid, between=raster.between_rows, width=0, height=0, texts=request.texts,
     )  # fmt: skip
+
+
+def require_file(vq: Path | None) -> Path:
+    """The file of the image decoder.
+
+    Raises:
+        DocumentError: none is named.
+    """
+    if vq is None:
+        raise DocumentError(
+            "expected a file of the image decoder for a model of raster.json, got none: nothing tells what its tokens "
+            "look like. Name one with --vq (vq_ds16_c2i.pt, vqgan.ckpt), or write the tokens alone: --tokens-out."
+        )
+    return vq
+
+
+def decoder(folder: ModelFolder, vq: Path | None, device: str) -> Decoder:
+    """Ids int64 [B, rows, cols] to pictures uint8 [B, height, width, 3]; code 0 is the first id of the raster.
+
+    Raises:
+        DocumentError: no file is named, or it cannot be read.
+    """
+    from diagplan.adapters.vq_decoder import load_vq
+
+    raster, tokenizer = folder.raster, load_vq(require_file(vq), device=device)
+    assert raster is not None, "a folder without raster.json is none of this family"
+
+    def decode(ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return tokenizer.decode(ids - raster.ids[0])
+
+    return decode

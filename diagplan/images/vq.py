@@ -11,7 +11,7 @@ from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.shown import shown
 
-__all__ = ["Decoder", "as_pixels", "image_statistics", "load_vq", "on_device"]
+__all__ = ["Decoder", "as_pixels", "image_statistics", "load_vq", "on_device", "require_vq"]
 
 #: Ids int64 [B, rows, cols] of a grid, as a model chooses them, to pictures uint8 [B, height, width, 3].
 Decoder = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
@@ -34,15 +34,7 @@ def load_vq(folder: ModelFolder, kind: Any, config: Any, device: str) -> Any:
     """
     import torch
 
-    from diagplan.adapters.weights import open_checkpoint
-
-    checkpoint = open_checkpoint(folder.model)
-    names = {name.rpartition(_PREFIX)[2]: name for name in checkpoint.headers if _PREFIX in name}
-    if not any(name.startswith(("decoder.", "post_quant_conv.")) for name in names):
-        raise DocumentError(
-            f"expected the image decoder's tensors ({_PREFIX}decoder.*) in {folder.model}, got none. These weights are "
-            "of the language model alone: fetch the whole checkpoint."
-        )
+    checkpoint, names = _tensors(folder)
     try:
         sizes = config.from_dict(dict(folder.config)).vq_config
         vq = kind(sizes)
@@ -65,6 +57,25 @@ def load_vq(folder: ModelFolder, kind: Any, config: Any, device: str) -> Any:
     tensors = {name: checkpoint.read(names[name], dtype=_dtype(torch, vq, name)) for name in wanted}
     vq.load_state_dict(tensors, assign=True)
     return vq.to(device).eval().requires_grad_(False)
+
+
+def require_vq(folder: ModelFolder) -> None:
+    """Raise ``DocumentError`` unless a folder's weights hold an image decoder; reads headers alone."""
+    _tensors(folder)
+
+
+def _tensors(folder: ModelFolder) -> tuple[Any, dict[str, str]]:
+    """The folder's checkpoint, and name in the image tokenizer -> name there."""
+    from diagplan.adapters.weights import open_checkpoint
+
+    checkpoint = open_checkpoint(folder.model)
+    names = {name.rpartition(_PREFIX)[2]: name for name in checkpoint.headers if _PREFIX in name}
+    if not any(name.startswith("decoder.") for name in names):
+        raise DocumentError(
+            f"expected the image decoder's tensors ({_PREFIX}decoder.*) in {folder.model}, got none. These weights are "
+            "of the language model alone: fetch the whole checkpoint, or write tokens alone."
+        )
+    return checkpoint, names
 
 
 def _dtype(torch: Any, vq: Any, name: str) -> Any:
