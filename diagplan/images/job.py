@@ -187,6 +187,13 @@ class ImageJob:
 
                 torch.cuda.empty_cache()
 
+    def warm_up(self, plans: Sequence[Plan]) -> None:
+        """One pass of the first plan, so that what a first pass costs is in no plan's time."""
+        model, part = self.load(), self.prompted.only(slice(0, self.batch))
+        ids, options = self._rows(part, range(self.batch))
+        prepared = executor.prepare(plans[0], model, **options)
+        executor.replay(prepared, executor.new_state(prepared, ids), cancelled=lambda: True)
+
     def decode(self, plans: Sequence[Plan], on_pass: OnPass | None = None) -> Decoded:
         """Tokens by plans.
 
@@ -221,12 +228,7 @@ class ImageJob:
         self, plans: Sequence[Plan], model: "Model", part: Prompted, numbers: range, on_pass: Callable[[int], None]
     ) -> tuple[NDArray[np.int64], ...]:
         """Tokens of every grid of a batch, int64 [B, h, w] each."""
-        pad = part.pad if part.pad.any() else None
-        ids = np.concatenate([part.given(branch) for branch in range(len(part.branches))])
-        common: dict[str, Any] = {
-            "sampler": self.choice.sampler, "seed": self.seed, "batch": len(numbers), "samples": list(numbers),
-            "guidance": self.guidance, "pad": pad, "chunk": self.chunk,
-        }  # fmt: skip
+        ids, common = self._rows(part, numbers)
         if len(plans) == 1:
             prepared = executor.prepare(plans[0], model, **common)
             state = executor.new_state(prepared, ids)
@@ -236,6 +238,18 @@ class ImageJob:
 
         chained = replay_chain(_chain(plans), model, ids, on_pass=on_pass, **common)
         return tuple(tokens[:, 0] for tokens in chained.tokens)
+
+    def _rows(self, part: Prompted, numbers: range) -> tuple[NDArray[np.int64], dict[str, Any]]:
+        """Given ids of all rows, int64 [rows, G], and what replay is asked with."""
+        return np.concatenate([part.given(branch) for branch in range(len(part.branches))]), {
+            "sampler": self.choice.sampler,
+            "seed": self.seed,
+            "batch": len(numbers),
+            "samples": list(numbers),
+            "guidance": self.guidance,
+            "pad": part.pad if part.pad.any() else None,
+            "chunk": self.chunk,
+        }
 
     def pictures(self, tokens: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pixels uint8 [B, height, width, 3] of ids.

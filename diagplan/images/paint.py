@@ -41,7 +41,7 @@ class DrawnImages:
         passes: of a batch of pictures, all grids.
         seconds: of all passes, without loading and without making pixels.
         pixel_seconds: of making pixels, the loading of the decoder included.
-        sampler, sampler_source: how ids were chosen, and who says so.
+        choice: how ids were chosen, and who says so.
         guidance: the scale; ``None``: there was none.
         memory: the estimate before loading; ``None``: nothing told.
     """
@@ -55,8 +55,7 @@ class DrawnImages:
     passes: int
     seconds: float
     pixel_seconds: float
-    sampler: Sampler
-    sampler_source: str
+    choice: Choice
     guidance: float | None
     memory: "Memory | None"
 
@@ -183,6 +182,6 @@ def draw_image(
     return DrawnImages(
         family=job.painter.name, texts=job.prompted.texts, tokens=decoded.tokens, earlier=decoded.earlier,
         pictures=pictures, plans=plans, passes=passes_of(plans), seconds=decoded.seconds,
-        pixel_seconds=time.perf_counter() - began if pixels else 0.0, sampler=job.choice.sampler,
-        sampler_source=job.choice.source, guidance=job.scale, memory=memory,
+        pixel_seconds=time.perf_counter() - began if pixels else 0.0, choice=job.choice,
+        guidance=job.scale, memory=memory,
     )  # fmt: skip
