@@ -30,12 +30,7 @@ class SlotLayer(StaticLayer):  # type: ignore[misc]  # transformers has no types
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Put keys and values [R, K, n, D] down, and give all that a pass may see."""
-        for kept, new in ((self.keys, key_states), (self.values, value_states)):
-            if self.slot.dim() == 1:
-                kept.index_copy_(2, self.slot, new)
-            else:
-                kept.scatter_(2, self.slot[:, None, :, None].expand_as(new), new)
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+        return TensorCache((self.keys, self.values)).update(0, self.slot, key_states, value_states, self.length)
 
 
 class SlotCache(TensorCache):
@@ -49,6 +44,11 @@ class SlotCache(TensorCache):
         super().__init__(tensors)
         self._layers = [SlotLayer(*self.layer(i)) for i in range(len(self.tensors) // 2)]
         self.held = Cache(layers=self._layers)
+
+    @classmethod
+    def of(cls, cache: TensorCache) -> "SlotCache":
+        """The same over the tensors of any cache, such as those of a graph that is being traced."""
+        return cache if isinstance(cache, cls) else cls(cache.tensors)
 
     def write_at(self, slot: Tensor, length: int) -> None:
         """Say where the next pass writes, int64 [n] or [R, n], and how many slots it sees."""

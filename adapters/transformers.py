@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid, Widths
 from diagplan.adapters.fingerprint import checksum
 from diagplan.adapters.hf_cache import SlotCache, cache_argument
@@ -111,7 +112,7 @@ class TransformersModel:
         position: Tensor,
         slot: Tensor,
         mask: Tensor,
-        cache: SlotCache,
+        cache: TensorCache,
         rows: Tensor | None = None,
         lead: Tensor | None = None,
     ) -> Tensor:
@@ -126,13 +127,14 @@ class TransformersModel:
                 "model.eval()."
             )
         with torch.no_grad():
-            cache.write_at(slot, mask.shape[-1])
+            held = SlotCache.of(cache)
+            held.write_at(slot, mask.shape[-1])
             stream = self._parts.decoder(
                 inputs_embeds=self._embedded(ids, lead),
                 position_ids=self._position_ids(position),
                 attention_mask=self._attention_mask(mask),
                 use_cache=True,
-                **{self._cache_argument: cache.held},
+                **{self._cache_argument: held.held},
             )[0]
             if rows is not None:
                 stream = stream.index_select(1, rows.to(stream.device))

@@ -36,31 +36,41 @@ def given(ids: Any, layout: Layout, between: int) -> np.ndarray:
     return np.concatenate([ids, np.full((len(ids), (layout.rows - 1) * layout.between_rows), between)], axis=1)
 
 
+def pads(*masks: Any) -> list[int]:
+    """The padding of each row, of masks [B, P]."""
+    return [int((mask == 0).sum()) for part in masks for mask in part]
+
+
+#: Lengths of prompts: one, three that are alike, three that are not.
+LENGTHS = pytest.mark.parametrize("lengths", [[7], [7, 7, 7], [9, 6, 8]], ids=str)
+
+
 @pytest.mark.parametrize("attention", ATTENTION)
-@pytest.mark.parametrize("batch", [1, 3])
-def test_janus(attention: str, batch: int) -> None:
+@LENGTHS
+def test_janus(attention: str, lengths: list[int]) -> None:
     module = attending(tiny.janus(), attention)
-    ids, mask = tiny.prompts([7] * batch)
-    ids[:, 0], ids[:, -1] = 1, 3
+    ids, mask = tiny.prompts(lengths)
+    ids[range(len(ids)), pads(mask)], ids[:, -1] = 1, 3
     want = module.generate(
         input_ids=ids, attention_mask=mask, generation_mode="image", guidance_scale=5, do_sample=False
     )
     tiny.require_varied(want)
     model = wrap(module)
-    without = torch.where((ids == 1) | (ids == 3), ids, 0)
+    without = torch.where((ids == 1) | (ids == 3), ids, 0)  # its own padding ids are seen, those on the left are not
     rows = torch.cat([ids, without]) + 50  # ids of the text follow the codes
-    layout = model.layout(lead=7)
-    got = replayed(compile_plan(layout, NextToken()), model, rows, batch, guidance=5.0)
-    np.testing.assert_array_equal(got.reshape(batch, -1), want.numpy())
+    plan = compile_plan(model.layout(lead=max(lengths)), NextToken())
+    got = replayed(plan, model, rows, len(ids), guidance=5.0, pad=pads(mask))
+    np.testing.assert_array_equal(got.reshape(len(ids), -1), want.numpy())
 
 
 def emu3_generate(module: Any, ids: Any, mask: Any, rows: int, cols: int, **options: Any) -> Any:
     """The picture's cells, [B, rows, cols], with an end of line after each row."""
     start = ids.shape[1]
+    visual = list(range(tiny.EMU3_FIRST, tiny.EMU3_FIRST + tiny.CODES))
 
     def allowed(_: int, sequence: Any) -> list[int]:
         offset = len(sequence) - start + 1
-        return [tiny.EMU3_EOL] if offset % (cols + 1) == 0 else list(range(tiny.EMU3_FIRST, tiny.EMU3_FIRST + tiny.CODES))
+        return [tiny.EMU3_EOL] if offset % (cols + 1) == 0 else visual
 
     ids = module.generate(
         input_ids=ids, attention_mask=mask, max_new_tokens=rows * (cols + 1) - 1, do_sample=False,
@@ -71,58 +81,68 @@ def emu3_generate(module: Any, ids: Any, mask: Any, rows: int, cols: int, **opti
 
 
 @pytest.mark.parametrize("attention", ATTENTION)
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("guided", [False, True])
-def test_emu3(attention: str, batch: int, guided: bool) -> None:
+@LENGTHS
+@pytest.mark.parametrize("others", [None, 7, 11], ids=["plain", "negative of 7", "negative of 11"])
+def test_emu3(attention: str, lengths: list[int], others: int | None) -> None:
     module = attending(tiny.emu3(), attention)
-    ids, mask = tiny.prompts([9] * batch)
-    other, _ = tiny.prompts([9] * batch, seed=1)
-    options = {"guidance_scale": 3.0, "negative_prompt_ids": other} if guided else {}
+    ids, mask = tiny.prompts(lengths)
+    options: dict[str, Any] = {}
+    lead, leads, masks = max(lengths), [ids], [mask]
+    if others is not None:
+        negative, shown = tiny.prompts([others] * len(ids), seed=1)
+        options = {"negative_prompt_ids": negative, "negative_prompt_attention_mask": shown, "guidance_scale": 3.0}
+        lead, leads, masks = max(lead, others), [ids, negative], [mask, shown]
     want = emu3_generate(module, ids, mask, 5, 6, **options)
     tiny.require_varied(want)
     model = wrap(module)
-    layout = model.layout(9, rows=5, cols=6)
-    rows = given(torch.cat([ids, other]) if guided else ids, layout, tiny.EMU3_EOL)
-    got = replayed(compile_plan(layout, NextToken()), model, rows, batch, guidance=3.0 if guided else None)
+    layout = model.layout(lead, rows=5, cols=6)
+    leads, masks = ([padded(part, lead) for part in parts] for parts in (leads, masks))
+    rows = given(torch.cat(leads), layout, tiny.EMU3_EOL)
+    got = replayed(
+        compile_plan(layout, NextToken()), model, rows, len(ids), pad=pads(*masks),
+        guidance=None if others is None else 3.0,
+    )  # fmt: skip
     np.testing.assert_array_equal(got, want.numpy())
 
 
+def padded(part: Any, lead: int) -> Any:
+    return torch.nn.functional.pad(part, (lead - part.shape[1], 0))
+
+
 @pytest.mark.parametrize("attention", ATTENTION)
-@pytest.mark.parametrize("batch", [1, 3])
-def test_glm_image(attention: str, batch: int) -> None:
+@LENGTHS
+def test_glm_image(attention: str, lengths: list[int]) -> None:
     """Two plans by hand: the preview, then the picture, whose lead is prompt and preview."""
     module = attending(tiny.glm_image(), attention)
-    ids, mask = tiny.prompts([5] * batch, low=48, high=90)
+    ids, mask = tiny.prompts(lengths, low=48, high=90)
     ids[:, -1] = 40
+    batch, lead = ids.shape
     want = module.generate(
         input_ids=ids, attention_mask=mask, image_grid_thw=torch.tensor([[1, 4, 6], [1, 2, 3]] * batch),
         images_per_sample=torch.tensor([2] * batch), max_new_tokens=30, min_new_tokens=30, do_sample=False,
         suppress_tokens=list(range(40, 48)),
-    )[:, 5:]  # fmt: skip
+    )[:, lead:]  # fmt: skip
     tiny.require_varied(want)
-    model = TransformersModel(module)  # generate has left positions of its own in the module
-    preview, picture = model.layout(5, rows=2, cols=3), model.layout(11, rows=4, cols=6)
-    first = chained(model, [preview], ids.numpy())
-    second = chained(model, [preview, picture], np.concatenate([ids.numpy(), first.reshape(batch, -1)], axis=1))
-    got = np.concatenate([first.reshape(batch, -1), second.reshape(batch, -1)], axis=1)
-    np.testing.assert_array_equal(got, want.numpy())
+    model = wrap(module)  # generate has left positions of its own in the module
+    preview, picture = model.layout(lead, rows=2, cols=3), model.layout(lead + 6, rows=4, cols=6)
+    first = chained(model, [preview], ids.numpy(), pads(mask)).reshape(batch, -1)
+    rows = np.concatenate([ids.numpy(), first], axis=1)
+    second = chained(model, [preview, picture], rows, pads(mask)).reshape(batch, -1)
+    np.testing.assert_array_equal(np.concatenate([first, second], axis=1), want.numpy())
 
 
-def chained(model: Any, layouts: list[Layout], rows: np.ndarray) -> np.ndarray:
+def chained(model: Any, layouts: list[Layout], rows: np.ndarray, pad: list[int]) -> np.ndarray:
     """The last of a chain of layouts on a model that is told of the others."""
-    table = torch.from_numpy(coordinates_of(model, *layouts))
-    inner = model.forward
+    table = coordinates_of(model, *layouts)
 
     class Told:
-        coordinates = None
+        def coordinates(self, *_: Layout) -> Any:
+            return table
 
         def __getattr__(self, name: str) -> Any:
             return getattr(model, name)
 
-        def forward(self, ids: Any, position: Any, *inputs: Any) -> Any:
-            return inner(ids, table[position], *inputs)
-
-    return replayed(compile_plan(layouts[-1], NextToken()), Told(), rows, len(rows))
+    return replayed(compile_plan(layouts[-1], NextToken()), Told(), rows, len(rows), pad=pad)
 
 
 @pytest.mark.parametrize("attention", ATTENTION)

@@ -31,10 +31,10 @@ def filled(model: Any, seed: int = 0, *, dtype: Any = None, scale: float = 0.5) 
     return (model if dtype is None else model.to(dtype)).eval()
 
 
-def janus(**options: Any) -> Any:
+def janus(*, positions: int = 512, **options: Any) -> Any:
     t = transformers
     config = t.JanusConfig(
-        text_config=t.LlamaConfig(**TEXT, num_key_value_heads=4, vocab_size=100),
+        text_config=t.LlamaConfig(**_text(positions), num_key_value_heads=4, vocab_size=100),
         vision_config=t.JanusVisionConfig(
             hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=96, patch_size=16,
             projection_dim=32, num_image_tokens=36,
@@ -52,13 +52,13 @@ def janus(**options: Any) -> Any:
     return model
 
 
-def emu3(**options: Any) -> Any:
+def emu3(*, positions: int = 512, **options: Any) -> Any:
     t = transformers
     names = {"<image>": 8, "<|extra_200|>": EMU3_EOL, "<|extra_201|>": 4, "<|image end|>": 5}
     names |= {f"<|visual token {code:06d}|>": EMU3_FIRST + code for code in range(CODES)}
     config = t.Emu3Config(
         text_config=t.Emu3TextConfig(
-            **TEXT, num_key_value_heads=2, vocab_size=EMU3_FIRST + CODES, attention_dropout=0.1
+            **_text(positions), num_key_value_heads=2, vocab_size=EMU3_FIRST + CODES, attention_dropout=0.1
         ),
         vq_config=t.Emu3VQVAEConfig(
             codebook_size=CODES, embed_dim=4, latent_channels=4, base_channels=32, channel_multiplier=[1, 1],
@@ -69,14 +69,14 @@ def emu3(**options: Any) -> Any:
     return filled(t.Emu3ForConditionalGeneration(config), **options)
 
 
-def glm_image(**options: Any) -> Any:
+def glm_image(*, positions: int = 512, **options: Any) -> Any:
     t = transformers
     if not hasattr(t, "GlmImageConfig"):
         pytest.skip("GLM-Image needs transformers 5")
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}
     config = t.GlmImageConfig(
         text_config=t.GlmImageTextConfig(
-            **TEXT, num_key_value_heads=2, vocab_size=100, vision_vocab_size=48, rope_parameters=rope
+            **_text(positions), num_key_value_heads=2, vocab_size=100, vision_vocab_size=48, rope_parameters=rope
         ),
         vision_config=t.GlmImageVisionConfig(
             depth=1, hidden_size=32, num_heads=2, image_size=64, patch_size=16, intermediate_size=32
@@ -89,12 +89,12 @@ def glm_image(**options: Any) -> Any:
     return filled(t.GlmImageForConditionalGeneration(config), **options)
 
 
-def chameleon(*, swin_norm: bool = False, **options: Any) -> Any:
+def chameleon(*, swin_norm: bool = False, positions: int = 512, **options: Any) -> Any:
     t = transformers
     letters = ["".join(chr(ord("A") + int(digit)) for digit in str(code)) for code in range(CODES)]
     names = {f"IMGIMG{name}Z": 4 + code for code, name in enumerate(letters)}
     config = t.ChameleonConfig(
-        **TEXT,
+        **_text(positions),
         num_key_value_heads=4,
         vocab_size=100,
         swin_norm=swin_norm,
@@ -107,9 +107,16 @@ def chameleon(*, swin_norm: bool = False, **options: Any) -> Any:
     return filled(t.ChameleonForConditionalGeneration(config), **options)
 
 
-def llama(*, kind: str = "Llama", sizes: dict[str, Any] | None = None, **options: Any) -> Any:
-    config = getattr(transformers, f"{kind}Config")(**TEXT | {"num_key_value_heads": 2, "vocab_size": 100} | (sizes or {}))
+def llama(
+    *, kind: str = "Llama", positions: int = 512, sizes: dict[str, Any] | None = None, **options: Any
+) -> Any:
+    held = _text(positions) | {"num_key_value_heads": 2, "vocab_size": 100} | (sizes or {})
+    config = getattr(transformers, f"{kind}Config")(**held)
     return filled(getattr(transformers, f"{kind}ForCausalLM")(config), **options)
+
+
+def _text(positions: int) -> dict[str, Any]:
+    return TEXT | {"max_position_embeddings": positions}
 
 
 #: Family -> its tiny model.
