@@ -51,8 +51,8 @@ def teacher_forced_logits(
     source = torch.from_numpy(np.maximum(plan.source[:count], 0).astype(np.int64)).to(model.device)
     places = coordinates_of(model, plan.layout)
     position = plan.position[:count].astype(np.int64)
+    first = torch.tensor([0] if pad is None else pad, device=model.device)[:, None]
     if pad is not None:
-        first = torch.tensor(pad, device=model.device)[:, None]
         at = torch.from_numpy(position).to(model.device)
         fed = torch.cat((at, at.new_full((mask.shape[1] - count,), plan.positions)))  # unwritten slots are no padding
         own = torch.eye(count, mask.shape[1], dtype=torch.bool, device=model.device)
