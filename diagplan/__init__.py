@@ -17,9 +17,12 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.backends.errors import CapacityError, MismatchError, NumericError
     from diagplan.backends.rolling import Rolled, roll
     from diagplan.drawing.draw import Drawing, draw
+    from diagplan.models.chaining import run_chain
     from diagplan.models.loading import load_model, replay
     from diagplan.models.sampling import sampler_for
     from diagplan.models.wrapping import wrap
+    from diagplan.planner.chain import Chain
+    from diagplan.planner.chain_compiler import chain_layouts, compile_chain
     from diagplan.planner.checker import Verification
     from diagplan.planner.compiler import compile_plan
     from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError, MissingExtraError, SpecError
@@ -42,6 +45,7 @@ __all__ = [
     "BUNDLES",
     "PRESETS",
     "CapacityError",
+    "Chain",
     "Diagonal",
     "DiagplanError",
     "DocumentError",
@@ -70,6 +74,8 @@ __all__ = [
     "ZipAR",
     "__version__",
     "bundle_schedule",
+    "chain_layouts",
+    "compile_chain",
     "compile_for",
     "compile_plan",
     "compile_rollout",
@@ -86,6 +92,7 @@ __all__ = [
     "replay",
     "roll",
     "roll_for",
+    "run_chain",
     "sampler_for",
     "verify",
     "wrap",
@@ -105,9 +112,12 @@ _PLACES = {
     "diagplan.backends.errors": ("CapacityError", "MismatchError", "NumericError"),
     "diagplan.backends.rolling": ("Rolled", "roll"),
     "diagplan.drawing.draw": ("Drawing", "draw"),
+    "diagplan.models.chaining": ("run_chain",),
     "diagplan.models.loading": ("load_model", "replay"),
     "diagplan.models.sampling": ("sampler_for",),
     "diagplan.models.wrapping": ("wrap",),
+    "diagplan.planner.chain": ("Chain",),
+    "diagplan.planner.chain_compiler": ("chain_layouts", "compile_chain"),
     "diagplan.planner.checker": ("Verification",),
     "diagplan.planner.compiler": ("compile_plan",),
     "diagplan.planner.errors": ("DiagplanError", "DocumentError", "InvalidPlanError", "MissingExtraError", "SpecError"),
