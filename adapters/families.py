@@ -145,6 +145,7 @@ FAMILIES = Table(
         "anole": "diagplan.adapters.hf_family:ANOLE",
         "raster-llama": "diagplan.adapters.hf_family:RASTER_LLAMA",
         "transformers": "diagplan.adapters.hf_family:TRANSFORMERS",
+        "llamagen": "diagplan.adapters.llamagen_family:FAMILY",
     },
 )
 

@@ -23,6 +23,8 @@ from diagplan import Diagonal, Layout, NextToken, Policies, compile_plan, verify
 from diagplan.adapters.contract import allowed_ids, input_vocab_of  # noqa: E402
 from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
 from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
+from diagplan.adapters.llamagen import LlamaGen  # noqa: E402
+from diagplan.adapters.llamagen_config import LlamaGenConfig  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.adapters.wham import Wham, WhamConfig  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
@@ -116,6 +118,13 @@ def of_transformers(family: str, dtype: Any, **_: Any) -> Any:
     return TransformersModel(module, family=family, raster=raster)
 
 
+def llamagen(dtype: Any, *, portable: bool = False) -> LlamaGen:
+    config = LlamaGenConfig(n_layer=2, n_head=2, dim=32, vocab_size=33, num_classes=6, multiple_of=16, largest_side=13)
+    model = LlamaGen.random(config, dtype=dtype, seed=3, portable=portable)
+    model.positions = POSITIONS
+    return model
+
+
 #: Name -> the model in a dtype; with ``portable=True`` as ONNX export needs it.
 MODELS: dict[str, Callable[..., Any]] = {
     "mc-ar-1d": partial(mc_ar, "1d"),
@@ -125,6 +134,7 @@ MODELS: dict[str, Callable[..., Any]] = {
     "wham-v1": partial(wham, 1, True),
     "wham-v2-no-bias": partial(wham, 2, False),
     "mc-ar-narrow-head": narrow_head,
+    "llamagen": llamagen,
     "example": lambda dtype, **_: ImageModel.random(POSITIONS, dtype=dtype),
     "janus-pro": partial(of_transformers, "janus-pro"),
     "emu3": partial(of_transformers, "emu3"),
