@@ -1,6 +1,7 @@
 """GLM-Image: its prompts (zai-org/GLM-Image, and GlmImageProcessor of transformers), and the pipeline that decodes."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -170,12 +171,22 @@ def decode(
 
 
 def _pipeline(kind: Any, folder: Path, dtype: Any) -> Any:
+    from diffusers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
-        return kind.from_pretrained(
-            folder, torch_dtype=dtype, local_files_only=True, vision_language_encoder=None, processor=None
-        )
-    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # older releases know no other name of torch_dtype
+            return kind.from_pretrained(
+                folder, torch_dtype=dtype, local_files_only=True, vision_language_encoder=None, processor=None
+            )
+    except Exception as error:  # whatever a damaged part of seven makes two libraries raise
         raise DocumentError(
             f"expected GLM-Image's pipeline in {folder}, got one that cannot be loaded ({type(error).__name__}: "
-            f"{str(error)[:200]}). Fetch it again."
+            f"{' '.join(str(error).split())[:200]}). Fetch it again."
         ) from error
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()

@@ -1,3 +1,7 @@
+import re
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -6,7 +10,7 @@ from diagplan.images.folder import open_folder
 from diagplan.images.prompts import Request
 from diagplan.planner.errors import DocumentError, SpecError
 from tests.images.test_janus import characters
-from tests.support.image_folders import GLM, folder_of
+from tests.support.image_folders import CODES, GLM, folder_of
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -67,3 +71,34 @@ def test_a_token_model_alone_makes_no_pixels() -> None:
     folder = open_folder(folder_of("glm-image") / "vision_language_encoder")
     with pytest.raises(DocumentError, match=r"without model_index\.json"):
         glm_image.require_decoder(folder)
+
+
+def test_the_pipeline_makes_pixels_of_the_picture_tokens() -> None:
+    pytest.importorskip("diffusers")
+    place = folder_of("glm-pipeline")
+    folder = open_folder(place)
+    assert (folder.path, folder.model) == (place, place / "vision_language_encoder")
+    codes = np.random.default_rng(0).integers(0, CODES, (2, 2, 3))
+    drawn = glm_image.decode(folder, codes, ["a", 'a sign "hi"'], device="cpu", dtype="float32", steps=2)
+    assert (drawn.dtype, drawn.shape) == (np.dtype(np.uint8), (2, 64, 96, 3))
+    again = glm_image.decode(folder, codes[1:], ['a sign "hi"'], device="cpu", dtype="float32", steps=2, seed=1)
+    assert np.array_equal(again[0], drawn[1])
+    other = glm_image.decode(folder, codes[::-1], ["a", 'a sign "hi"'], device="cpu", dtype="float32", steps=2)
+    assert not np.array_equal(other, drawn)  # the tokens tell
+
+
+@pytest.mark.parametrize("part", ["vae", "transformer", "tokenizer"])
+def test_a_pipeline_without_one_of_its_parts_is_refused(part: str, tmp_path: Path) -> None:
+    place = tmp_path / "folder"
+    shutil.copytree(folder_of("glm-pipeline"), place)
+    shutil.rmtree(place / part)
+    with pytest.raises(DocumentError, match=f"expected {part} in {re.escape(str(place))}, got no such folder"):
+        glm_image.require_decoder(open_folder(place))
+
+
+def test_a_damaged_part_is_one_error(tmp_path: Path) -> None:
+    place = tmp_path / "folder"
+    shutil.copytree(folder_of("glm-pipeline"), place)
+    (place / "vae" / "config.json").write_text("{")
+    with pytest.raises(DocumentError, match="got one that cannot be loaded"):
+        glm_image.decode(open_folder(place), np.zeros((1, 2, 2), int), ["a"], device="cpu", dtype="float32")

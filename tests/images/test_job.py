@@ -85,6 +85,26 @@ def test_emu3_draws_what_its_own_generate_does_from_its_own_processor() -> None:
     assert np.array_equal(tokens, emu3_generate(folder_of("emu3"), emu3.SUFFIX, "ugly", guidance_scale=3.0))
 
 
+def test_glm_image_draws_preview_and_picture_as_its_own_generate_does() -> None:
+    place = folder_of("glm-image")
+    words = transformers.AutoTokenizer.from_pretrained(place / "processor")
+    template = "{% for m in messages %}{% for part in m['content'] %}{{ part['text'] }}{% endfor %}{% endfor %}"
+    processor = transformers.GlmImageProcessor(transformers.GlmImageImageProcessorPil(), words, chat_template=template)
+    inputs = processor.apply_chat_template(
+        [[{"role": "user", "content": [{"type": "text", "text": text}]}] for text in TEXTS],
+        tokenize=True, padding=True, target_h=64, target_w=192, return_dict=True, return_tensors="pt",
+    )  # fmt: skip
+    model = transformers.GlmImageForConditionalGeneration.from_pretrained(place / "vision_language_encoder").eval()
+    model.generation_config.eos_token_id = None
+    theirs = model.generate(**inputs, max_new_tokens=9 * 27 + 12, do_sample=False, suppress_tokens=list(range(40, 48)))
+    ours = job("glm-image", size=(192, 64), choice=greedy)
+    decoded = ours.decode(ours.compile())
+    flat = [grid.reshape(3, -1) for grid in (*decoded.earlier, decoded.tokens)]
+    assert decoded.earlier[0].shape == (3, 9, 27)
+    assert len(np.unique(decoded.tokens)) >= 8
+    assert np.array_equal(np.concatenate(flat, axis=1), theirs[:, inputs["input_ids"].shape[1] :].numpy())
+
+
 def test_a_guidance_of_one_is_none() -> None:
     ours = job("emu3", size=(24, 16), guidance=1, request={"suffix": ""}, choice=greedy)
     assert ours.guidance is None

@@ -149,6 +149,32 @@ def _glm_image(place: Path) -> None:
     words.save_pretrained(place / "processor")
 
 
+def glm_pipeline(place: Path) -> None:
+    """GLM-Image's whole pipeline, as diffusers saves it: what makes pixels beside the token model."""
+    diffusers = pytest.importorskip("diffusers")
+    _glm_image(place)
+    torch.manual_seed(0)
+    held = diffusers.GlmImagePipeline(
+        tokenizer=transformers.ByT5Tokenizer(),
+        processor=None,
+        text_encoder=transformers.T5EncoderModel(
+            transformers.T5Config(vocab_size=400, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+        ),
+        vision_language_encoder=None,
+        vae=diffusers.AutoencoderKL(
+            block_out_channels=(4, 4, 4, 4), norm_num_groups=2, latent_channels=4, layers_per_block=1,
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+            latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
+        ),
+        transformer=diffusers.GlmImageTransformer2DModel(
+            in_channels=4, out_channels=4, num_layers=1, attention_head_dim=16, num_attention_heads=2,
+            text_embed_dim=16, time_embed_dim=16, condition_dim=8, prior_vq_quantizer_codebook_size=CODES,
+        ),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+    )  # fmt: skip
+    held.save_pretrained(place)
+
+
 def _chameleon(place: Path) -> None:
     t = transformers
     letters = ["".join(chr(ord("A") + int(digit)) for digit in str(code)) for code in range(CODES)]
@@ -182,6 +208,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "janus-pro": _janus,
     "emu3": _emu3,
     "glm-image": _glm_image,
+    "glm-pipeline": glm_pipeline,
     "chameleon": _chameleon,
     "raster-llama": _raster,
 }
