@@ -63,7 +63,12 @@ def image_command(
     weights: Annotated[
         Path | None, option(MODEL, "What export-onnx wrote of the token model, in the place of the folder's weights.")
     ] = None,
-    vq: Annotated[Path | None, option(MODEL, "The image decoder, where the folder has none: vqgan.ckpt.")] = None,
+    vq: Annotated[
+        Path | None, option(MODEL, "The image decoder, where the folder has none: vqgan.ckpt, vq_ds16_c2i.pt.")
+    ] = None,
+    features: Annotated[
+        list[Path] | None, option(PICTURE, "For a LlamaGen of texts: each prompt's flan-t5-xl features, .npy.")
+    ] = None,
     backend: BackendOption = "torch",
     dtype: DtypeOption = "float32",
     device: DeviceOption = "cpu",
@@ -134,7 +139,7 @@ def image_command(
     common: dict[str, Any] = {
         "policies": treatment, "guidance": guidance, "negative": negative, "size": size, "ratio": ratio,
         "suffix": suffix, "num": num, "seed": seed, "sampling": sampling, "weights": weights, "vq": vq, "batch": batch,
-        "chunk": chunk, "options": load_options(backend=backend, dtype=dtype, device=device, threads=threads),
+        "chunk": chunk, "features": features or (), "options": load_options(backend=backend, dtype=dtype, device=device, threads=threads),
     }  # fmt: skip
 
     def timing(layout: "Layout") -> Any:

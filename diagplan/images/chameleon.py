@@ -134,22 +134,22 @@ def _grid(folder: ModelFolder) -> tuple[int, int]:
     return pixels // 2 ** (len(levels) - 1), pixels
 
 
-def decoder_file(folder: ModelFolder, vq: Path | None) -> Path:
+def decoder_file(folder: ModelFolder) -> Path:
     """The file of the image decoder.
 
     Raises:
         DocumentError: there is none.
     """
-    for path in [vq] if vq is not None else [folder.path / name for name in _FILES]:
+    for path in [folder.vq] if folder.vq is not None else [folder.path / name for name in _FILES]:
         if is_file(path):
             return path
     raise DocumentError(
-        f"expected the image decoder vqgan.ckpt, got {folder.path if vq is None else vq} without it: transformers' "
+        f"expected the image decoder vqgan.ckpt, got {folder.vq or folder.path} without it: transformers' "
         "Chameleon has an encoder alone. Fetch tokenizer/vqgan.ckpt of the original release, and name it with --vq."
     )
 
 
-def decoder(folder: ModelFolder, vq: Path | None, device: str) -> Decoder:
+def decoder(folder: ModelFolder, device: str) -> Decoder:
     """Ids int64 [B, rows, cols] to pictures uint8 [B, height, width, 3], by the original's own decoder.
 
     Raises:
@@ -159,7 +159,7 @@ def decoder(folder: ModelFolder, vq: Path | None, device: str) -> Decoder:
 
     low, high = codes_of(folder)
     table = np.array([code_table(folder)[number] for number in range(low, high)], dtype=np.int64)
-    tokenizer = load_vq(decoder_file(folder, vq), device=device)
+    tokenizer = load_vq(decoder_file(folder), device=device)
 
     def decode(ids: NDArray[np.int64]) -> NDArray[np.uint8]:
         return tokenizer.decode(table[ids - low])

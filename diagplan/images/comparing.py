@@ -130,6 +130,7 @@ def compare_plans(
     options: LoadOptions | None = None,
     weights: str | Path | None = None,
     vq: str | Path | None = None,
+    features: Sequence[str | Path] = (),
     batch: int | None = None,
     chunk: int = 512,
     on_progress: Callable[[str, int, int], None] | None = None,
@@ -155,6 +156,7 @@ def compare_plans(
         options: the same; the backend is torch.
         weights: the same.
         vq: the same.
+        features: the same.
         batch: the same.
         chunk: the same.
         on_progress: the same.
@@ -174,7 +176,7 @@ def compare_plans(
             f"expected the backend torch for a comparison, whose losses are computed there, got {options.backend}."
         )
     job = ImageJob(
-        model, request_of(prompts, negative=negative, size=size, ratio=ratio, suffix=suffix), num=num,
+        model, request_of(prompts, negative=negative, size=size, ratio=ratio, suffix=suffix, features=features), num=num,
         guidance=guidance, choice=lambda own: changed(own, **(sampling or {})), options=options,
         weights=None if weights is None else Path(weights), vq=None if vq is None else Path(vq), batch=batch,
         chunk=chunk, seed=seed,

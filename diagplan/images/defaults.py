@@ -6,6 +6,7 @@ from typing import NamedTuple
 from diagplan.adapters.hf_generation import generation_defaults
 from diagplan.adapters.samplers import Greedy, Sample, Sampler
 from diagplan.images.folder import ModelFolder
+from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import SpecError
 
 __all__ = ["Choice", "changed", "default_sampler", "described"]
@@ -33,6 +34,8 @@ def default_sampler(folder: ModelFolder, release: Sample | None, name: str) -> C
     Raises:
         DocumentError: values in generation_config.json that no sampler takes.
     """
+    if release is not None and not is_file(folder.model / "generation_config.json"):
+        return Choice(release, f"as {name} samples")
     defaults = generation_defaults(folder.model)
     top_k = "off" if defaults.top_k is None else defaults.top_k
     own = "states no top_k: transformers takes 50" if "top_k" not in defaults.stated else f"states top_k {top_k}"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ class ModelFolder:
         config: the token model's config.json.
         generation: its generation_config.json; empty where there is none.
         raster: what raster.json says, where there is one.
+        vq: a file of the image decoder, where it is not in the folder.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class ModelFolder:
     config: Mapping[str, Any] = field(repr=False)
     generation: Mapping[str, Any] = field(repr=False)
     raster: "Raster | None" = None
+    vq: Path | None = None
 
     def sizes(self, *names: str) -> Mapping[str, Any]:
         """A part of config.json, such as ``vq_config``; empty where it is left out.
@@ -82,8 +84,12 @@ class ModelFolder:
         return None
 
 
-def open_folder(path: str | Path) -> ModelFolder:
-    """The parts of a model's folder; reads JSON alone.
+def open_folder(path: str | Path, vq: Path | None = None) -> ModelFolder:
+    """The parts of a model's folder; reads JSON alone, of LlamaGen the headers of its file.
+
+    Args:
+        path: a folder of transformers or a pipeline's; or a file of LlamaGen, such as ``c2i_B_256.pt``.
+        vq: a file of the image decoder.
 
     Raises:
         DocumentError, SpecError: no folder, or one of no model that emits a picture token by token; it names the file
@@ -91,10 +97,12 @@ def open_folder(path: str | Path) -> ModelFolder:
         MissingExtraError: torch or transformers is not installed.
     """
     require_path("model", path)
+    given = Path(path)
+    if is_file(given) or _only_weights(given):
+        return _llamagen(given, vq)
     require_packages("models of transformers", "torch", "safetensors", "transformers")
     from diagplan.adapters.hf_files import read_folder
 
-    given = Path(path)
     held = read_folder(given)
     generation = held.path / "generation_config.json"
     return ModelFolder(
@@ -105,7 +113,22 @@ def open_folder(path: str | Path) -> ModelFolder:
         config=held.config,
         generation=read_json_object(generation) if is_file(generation) else {},
         raster=held.raster,
+        vq=vq,
     )
+
+
+def _only_weights(path: Path) -> bool:
+    """Whether a folder holds weights and nothing that says of what: those of LlamaGen tell their sizes themselves."""
+    return is_file(path / "model.safetensors") and not is_file(path / "config.json")
+
+
+def _llamagen(path: Path, vq: Path | None) -> ModelFolder:
+    require_packages("LlamaGen", "torch", "safetensors")
+    from diagplan.adapters.llamagen_files import open_llamagen
+
+    config = open_llamagen(path)[1]
+    painter = "llamagen" if config.model_type == "c2i" else "llamagen-t2i"
+    return ModelFolder(path=path, painter=painter, model=path, tokenizer=path, config=asdict(config), generation={}, vq=vq)
 
 
 def _tokenizer(given: Path, model: Path) -> Path:

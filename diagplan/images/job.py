@@ -107,13 +107,14 @@ class ImageJob:
         Raises:
             DiagplanError: the folder, the request or an option does not fit.
         """
-        self.folder: ModelFolder = open_folder(model)
+        self.folder: ModelFolder = open_folder(model, vq)
         self.painter: Painter = painter_named(self.folder.painter)
         num = require_int("num", num, 1)
         scale = _scale(guidance, self.painter)
         texts = tuple(text for text in request.texts for _ in range(num))
+        features = tuple(path for path in request.features for _ in range(num))
         self.prompted: Prompted = self.painter.prompts(
-            self.folder, replace(request, texts=texts, guided=scale is not None)
+            self.folder, replace(request, texts=texts, features=features, guided=scale is not None)
         )
         branches = len(self.prompted.branches)
         self.guidance: Weights | None = None if scale is None else self.painter.weights(scale, branches)
@@ -121,7 +122,7 @@ class ImageJob:
         own = default_sampler(self.folder, self.painter.sampler, self.painter.release)
         self.choice = own if choice is None else choice(own)
         self.options = options_for(weights or self.folder.model, options or LoadOptions())
-        self.weights, self.vq, self._model = weights or self.folder.model, vq, loaded
+        self.weights, self._model = weights or self.folder.model, loaded
         self._kept = loaded is not None
         self.batch = len(texts) if batch is None else min(len(texts), require_int("batch", batch, 1))
         self.chunk, self.seed = require_int("chunk", chunk, 1), require_seed(seed)
@@ -167,14 +168,14 @@ class ImageJob:
         if self._model is not None:
             return None
         return require_memory_before_loading(
-            self.painter.name, self.weights, plans, self.options, batch=self.rows, chunk=self.chunk,
+            self.painter.family, self.weights, plans, self.options, batch=self.rows, chunk=self.chunk,
             sampled=not isinstance(self.choice.sampler, Greedy), report=report,
         )  # fmt: skip
 
     def load(self) -> "Model":
         """The token model; it is loaded once."""
         if self._model is None:
-            self._model = load_model_as(self.painter.name, self.weights, self.options)
+            self._model = load_model_as(self.painter.family, self.weights, self.options)
         return self._model
 
     def let_go(self) -> None:
@@ -192,7 +193,7 @@ class ImageJob:
         model, part = self.load(), self.prompted.only(slice(0, self.batch))
         ids, options = self._rows(part, range(self.batch))
         prepared = executor.prepare(plans[0], model, **options)
-        executor.replay(prepared, executor.new_state(prepared, ids), cancelled=lambda: True)
+        executor.replay(prepared, executor.new_state(prepared, ids, self._lead(model, part)), cancelled=lambda: True)
 
     def decode(self, plans: Sequence[Plan], on_pass: OnPass | None = None) -> Decoded:
         """Tokens by plans.
@@ -231,7 +232,7 @@ class ImageJob:
         ids, common = self._rows(part, numbers)
         if len(plans) == 1:
             prepared = executor.prepare(plans[0], model, **common)
-            state = executor.new_state(prepared, ids)
+            state = executor.new_state(prepared, ids, self._lead(model, part))
             done = executor.replay(prepared, state, on_step=lambda step, _: on_pass(step + 1))
             return (done.tokens[:, 0],)
         from diagplan.backends.chained import replay_chain
@@ -251,17 +252,21 @@ class ImageJob:
             "chunk": self.chunk,
         }
 
+    def _lead(self, model: "Model", part: Prompted) -> Any:
+        """Embeddings of all rows, for a model that is led by those."""
+        return None if self.painter.embeddings is None else self.painter.embeddings(model, part)
+
     def pictures(self, tokens: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pixels uint8 [B, height, width, 3] of ids.
 
         Raises:
             DocumentError: the decoder's files are missing or of another model.
         """
-        return self.painter.pixels(self.folder, tokens, self.prompted.texts, self.vq, self.options, self.seed)
+        return self.painter.pixels(self.folder, tokens, self.prompted.texts, self.options, self.seed)
 
     def require_decoder(self) -> None:
         """Raise ``DocumentError`` where pixels could not be made, before tokens are."""
-        self.painter.require_decoder(self.folder, self.vq)
+        self.painter.require_decoder(self.folder)
 
 
 def passes_of(plans: Sequence[Plan]) -> int:

@@ -67,6 +67,7 @@ def request_of(
     size: Any = None,
     ratio: Any = None,
     suffix: str | None = None,
+    features: Sequence[str | Path] = (),
 ) -> Request:
     """What is asked for, of a caller's arguments; as for ``draw_image``.
 
@@ -79,6 +80,7 @@ def request_of(
         size=None if size is None else parse_size(size),
         ratio=None if ratio is None else parse_ratio(ratio),
         suffix=suffix,
+        features=tuple(Path(path) for path in features),
     )
 
 
@@ -100,6 +102,7 @@ def draw_image(
     options: LoadOptions | None = None,
     weights: str | Path | None = None,
     vq: str | Path | None = None,
+    features: Sequence[str | Path] = (),
     loaded: "Model | None" = None,
     batch: int | None = None,
     chunk: int = 512,
@@ -132,6 +135,7 @@ def draw_image(
         batch: pictures that are decoded at once; ``None``: all.
         chunk: feeds of the widest pass.
         pixels: make pictures of the tokens.
+        features: a file for each prompt, of what LlamaGen's text encoder (flan-t5-xl) made of it: .npy or .safetensors.
         on_progress: called with what is being done, how much of it is done, and of how much (0: not known).
         on_memory: called with the estimate of memory before anything is loaded.
         on_job: called with the job and its plans before anything is loaded.
@@ -159,7 +163,7 @@ def draw_image(
             on_progress(what, done, of)
 
     job = ImageJob(
-        model, request_of(prompts, negative=negative, size=size, ratio=ratio, suffix=suffix), num=num,
+        model, request_of(prompts, negative=negative, size=size, ratio=ratio, suffix=suffix, features=features), num=num,
         guidance=guidance, choice=choice, options=options, weights=None if weights is None else Path(weights),
         vq=None if vq is None else Path(vq), loaded=loaded, batch=batch, chunk=chunk, seed=seed,
     )  # fmt: skip

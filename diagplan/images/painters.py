@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sample
-from diagplan.images import chameleon, emu3, glm_image, janus, raster
+from diagplan.images import chameleon, emu3, glm_image, janus, llamagen, raster
 from diagplan.images.folder import ModelFolder
 from diagplan.images.prompts import Prompted, Request
 from diagplan.images.vq import Decoder, require_vq
@@ -34,35 +34,38 @@ class Painter:
     """What turns texts into ids, and ids into pictures.
 
     Attributes:
-        name: also of the model family that ``load_model`` takes.
+        name: by which ``ModelFolder`` asks for it.
+        family: of the model, that ``load_model`` takes.
         title: for people.
         release: whose rules these are.
         prompts: ids of texts.
-        decoder: ids to pixels, of (folder, file of the decoder, device); ``None``: GLM-Image's pipeline.
+        decoder: ids to pixels, of (folder, device); ``None``: GLM-Image's pipeline.
         require_decoder: raises where pixels cannot be made.
         guidance: the release's scale; ``None``: it has none.
         guided: whether there can be guidance at all.
         weights: of a scale and a number of branches, what replay takes as guidance.
         sampler: the release's; ``None``: transformers' ``generate`` with ``do_sample``.
+        embeddings: of a loaded model and prompts, what is fed in the place of ids, [rows, P, width]; ``None``: nothing.
     """
 
     name: str
+    family: str
     title: str
     release: str
     prompts: Callable[[ModelFolder, Request], Prompted]
-    decoder: Callable[[ModelFolder, Path | None, str], Decoder] | None
-    require_decoder: Callable[[ModelFolder, Path | None], object]
+    decoder: Callable[[ModelFolder, str], Decoder] | None
+    require_decoder: Callable[[ModelFolder], object]
     guidance: float | None
     sampler: Sample | None
     guided: bool = True
     weights: Callable[[float, int], Weights] = _scale
+    embeddings: Callable[[Any, Prompted], Any] | None = None
 
     def pixels(
         self,
         folder: ModelFolder,
         tokens: Tokens,
         texts: tuple[str, ...],
-        vq: Path | None,
         options: LoadOptions,
         seed: int,
     ) -> Pictures:
@@ -75,25 +78,16 @@ class Painter:
             return glm_image.decode(folder, tokens, texts, device=options.device, dtype=options.dtype, seed=seed)
         import torch
 
-        decode = self.decoder(folder, vq, options.device)
+        decode = self.decoder(folder, options.device)
         with torch.inference_mode():
             return np.concatenate([decode(tokens[at : at + 1]) for at in range(len(tokens))])
 
 
-def _inside(decoder: Callable[[ModelFolder, str], Decoder]) -> Callable[[ModelFolder, Path | None, str], Decoder]:
-    """Of a decoder that lies in the model's own weights."""
-
-    def load(folder: ModelFolder, vq: Path | None, device: str) -> Decoder:
-        return decoder(folder, device)
-
-    return load
-
-
-def _own(folder: ModelFolder, vq: Path | None) -> None:
-    if vq is not None:
+def _own(folder: ModelFolder) -> None:
+    if folder.vq is not None:
         raise SpecError(
-            f"expected no file of an image decoder, got {vq}: the decoder of this family is in {folder.model}. Leave it "
-            "out."
+            f"expected no file of an image decoder, got {folder.vq}: the decoder of this family is in {folder.model}. "
+            "Leave it out."
         )
     require_vq(folder)
 
@@ -104,27 +98,37 @@ PAINTERS: Mapping[str, Painter] = MappingProxyType(
         painter.name: painter
         for painter in (
             Painter(
-                name="janus-pro", title="Janus-Pro", release="deepseek-ai/Janus", prompts=janus.prompts,
-                decoder=_inside(janus.decoder), require_decoder=_own, guidance=5.0, sampler=Sample(temperature=1.0),
+                name="janus-pro", family="janus-pro", title="Janus-Pro", release="deepseek-ai/Janus", prompts=janus.prompts,
+                decoder=janus.decoder, require_decoder=_own, guidance=5.0, sampler=Sample(temperature=1.0),
             ),
             Painter(
-                name="emu3", title="Emu3", release="baaivision/Emu3", prompts=emu3.prompts,
-                decoder=_inside(emu3.decoder), require_decoder=_own, guidance=3.0,
+                name="emu3", family="emu3", title="Emu3", release="baaivision/Emu3", prompts=emu3.prompts,
+                decoder=emu3.decoder, require_decoder=_own, guidance=3.0,
                 sampler=Sample(temperature=1.0, top_k=2048),
             ),
             Painter(
-                name="glm-image", title="GLM-Image", release="zai-org/GLM-Image", prompts=glm_image.prompts,
-                decoder=None, require_decoder=lambda folder, vq: glm_image.require_decoder(folder), guidance=None,
+                name="glm-image", family="glm-image", title="GLM-Image", release="zai-org/GLM-Image", prompts=glm_image.prompts,
+                decoder=None, require_decoder=glm_image.require_decoder, guidance=None,
                 guided=False, sampler=None,
             ),
             Painter(
-                name="chameleon", title="Chameleon or Anole", release="GAIR-NLP/anole", prompts=chameleon.prompts,
+                name="chameleon", family="chameleon", title="Chameleon or Anole", release="GAIR-NLP/anole", prompts=chameleon.prompts,
                 decoder=chameleon.decoder, require_decoder=chameleon.decoder_file, guidance=chameleon.TEXT_SCALE,
                 sampler=Sample(temperature=0.7, top_p=0.9), weights=chameleon.weights_of,
             ),
             Painter(
-                name="raster-llama", title="a model of raster.json", release="nobody", prompts=raster.prompts,
-                decoder=raster.decoder, require_decoder=lambda folder, vq: raster.require_file(vq), guidance=None,
+                name="llamagen", family="llamagen", title="LlamaGen", release="FoundationVision/LlamaGen",
+                prompts=llamagen.class_prompts, decoder=llamagen.decoder, require_decoder=llamagen.require_file,
+                guidance=4.0, sampler=Sample(temperature=1.0, top_k=2000),
+            ),
+            Painter(
+                name="llamagen-t2i", family="llamagen", title="LlamaGen of texts", release="FoundationVision/LlamaGen",
+                prompts=llamagen.text_prompts, decoder=llamagen.decoder, require_decoder=llamagen.require_file,
+                guidance=7.5, sampler=Sample(temperature=1.0, top_k=1000), embeddings=llamagen.embeddings,
+            ),
+            Painter(
+                name="raster-llama", family="raster-llama", title="a model of raster.json", release="nobody", prompts=raster.prompts,
+                decoder=raster.decoder, require_decoder=raster.require_file, guidance=None,
                 sampler=None,
             ),
         )

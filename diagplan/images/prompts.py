@@ -5,7 +5,8 @@ Shapes: B pictures, P leading ids, G given slots.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Request:
         ratio: width : height, where a family has sizes by ratio.
         suffix: appended to every prompt; ``None``: as the release does. ``""``: nothing.
         guided: whether there are branches without the condition.
+        features: a file for each text, of what an encoder made of it, for a model that reads no ids (LlamaGen).
 
     Raises:
         SpecError: no text, or a value of another kind.
@@ -44,6 +46,7 @@ class Request:
     ratio: tuple[int, int] | None = None
     suffix: str | None = None
     guided: bool = True
+    features: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         require_kind("texts", self.texts, tuple | list, "Give a list of prompts.", what="a list of texts")
@@ -79,6 +82,7 @@ class Prompted:
         between: ids between two rows.
         width, height: of the picture, in pixels.
         texts: the prompts, as they were given.
+        features: of each text, float32 [T, width], where the model reads those.
     """
 
     layouts: tuple[Layout, ...]
@@ -87,6 +91,7 @@ class Prompted:
     width: int
     height: int
     texts: tuple[str, ...]
+    features: tuple[NDArray[np.float32], ...] = ()
 
     def given(self, branch: int, *, at: int = 0) -> NDArray[np.int64]:
         """The given ids of a layout in slot order, but for what is generated before it, int64 [B, G].
@@ -106,10 +111,8 @@ class Prompted:
 
     def only(self, samples: slice) -> "Prompted":
         """The same for some of the pictures."""
-        from dataclasses import replace
-
         branches = tuple(Branch(ids=one.ids[samples], pad=one.pad[samples]) for one in self.branches)
-        return replace(self, branches=branches, texts=self.texts[samples])
+        return replace(self, branches=branches, texts=self.texts[samples], features=self.features[samples])
 
 
 def padded(branches: Sequence[Sequence[Sequence[int]]], filler: int) -> tuple[Branch, ...]:

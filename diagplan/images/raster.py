@@ -50,21 +50,21 @@ def prompts(folder: ModelFolder, request: Request) -> Prompted:
     )  # fmt: skip
 
 
-def require_file(vq: Path | None) -> Path:
+def require_file(folder: ModelFolder) -> Path:
     """The file of the image decoder.
 
     Raises:
         DocumentError: none is named.
     """
-    if vq is None:
+    if folder.vq is None:
         raise DocumentError(
             "expected a file of the image decoder for a model of raster.json, got none: nothing tells what its tokens "
             "look like. Name one with --vq (vq_ds16_c2i.pt, vqgan.ckpt), or write the tokens alone: --tokens-out."
         )
-    return vq
+    return folder.vq
 
 
-def decoder(folder: ModelFolder, vq: Path | None, device: str) -> Decoder:
+def decoder(folder: ModelFolder, device: str) -> Decoder:
     """Ids int64 [B, rows, cols] to pictures uint8 [B, height, width, 3]; code 0 is the first id of the raster.
 
     Raises:
@@ -72,7 +72,7 @@ def decoder(folder: ModelFolder, vq: Path | None, device: str) -> Decoder:
     """
     from diagplan.adapters.vq_decoder import load_vq
 
-    raster, tokenizer = folder.raster, load_vq(require_file(vq), device=device)
+    raster, tokenizer = folder.raster, load_vq(require_file(folder), device=device)
     assert raster is not None, "a folder without raster.json is none of this family"
 
     def decode(ids: NDArray[np.int64]) -> NDArray[np.uint8]:
