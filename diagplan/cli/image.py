@@ -63,6 +63,9 @@ def image_command(
     weights: Annotated[
         Path | None, option(MODEL, "What export-onnx wrote of the token model, in the place of the folder's weights.")
     ] = None,
+    config: Annotated[
+        str | None, option(MODEL, "A raster's file, or the sizes of a LlamaGen that nobody published: JSON.")
+    ] = None,
     vq: Annotated[
         Path | None, option(MODEL, "The image decoder, where the folder has none: vqgan.ckpt, vq_ds16_c2i.pt.")
     ] = None,
@@ -139,7 +142,9 @@ def image_command(
     common: dict[str, Any] = {
         "policies": treatment, "guidance": guidance, "negative": negative, "size": size, "ratio": ratio,
         "suffix": suffix, "num": num, "seed": seed, "sampling": sampling, "weights": weights, "vq": vq, "batch": batch,
-        "chunk": chunk, "features": features or (), "options": load_options(backend=backend, dtype=dtype, device=device, threads=threads),
+        "chunk": chunk, "features": features or (), "options": load_options(
+            backend=backend, config=config, dtype=dtype, device=device, threads=threads
+        ),
     }  # fmt: skip
 
     def timing(layout: "Layout") -> Any:

@@ -84,12 +84,13 @@ class ModelFolder:
         return None
 
 
-def open_folder(path: str | Path, vq: Path | None = None) -> ModelFolder:
+def open_folder(path: str | Path, vq: Path | None = None, config: Any = None) -> ModelFolder:
     """The parts of a model's folder; reads JSON alone, of LlamaGen the headers of its file.
 
     Args:
         path: a folder of transformers or a pipeline's; or a file of LlamaGen, such as ``c2i_B_256.pt``.
         vq: a file of the image decoder.
+        config: as for ``load_model``: sizes of a LlamaGen that nobody published, or a file of a raster.
 
     Raises:
         DocumentError, SpecError: no folder, or one of no model that emits a picture token by token; it names the file
@@ -99,11 +100,11 @@ def open_folder(path: str | Path, vq: Path | None = None) -> ModelFolder:
     require_path("model", path)
     given = Path(path)
     if is_file(given) or _only_weights(given):
-        return _llamagen(given, vq)
+        return _llamagen(given, vq, config)
     require_packages("models of transformers", "torch", "safetensors", "transformers")
     from diagplan.adapters.hf_files import read_folder
 
-    held = read_folder(given)
+    held = read_folder(given, None, config)
     generation = held.path / "generation_config.json"
     return ModelFolder(
         path=given if held.path != given or not is_file(given.parent / "model_index.json") else given.parent,
@@ -122,13 +123,13 @@ def _only_weights(path: Path) -> bool:
     return is_file(path / "model.safetensors") and not is_file(path / "config.json")
 
 
-def _llamagen(path: Path, vq: Path | None) -> ModelFolder:
+def _llamagen(path: Path, vq: Path | None, config: Any) -> ModelFolder:
     require_packages("LlamaGen", "torch", "safetensors")
     from diagplan.adapters.llamagen_files import open_llamagen
 
-    config = open_llamagen(path)[1]
-    painter = "llamagen" if config.model_type == "c2i" else "llamagen-t2i"
-    return ModelFolder(path=path, painter=painter, model=path, tokenizer=path, config=asdict(config), generation={}, vq=vq)
+    sizes = open_llamagen(path, config)[1]
+    painter = "llamagen" if sizes.model_type == "c2i" else "llamagen-t2i"
+    return ModelFolder(path=path, painter=painter, model=path, tokenizer=path, config=asdict(sizes), generation={}, vq=vq)
 
 
 def _tokenizer(given: Path, model: Path) -> Path:

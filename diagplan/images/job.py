@@ -107,7 +107,8 @@ class ImageJob:
         Raises:
             DiagplanError: the folder, the request or an option does not fit.
         """
-        self.folder: ModelFolder = open_folder(model, vq)
+        options = options or LoadOptions()
+        self.folder: ModelFolder = open_folder(model, vq, options.config)
         self.painter: Painter = painter_named(self.folder.painter)
         num = require_int("num", num, 1)
         scale = _scale(guidance, self.painter)
@@ -121,7 +122,7 @@ class ImageJob:
         self.scale = scale
         own = default_sampler(self.folder, self.painter.sampler, self.painter.release)
         self.choice = own if choice is None else choice(own)
-        self.options = options_for(weights or self.folder.model, options or LoadOptions())
+        self.options = options_for(weights or self.folder.model, options)
         self.weights, self._model = weights or self.folder.model, loaded
         self._kept = loaded is not None
         self.batch = len(texts) if batch is None else min(len(texts), require_int("batch", batch, 1))

@@ -3,16 +3,18 @@
 import json
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-__all__ = ["CHAMELEON", "CODES", "EMU3", "GLM", "JANUS", "MAKERS", "RASTER", "folder_of", "tokenizer"]
+__all__ = ["CHAMELEON", "CODES", "EMU3", "GLM", "JANUS", "MAKERS", "RASTER", "folder_of", "tokenizer", "vqgan"]
 
 _TEMPORARY: list[tempfile.TemporaryDirectory[str]] = []
 #: Codes of each codebook, and where the ids of the printable characters begin.
@@ -203,6 +205,29 @@ def _raster(place: Path) -> None:
     (place / "raster.json").write_text(json.dumps(RASTER))
 
 
+def llamagen(place: Path) -> None:
+    """Files of LlamaGen: c2i.safetensors, t2i.safetensors, their sizes, a decoder, and a text's features."""
+    from safetensors.torch import save_file
+
+    from tests.support.llamagen import CLASSES, TEXTS, trained
+    from tests.support.vq import LLAMAGEN, vq_weights
+
+    for name, sizes in {"c2i": CLASSES, "t2i": TEXTS}.items():
+        save_file(trained(sizes, torch.float32), place / f"{name}.safetensors")
+        (place / f"{name}.json").write_text(json.dumps(asdict(sizes)))
+    save_file(vq_weights(replace(LLAMAGEN, codes=CLASSES.vocab_size)), place / "vq.safetensors")
+    draw = np.random.default_rng(0)
+    for number, length in enumerate((5, 3)):
+        np.save(place / f"text-{number}.npy", draw.normal(size=(length, TEXTS.caption_dim)).astype(np.float32))
+
+
+def vqgan(codes: int = CODES) -> Any:
+    """Weights of Chameleon's decoder, tokens of 4 x 4 pixels."""
+    from tests.support.vq import TAMING, vq_weights
+
+    return vq_weights(replace(TAMING, codes=codes))
+
+
 #: Family -> what writes its folder.
 MAKERS: dict[str, Callable[[Path], None]] = {
     "janus-pro": _janus,
@@ -211,6 +236,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "glm-pipeline": glm_pipeline,
     "chameleon": _chameleon,
     "raster-llama": _raster,
+    "llamagen": llamagen,
 }
 
 
