@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.samplers import Sampler
+from diagplan.planner.coordinates import Coordinates
+from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Runtime",
     "Widths",
     "allowed_ids",
+    "axes_of",
     "config_of",
     "coordinates_of",
     "input_vocab_of",
@@ -321,6 +324,21 @@ def coordinates_of(model: Model, *layouts: Layout) -> NDArray[np.int64] | None:
     """
     coordinates = getattr(model, "coordinates", None)
     return None if coordinates is None else np.asarray(coordinates(*layouts), dtype=np.int64)
+
+
+def axes_of(model: Model) -> tuple[str, ...] | None:
+    """Names of the axes of a model's ``coordinates``; ``None``: its positions are slots.
+
+    Raises:
+        SpecError: coordinates that are a function of the model's own, which no export can carry.
+    """
+    coordinates = getattr(model, "coordinates", None)
+    if coordinates is None or isinstance(coordinates, Coordinates):
+        return None if coordinates is None else coordinates.axes
+    raise SpecError(
+        f"expected coordinates that have names for an export, got a function of this {model.family} model. Make them a "
+        "diagplan.planner.coordinates.Coordinates."
+    )
 
 
 def lead_width_of(model: Model) -> int | None:

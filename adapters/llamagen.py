@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds
-from diagplan.adapters.coordinates import row_column
+from diagplan.planner.coordinates import Coordinates
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.llamagen_config import LlamaGenConfig
@@ -65,6 +65,7 @@ class LlamaGen:
 
     family = "llamagen"
     ragged = True
+    coordinates = Coordinates(("row", "col", "cell"))
     grid = None  # the weights are trained for one grid, and nothing in them says for which
 
     def __init__(
@@ -88,7 +89,6 @@ class LlamaGen:
         self.positions = config.positions
         self.cache_shapes, self.widths = config.cache_shapes, config.widths
         self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=config.vocab_size),)
-        self.coordinates = row_column
         self._weights = weights = Fingerprinted(weights)
         self.lead_width: int | None = None
         self.text: _Text | None = None
@@ -224,7 +224,7 @@ class LlamaGen:
         rows: Tensor | None = None,
         lead: Tensor | None = None,
     ) -> Tensor:
-        """One pass, see ``diagplan.adapters.contract.Model.forward``; ``position`` is of ``row_column``."""
+        """One pass, see ``diagplan.adapters.contract.Model.forward``; three axes of positions."""
         batch, n = ids.shape
         length, heads = mask.shape[-1], self.config.n_head
         cos, sin = (self._angles(table, position) for table in (self.cos, self.sin))

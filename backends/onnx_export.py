@@ -1,8 +1,10 @@
 """Export a model's forward contract as ONNX: one step graph that replays any plan; and image tokenizers.
 
 Inputs: ids [B, n], position [n], slot [n], mask [n, L], rows [m], and each array of the cache, ``past_i`` [B, heads,
-L, width]; outputs: logits [B, m, V] and ``present_i``, the written caches. B, n, L and m are free. The graph is traced
-from the adapter's own forward (torch.onnx, through torch.export); caches are written by ScatterND, in place where
+L, width]; outputs: logits [B, m, V] and ``present_i``, the written caches. B, n, L and m are free. Position, slot and
+mask of a ``ragged`` model have a leading axis B; where there are coordinates, position has a last axis; where
+embeddings may be fed, there is an input lead [B, P, width]. The graph is traced from the adapter's own forward
+(torch.onnx, through torch.export); caches are written by ScatterND, in place where
 ``past_i`` and ``present_i`` share memory.
 """
 
@@ -17,7 +19,15 @@ import torch
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import Model, input_vocab_of, only_batch_of, widths_of
+from diagplan.adapters.contract import (
+    Model,
+    axes_of,
+    input_vocab_of,
+    is_ragged,
+    lead_width_of,
+    only_batch_of,
+    widths_of,
+)
 from diagplan.backends.onnx_files import OPSETS, save_exported
 from diagplan.planner.errors import DiagplanError, SpecError
 from diagplan.planner.extras import missing_packages
@@ -41,9 +51,17 @@ class _Step(torch.nn.Module):
         self.model = model
 
     def forward(
-        self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, rows: Tensor, past: tuple[Tensor, ...]
+        self,
+        ids: Tensor,
+        position: Tensor,
+        slot: Tensor,
+        mask: Tensor,
+        rows: Tensor,
+        past: tuple[Tensor, ...],
+        lead: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        logits: Tensor = self.model.forward(ids, position, slot, mask, TensorCache(past), rows)
+        more = () if lead is None else (lead,)
+        logits: Tensor = self.model.forward(ids, position, slot, mask, TensorCache(past), rows, *more)
         return logits, past
 
 
@@ -134,6 +152,9 @@ def export_model(
             for rule in model.vocabulary
         ],
         "grid": None if model.grid is None else GridDocument(**model.grid._asdict()),
+        "ragged": is_ragged(model),
+        "axes": axes_of(model),
+        "lead_width": lead_width_of(model),
         "widths": None if widths is None else WidthsDocument(**widths._asdict()),
         "source": model.fingerprint(),
         "companions": dict(companions or {}),
@@ -170,22 +191,33 @@ def export_tokenizer(tokenizer: TorchTokenizer, encoder: Path, decoder: Path, *,
 
 def _traced_step(model: Model, opset: int) -> Any:
     """The ONNX graph of one pass."""
-    batch, feeds, slots, rows = 2, 3, 64, 2  # none of them 0 or 1, which tracing would take for constants
-    device = model.device
-    inputs = (
-        torch.zeros((batch, feeds), dtype=torch.int64, device=device),
-        torch.arange(feeds, device=device),
-        torch.arange(feeds, device=device),
-        torch.ones((feeds, slots), dtype=torch.bool, device=device),
-        torch.arange(rows, device=device),
-        model.new_cache(batch, slots).tensors,
-    )
+    batch, feeds, slots, rows, leading = 2, 3, 64, 2, 4  # none of them 0 or 1, which tracing would take for constants
+    device, count, axes, width = model.device, len(model.cache_shapes), axes_of(model), lead_width_of(model)
     dim = torch.export.Dim
     b, n, length, m = dim("batch"), dim("feeds"), dim("slots"), dim("rows")
-    count = len(model.cache_shapes)
-    shapes = ({0: b, 1: n}, {0: n}, {0: n}, {0: n, 1: length}, {0: m}, ({0: b, 2: length},) * count)
+    place = torch.arange(feeds, device=device)
+    position = place.clone() if axes is None else place[:, None].repeat(1, len(axes))
+    mask = torch.ones((feeds, slots), dtype=torch.bool, device=device)
+    shared = ((position, {0: n}), (place, {0: n}), (mask, {0: n, 1: length}))
+    if is_ragged(model):
+        shared = tuple(
+            (array.expand(batch, *array.shape).clone(), {0: b} | {axis + 1: size for axis, size in free.items()})
+            for array, free in shared
+        )  # type: ignore[assignment]
+    inputs: list[Any] = [
+        torch.zeros((batch, feeds), dtype=torch.int64, device=device),
+        *(array for array, _ in shared),
+        torch.arange(rows, device=device),
+        model.new_cache(batch, slots).tensors,
+    ]
+    shapes: list[Any] = [{0: b, 1: n}, *(free for _, free in shared), {0: m}, ({0: b, 2: length},) * count]
     names = ["ids", "position", "slot", "mask", "rows", *(f"past_{i}" for i in range(count))]
-    return _traced(_Step(model), inputs, shapes, names, ["logits", *(f"present_{i}" for i in range(count))], opset)
+    if width is not None:
+        inputs.append(torch.zeros((batch, leading, width), dtype=model.dtype, device=device))
+        shapes.append({0: b, 1: dim("leading")})
+        names.append("lead")
+    outputs = ["logits", *(f"present_{i}" for i in range(count))]
+    return _traced(_Step(model), tuple(inputs), tuple(shapes), names, outputs, opset)
 
 
 def _traced(

@@ -81,16 +81,20 @@ def _write_indices(build: _Builder, inputs: dict[str | None, ir.Value], heads: i
         return build.constant(np.array(values, dtype=np.int64), "write_" + "_".join(map(str, values)))
 
     batch = build.op("Shape", inputs["ids"], start=0, end=1)
-    feeds = build.op("Shape", inputs["slot"])
+    feeds = build.op("Shape", inputs["ids"], start=1, end=2)
     shape = build.op("Concat", batch, constant([heads]), feeds, constant([1]), axis=0)
     zero = build.constant(np.array(0, dtype=np.int64), "write_zero")
     one = build.constant(np.array(1, dtype=np.int64), "write_one")
     samples = build.op("Range", zero, build.op("Squeeze", batch), one)
     every_head = build.constant(np.arange(heads, dtype=np.int64).reshape(1, heads, 1, 1), f"write_heads_{heads}")
+    slot = inputs["slot"]
+    assert slot.shape is not None
+    of_each = len(slot.shape) == 2  # [B, n]; else [n], for all samples
+    own = build.op("Unsqueeze", slot, constant([1, 3] if of_each else [0, 1, 3]))
     parts = (
         build.op("Expand", build.op("Reshape", samples, constant([-1, 1, 1, 1])), shape),
         build.op("Expand", every_head, shape),
-        build.op("Expand", build.op("Reshape", inputs["slot"], constant([1, 1, -1, 1])), shape),
+        build.op("Expand", own, shape),
     )
     return build.op("Concat", *parts, axis=-1)
 

@@ -4,100 +4,31 @@ A pass copies its inputs into buffers that stay bound, one binding for each (fee
 arrays are NumPy's on the CPU, where torch is not needed, and torch's on CUDA.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diagplan.adapters.contract import AllowedIds, Array, Grid, Widths
+from diagplan.backends.onnx_cache import Bound, OnnxCache
 from diagplan.backends.onnx_files import GRAPH, read_exported
 from diagplan.backends.onnx_memory import bound_memory
 from diagplan.backends.runtime import NumpyRuntime, Runtime
 from diagplan.backends.selftest import require_masks_obeyed
 from diagplan.backends.threads import Threads, threads_of_session
+from diagplan.planner.coordinates import Coordinates
 from diagplan.planner.errors import DiagplanError, DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
 from diagplan.planner.shown import shown
 from diagplan.schemas.onnx_model import OnnxModelDocument
 
-__all__ = ["GRAPH", "OnnxCache", "OnnxModel", "load_onnx_model", "open_session", "require_signature", "run"]
+__all__ = ["GRAPH", "OnnxModel", "load_onnx_model", "open_session", "require_signature", "run"]
 
 
 _BFLOAT16 = 16  # onnx's number of a type that NumPy does not have
 _TYPES = {"float64": "double", "float32": "float", "float16": "float16", "bfloat16": "bfloat16"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """Buffers of one shape of pass, and the binding that holds them."""
-
-    binding: Any
-    inputs: tuple[Array, ...]  # ids, position, slot, mask, rows
-    logits: Array
-
-
-class OnnxCache:
-    """Keys and values, [B, heads, length, width] each, without gaps, in memory for ``slots`` slots.
-
-    A runtime takes whole arrays only: to attend over a part of the cache, that part must lie without gaps. When a pass
-    needs more slots than the one before, the rows move apart.
-    """
-
-    def __init__(self, model: "OnnxModel", batch: int, slots: int) -> None:
-        self.batch, self.slots, self.length = batch, slots, 0
-        self.shapes = model.cache_shapes
-        self.buffers = [
-            model.zeros((batch * heads * slots * width,), model.cache_dtype) for heads, width in model.cache_shapes
-        ]
-        self.bound: dict[tuple[int, int], _Bound] = {}
-
-    def arrays(self) -> list[Array]:
-        """The cache as it lies now, [B, heads, length, width] each, in the buffers' memory."""
-        shapes = [(self.batch, heads, self.length, width) for heads, width in self.shapes]
-        return [buffer[: math.prod(s)].reshape(s) for buffer, s in zip(self.buffers, shapes, strict=True)]
-
-    def stretch(self, length: int) -> None:
-        """Make room for ``length`` slots; the new ones are zeros."""
-        old = self.length
-        if length <= old:
-            return
-        if length > self.slots:
-            raise SpecError(f"expected at most {self.slots} cache slots, got a pass over {length}.")
-        for buffer, (heads, width) in zip(self.buffers, self.shapes, strict=True):
-            for row in reversed(range(self.batch * heads)):  # the last first: none is written over before it moved
-                kept = buffer[row * old * width : (row + 1) * old * width]
-                kept = kept.copy() if isinstance(kept, np.ndarray) else kept.clone()
-                moved = buffer[row * length * width : (row + 1) * length * width]
-                moved[: old * width] = kept
-                moved[old * width :] = 0
-        self.length = length
-        self.bound.clear()
-
-    def read(self, slots: int) -> list[NDArray[Any]]:
-        """A copy of the first slots, see ``diagplan.adapters.contract.Cache.read``."""
-        self.stretch(slots)
-        return [np.array(_host(array[:, :, :slots])) for array in self.arrays()]
-
-    def write(self, arrays: Sequence[NDArray[Any]]) -> None:
-        """Put back what ``read`` gave."""
-        self.stretch(arrays[0].shape[2])
-        for own, array in zip(self.arrays(), arrays, strict=True):
-            if isinstance(own, np.ndarray):
-                own[:, :, : array.shape[2]] = array
-            else:
-                import torch
-
-                own[:, :, : array.shape[2]].copy_(torch.from_numpy(array))
-
-
-def _host(array: Array) -> NDArray[Any]:
-    host: NDArray[Any] = array if isinstance(array, np.ndarray) else array.cpu().numpy()
-    return host
 
 
 class OnnxModel:
@@ -127,6 +58,8 @@ class OnnxModel:
             if document.grid is None
             else Grid(document.grid.rows, document.grid.cols, document.grid.between_frames)
         )
+        self.ragged, self.lead_width = document.ragged, document.lead_width
+        self.coordinates = None if document.axes is None else Coordinates(document.axes)
         self.widths = None if document.widths is None else Widths(**document.widths.model_dump())
         # A cache of bfloat16 is held by its bits.
         self.cache_dtype = np.dtype(np.uint16 if document.dtype == "bfloat16" else document.dtype)
@@ -150,7 +83,7 @@ class OnnxModel:
 
     def new_cache(self, batch: int, slots: int) -> OnnxCache:
         """A cache of zeros."""
-        return OnnxCache(self, batch, slots)
+        return OnnxCache(self.cache_shapes, batch, slots, lambda count: self.zeros((count,), self.cache_dtype))
 
     def weight_bytes(self) -> int:
         """Bytes of the weights."""
@@ -161,46 +94,59 @@ class OnnxModel:
         return self._fingerprint
 
     def forward(
-        self, ids: Array, position: Array, slot: Array, mask: Array, cache: OnnxCache, rows: Array | None = None
+        self,
+        ids: Array,
+        position: Array,
+        slot: Array,
+        mask: Array,
+        cache: OnnxCache,
+        rows: Array | None = None,
+        lead: Array | None = None,
     ) -> Array:
         """One pass, see ``diagplan.adapters.contract.Model.forward``; the next pass overwrites the logits."""
-        feeds, length = mask.shape
+        feeds, length = mask.shape[-2:]
         cache.stretch(length)
-        wanted = feeds if rows is None else max(1, len(rows))
-        bound = cache.bound.get((feeds, wanted))
+        wanted, leading = feeds if rows is None else max(1, len(rows)), 1 if lead is None else lead.shape[1]
+        bound = cache.bound.get((feeds, wanted, leading))
         if bound is None:
-            bound = cache.bound[feeds, wanted] = self._bound(cache, feeds, wanted)
-        own_ids, own_position, own_slot, own_mask, own_rows = bound.inputs
-        own_ids[:], own_position[:], own_slot[:] = ids, position, slot
-        own_mask[:, :length] = mask
-        own_mask[:, length:] = False
+            bound = cache.bound[feeds, wanted, leading] = self._bound(cache, feeds, wanted, leading)
+        own_ids, own_position, own_slot, own_mask, own_rows, *own_lead = bound.inputs
+        own_ids[:], own_position[:], own_slot[:] = ids, position, slot  # what samples share is given to each
+        own_mask[..., :length] = mask
+        own_mask[..., length:] = False
         if rows is None:
             own_rows[:] = self.runtime.put(np.arange(feeds))
         else:
             own_rows[: len(rows)] = rows
+        if lead is not None:
+            own_lead[0][:] = lead
         run(self.session.run_with_iobinding, bound.binding)
         return bound.logits if rows is None else bound.logits[:, : len(rows)]
 
-    def _bound(self, cache: OnnxCache, feeds: int, wanted: int) -> _Bound:
+    def _bound(self, cache: OnnxCache, feeds: int, wanted: int, leading: int) -> Bound:
+        apart = (cache.batch,) if self.ragged else ()
+        axes = () if self.document.axes is None else (len(self.document.axes),)
         ids = self.zeros((cache.batch, feeds), np.int64)
-        position, slot = (self.zeros((feeds,), np.int64) for _ in range(2))
-        mask = self.zeros((feeds, cache.length), np.bool_)
+        position, slot = self.zeros((*apart, feeds, *axes), np.int64), self.zeros((*apart, feeds), np.int64)
+        mask = self.zeros((*apart, feeds, cache.length), np.bool_)
         rows = self.runtime.put(np.arange(wanted))
         logits = self.zeros((cache.batch, wanted, self.vocab_size), self.cache_dtype)
         binding = self.session.io_binding()
-        inputs = (ids, position, slot, mask, rows)
+        inputs = [ids, position, slot, mask, rows]
         for name, array in zip(("ids", "position", "slot", "mask", "rows"), inputs, strict=True):
             self._bind(binding.bind_input, name, array, None)
         own = _BFLOAT16 if self.document.dtype == "bfloat16" else None
+        if self.lead_width is not None:
+            lead = self.zeros((cache.batch, leading, self.lead_width), self.cache_dtype)
+            self._bind(binding.bind_input, "lead", lead, own)
+            inputs.append(lead if own is None else lead.view(_torch_bfloat16()))
         for number, array in enumerate(cache.arrays()):
             self._bind(binding.bind_input, f"past_{number}", array, own)
             self._bind(binding.bind_output, f"present_{number}", array, own)
         self._bind(binding.bind_output, "logits", logits, own)
         if own is not None:  # only tensors can hold bfloat16
-            import torch
-
-            logits = logits.view(torch.bfloat16)
-        return _Bound(binding, inputs, logits)
+            logits = logits.view(_torch_bfloat16())
+        return Bound(binding, tuple(inputs), logits)
 
     def _bind(self, bind: Any, name: str, array: Array, element: int | None) -> None:
         kind, _, number = self.device.partition(":")
@@ -209,6 +155,12 @@ class OnnxModel:
             return
         dtype = element or np.dtype(str(array.dtype).removeprefix("torch.")).type
         bind(name, kind, int(number or 0), dtype, tuple(array.shape), array.data_ptr())
+
+
+def _torch_bfloat16() -> Any:
+    import torch
+
+    return torch.bfloat16
 
 
 def run(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -254,13 +206,17 @@ def load_onnx_model(folder: str | Path, *, device: str = "cpu", threads: Threads
         raise SpecError(f"expected device cpu for the int8 products of {folder}, got {device}. Export float16 for it.")
     session = open_session(exported.path, device=device, threads=threads)
     kind = _TYPES[document.dtype]
+    apart: list[int | None] = [None] if document.ragged else []
+    axes: list[int | None] = [] if document.axes is None else [len(document.axes)]
     feeds: dict[str, tuple[str, list[int | None]]] = {
         "ids": ("int64", [None, None]),
-        "position": ("int64", [None]),
-        "slot": ("int64", [None]),
-        "mask": ("bool", [None, None]),
+        "position": ("int64", [*apart, None, *axes]),
+        "slot": ("int64", [*apart, None]),
+        "mask": ("bool", [*apart, None, None]),
         "rows": ("int64", [None]),
     }
+    if document.lead_width is not None:
+        feeds["lead"] = (kind, [None, None, document.lead_width])
     results: dict[str, tuple[str, list[int | None]]] = {"logits": (kind, [None, None, document.vocab_size])}
     for i, (heads, width) in enumerate(document.cache_shapes):
         feeds[f"past_{i}"] = results[f"present_{i}"] = (kind, [None, heads, None, width])
@@ -280,6 +236,8 @@ def _run_last_position(model: OnnxModel) -> None:
     """One feed at the last position that the file claims: a shorter table of positions fails here."""
     put = model.runtime.put
     zero, last = put(np.zeros(1, np.int64)), put(np.array([model.positions - 1]))
+    if model.document.axes is not None:
+        return  # its coordinates are computed with, not looked up by slot
     with model.runtime.inference():
         model.forward(
             put(np.zeros((1, 1), np.int64)), last, zero, put(np.ones((1, 1), np.bool_)), model.new_cache(1, 1)

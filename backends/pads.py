@@ -18,6 +18,7 @@ from diagplan.planner.arguments import require_kind
 from diagplan.planner.layout import require_int
 from diagplan.planner.masks import Held
 from diagplan.planner.plan import Plan
+from diagplan.planner.shown import shown
 
 __all__ = ["Ints", "PaddedPass", "padded_passes", "pads_of"]
 
@@ -78,7 +79,7 @@ def pads_of(plan: Plan, model: Model, pad: Any, batch: int, rows: int) -> Ints |
     if model.grid is not None and (not moves or (numbers % moves).any()):
         raise MismatchError(
             f"expected padding by whole frames, of {moves or layout.frame_stride} positions, of a sequence that begins "
-            f"with one, got {numbers[numbers > 0][0]}: positions of this {model.family} model lie in a grid. "
+            f"with one, got {shown(int(numbers.max()))}: positions of this {model.family} model lie in a grid. "
             "Replay prompts of each length alone."
         )
     return numbers

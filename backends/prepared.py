@@ -35,6 +35,7 @@ from diagplan.planner.errors import InvalidPlanError
 from diagplan.planner.layout import require_int
 from diagplan.planner.lowering import pad_steps
 from diagplan.planner.plan import Plan
+from diagplan.planner.shown import shown
 
 __all__ = [
     "Pass",
@@ -294,7 +295,7 @@ def embeddings_of(prepared: Prepared, lead: Array) -> Array:
         raise MismatchError(f"expected ids alone for a {model.family} model, got embeddings. Leave lead out.")
     shape = tuple(lead.shape)
     if len(shape) != 3 or shape[::2] != (prepared.rows, width):
-        raise MismatchError(f"expected embeddings of shape [{prepared.rows}, P, {width}], got {list(shape)}.")
+        raise MismatchError(f"expected embeddings of shape [{prepared.rows}, P, {width}], got {shown(list(shape))}.")
     if isinstance(model.dtype, np.dtype):
         held: Array = np.asarray(lead).astype(model.dtype)
     else:

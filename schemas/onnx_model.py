@@ -1,9 +1,11 @@
 """What exported models say of themselves, in the metadata of their ONNX files."""
 
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from diagplan.planner.coordinates import AXES
 from diagplan.planner.errors import DocumentError
 from diagplan.schemas.convert import VERSION
 
@@ -22,6 +24,7 @@ __all__ = [
 KEY = "diagplan"
 
 _Count = Annotated[int, Field(ge=1, le=1 << 26)]
+_Axis = Annotated[str, Field(pattern=f"^({'|'.join(map(re.escape, AXES))})$")]
 _From = Annotated[int, Field(ge=0, le=1 << 26)]
 
 
@@ -82,6 +85,9 @@ class OnnxModelDocument(ExportedDocument):
         dtype: of weights, cache and logits. quantize: how the products are taken.
         vocab_size, positions, cache_shapes, vocabulary, grid: as in ``diagplan.adapters.contract.Model``.
         input_vocab_size: ids that may be fed; ``None``: those of ``vocab_size``.
+        ragged: whether samples may differ in position, slot and mask: inputs with a leading axis of samples.
+        axes: what a position's coordinates count, names of ``diagplan.planner.coordinates.AXES``; ``None``: slots.
+        lead_width: of embeddings that may be fed in the place of ids, an input ``lead``; ``None``: there is none.
         widths: of a layer, for estimates of memory; ``None``: the model does not say.
         source: fingerprint of the model that was exported.
         companions: SHA-256 of the files that were written with it: those of the image tokenizer, world.json.
@@ -99,6 +105,9 @@ class OnnxModelDocument(ExportedDocument):
     cache_shapes: Annotated[tuple[tuple[_Count, _Count], ...], Field(min_length=1, max_length=4096)]
     vocabulary: Annotated[tuple[AllowedIdsDocument, ...], Field(min_length=1, max_length=1000)]
     grid: GridDocument | None = None
+    ragged: bool = False
+    axes: Annotated[tuple[_Axis, ...], Field(min_length=1, max_length=8)] | None = None
+    lead_width: _Count | None = None
     widths: WidthsDocument | None = None
     source: Annotated[str, Field(max_length=200)]
     companions: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}

@@ -10,9 +10,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from diagplan import Diagonal, Layout, MismatchError, Sample, SpecError, compile_plan, load_model, replay  # noqa: E402
+from diagplan import Diagonal, Layout, MismatchError, Sample, compile_plan, load_model, replay  # noqa: E402
 from diagplan.adapters.llamagen import LlamaGen  # noqa: E402
-from diagplan.backends.onnx_export import export_model  # noqa: E402
 from diagplan.models.exporting import export_onnx  # noqa: E402
 from tests.support.llamagen import CLASSES, TEXTS, trained  # noqa: E402
 
@@ -26,7 +25,7 @@ def exported(config: Any, folder: Path) -> tuple[LlamaGen, Any]:
 
 def test_codes_of_classes(tmp_path: Path) -> None:
     model, other = exported(CLASSES, tmp_path / "out")
-    assert (other.document.coordinates, other.document.lead_width) == ("row-column", None)
+    assert (other.document.axes, other.document.lead_width) == (("row", "col", "cell"), None)
     plan = compile_plan(Layout(frames=1, rows=4, cols=5, lead=1), Diagonal(k=2))
     given = np.array([[model.class_id(1)], [model.class_id(3)]])
     options: dict[str, Any] = {
@@ -37,27 +36,16 @@ def test_codes_of_classes(tmp_path: Path) -> None:
 
 
 def test_codes_of_texts(tmp_path: Path) -> None:
-    """Embeddings made by the torch model; texts of one length, for an exported graph does not pad."""
+    """Embeddings made by the torch model, of texts of different length."""
     model, other = exported(TEXTS, tmp_path / "out")
     assert other.document.lead_width == 32
     plan = compile_plan(Layout(frames=1, rows=4, cols=4, lead=TEXTS.lead), Diagonal(k=1))
-    lead, pad = model.text_lead(torch.randn(2, 7, 20, generator=torch.Generator().manual_seed(1)))
-    assert pad == [0, 0]
+    lead, pad = model.text_lead(torch.randn(2, 7, 20, generator=torch.Generator().manual_seed(1)), [7, 3])
     both = torch.cat((lead, model.null_lead(2)))
     given = np.tile(model.lead_ids, (2, 1))
-    options: dict[str, Any] = {"given": given, "guidance": 2.0, "unconditional": given}
+    options: dict[str, Any] = {"given": given, "guidance": 2.0, "unconditional": given, "pad": pad}
     want = replay(plan, model, lead=both, **options)
     np.testing.assert_array_equal(replay(plan, other, lead=both.numpy(), **options), want)
     assert not np.array_equal(replay(plan, other, lead=-both.numpy(), **options), want)
     with pytest.raises(MismatchError, match=r"expected embeddings of shape \[4, P, 32\], got \[4, 7, 31\]"):
         replay(plan, other, lead=both.numpy()[..., 1:], **options)
-
-
-def test_what_is_not_exported(tmp_path: Path) -> None:
-    text = LlamaGen.random(TEXTS, dtype=torch.bfloat16, portable=True)
-    with pytest.raises(SpecError, match="expected float32 or float16 for a llamagen model that takes embeddings"):
-        export_model(text, tmp_path / "model.onnx", config={})
-    strange = LlamaGen.random(CLASSES, portable=True)
-    strange.coordinates = lambda *layouts: np.zeros((layouts[-1].positions, 3), dtype=np.int64)
-    with pytest.raises(SpecError, match="expected coordinates out of row-column, got a llamagen model with others"):
-        export_model(strange, tmp_path / "model.onnx", config={})

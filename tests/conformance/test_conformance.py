@@ -3,12 +3,8 @@
 A new adapter adds a branch to ``MODELS``, a new backend one to ``BACKENDS``; the tests run over them unchanged.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,159 +17,18 @@ torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, Layout, NextToken, Policies, compile_plan, verify  # noqa: E402
 from diagplan.adapters.contract import allowed_ids, input_vocab_of  # noqa: E402
-from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
-from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
-from diagplan.adapters.llamagen import LlamaGen  # noqa: E402
-from diagplan.adapters.llamagen_config import LlamaGenConfig  # noqa: E402
-from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
-from diagplan.adapters.wham import Wham, WhamConfig  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from diagplan.backends.errors import MismatchError, NumericError  # noqa: E402
-from diagplan.backends.given import given_slots  # noqa: E402
 from diagplan.backends.reference import reference_replay, teacher_forced_logits  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample, Sampler  # noqa: E402
 from diagplan.backends.selftest import require_masks_obeyed  # noqa: E402
-from diagplan.examples.image_model import ImageModel  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError  # noqa: E402
 from diagplan.planner.plan import Plan  # noqa: E402
 from diagplan.planner.policy import Visibility  # noqa: E402
-
-POSITIONS = 160
-LAYOUT = Layout(frames=3, rows=3, cols=4, prompt_frames=1, between_frames=2)
-EOL = Layout(frames=1, rows=4, cols=4, lead=3, between_rows=1)
-
-
-def mc_ar(rope: str, dtype: Any, *, portable: bool = False) -> McAr:
-    config = McArConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        vocab_size=40,
-        image_vocab=33,
-        max_position_embeddings=POSITIONS,
-        rope=rope,  # type: ignore[arg-type]
-        rows=3,
-        cols=4,
-        action_tokens=2,
-    )
-    return McAr.random(config, dtype=dtype, seed=3, portable=portable)
-
-
-class NarrowHead(McAr):
-    """Ids of actions are fed, and have no logits."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.vocab_size, self.input_vocab_size = 33, 40
-
-    def forward(self, *inputs: Any) -> Any:
-        return super().forward(*inputs)[..., : self.vocab_size]
-
-
-def narrow_head(dtype: Any, *, portable: bool = False) -> McAr:
-    return NarrowHead.random(mc_ar("1d", torch.float32).config, dtype=dtype, seed=9, portable=portable)
-
-
-def cosmos(dtype: Any, *, world: bool, portable: bool = False) -> Cosmos:
-    """4B's kind, or 13B Video2World's: a text, absolute positions, rescaled rotation, heads wider than the model."""
-    grid = (1, 53, 3) if world else (2, 8, 10)  # 160 positions, with and without begin-of-video
-    config = CosmosConfig(
-        dim=32,
-        n_layers=2,
-        n_heads=4,
-        n_kv_heads=2,
-        ffn_hidden_size=40,
-        head_dim=16 if world else None,
-        vocab_size=40,
-        video_latent_shape=grid,
-        absolute=world,
-        begin_of_video=world,
-        context_dim=12 if world else None,
-        rescale=FrequencyRescale() if world else None,
-    )
-    model = Cosmos.random(config, dtype=dtype, seed=3, portable=portable)
-    if not world:
-        return model
-    return model.with_context(torch.randn(5, 12, generator=torch.Generator().manual_seed(4)))
-
-
-def wham(version: Any, bias: bool, dtype: Any, *, portable: bool = False) -> Wham:
-    sizes = {"n_layer": 2, "n_head": 4, "n_embd": 32, "seq_len": 10, "rows": 3, "cols": 4}
-    config = WhamConfig(**sizes, nanogpt_version=version, bias=bias, image_codes=33, buttons=2, sticks=2)
-    assert config.positions == POSITIONS
-    return Wham.random(config, dtype=dtype, seed=3, portable=portable)
-
-
-def of_transformers(family: str, dtype: Any, **_: Any) -> Any:
-    pytest.importorskip("transformers")
-    from diagplan import Raster
-    from diagplan.adapters.transformers import TransformersModel
-    from tests.support import hf_models
-
-    module = hf_models.BUILDERS[family](positions=POSITIONS, dtype=dtype)
-    raster = Raster(ids=(10, 50), rows=3, cols=4) if family == "raster-llama" else None
-    return TransformersModel(module, family=family, raster=raster)
-
-
-def llamagen(dtype: Any, *, portable: bool = False) -> LlamaGen:
-    config = LlamaGenConfig(n_layer=2, n_head=2, dim=32, vocab_size=33, num_classes=6, multiple_of=16, largest_side=13)
-    model = LlamaGen.random(config, dtype=dtype, seed=3, portable=portable)
-    model.positions = POSITIONS
-    return model
-
-
-#: Name -> the model in a dtype; with ``portable=True`` as ONNX export needs it.
-MODELS: dict[str, Callable[..., Any]] = {
-    "mc-ar-1d": partial(mc_ar, "1d"),
-    "mc-ar-3d": partial(mc_ar, "3d"),
-    "cosmos": partial(cosmos, world=False),
-    "cosmos-v2w": partial(cosmos, world=True),
-    "wham-v1": partial(wham, 1, True),
-    "wham-v2-no-bias": partial(wham, 2, False),
-    "mc-ar-narrow-head": narrow_head,
-    "llamagen": llamagen,
-    "example": lambda dtype, **_: ImageModel.random(POSITIONS, dtype=dtype),
-    "janus-pro": partial(of_transformers, "janus-pro"),
-    "emu3": partial(of_transformers, "emu3"),
-    "glm-image": partial(of_transformers, "glm-image"),
-    "chameleon": partial(of_transformers, "chameleon"),
-    "raster-llama": partial(of_transformers, "raster-llama"),
-}
-BACKENDS: dict[str, Any] = {"torch": executor, "torch-static": SimpleNamespace(**vars(executor))}
-# The passes of fixed shape that become CUDA graphs on a GPU, run directly.
-BACKENDS["torch-static"].prepare = partial(executor.prepare, static=True)
-
-
-@cache
-def exported(name: str, dtype: Any) -> Any:
-    """A model of the suite on ONNX Runtime."""
-    pytest.importorskip("onnxruntime")
-    from diagplan.backends.onnx_export import export_model
-    from diagplan.backends.onnx_runtime import GRAPH, load_onnx_model
-
-    if name == "glm-image":
-        pytest.skip("an exported model's positions have one axis")
-    with TemporaryDirectory() as folder:
-        export_model(MODELS[name](dtype, portable=True), Path(folder, GRAPH), config={})
-        return load_onnx_model(folder, threads=1)
-
-
-def prepare_onnx(plan: Plan, model: Any, **options: Any) -> executor.Prepared:
-    names = [name for name, make in MODELS.items() if make(model.dtype).fingerprint() == model.fingerprint()]
-    return executor.prepare(plan, exported(names[0], model.dtype), **options)
-
-
-BACKENDS["onnx"] = SimpleNamespace(**vars(executor))
-BACKENDS["onnx"].prepare = prepare_onnx
+from tests.support.conformance import BACKENDS, EOL, LAYOUT, MODELS, ids_for  # noqa: E402
 
 pytestmark = [pytest.mark.parametrize("model_name", MODELS), pytest.mark.parametrize("backend", BACKENDS)]
-
-
-def ids_for(plan: Plan, model: Any, batch: int = 1, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, input_vocab_of(model), (batch, len(given_slots(plan.layout))))
 
 
 def run(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagplan import Layout, SpecError
-from diagplan.adapters.coordinates import AXES, Coordinates
+from diagplan.planner.coordinates import AXES, Coordinates
 
 GLM = Coordinates(("base", "base+row", "base+col"))
 
