@@ -10,20 +10,21 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from diagplan.adapters.hf_kinds import KINDS, family_of_kind
 from diagplan.adapters.raster import Raster
+from diagplan.planner.coordinates import Coordinates
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout
 from diagplan.planner.shown import shown
 
-__all__ = ["Parts", "parts_of", "spread_over_grids"]
+__all__ = ["Parts", "parts_of"]
 
 # Shapes: B rows of the batch, n feeds, H width of the stream, V entries of the logits, P position slots.
+
+#: GLM-Image's: text p lies at (p, p, p), a cell at its grid's base, and that and its row, and its column.
+_AXES = ("base", "base+row", "base+col")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class Parts:
     vocab_size: int
     input_vocab_size: int
     raster: Raster
-    coordinates: Callable[..., NDArray[np.int64]] | None = None
+    coordinates: Coordinates | None = None
 
 
 def parts_of(model: Any, family: str | None = None, raster: Raster | None = None) -> Parts:
@@ -150,7 +151,7 @@ def _glm_image(model: Any, family: str, raster: Raster | None) -> Parts:
     if raster is None:
         # 32 x 32 is the picture of 1024 x 1024 pixels, after its preview.
         raster = Raster(ids=(0, int(model.config.vq_config.num_embeddings)), rows=32, cols=32)
-    return replace(_with_head(model, family, raster), coordinates=spread_over_grids)
+    return replace(_with_head(model, family, raster), coordinates=Coordinates(_AXES))
 
 
 def _janus(model: Any, family: str, raster: Raster | None) -> Parts:
@@ -186,37 +187,6 @@ def _run(ids: Iterable[int], what: str) -> tuple[int, int]:
             f"expected {what} without gaps, got {len(held)} ids. A cell's ids are a range. Take another checkpoint."
         )
     return held[0], held[-1] + 1
-
-
-def spread_over_grids(*layouts: Layout) -> NDArray[np.int64]:
-    """GLM-Image's three axes for the last of a chain of layouts, int64 [P, 3].
-
-    A text's token p lies at (p, p, p). A grid that begins at b has its cells at (b, b + row, b + col), and the next token
-    lies at b + max(rows, cols).
-    """
-    places = np.zeros((0, 3), dtype=np.int64)
-    after = 0
-    for layout in layouts:
-        frames, first, cells = [], len(places), layout.cell_slots(prompt=True)
-        if cells[0, 0, 0] < first:
-            raise SpecError(
-                f"expected a lead of at least {first} slots, which the layouts before it take, got {layout.lead}. "
-                "Each layout of a chain begins with the one before. Give a longer lead."
-            )
-        for grid in cells:
-            frames.append(_text(after, int(grid[0, 0]) - first))
-            after += len(frames[-1])
-            span = int(grid[-1, -1]) + 1 - int(grid[0, 0])
-            slots = np.arange(span)
-            row, col = slots // layout.row_stride, slots % layout.row_stride
-            frames.append(after + np.stack([np.zeros_like(row), row, col], axis=1))
-            after, first = after + max(layout.rows, layout.row_stride), int(grid[-1, -1]) + 1
-        places = np.concatenate([places, *frames])
-    return places
-
-
-def _text(first: int, count: int) -> NDArray[np.int64]:
-    return np.repeat(np.arange(first, first + count, dtype=np.int64)[:, None], 3, axis=1)
 
 
 _READERS: Mapping[str, Callable[[Any, str, Raster | None], Parts]] = MappingProxyType(

@@ -94,7 +94,7 @@ class TransformersModel:
         state = [(part.data_ptr(), 0 if part.is_inference() else part._version) for _, part in self._weights()]
         if self._hashed is None or self._hashed[0] != state:
             sizes = self._parts.decoder.config.to_dict()
-            about = {name: value for name, value in sizes.items() if name not in _NO_PART and name[0] != "_"}
+            about = {name: value for name, value in sizes.items() if _of_a_pass(name, value)}
             lines = [self.family, str(self.raster), json.dumps(about, sort_keys=True, default=str)]
             lines += [f"{name} {part.dtype} {list(part.shape)} {checksum(part)}" for name, part in self._weights()]
             self._hashed = state, hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
@@ -131,7 +131,7 @@ class TransformersModel:
             held.write_at(slot, mask.shape[-1])
             stream = self._parts.decoder(
                 inputs_embeds=self._embedded(ids, lead),
-                position_ids=self._position_ids(position),
+                position_ids=self._position_ids(position, ids.shape[0]),
                 attention_mask=self._attention_mask(mask),
                 use_cache=True,
                 **{self._cache_argument: held.held},
@@ -149,11 +149,11 @@ class TransformersModel:
         place = (-1 - ids).clamp(min=0)[..., None].expand(-1, -1, lead.shape[-1])
         return torch.where((ids < 0)[..., None], lead.gather(1, place), embedded)
 
-    def _position_ids(self, position: Tensor) -> Tensor:
-        """As the decoder takes them: [1 or B, n], with axes [axes, 1 or B, n]."""
-        if self._parts.coordinates is None:
-            return position if position.dim() == 2 else position[None]
-        return position.movedim(-1, 0) if position.dim() == 3 else position.movedim(-1, 0)[:, None]
+    def _position_ids(self, position: Tensor, batch: int) -> Tensor:
+        """As the decoder takes them: [B, n], with axes [axes, B, n]."""
+        axes = self._parts.coordinates is not None
+        wide = position if position.dim() == 2 + axes else position.expand(batch, *position.shape)
+        return wide.movedim(-1, 0) if axes else wide
 
     def _attention_mask(self, mask: Tensor) -> Tensor:
         """As attention takes it, [1 or B, 1, n, L]."""
@@ -163,6 +163,11 @@ class TransformersModel:
         # The least number, not minus infinity: a row that sees nothing would be NaN, and spoil the others through V.
         least = torch.finfo(self.dtype).min
         return torch.zeros(wide.shape, dtype=self.dtype, device=wide.device).masked_fill_(~wide, least)
+
+
+def _of_a_pass(name: str, value: object) -> bool:
+    """Whether an entry of a decoder's configuration may change a pass; mappings are those of other parts."""
+    return name not in _NO_PART and name[0] != "_" and (not isinstance(value, dict) or name.startswith("rope"))
 
 
 def _plain(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:

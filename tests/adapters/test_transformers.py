@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from diagplan import Diagonal, Layout, NextToken, Plan, Raster, SpecError, compile_plan, wrap  # noqa: E402
+from diagplan import Diagonal, Layout, NextToken, Plan, SpecError, compile_plan, wrap  # noqa: E402
 from diagplan.adapters.contract import coordinates_of  # noqa: E402
 from diagplan.adapters.transformers import TransformersModel  # noqa: E402
 from diagplan.backends.prepared import new_state, prepare  # noqa: E402
@@ -16,7 +16,7 @@ from diagplan.backends.replay import replay  # noqa: E402
 from diagplan.planner.errors import DiagplanError  # noqa: E402
 from tests.support import hf_models as tiny  # noqa: E402
 
-RASTER = Raster(ids=(40, 80), rows=5, cols=6, between_rows=(3,))
+RASTER = tiny.RASTER
 ATTENTION = ("sdpa", "eager")
 
 

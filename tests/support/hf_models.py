@@ -10,6 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from diagplan import Raster  # noqa: E402
+
+#: How a picture may lie in the ids of the tiny Llama.
+RASTER = Raster(ids=(40, 80), rows=5, cols=6, between_rows=(3,))
 #: Sizes of the text part of each.
 TEXT: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
