@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.backends.errors import CapacityError, MismatchError, NumericError
     from diagplan.backends.rolling import Rolled, roll
     from diagplan.drawing.draw import Drawing, draw
+    from diagplan.images.comparing import ComparedImages, compare_images
+    from diagplan.images.custom import custom_generate
+    from diagplan.images.paint import DrawnImages, draw_image
     from diagplan.models.chaining import run_chain
     from diagplan.models.loading import load_model, replay
     from diagplan.models.sampling import sampler_for
@@ -46,10 +49,12 @@ __all__ = [
     "PRESETS",
     "CapacityError",
     "Chain",
+    "ComparedImages",
     "Diagonal",
     "DiagplanError",
     "DocumentError",
     "Drawing",
+    "DrawnImages",
     "Generated",
     "GeneratedVideo",
     "Greedy",
@@ -75,11 +80,14 @@ __all__ = [
     "__version__",
     "bundle_schedule",
     "chain_layouts",
+    "compare_images",
     "compile_chain",
     "compile_for",
     "compile_plan",
     "compile_rollout",
+    "custom_generate",
     "draw",
+    "draw_image",
     "generate",
     "generate_video",
     "load_model",
@@ -112,6 +120,9 @@ _PLACES = {
     "diagplan.backends.errors": ("CapacityError", "MismatchError", "NumericError"),
     "diagplan.backends.rolling": ("Rolled", "roll"),
     "diagplan.drawing.draw": ("Drawing", "draw"),
+    "diagplan.images.comparing": ("ComparedImages", "compare_images"),
+    "diagplan.images.custom": ("custom_generate",),
+    "diagplan.images.paint": ("DrawnImages", "draw_image"),
     "diagplan.models.chaining": ("run_chain",),
     "diagplan.models.loading": ("load_model", "replay"),
     "diagplan.models.sampling": ("sampler_for",),

@@ -188,12 +188,12 @@ def _compare(
     as_json: bool,
 ) -> int:
     """One sheet: every prompt under every plan."""
-    from diagplan.images.comparing import compare_plans, comparison_sheet
+    from diagplan.images.comparing import compare_images, comparison_sheet
     from diagplan.schemas.atomic import npy_bytes, write_atomically
     from diagplan.video.frames import png
 
     assert out is not None
-    compared = compare_plans(model, texts, names, **common, **told)
+    compared = compare_images(model, texts, names, **common, **told)
     write_atomically(out, png(comparison_sheet(compared)))
     if tokens is not None:
         write_atomically(tokens, npy_bytes(compared.tokens))

@@ -25,7 +25,7 @@ from diagplan.planner.shown import shown
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
 
-__all__ = ["ComparedImages", "PlanOutcome", "compare_plans", "comparison_sheet", "schedule_named"]
+__all__ = ["ComparedImages", "PlanOutcome", "compare_images", "comparison_sheet", "schedule_named"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ def schedule_named(name: str) -> Schedule:
     return kinds[word](int(number))
 
 
-def compare_plans(
+def compare_images(
     model: str | Path,
     prompts: str | Sequence[str],
     plans: str | Sequence[str],

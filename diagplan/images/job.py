@@ -62,7 +62,7 @@ class Decoded:
 
 
 class ImageJob:
-    """What ``draw_image`` and ``compare_plans`` are made of.
+    """What ``draw_image`` and ``compare_images`` are made of.
 
     Attributes:
         folder, painter: of the model.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from diagplan import Diagonal, LoadOptions, NextToken, ZipAR
-from diagplan.images.comparing import compare_plans, comparison_sheet, schedule_named
+from diagplan.images.comparing import compare_images, comparison_sheet, schedule_named
 from diagplan.planner.errors import SpecError
 from tests.support.image_folders import folder_of
 
@@ -20,7 +20,7 @@ def test_plans_by_their_names() -> None:
 
 
 def test_plans_side_by_side() -> None:
-    compared = compare_plans(folder_of("janus-pro"), ["a cat", "dog"], "ntp,k=6,k=2", sampling={"greedy": True})
+    compared = compare_images(folder_of("janus-pro"), ["a cat", "dog"], "ntp,k=6,k=2", sampling={"greedy": True})
     ntp, whole, two = compared.rows
     assert [row.passes for row in compared.rows] == [36, 36, 16]
     assert ntp.same.tolist() == [1, 1]
@@ -42,4 +42,4 @@ def test_plans_side_by_side() -> None:
 
 def test_another_runtime_is_refused() -> None:
     with pytest.raises(SpecError, match="expected the backend torch for a comparison"):
-        compare_plans(folder_of("janus-pro"), "a", "ntp", options=LoadOptions(backend="onnx"))
+        compare_images(folder_of("janus-pro"), "a", "ntp", options=LoadOptions(backend="onnx"))
