@@ -123,11 +123,21 @@ def image_command(
     from diagplan.planner.extras import require_packages
 
     if out is None and (compare is not None or (pictures_dir is None and tokens_out is None)):
-        raise SpecError("expected -o, --pictures-dir or --tokens-out, got none; --compare needs -o. Say where to write.")
-    single = {"--schedule": schedule, "--k": k, "--window": window, "--pictures-dir": pictures_dir, "--plan-out": plan_out}
+        raise SpecError(
+            "expected -o, --pictures-dir or --tokens-out, got none; --compare needs -o. Say where to write."
+        )
+    single = {
+        "--schedule": schedule,
+        "--k": k,
+        "--window": window,
+        "--pictures-dir": pictures_dir,
+        "--plan-out": plan_out,
+    }
     asked = [name for name, value in single.items() if value is not None]
     if compare is not None and asked:
-        raise SpecError(f"expected --compare or {asked[0]}, got both. --compare names its own plans, and makes one sheet.")
+        raise SpecError(
+            f"expected --compare or {asked[0]}, got both. --compare names its own plans, and makes one sheet."
+        )
     require_packages("pictures", "torch", "safetensors", "transformers", "PIL")
     require_outputs(
         Output("-o", out, (".png",)), Output("--tokens-out", tokens_out, IDS), Output("--plan-out", plan_out, PLANS),

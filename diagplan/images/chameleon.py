@@ -50,9 +50,7 @@ def prompts(folder: ModelFolder, request: Request) -> Prompted:
     begin = texts.id_of(texts.token("boi_token", text="<racm3:break>"))
     end = texts.id_of(texts.token("eoi_token", text="<eoss>"))
     low, high = codes_of(folder)
-    full = [
-        [first, *texts.ids(text + (request.suffix or ""), special=False), turn, begin] for text in request.texts
-    ]
+    full = [[first, *texts.ids(text + (request.suffix or ""), special=False), turn, begin] for text in request.texts]
     if request.guided:
         each = [branches_of(ids, (low, high), first=first, begin=begin, end=end) for ids in full]
         count = max(len(branches) for branches in each)
@@ -67,9 +65,7 @@ def prompts(folder: ModelFolder, request: Request) -> Prompted:
     )  # fmt: skip
 
 
-def branches_of(
-    ids: Sequence[int], codes: tuple[int, int], *, first: int, begin: int, end: int
-) -> list[list[int]]:
+def branches_of(ids: Sequence[int], codes: tuple[int, int], *, first: int, begin: int, end: int) -> list[list[int]]:
     """Anole's branches of a prompt: all of it; its pictures alone; nothing but the marks that begin one.
 
     Args:

@@ -77,7 +77,15 @@ class ComparedImages:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headings and cells for people, one row for each plan."""
         first = self.rows[0]
-        columns = ["plan", ">passes", ">seconds", ">x fewer passes", ">x faster", f">same as {first.name}", ">loss, nats"]
+        columns = [
+            "plan",
+            ">passes",
+            ">seconds",
+            ">x fewer passes",
+            ">x faster",
+            f">same as {first.name}",
+            ">loss, nats",
+        ]
         cells = [
             [
                 row.name, f"{row.passes:,}", f"{row.seconds:.2f}", f"{first.passes / row.passes:.2f}",
@@ -176,7 +184,8 @@ def compare_images(
             f"expected the backend torch for a comparison, whose losses are computed there, got {options.backend}."
         )
     job = ImageJob(
-        model, request_of(prompts, negative=negative, size=size, ratio=ratio, suffix=suffix, features=features), num=num,
+        model,
+        request_of(prompts, negative=negative, size=size, ratio=ratio, suffix=suffix, features=features), num=num,
         guidance=guidance, choice=lambda own: changed(own, **(sampling or {})), options=options,
         weights=None if weights is None else Path(weights), vq=None if vq is None else Path(vq), batch=batch,
         chunk=chunk, seed=seed,

@@ -1,7 +1,7 @@
 """Plans inside transformers' own ``generate``: what ``custom_generate`` takes as a function.
 
-``model.generate(**inputs, custom_generate=diagplan.custom_generate, plan=Diagonal(k=2))``: generate prepares the inputs,
-this decodes the picture by a plan, and what comes back is what generate would give. Facts: transformers 5.24,
+``model.generate(**inputs, custom_generate=diagplan.custom_generate, plan=Diagonal(k=2))``: generate prepares the
+inputs, this decodes the picture by a plan, and what comes back is what generate would give. Facts: transformers 5.24,
 generation/utils.py. Arguments of our own must stand in the signature, and none may have the name of a model's.
 """
 
@@ -128,11 +128,13 @@ def _require_followed(processors: Any, model_kwargs: Mapping[str, Any]) -> None:
     unknown = [type(one).__name__ for one in processors or () if type(one).__name__ not in _FOLLOWED]
     if unknown:
         raise SpecError(
-            f"expected processors of logits that a plan follows, got {unknown[0]}. A plan decodes several tokens in one "
-            "pass. Leave out what adds it, or decode without a plan."
+            f"expected processors of logits that a plan follows, got {unknown[0]}. A plan decodes several tokens in "
+            "one pass. Leave out what adds it, or decode without a plan."
         )
     if model_kwargs.get("pixel_values") is not None:
-        raise SpecError("expected a prompt of text, got pixel_values. Pictures in a prompt are not followed by a plan yet.")
+        raise SpecError(
+            "expected a prompt of text, got pixel_values. Pictures in a prompt are not supported. Leave them out."
+        )
 
 
 def _left_pads(mask: Any, shape: tuple[int, ...]) -> Ids:
@@ -140,13 +142,13 @@ def _left_pads(mask: Any, shape: tuple[int, ...]) -> Ids:
     if mask is None:
         return np.zeros(shape[0], dtype=np.int64)
     seen = mask.cpu().numpy().astype(bool)
-    pad = shape[1] - seen.sum(axis=1)
+    pad: Ids = (shape[1] - seen.sum(axis=1)).astype(np.int64)
     if seen.shape != shape or not np.array_equal(seen, np.arange(shape[1]) >= pad[:, None]):
         raise SpecError(
             "expected prompts padded on the left, got an attention_mask with zeros elsewhere. Set the tokenizer's "
             "padding_side to 'left'."
         )
-    return pad.astype(np.int64)
+    return pad
 
 
 def _one_grid(sizes: Any) -> tuple[int, int] | None:
@@ -173,7 +175,9 @@ def _other_branch(model: "TransformersModel", first: Branch, config: Any, ids: A
     count = len(first.ids)
     if model.family == "janus-pro":
         if ids is not None:
-            raise SpecError("expected no negative_ids for Janus-Pro, whose branch is the prompt's marks alone, got some.")
+            raise SpecError(
+                "expected no negative_ids for Janus-Pro, whose branch is the prompt's marks alone, got some."
+            )
         own = getattr(config, "generation_kwargs", None) or {}
         begin = own.get("boi_token_id", int(first.ids[0, -1]))
         kept = (first.ids == _id(config, "bos_token_id")) | (first.ids == begin)
@@ -227,7 +231,9 @@ def _layouts(
         raise SpecError("expected image_grid_thw beside GLM-Image's ids, got none. Hand over what its processor gives.")
     pairs = [tuple(int(side) for side in one[1:]) for one in grids]
     if len(pairs) % 2 or len(set(pairs[::2])) != 1 or len(set(pairs[1::2])) != 1:
-        raise SpecError("expected one picture and one preview for all prompts, got others. Generate each size by itself.")
+        raise SpecError(
+            "expected one picture and one preview for all prompts, got others. Generate each size by itself."
+        )
     (rows, cols), (ph, pw) = pairs[0], pairs[1]
     return (
         Layout(frames=1, rows=ph, cols=pw, lead=lead),
@@ -293,6 +299,6 @@ def _as_generated(model: "TransformersModel", ids: Ids, grids: Sequence[Ids], li
     sequences = torch.from_numpy(np.concatenate(parts, axis=1).astype(np.int64)).to(like.device)
     if not getattr(config, "return_dict_in_generate", False):
         return sequences
-    from transformers.generation import GenerateDecoderOnlyOutput
+    from transformers.generation.utils import GenerateDecoderOnlyOutput
 
-    return GenerateDecoderOnlyOutput(sequences=sequences)
+    return GenerateDecoderOnlyOutput(sequences=sequences.long())

@@ -1,7 +1,7 @@
 """How a family samples where nobody says: as its folder's generation_config.json has it, or as its release does."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from diagplan.adapters.hf_generation import generation_defaults
 from diagplan.adapters.samplers import Greedy, Sample, Sampler
@@ -10,6 +10,7 @@ from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import SpecError
 
 __all__ = ["Choice", "changed", "default_sampler", "described"]
+
 
 class Choice(NamedTuple):
     """A sampler, and where it comes from.
@@ -23,13 +24,14 @@ class Choice(NamedTuple):
     source: str
 
 
-def default_sampler(folder: ModelFolder, release: Sample | None, name: str) -> Choice:
+def default_sampler(folder: ModelFolder, release: Sample | None, name: str, *, sampled: bool = False) -> Choice:
     """The sampler of a folder.
 
     Args:
         folder: its generation_config.json holds where it says ``do_sample``.
-        release: how the original release samples; ``None``: by transformers' ``generate`` with ``do_sample``.
+        release: how the original release samples; ``None``: as transformers' ``generate`` does.
         name: of the release.
+        sampled: whether the release calls ``generate`` with ``do_sample`` whatever the file says.
 
     Raises:
         DocumentError: values in generation_config.json that no sampler takes.
@@ -41,6 +43,8 @@ def default_sampler(folder: ModelFolder, release: Sample | None, name: str) -> C
     own = "states no top_k: transformers takes 50" if "top_k" not in defaults.stated else f"states top_k {top_k}"
     if release is not None and not defaults.do_sample:
         return Choice(release, f"as {name} samples; generation_config.json has no do_sample, and {own}")
+    if not (sampled or defaults.do_sample):
+        return Choice(Greedy(), "generation_config.json has no do_sample")
     return Choice(replace(defaults, do_sample=True).sampler(), f"as generation_config.json has it, which {own}")
 
 
@@ -59,7 +63,7 @@ def changed(
         SpecError: values that contradict each other, or that no sampler takes.
     """
     asked = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    given = {name: value for name, value in asked.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if greedy and given:
         raise SpecError(f"expected greedy or {next(iter(given))}, got both. Give one of them.")
     if greedy or given.get("temperature") == 0:

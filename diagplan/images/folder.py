@@ -60,7 +60,8 @@ class ModelFolder:
                 raise DocumentError(
                     f"expected an object {name} in {self.model / 'config.json'}, got {shown(part)}. Fetch it again."
                 )
-        return part
+        held: Mapping[str, Any] = part
+        return held
 
     def whole(self, value: Any, name: str, smallest: int = 1) -> int:
         """A whole number of a file of this folder.
@@ -129,7 +130,9 @@ def _llamagen(path: Path, vq: Path | None, config: Any) -> ModelFolder:
 
     sizes = open_llamagen(path, config)[1]
     painter = "llamagen" if sizes.model_type == "c2i" else "llamagen-t2i"
-    return ModelFolder(path=path, painter=painter, model=path, tokenizer=path, config=asdict(sizes), generation={}, vq=vq)
+    return ModelFolder(
+        path=path, painter=painter, model=path, tokenizer=path, config=asdict(sizes), generation={}, vq=vq
+    )
 
 
 def _tokenizer(given: Path, model: Path) -> Path:

@@ -4,7 +4,6 @@ Shapes: B pictures, h rows and w columns of tokens.
 """
 
 import gc
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,7 +119,7 @@ class ImageJob:
         branches = len(self.prompted.branches)
         self.guidance: Weights | None = None if scale is None else self.painter.weights(scale, branches)
         self.scale = scale
-        own = default_sampler(self.folder, self.painter.sampler, self.painter.release)
+        own = default_sampler(self.folder, self.painter.sampler, self.painter.release, sampled=self.painter.sampled)
         self.choice = own if choice is None else choice(own)
         self.options = options_for(weights or self.folder.model, options)
         self.weights, self._model = weights or self.folder.model, loaded
@@ -212,34 +211,33 @@ class ImageJob:
         batches = range(0, count, self.batch)
         seconds = 0.0
 
-        def stepped(done: int, before: int) -> None:
+        def stepped(done: int) -> None:
             if on_pass is not None:
-                on_pass(before + done, passes * len(batches))
+                on_pass(len(parts) * passes + done, passes * len(batches))
 
-        for number, first in enumerate(batches):
+        for first in batches:
             numbers = range(first, min(count, first + self.batch))
             part = self.prompted.only(slice(numbers.start, numbers.stop))
-            before = number * passes
-            began = time.perf_counter()
-            parts.append(self._grids(plans, model, part, numbers, lambda done, before=before: stepped(done, before)))
-            seconds += time.perf_counter() - began
+            tokens, took = self._grids(plans, model, part, numbers, stepped)
+            parts.append(tokens)
+            seconds += took
         grids = [np.concatenate(grid) for grid in zip(*parts, strict=True)]
         return Decoded(tokens=grids[-1], earlier=tuple(grids[:-1]), seconds=seconds, passes=passes)
 
     def _grids(
         self, plans: Sequence[Plan], model: "Model", part: Prompted, numbers: range, on_pass: Callable[[int], None]
-    ) -> tuple[NDArray[np.int64], ...]:
-        """Tokens of every grid of a batch, int64 [B, h, w] each."""
+    ) -> tuple[tuple[NDArray[np.int64], ...], float]:
+        """Tokens of every grid of a batch, int64 [B, h, w] each, and the seconds of their passes."""
         ids, common = self._rows(part, numbers)
         if len(plans) == 1:
             prepared = executor.prepare(plans[0], model, **common)
             state = executor.new_state(prepared, ids, self._lead(model, part))
             done = executor.replay(prepared, state, on_step=lambda step, _: on_pass(step + 1))
-            return (done.tokens[:, 0],)
+            return (done.tokens[:, 0],), done.seconds
         from diagplan.backends.chained import replay_chain
 
         chained = replay_chain(_chain(plans), model, ids, on_pass=on_pass, **common)
-        return tuple(tokens[:, 0] for tokens in chained.tokens)
+        return tuple(tokens[:, 0] for tokens in chained.tokens), chained.seconds
 
     def _rows(self, part: Prompted, numbers: range) -> tuple[NDArray[np.int64], dict[str, Any]]:
         """Given ids of all rows, int64 [rows, G], and what replay is asked with."""

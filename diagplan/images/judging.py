@@ -97,7 +97,7 @@ def _joined(passes: Sequence[PassColumns]) -> PassColumns:
     masks = [np.pad(columns.mask, ((0, 0), (0, length - columns.mask.shape[1]))) for columns in passes]
     starts = np.cumsum([0, *(len(columns.source) for columns in passes)])
     rows = [columns.rows + start for columns, start in zip(passes, starts, strict=False)]
-    joined = {
+    joined: dict[str, Any] = {
         name: np.concatenate([getattr(columns, name) for columns in passes])
         for name in ("source", "position", "slot", "target")
     }

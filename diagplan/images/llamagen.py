@@ -67,7 +67,9 @@ def _prompted(
     features: tuple[NDArray[np.float32], ...] = (),
 ) -> Prompted:
     if request.negative is not None or request.suffix:
-        raise SpecError("expected no negative prompt and no suffix, which LlamaGen does not know, got one. Leave it out.")
+        raise SpecError(
+            "expected no negative prompt and no suffix, which LlamaGen does not know, got one. Leave it out."
+        )
     side = _side(folder, request)
     return Prompted(
         layouts=(Layout(frames=1, rows=side, cols=side, lead=branches[0].shape[1]),),

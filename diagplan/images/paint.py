@@ -163,7 +163,8 @@ def draw_image(
             on_progress(what, done, of)
 
     job = ImageJob(
-        model, request_of(prompts, negative=negative, size=size, ratio=ratio, suffix=suffix, features=features), num=num,
+        model,
+        request_of(prompts, negative=negative, size=size, ratio=ratio, suffix=suffix, features=features), num=num,
         guidance=guidance, choice=choice, options=options, weights=None if weights is None else Path(weights),
         vq=None if vq is None else Path(vq), loaded=loaded, batch=batch, chunk=chunk, seed=seed,
     )  # fmt: skip

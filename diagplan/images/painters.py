@@ -20,7 +20,8 @@ from diagplan.planner.shown import shown
 __all__ = ["PAINTERS", "Painter", "Weights", "painter_named"]
 
 Weights = float | tuple[float, ...]
-Tokens, Pictures = NDArray[np.int64], NDArray[np.uint8]
+Tokens = NDArray[np.int64]
+Pictures = NDArray[np.uint8]
 
 
 def _scale(scale: float, branches: int) -> Weights:
@@ -44,7 +45,8 @@ class Painter:
         guidance: the release's scale; ``None``: it has none.
         guided: whether there can be guidance at all.
         weights: of a scale and a number of branches, what replay takes as guidance.
-        sampler: the release's; ``None``: transformers' ``generate`` with ``do_sample``.
+        sampler: the release's; ``None``: what transformers' ``generate`` does.
+        sampled: whether the release calls ``generate`` with ``do_sample`` whatever generation_config.json says.
         embeddings: of a loaded model and prompts, what is fed in the place of ids, [rows, P, width]; ``None``: nothing.
     """
 
@@ -57,6 +59,7 @@ class Painter:
     require_decoder: Callable[[ModelFolder], object]
     guidance: float | None
     sampler: Sample | None
+    sampled: bool = False
     guided: bool = True
     weights: Callable[[float, int], Weights] = _scale
     embeddings: Callable[[Any, Prompted], Any] | None = None
@@ -98,8 +101,9 @@ PAINTERS: Mapping[str, Painter] = MappingProxyType(
         painter.name: painter
         for painter in (
             Painter(
-                name="janus-pro", family="janus-pro", title="Janus-Pro", release="deepseek-ai/Janus", prompts=janus.prompts,
-                decoder=janus.decoder, require_decoder=_own, guidance=5.0, sampler=Sample(temperature=1.0),
+                name="janus-pro", family="janus-pro", title="Janus-Pro", release="deepseek-ai/Janus",
+                prompts=janus.prompts, decoder=janus.decoder, require_decoder=_own, guidance=5.0,
+                sampler=Sample(temperature=1.0),
             ),
             Painter(
                 name="emu3", family="emu3", title="Emu3", release="baaivision/Emu3", prompts=emu3.prompts,
@@ -107,14 +111,15 @@ PAINTERS: Mapping[str, Painter] = MappingProxyType(
                 sampler=Sample(temperature=1.0, top_k=2048),
             ),
             Painter(
-                name="glm-image", family="glm-image", title="GLM-Image", release="zai-org/GLM-Image", prompts=glm_image.prompts,
-                decoder=None, require_decoder=glm_image.require_decoder, guidance=None,
-                guided=False, sampler=None,
+                name="glm-image", family="glm-image", title="GLM-Image", release="zai-org/GLM-Image",
+                prompts=glm_image.prompts, decoder=None, require_decoder=glm_image.require_decoder, guidance=None,
+                guided=False, sampler=None, sampled=True,
             ),
             Painter(
-                name="chameleon", family="chameleon", title="Chameleon or Anole", release="GAIR-NLP/anole", prompts=chameleon.prompts,
-                decoder=chameleon.decoder, require_decoder=chameleon.decoder_file, guidance=chameleon.TEXT_SCALE,
-                sampler=Sample(temperature=0.7, top_p=0.9), weights=chameleon.weights_of,
+                name="chameleon", family="chameleon", title="Chameleon or Anole", release="GAIR-NLP/anole",
+                prompts=chameleon.prompts, decoder=chameleon.decoder, require_decoder=chameleon.decoder_file,
+                guidance=chameleon.TEXT_SCALE, sampler=Sample(temperature=0.7, top_p=0.9),
+                weights=chameleon.weights_of,
             ),
             Painter(
                 name="llamagen", family="llamagen", title="LlamaGen", release="FoundationVision/LlamaGen",
@@ -127,8 +132,8 @@ PAINTERS: Mapping[str, Painter] = MappingProxyType(
                 guidance=7.5, sampler=Sample(temperature=1.0, top_k=1000), embeddings=llamagen.embeddings,
             ),
             Painter(
-                name="raster-llama", family="raster-llama", title="a model of raster.json", release="nobody", prompts=raster.prompts,
-                decoder=raster.decoder, require_decoder=raster.require_file, guidance=None,
+                name="raster-llama", family="raster-llama", title="a model of raster.json", release="transformers",
+                prompts=raster.prompts, decoder=raster.decoder, require_decoder=raster.require_file, guidance=None,
                 sampler=None,
             ),
         )

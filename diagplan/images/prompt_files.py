@@ -17,8 +17,8 @@ def read_prompts(path: str | Path) -> list[str]:
     """The prompts of a file.
 
     Args:
-        path: ``.jsonl``: a line each of ``{"prompt": "..."}`` or a text in quotes; any other: a line of text each. Empty
-            lines are left out.
+        path: ``.jsonl``: a line each of ``{"prompt": "..."}`` or a text in quotes; any other: a line of text each.
+            Empty lines are left out.
 
     Raises:
         DocumentError: the file cannot be read, holds something else, or no prompt.

@@ -73,7 +73,9 @@ def contact_sheet(
             picture = Image.fromarray(pictures[number]).resize((width, height), Image.Resampling.NEAREST)
             page.paste(picture, (left + (cell - width) // 2, at))
             for place, line in enumerate(lines[number]):
-                draw.text((left, at + height + 4 + place * _LINE), line, fill=_GREY if titles or place else _INK, font=font)
+                draw.text(
+                    (left, at + height + 4 + place * _LINE), line, fill=_GREY if titles or place else _INK, font=font
+                )
         at += height + below[row] * _LINE + _GAP + 4
     return np.asarray(page)
 

@@ -40,9 +40,7 @@ class Texts:
         from transformers import AutoTokenizer
 
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # the libraries raise almost anything at a damaged file
             raise DocumentError(
                 f"expected a tokenizer in {folder}, got files that cannot be read ({type(error).__name__}: "

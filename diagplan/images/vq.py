@@ -45,9 +45,7 @@ def load_vq(folder: ModelFolder, kind: Any, config: Any, device: str) -> Any:
         ) from error
     wanted = {name: tuple(value.shape) for name, value in vq.state_dict().items()}
     wrong = [
-        name
-        for name, shape in wanted.items()
-        if name not in names or checkpoint.headers[names[name]].shape != shape
+        name for name, shape in wanted.items() if name not in names or checkpoint.headers[names[name]].shape != shape
     ]
     if wrong:
         raise DocumentError(

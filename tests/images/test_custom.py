@@ -23,7 +23,10 @@ def generated(form: str, model: Any, **arguments: Any) -> Any:
     """By the function, or by the folder as a hub has it."""
     if form == "callable":
         arguments.setdefault("max_new_tokens", 1)  # a plan has as many as it has; without one generate warns
-        for theirs, ours in (("negative_prompt_ids", "negative_ids"), ("negative_prompt_attention_mask", "negative_mask")):
+        for theirs, ours in (
+            ("negative_prompt_ids", "negative_ids"),
+            ("negative_prompt_attention_mask", "negative_mask"),
+        ):
             if theirs in arguments:
                 arguments[ours] = arguments.pop(theirs)
         return model.generate(**arguments, custom_generate=custom_generate)
@@ -79,7 +82,9 @@ def test_emu3_by_a_plan_of_its_own_and_sampled(form: str) -> None:
         form, model, input_ids=ids, attention_mask=mask, do_sample=False, plan=Diagonal(k=2), grid=(3, 4),
         return_dict_in_generate=True,
     )  # fmt: skip
-    assert torch.equal(whole.sequences, generated(form, model, input_ids=ids, attention_mask=mask, do_sample=False, plan=plan))
+    assert torch.equal(
+        whole.sequences, generated(form, model, input_ids=ids, attention_mask=mask, do_sample=False, plan=plan)
+    )
 
 
 def tiny_layout(model: Any, lead: int) -> Any:
@@ -173,7 +178,13 @@ def test_a_model_whose_repository_this_is_does_not_call_itself() -> None:
 def test_what_a_plan_does_not_follow_is_refused() -> None:
     model = tiny.emu3()
     ids, mask = tiny.prompts([7, 5])
-    common = {"input_ids": ids, "attention_mask": mask, "do_sample": False, "custom_generate": custom_generate, "max_new_tokens": 1}
+    common = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "do_sample": False,
+        "custom_generate": custom_generate,
+        "max_new_tokens": 1,
+    }
     with pytest.raises(SpecError, match="got RepetitionPenaltyLogitsProcessor"):
         model.generate(**common, plan=None, grid=(3, 4), repetition_penalty=1.2)
     with pytest.raises(SpecError, match="expected prompts padded on the left"):
@@ -190,7 +201,13 @@ def test_what_a_plan_does_not_follow_is_refused() -> None:
 def test_a_plan_with_a_longer_lead_takes_a_shorter_prompt() -> None:
     model = tiny.emu3()
     ids, mask = tiny.prompts([7, 5])
-    common = {"input_ids": ids, "attention_mask": mask, "do_sample": False, "custom_generate": custom_generate, "max_new_tokens": 1}
+    common = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "do_sample": False,
+        "custom_generate": custom_generate,
+        "max_new_tokens": 1,
+    }
     long = compile_plan(tiny_layout(model, 12), Diagonal(k=2))
     exact = compile_plan(tiny_layout(model, 7), Diagonal(k=2))
     assert np.array_equal(model.generate(**common, plan=long), model.generate(**common, plan=exact))

@@ -55,7 +55,11 @@ def test_the_negative_prompt_is_the_releases_and_ends_in_the_marks_of_a_picture(
     asked = emu3.prompts(open_folder(folder_of("emu3")), Request(texts=("a",), size=(16, 16), suffix=""))
     size = [EMU3["<|image start|>"], *characters("2*2"), EMU3["<|image token|>"]]
     assert asked.branches[1].ids[0].tolist() == [EMU3["<|extra_203|>"], *characters(emu3.NEGATIVE), *size]
-    assert asked.branches[0].ids[0, asked.branches[0].pad[0] :].tolist() == [EMU3["<|extra_203|>"], *characters("a"), *size]
+    assert asked.branches[0].ids[0, asked.branches[0].pad[0] :].tolist() == [
+        EMU3["<|extra_203|>"],
+        *characters("a"),
+        *size,
+    ]
 
 
 def test_they_are_those_of_the_processor() -> None:
@@ -67,9 +71,7 @@ def test_they_are_those_of_the_processor() -> None:
     theirs = processor(
         text=texts, return_for_image_generation=True, ratio="16:9", image_area=4096, padding=True, return_tensors="pt"
     )
-    ours = emu3.prompts(
-        open_folder(place), Request(texts=tuple(texts), size=(88, 48), suffix="", guided=False)
-    )
+    ours = emu3.prompts(open_folder(place), Request(texts=tuple(texts), size=(88, 48), suffix="", guided=False))
     assert [list(map(int, one)) for one in theirs["image_sizes"]] == [[ours.layouts[0].rows, ours.layouts[0].cols]] * 2
     assert np.array_equal(ours.branches[0].ids, theirs["input_ids"].numpy())
     assert np.array_equal(ours.branches[0].pad, (1 - theirs["attention_mask"]).sum(1).numpy())

@@ -25,7 +25,9 @@ def changed(tmp_path: Path, name: str, **values: Any) -> Path:
     place = tmp_path / "changed"
     shutil.copytree(folder_of("janus-pro"), place)
     held = json.loads((place / name).read_text())
-    (place / name).write_text(json.dumps({key: value for key, value in {**held, **values}.items() if value is not None}))
+    (place / name).write_text(
+        json.dumps({key: value for key, value in {**held, **values}.items() if value is not None})
+    )
     return place
 
 

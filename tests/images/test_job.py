@@ -127,7 +127,8 @@ def test_chameleon_is_its_bare_decoder_fed_the_prompt() -> None:
 @pytest.mark.parametrize("family", ["janus-pro", "emu3", "chameleon", "raster-llama"])
 def test_a_pictures_tokens_depend_neither_on_the_batch_nor_on_its_place_in_it(family: str) -> None:
     size = (40, 32) if family == "emu3" else None
-    options = {"size": size, "request": {"negative": "ugly"} if family == "emu3" else {}, "guidance": 3.0}
+    request = {"negative": "ugly"} if family == "emu3" else {}
+    options: dict[str, Any] = {"size": size, "request": request, "guidance": 3.0}
     plan = Diagonal(k=2)
     together = job(family, **options)
     apart = job(family, **options, batch=1)
@@ -169,7 +170,9 @@ def test_memory_is_estimated_before_anything_is_loaded(monkeypatch: pytest.Monke
 
 
 def test_a_prompt_beyond_the_context_is_refused_before_anything_is_loaded() -> None:
-    with pytest.raises(MismatchError, match=r"at most 512 ids, the max_position_embeddings of .*config\.json, got 6\d\d: 6\d\d of"):
+    with pytest.raises(
+        MismatchError, match=r"at most 512 ids, the max_position_embeddings of .*config\.json, got 6\d\d: 6\d\d of"
+    ):
         job("janus-pro", texts=("x" * 600,))
 
 

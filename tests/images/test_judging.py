@@ -47,6 +47,7 @@ def test_after_a_preview_it_is_that_of_the_picture_alone() -> None:
     grids = torch.tensor([[1, *picture.shape[1:]], [1, *preview.shape[1:]]])
     with torch.inference_mode():
         logits = []
+
         # Its own generate, told which ids to take: it places the grids itself.
         def forced(_: int, so_far: Any) -> list[int]:
             return [int(ids[0, len(so_far)])]

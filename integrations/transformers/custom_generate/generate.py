@@ -19,8 +19,8 @@ def generate(
         negative_prompt_attention_mask: 1 where they are no padding.
         streamer: not supported: tokens of a plan do not come in order.
         assistant_model: not supported.
-        arguments: those of ``model.generate``, and ``plan``, ``raster``, ``grid``, ``guidance``, ``seed``, ``policies``,
-            ``chunk`` of ``diagplan.custom_generate``.
+        arguments: those of ``model.generate``, and ``plan``, ``raster``, ``grid``, ``guidance``, ``seed``,
+            ``policies``, ``chunk`` of ``diagplan.custom_generate``.
     """
     import diagplan
 
