@@ -301,4 +301,5 @@ def _as_generated(model: "TransformersModel", ids: Ids, grids: Sequence[Ids], li
         return sequences
     from transformers.generation.utils import GenerateDecoderOnlyOutput
 
-    return GenerateDecoderOnlyOutput(sequences=sequences.long())
+    held: Any = sequences
+    return GenerateDecoderOnlyOutput(sequences=held)

@@ -286,7 +286,6 @@ def _scale(guidance: float | None, painter: Painter) -> float | None:
     scale = require_number("guidance", guidance, "Give a scale, such as 5; 1 is no guidance.", finite=True)
     if scale != 1 and not painter.guided:
         raise SpecError(
-            f"expected no guidance for {painter.title}, whose tokens are decoded without, got guidance={scale:g}. Leave "
-            "it out."
+            f"expected no guidance for {painter.title}, which is decoded without, got guidance={scale:g}. Leave it out."
         )
     return None if scale == 1 else scale

@@ -38,10 +38,10 @@ def load_vq(folder: ModelFolder, kind: Any, config: Any, device: str) -> Any:
     try:
         sizes = config.from_dict(dict(folder.config)).vq_config
         vq = kind(sizes)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever sizes that fit nothing make the library raise
         raise DocumentError(
             f"expected vq_config in {folder.model / 'config.json'} to describe an image decoder, got "
-            f"{type(error).__name__}: {str(error)[:200]}. Fetch the file again."
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}. Fetch the file again."
         ) from error
     wanted = {name: tuple(value.shape) for name, value in vq.state_dict().items()}
     wrong = [
