@@ -23,6 +23,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Checking and files": ("verify", "Verification", "plan_digest", "read_plan", "write_plan"),
     "Pictures": ("draw", "Drawing"),
+    "Pictures of prompts": (
+        "draw_image", "DrawnImages", "compare_images", "ComparedImages", "custom_generate",
+    ),
     "Models": ("load_model", "LoadOptions", "replay", "roll", "Rolled", "Greedy", "Sample", "sampler_for"),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",
