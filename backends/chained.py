@@ -191,8 +191,10 @@ def _grid(layout: Any) -> tuple[int, int, int]:
 def _require_valid(chain: Chain) -> None:
     report = verify_chain(chain, cap=1)
     if not report.ok:
+        first = next(one for one in report.diagnostics if one.severity == "error")
+        where = "" if first.plan is None else f" in plan {first.plan}"
         raise InvalidPlanError(
-            f"expected a valid chain, got {report.errors} error(s), the first {report.first_error()} "
+            f"expected a valid chain, got {report.errors} error(s), the first {first.code}{where}: {first.message} "
             "`diagplan verify` lists them."
         )
 

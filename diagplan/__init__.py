@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.adapters.options import LoadOptions
     from diagplan.adapters.raster import Raster
     from diagplan.adapters.samplers import Greedy, Sample
+    from diagplan.backends.chained import Chained
     from diagplan.backends.errors import CapacityError, MismatchError, NumericError
     from diagplan.backends.rolling import Rolled, roll
     from diagplan.drawing.draw import Drawing, draw
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.planner.presets import PRESETS, preset_layout
     from diagplan.planner.rollout import Rollout, compile_rollout
     from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
+    from diagplan.schemas.chain_files import read_chain, write_chain
     from diagplan.schemas.convert import plan_digest
     from diagplan.schemas.files import read_plan, write_plan
     from diagplan.schemas.orders import read_order
@@ -49,6 +51,7 @@ __all__ = [
     "PRESETS",
     "CapacityError",
     "Chain",
+    "Chained",
     "ComparedImages",
     "Diagonal",
     "DiagplanError",
@@ -95,6 +98,7 @@ __all__ = [
     "plan_digest",
     "plan_for",
     "preset_layout",
+    "read_chain",
     "read_order",
     "read_plan",
     "replay",
@@ -104,6 +108,7 @@ __all__ = [
     "sampler_for",
     "verify",
     "wrap",
+    "write_chain",
     "write_plan",
 ]
 
@@ -117,6 +122,7 @@ _PLACES = {
     "diagplan.adapters.options": ("LoadOptions",),
     "diagplan.adapters.raster": ("Raster",),
     "diagplan.adapters.samplers": ("Greedy", "Sample"),
+    "diagplan.backends.chained": ("Chained",),
     "diagplan.backends.errors": ("CapacityError", "MismatchError", "NumericError"),
     "diagplan.backends.rolling": ("Rolled", "roll"),
     "diagplan.drawing.draw": ("Drawing", "draw"),
@@ -138,6 +144,7 @@ _PLACES = {
     "diagplan.planner.presets": ("PRESETS", "preset_layout"),
     "diagplan.planner.rollout": ("Rollout", "compile_rollout"),
     "diagplan.planner.schedule": ("Diagonal", "Imported", "NextToken", "ZipAR"),
+    "diagplan.schemas.chain_files": ("read_chain", "write_chain"),
     "diagplan.schemas.convert": ("plan_digest",),
     "diagplan.schemas.files": ("read_plan", "write_plan"),
     "diagplan.schemas.orders": ("read_order",),

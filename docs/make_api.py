@@ -19,14 +19,20 @@ PAGE = ROOT / "docs" / "api.md"
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Plans": (
         "Layout", "preset_layout", "PRESETS", "NextToken", "Diagonal", "ZipAR", "Imported", "read_order", "Policies",
-        "BUNDLES", "bundle_schedule", "compile_plan", "Plan", "compile_rollout", "Rollout",
+        "BUNDLES", "bundle_schedule", "compile_plan", "Plan", "compile_rollout", "Rollout", "chain_layouts",
+        "compile_chain", "Chain",
     ),
-    "Checking and files": ("verify", "Verification", "plan_digest", "read_plan", "write_plan"),
+    "Checking and files": (
+        "verify", "Verification", "plan_digest", "read_plan", "write_plan", "read_chain", "write_chain",
+    ),
     "Pictures": ("draw", "Drawing"),
     "Pictures of prompts": (
         "draw_image", "DrawnImages", "compare_images", "ComparedImages", "custom_generate",
     ),
-    "Models": ("load_model", "LoadOptions", "replay", "roll", "Rolled", "Greedy", "Sample", "sampler_for"),
+    "Models": (
+        "load_model", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained", "Greedy", "Sample",
+        "sampler_for",
+    ),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",
         "GeneratedVideo",

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import DocumentError, SpecError
@@ -32,11 +32,15 @@ from diagplan.schemas.limits import (
 )
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
 
     from diagplan.schemas.document import PlanDocument
 
+    _Model = TypeVar("_Model", bound=BaseModel)
+
 __all__ = [
+    "CHAIN_FORMAT",
+    "parsed",
     "plan_document",
     "plan_from_json",
     "plan_to_json",
@@ -44,8 +48,14 @@ __all__ = [
     "read_bytes",
     "read_document",
     "read_plan",
+    "require_ending",
+    "validated",
     "write_plan",
+    "write_text",
 ]
+
+#: What stands under ``format`` in a document of several plans.
+CHAIN_FORMAT = "diagplan-chain"
 
 
 @cache
@@ -90,33 +100,65 @@ def plan_document(text: str | bytes, *, name: str = "plan") -> "PlanDocument":
         DocumentError: not JSON, a repeated key, beyond the limits, or not a plan document of version 1; the message
             lists what is wrong.
     """
-    require_affordable(text, name)
-    with _collector_paused():
-        return _validated(text, name)
-
-
-def _validated(text: str | bytes, name: str) -> "PlanDocument":
-    from pydantic import ValidationError
-
     from diagplan.schemas.document import PlanDocument
 
-    try:
-        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise DocumentError(f"expected a plan document in {name}, got JSON nested too deeply.") from None
-    except ValueError as error:
-        raise DocumentError(f"expected JSON in {name}, got a text that is not: {error}.") from None
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise DocumentError(f'expected a plan document in {name}, got JSON without "format": "{FORMAT}".')
+    with parsed(text, name, "a plan document") as value:
+        if isinstance(value, dict) and value.get("format") == CHAIN_FORMAT:
+            raise DocumentError(
+                f"expected one plan in {name}, got a chain of plans. read_chain reads it, run_chain runs it."
+            )
+        return validated(PlanDocument, value, FORMAT, name, "a plan document")
+
+
+@contextmanager
+def parsed(text: str | bytes, name: str, what: str) -> Iterator[Any]:
+    """The value of a JSON text that is within the limits, and a context in which to validate it.
+
+    Args:
+        text: JSON text, UTF-8 where bytes.
+        name: what to call it in messages.
+        what: what is expected in it.
+
+    Raises:
+        DocumentError: not JSON, a repeated key, or beyond the limits.
+    """
+    require_affordable(text, name)
+    with _collector_paused():
+        try:
+            value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        except RecursionError:
+            raise DocumentError(f"expected {what} in {name}, got JSON nested too deeply.") from None
+        except ValueError as error:
+            raise DocumentError(f"expected JSON in {name}, got a text that is not: {error}.") from None
+        yield value
+
+
+def validated(kind: "type[_Model]", value: Any, own_format: str, name: str, what: str) -> "_Model":
+    """A JSON value as a document of version 1.
+
+    Args:
+        kind: the pydantic model.
+        value: from ``parsed``.
+        own_format: what stands under ``format``.
+        name: what to call it in messages.
+        what: the document in words.
+
+    Raises:
+        DocumentError: another format or version, or what the model refuses.
+    """
+    from pydantic import ValidationError
+
+    if not isinstance(value, dict) or value.get("format") != own_format:
+        raise DocumentError(f'expected {what} in {name}, got JSON without "format": "{own_format}".')
     if value.get("version") != VERSION:
         raise DocumentError(
             f"expected version {VERSION} in {name}, got version={shown(value.get('version'))}. "
             "This diagplan reads version 1. Install the diagplan that wrote it, or compile the plan again."
         )
     try:
-        return PlanDocument.model_validate(value)
+        return kind.model_validate(value)
     except ValidationError as error:
-        raise DocumentError(f"expected a valid plan document in {name}, got {_summary(error)}") from None
+        raise DocumentError(f"expected a valid {what[2:]} in {name}, got {_summary(error)}") from None
 
 
 def _summary(error: "ValidationError") -> str:
@@ -207,10 +249,25 @@ def write_plan(plan: Plan, path: str | Path, *, masks: MaskForm = "explicit") ->
     """
     require_kind("plan", plan, Plan, "The plan comes first: write_plan(plan, path).")
     require_kind("path", path, str | os.PathLike, "Give the name of the file to write.", what="a path")
+    path = require_ending(path)
+    write_text(plan_to_json(plan, masks=masks), path)
+
+
+def require_ending(path: str | Path) -> Path:
+    """The path of a document to write.
+
+    Raises:
+        SpecError: its name ends otherwise than a document's does.
+    """
     path = Path(path)
     if path.suffix not in ("", ".json", ".gz", ".zst"):
         raise SpecError(f"expected a name ending in .json, .json.gz or .json.zst, got {path.name}. Choose one of them.")
-    data = plan_to_json(plan, masks=masks).encode()
+    return path
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a document's text, compressed where the name ends in .gz or .zst; whole or not at all."""
+    data = text.encode()
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)
     elif path.suffix == ".zst":

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from diagplan.planner.chain import MAX_PLANS
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import MAX_POSITIONS
 
@@ -34,7 +35,7 @@ MAX_BYTES = 1 << 26
 MAX_COST = 1 << 29
 #: Upper bounds measured with CPython 3.11 and pydantic 2; a refused document costs as much as one that is read.
 _PER_CONTAINER, _PER_KEY, _PER_COMMA = 200, 200, 50
-#: Keys of one object; the format has at most 13. Each one too many makes an error of a kilobyte.
+#: Keys of one object; the formats have at most 13. Each one too many makes an error of a kilobyte.
 MAX_KEYS = 1024
 #: A compressed file may grow this much, or to so many bytes, whichever is more.
 MAX_EXPANSION, SMALL_BYTES = 1000, 1 << 23
@@ -79,12 +80,12 @@ LIMITS = (
     ),
     Limit(
         "rows that a document gives x cache slots",
-        f"{_power(MAX_EXPLICIT_BITS)}; longer plans are written in rule form",
+        f"{_power(MAX_EXPLICIT_BITS)}, of a chain in all plans; longer plans are written in rule form",
         "MAX_EXPLICIT_BITS",
     ),
     Limit(
         "rows + steps, of a document that gives rows",
-        f"{_power(MAX_EXPLICIT_ROWS)}; longer plans are written in rule form",
+        f"{_power(MAX_EXPLICIT_ROWS)}, of a chain in all plans; longer plans are written in rule form",
         "MAX_EXPLICIT_ROWS",
     ),
     Limit(
@@ -92,6 +93,7 @@ LIMITS = (
         f"{_power(MAX_EXPLICIT_RUNS)}; a plan with more is written in rule form",
         "MAX_EXPLICIT_RUNS",
     ),
+    Limit("plans of a chain", f"{MAX_PLANS}"),
     Limit("JSON text", f"{MAX_BYTES} bytes = 2^{MAX_BYTES.bit_length() - 1}", "MAX_BYTES"),
     Limit(
         f"{_PER_CONTAINER} x (lists + objects) + {_PER_KEY} x keys + {_PER_COMMA} x commas, counted in the text",

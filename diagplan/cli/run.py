@@ -34,7 +34,7 @@ from diagplan.cli.shared.output import (
     progress_bar,
     require_distinct,
 )
-from diagplan.cli.shared.requests import guidance_from_options, sample_numbers, sampler_from_options
+from diagplan.cli.shared.requests import guidance_from_options, guided_steps, sampler_from_options, whole_numbers
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.schemas.arrays import read_npy
 
@@ -98,6 +98,12 @@ def run_command(
         list[Path] | None,
         option(SAMPLING, "Every given slot's id without the condition, .npy, int [G] or [B, G]; one a branch."),
     ] = None,
+    guided: Annotated[
+        str | None, option(SAMPLING, "The guided steps, FIRST:END; left out, all of them.", "--guided-steps")
+    ] = None,
+    pad: Annotated[
+        str | None, option(MODEL, "Positions that are padding at each sample's beginning, such as 0,3; or each row's.")
+    ] = None,
     chunk: Annotated[
         int, typer.Option(help="Feeds of the widest pass: a long prompt is cut.", min=1, rich_help_panel=MODEL)
     ] = 512,
@@ -153,7 +159,9 @@ def run_command(
 
         done = run_plan(
             read, adapter, weights, ids, options_for(weights, options), sampler=sampler, seed=seed,
-            samples=None if samples is None else sample_numbers(samples), guidance=scale, unconditional=others,
+            samples=None if samples is None else whole_numbers("--samples", samples),
+            guidance=scale, unconditional=others, guided_steps=None if guided is None else guided_steps(guided),
+            pad=None if pad is None else whole_numbers("--pad", pad),
             chunk=chunk, unverified=unverified, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
             on_memory=show, on_step=on_step,
         )  # fmt: skip

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from diagplan.cli.shared.chains import cost_json, print_cost
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, drawing_width, print_json, working
 from diagplan.cli.shared.requests import PlanFile
-from diagplan.planner.errors import SpecError
+from diagplan.planner.chain import Chain
+from diagplan.planner.errors import InvalidPlanError, SpecError
 
 __all__ = ["show_command"]
 
@@ -17,6 +19,14 @@ __all__ = ["show_command"]
 @command
 def show_command(
     plan: PlanFile,
+    number: Annotated[
+        int | None,
+        typer.Option(
+            "--plan",
+            help="Of a chain show this plan, counted from 0. Left out: of a chain what its plans cost.",
+            show_default=False,
+        ),
+    ] = None,
     step: Annotated[
         int | None,
         typer.Option(help="Show what this step does: its tokens, its proxies, one mask row.", show_default=False),
@@ -43,14 +53,23 @@ def show_command(
     from diagplan.drawing.pictures import save_picture
     from diagplan.drawing.readout import read_out
     from diagplan.drawing.terminal import wave, width_profile
-    from diagplan.schemas.files import read_plan
+    from diagplan.schemas.chain_files import read_plan_or_chain
     from diagplan.schemas.verify import verify
 
     if feed is not None and step is None:
         raise SpecError(f"expected --step with --feed, got --feed {feed} alone. Say which step the feed is in.")
     pictures = {"--png": png, "--svg": svg, "--gif": gif}
     require_outputs(*(Output(name, path, (f".{name[2:]}",)) for name, path in pictures.items()), inputs={"PLAN": plan})
-    read = read_plan(plan)
+    read = read_plan_or_chain(plan)
+    if isinstance(read, Chain):
+        asked = {"--step": step, "--frame": frame, **pictures}
+        if number is None:
+            return _cost(read, plan, next((name for name, value in asked.items() if value), None), as_json=as_json)
+        if not 0 <= number < len(read.plans):
+            raise SpecError(f"expected a plan from 0 to {len(read.plans) - 1}, got --plan {number}.")
+        read = read.plans[number]
+    elif number is not None:
+        raise SpecError(f"expected a chain of plans with --plan, got one plan in {plan.name}. Leave --plan out.")
     report = verify(read, cap=1)
     if step is not None and not 0 <= step < read.steps:
         raise SpecError(f"expected a step from 0 to {read.steps - 1}, got step={step}.")
@@ -82,4 +101,22 @@ def show_command(
         screen.print(Text(f"wrote {name}"), soft_wrap=True)
     if not report.ok:
         screen.print(Text(f"{plan.name} is not valid: {report.errors:,} error(s). `diagplan verify` lists them."))
+    return FINE
+
+
+def _cost(chain: Chain, path: Path, drawn: str | None, *, as_json: bool) -> int:
+    """What a chain's plans cost."""
+    from diagplan.planner.checker.chains import verify_chain
+
+    if drawn is not None:
+        raise SpecError(f"expected --plan with {drawn} of a chain, got {drawn} alone. Say which plan is to be drawn.")
+    report = verify_chain(chain, cap=1)
+    if not report.ok:
+        raise InvalidPlanError(
+            f"expected a valid chain in {path.name}, got {report.errors:,} error(s). `diagplan verify` lists them."
+        )
+    if as_json:
+        print_json(cost_json(chain))
+    else:
+        print_cost(chain)
     return FINE

@@ -3,8 +3,9 @@
 Derived from the plans alone, without a look at what compiled them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,45 +19,10 @@ from diagplan.planner.layout import require_int
 from diagplan.planner.plan import Plan
 from diagplan.planner.shown import shown
 
-__all__ = ["JOINT_RULES", "ChainVerification", "JointRule", "verify_chain"]
+__all__ = ["JOINT_RULES", "JointRule", "chain_malformed", "verify_chain"]
 
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainVerification:
-    """The checker's report on a chain.
-
-    Args:
-        plans: on each plan by itself; empty where the chain's own fields are not of their kinds.
-        joints: on how they follow one another; asked only where no plan has an error.
-    """
-
-    plans: tuple[Verification, ...]
-    joints: Verification
-
-    @property
-    def errors(self) -> int:
-        """All breaches that are errors."""
-        return self.joints.errors + sum(report.errors for report in self.plans)
-
-    @property
-    def warnings(self) -> int:
-        """All others."""
-        return self.joints.warnings + sum(report.warnings for report in self.plans)
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is no error; warnings are allowed."""
-        return self.errors == 0
-
-    def first_error(self) -> str:
-        """The first error in a sentence; empty where there is none."""
-        for number, report in enumerate(self.plans):
-            for found in report.diagnostics:
-                if found.severity == "error":
-                    return f"{found.code} in plan {number}: {found.message}"
-        return next((f"{found.code}: {found.message}" for found in self.joints.diagnostics), "")
+_NOWHERE = np.array([-1])  # one breach, of no slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +57,15 @@ class _Joint:
     content: Ints
 
 
-def verify_chain(chain: Chain, *, cap: int = 20) -> ChainVerification:
-    """Check a chain: every plan by every rule, then the joints between them.
+def verify_chain(chain: Chain, *, cap: int = 20) -> Verification:
+    """Check a chain: every plan by every rule, then the joints between them if no plan has an error.
 
     Args:
         chain: any chain, also a foreign or damaged one.
-        cap: the largest number of diagnostics kept of one rule; all are counted.
+        cap: the largest number of diagnostics kept of one rule and plan; all are counted.
+
+    Returns:
+        the report; its diagnostics say which plan they are of.
 
     Raises:
         SpecError: ``cap`` is not an integer of at least 1.
@@ -107,42 +76,47 @@ def verify_chain(chain: Chain, *, cap: int = 20) -> ChainVerification:
     True
     """
     cap = require_int("cap", cap, 1)
-    wrong = list(_fields(chain))
+    wrong = [(text, _NOWHERE) for text in chain_malformed(chain)]
     if wrong:
-        rule = JOINT_RULES[0]
-        return ChainVerification(plans=(), joints=_report({rule.code: [(text, np.array([-1])) for text in wrong]}, cap))
-    plans = tuple(verify_plan(plan, cap=cap) for plan in chain.plans)
-    breaches: dict[str, list[tuple[str, Ints]]] = {}
-    if all(report.ok for report in plans):
+        return _report(JOINT_RULES[0], wrong, None, cap)
+    reports = [_of_plan(verify_plan(plan, cap=cap), number) for number, plan in enumerate(chain.plans)]
+    if all(report.ok for report in reports):
         asked = ((rule, joint) for joint in _joints(chain) for rule in JOINT_RULES[1:])
         for rule, joint in asked:
-            found = [(text, slots) for text, slots in rule.find(joint) if len(slots)]
-            if found:
-                breaches[rule.code] = found
+            breaches = [(text, slots) for text, slots in rule.find(joint) if len(slots)]
+            if breaches:
+                reports.append(_report(rule, breaches, joint.number, cap))
                 break  # whatever follows takes it for granted
-    return ChainVerification(plans=plans, joints=_report(breaches, cap))
+    counts: Counter[str] = Counter()
+    for report in reports:
+        counts.update(report.counts)
+    return Verification(
+        diagnostics=tuple(diagnostic for report in reports for diagnostic in report.diagnostics),
+        counts=dict(counts),
+        errors=sum(report.errors for report in reports),
+        warnings=sum(report.warnings for report in reports),
+    )
 
 
-def _report(breaches: Mapping[str, list[tuple[str, Ints]]], cap: int) -> Verification:
-    diagnostics: list[Diagnostic] = []
-    for rule in JOINT_RULES:
-        for text, slots in breaches.get(rule.code, ()):
-            room = cap - sum(found.code == rule.code for found in diagnostics)
-            for slot in slots[: max(0, room)].tolist():
-                message = text.replace("{slot}", str(slot)) + "."
-                where = None if slot < 0 else slot
-                diagnostics.append(
-                    Diagnostic(
-                        code=rule.code, severity="error", step=None, feed=None, slot=where, message=message,
-                        remedy=rule.remedy,
-                    )
-                )  # fmt: skip
-    counts = {code: sum(len(slots) for _, slots in found) for code, found in breaches.items() if found}
-    return Verification(diagnostics=tuple(diagnostics), counts=counts, errors=sum(counts.values()), warnings=0)
+def _of_plan(report: Verification, number: int) -> Verification:
+    return replace(report, diagnostics=tuple(replace(breach, plan=number) for breach in report.diagnostics))
 
 
-def _fields(chain: Chain) -> Iterator[str]:
-    """DP700: fields of other kinds than a chain's."""
+def _report(rule: JointRule, breaches: list[tuple[str, Ints]], number: int | None, cap: int) -> Verification:
+    texts = [(text.replace("{slot}", str(slot)), slot) for text, slots in breaches for slot in slots[:cap].tolist()]
+    diagnostics = tuple(
+        Diagnostic(
+            code=rule.code, severity="error", step=None, feed=None, slot=None if slot < 0 else slot,
+            message=f"{text}.", remedy=rule.remedy, plan=number,
+        )
+        for text, slot in texts[:cap]
+    )  # fmt: skip
+    count = sum(len(slots) for _, slots in breaches)
+    return Verification(diagnostics=diagnostics, counts={rule.code: count}, errors=count, warnings=0)
+
+
+def chain_malformed(chain: Chain) -> Iterator[str]:
+    """DP700: what is wrong with the fields of a chain, in one text each."""
     plans, kept = chain.plans, chain.kept
     if type(plans) is not tuple or not all(type(plan) is Plan for plan in plans):
         yield f"expected plans to be a tuple of plans, got plans={shown(plans)}"
@@ -160,7 +134,7 @@ def _fields(chain: Chain) -> Iterator[str]:
             yield f"expected runs (start, end) for plan {number}, got kept={shown(runs)}"
         elif any(start >= end for start, end in runs) or any(a[1] >= b[0] for a, b in pairwise(runs)):
             yield f"expected sorted runs that are apart for plan {number}, got kept={shown(runs)}"
-        elif runs and not runs[-1][1] <= (most := getattr(plans[number], "positions", 0)):
+        elif runs and type(most := plans[number].positions) is int and runs[-1][1] > most:
             yield f"expected runs up to {shown(most)} for plan {number}, got kept={shown(runs)}"
 
 
@@ -194,8 +168,8 @@ def _lead_too_short(joint: _Joint) -> Iterator[tuple[str, Ints]]:
     """DP701: a lead that does not hold all of the plan before."""
     least, lead = joint.before.positions, joint.plan.layout.lead
     if lead < least:
-        text = f"expected lead >= {least} in plan {joint.number}, all positions of the plan before, got lead={lead}"
-        yield text, np.array([-1])
+        text = f"expected lead >= {least} in a later plan, all positions of the plan before, got lead={lead}"
+        yield text, _NOWHERE
 
 
 def _not_left_out(joint: _Joint) -> Iterator[tuple[str, Ints]]:
@@ -203,7 +177,7 @@ def _not_left_out(joint: _Joint) -> Iterator[tuple[str, Ints]]:
     plan, facts = joint.plan, Facts(joint.plan)
     feeds = (facts.step == 0) & facts.real & (plan.target < 0) & (plan.position < plan.layout.lead)
     yield (
-        f"expected step 0 of plan {joint.number} to feed the kept token {{slot}} of its lead alone, got no such feed",
+        "expected step 0 to feed the kept token {slot} of its lead alone, got no such feed",
         np.setdiff1d(joint.kept, plan.position[feeds]),
     )
 
@@ -215,7 +189,7 @@ def _not_held(joint: _Joint) -> Iterator[tuple[str, Ints]]:
     first = (facts.step == 0) & facts.real
     slot[plan.position[first]] = plan.slot[first]
     home, wanted = joint.home[kept], slot[kept]
-    head = f"expected the cache before plan {joint.number} to hold token {{slot}}, got "
+    head = "expected the cache before step 0 to hold token {slot}, got "
     none = home < 0
     guess = ~none & ~joint.true[kept]
     elsewhere = ~none & ~guess & (home != wanted)
@@ -239,7 +213,7 @@ def _zeros_written(joint: _Joint) -> Iterator[tuple[str, Ints]]:
     if plan.trash_slot is not None:
         written[plan.trash_slot] = False
     yield (
-        f"expected zeros in cache slot {{slot}} before plan {joint.number}, got a write of a plan before",
+        "expected zeros in cache slot {slot} before step 0, got a write of a plan before",
         np.flatnonzero(written),
     )
 

@@ -240,6 +240,21 @@ def test_guidance(folder: Path) -> None:
     assert (code, "expected a checkpoint with guidance=2.0, got guidance=3.0" in err) == (1, True)
 
 
+def test_pads_and_guided_steps(folder: Path) -> None:
+    model = load_model("mc-ar", folder / "model.safetensors", config=folder / "config.json")
+    plan, others = golden_plan(META["cases"]["image_k2_prompt"]), np.flip(GIVEN)
+    np.save(folder / "others.npy", others)
+    guided = ["--given", str(folder / "given.npy"), "--guidance", "3", "--unconditional", str(folder / "others.npy")]
+    for written, pad, steps in (("0,3", [0, 3], (0, 2)), ("2", [2], (1, None))):
+        told = f"{steps[0]}:{'' if steps[1] is None else steps[1]}"
+        assert run(*options(folder, *guided, "--pad", written, "--guided-steps", told))[0] == 0
+        want = replay(plan, model, given=GIVEN, guidance=3.0, unconditional=others, pad=pad, guided_steps=steps)
+        np.testing.assert_array_equal(np.load(folder / "tokens.npy"), want)
+    for wrong, words in (("--guided-steps", "expected --guided-steps as FIRST:END"), ("--pad", "expected --pad to be")):
+        code, _, err = run(*options(folder, *guided, wrong, "x"))
+        assert (code, words in err) == (2, True)
+
+
 def test_guidance_of_three_branches(folder: Path) -> None:
     np.save(folder / "others.npy", np.flip(GIVEN))
     given = ["--given", str(folder / "given.npy"), "--guidance", "3,-1,-1"]

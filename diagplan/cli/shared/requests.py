@@ -44,14 +44,15 @@ __all__ = [
     "ScheduleOption",
     "VisibilityOption",
     "guidance_from_options",
+    "guided_steps",
     "layout_from_options",
     "model_layouts",
     "naming_options",
     "numbers_from_option",
     "policies_from_options",
-    "sample_numbers",
     "sampler_from_options",
     "schedule_from_options",
+    "whole_numbers",
 ]
 
 
@@ -232,19 +233,34 @@ def guidance_from_options(text: str | None, branches: list[Any]) -> tuple[Any, A
     return (weights[0], branches[0]) if len(weights) == 1 else (weights, branches)
 
 
-def sample_numbers(text: str) -> list[int]:
-    """The numbers of samples, written with commas.
+def whole_numbers(option: str, text: str) -> list[int]:
+    """Whole numbers, written with commas.
 
     Raises:
         SpecError: something else is written.
 
-    >>> sample_numbers("3,7")
+    >>> whole_numbers("--samples", "3,7")
     [3, 7]
     """
     numbers = text.split(",")
     if not all(re.fullmatch(r" *[0-9]{1,18} *", number) for number in numbers):
-        raise SpecError(f"expected --samples to be whole numbers with commas between, got {shown(text)}. Write 3,7.")
+        raise SpecError(f"expected {option} to be whole numbers with commas between, got {shown(text)}. Write 3,7.")
     return [int(number) for number in numbers]
+
+
+def guided_steps(text: str) -> tuple[int, int | None]:
+    """The first guided step and the end, written with a colon; without an end the last step.
+
+    Raises:
+        SpecError: something else is written.
+
+    >>> guided_steps("0:100"), guided_steps("5:")
+    ((0, 100), (5, None))
+    """
+    parts = re.fullmatch(r" *([0-9]{1,18}) *: *([0-9]{1,18})? *", text)
+    if parts is None:
+        raise SpecError(f"expected --guided-steps as FIRST:END, got {shown(text)}. Write 0:100, or 5: to the end.")
+    return int(parts[1]), None if parts[2] is None else int(parts[2])
 
 
 def schedule_from_options(
