@@ -15,12 +15,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import AllowedIds
-from diagplan.planner.coordinates import Coordinates
+from diagplan.adapters.contract import AllowedIds, Grid
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.llamagen_config import LlamaGenConfig
 from diagplan.adapters.memory import join_rows
+from diagplan.planner.coordinates import Coordinates
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
 
@@ -66,7 +66,7 @@ class LlamaGen:
     family = "llamagen"
     ragged = True
     coordinates = Coordinates(("row", "col", "cell"))
-    grid = None  # the weights are trained for one grid, and nothing in them says for which
+    grid: Grid | None = None  # the weights are trained for one grid, and nothing in them says for which
 
     def __init__(
         self,
@@ -269,7 +269,7 @@ def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Channel 2 i turns with channel 2 i + 1. x [B, heads, n, D], cos and sin [1 or B, 1, n, D], in their dtype."""
     wide = _wide(x)
-    even, odd = wide.unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = wide.reshape(*x.shape[:-1], -1, 2).unbind(-1)
     turned = torch.stack((-odd, even), dim=-1).flatten(-2)
     return (wide * cos + turned * sin).to(x.dtype)
 

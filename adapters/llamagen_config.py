@@ -19,6 +19,10 @@ __all__ = ["CONFIGS", "LARGEST_SIDE", "LlamaGenConfig"]
 
 #: Rows and columns of the largest published pictures, 512 x 512 pixels.
 LARGEST_SIDE = 32
+#: A table of angles is as long as the longest sequence.
+_MOST_ROWS = 256
+#: Of what is no count.
+_LARGEST = 1e12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +68,13 @@ class LlamaGenConfig:
         for name in ("n_layer", "n_head", "dim", "vocab_size", "num_classes", "caption_dim", "cls_token_num",
                      "multiple_of", "largest_side"):  # fmt: skip
             store_int(self, name, 1)
+        if self.largest_side > _MOST_ROWS:
+            raise SpecError(f"expected largest_side <= {_MOST_ROWS}, got largest_side={self.largest_side}.")
         for name in ("norm_eps", "rope_base"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LARGEST:
                 raise SpecError(f"expected {name} to be a number above 0, got {name}={shown(value)}.")
+            object.__setattr__(self, name, float(value))
         if self.dim % self.n_head or self.dim // self.n_head % 4:
             raise SpecError(
                 f"expected heads whose width is a multiple of 4, half for rows, half for columns, got dim={self.dim} "

@@ -155,7 +155,7 @@ def _told(checkpoint: Checkpoint) -> dict[str, Any]:
     """
     at = next((prefix for prefix in _PREFIXES if f"{prefix}tok_embeddings.weight" in checkpoint.headers), "")
     headers = {name.removeprefix(at): header for name, header in checkpoint.headers.items() if name.startswith(at)}
-    layers = {int(found[1]) for name in headers if (found := re.match(r"layers\.(\d{1,6})\.attention\.wqkv\.", name))}
+    layers = {int(match[1]) for name in headers if (match := re.match(r"layers\.(\d{1,6})\.attention\.wqkv\.", name))}
     codes = _matrix(headers, "tok_embeddings.weight")
     classes, null = (
         _matrix(headers, f"cls_embedding.{name}") for name in ("embedding_table.weight", "uncond_embedding")

@@ -23,6 +23,7 @@ from diagplan.adapters.headers import Header, check_weights, listed
 from diagplan.adapters.image_tokenizer import ImageTokenizer, empty_vq, vq_class
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.planner.errors import DocumentError
+from diagplan.planner.shown import shown
 
 __all__ = ["VqFile", "VqTokenizer", "file_name", "load_vq", "open_vq", "vq_bytes"]
 
@@ -34,6 +35,8 @@ _IGNORED = ("loss.*", "quantize.codebook_used")
 _CODEBOOK = "quantize.embedding.weight"
 #: Levels of a network, and blocks of a level.
 _DEEPEST = 32
+#: Channels of a layer, entries of a codebook.
+_LARGEST = 1 << 24
 #: Pixels that are decoded at a time: a picture of 512 x 512, whose widest layer takes 134 MB.
 _PIXELS = 1 << 18
 
@@ -169,15 +172,15 @@ def file_name(name: str, layout: Layout, levels: int) -> str:
     if layout == "llamagen":
         middle = {"resnets.0": "0", "attentions.0": "1", "resnets.1": "2"}
 
-    def level(found: re.Match[str]) -> str:
-        number = int(found[2])
+    def level(match: re.Match[str]) -> str:
+        number = int(match[2])
         if layout == "llamagen":
             return f".conv_blocks.{number}."
-        if found[1] == "up" and layout == "taming":
+        if match[1] == "up" and layout == "taming":
             number = levels - 1 - number
-        return f".{found[1]}.{number}."
+        return f".{match[1]}.{number}."
 
-    name = re.sub(r"\.mid_block\.(\w+\.\d)", lambda found: f".mid.{middle[found[1]]}", name)
+    name = re.sub(r"\.mid_block\.(\w+\.\d)", lambda match: f".mid.{middle[match[1]]}", name)
     name = re.sub(r"\.(down|up)_blocks\.(\d+)\.", level, name)
     for ours, theirs in (
         (".resnets.", ".res." if layout == "llamagen" else ".block."),
@@ -224,11 +227,11 @@ def _config_of(held: Mapping[str, Header], layout: Layout, path: str | Path) -> 
     level += ".conv1.weight"
     channels = _counted(held, lambda i: level.format(i, 0))
     blocks = len(_counted(held, lambda i: level.format(0, i)))
-    latent = _size(held, "post_quant_conv.weight", 0)
-    if not channels or not latent or len(channels) > _DEEPEST or blocks > _DEEPEST:
+    sizes = [*channels, _size(held, "post_quant_conv.weight", 0), *held[_CODEBOOK].shape]
+    if not channels or max(len(channels), blocks) > _DEEPEST or not all(0 < size <= _LARGEST for size in sizes):
         raise DocumentError(
-            f"expected an encoder of 1 to {_DEEPEST} levels and a post_quant_conv, got {path} with {len(channels)} "
-            f"levels of {blocks} blocks. Get another copy."
+            f"expected an encoder of 1 to {_DEEPEST} levels, a post_quant_conv and a codebook, got {path} with "
+            f"{len(channels)} levels of {blocks} blocks and sizes {shown(sizes)}. Get another copy."
         )
     attends = [attention.format(i, 0) in held for i in range(len(channels))]
     return {
@@ -236,7 +239,7 @@ def _config_of(held: Mapping[str, Header], layout: Layout, path: str | Path) -> 
         "up_block_types": tuple("AttnUpDecoderBlock2D" if one else "UpDecoderBlock2D" for one in reversed(attends)),
         "block_out_channels": tuple(channels),
         "layers_per_block": blocks,
-        "latent_channels": latent,
+        "latent_channels": sizes[len(channels)],
         "num_vq_embeddings": held[_CODEBOOK].shape[0],
         "vq_embed_dim": held[_CODEBOOK].shape[1],
     }

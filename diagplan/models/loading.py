@@ -44,11 +44,12 @@ def load_model(
     """Load a model, and test that it obeys its attention mask.
 
     Args:
-        adapter: its family: ``"mc-ar"``, ``"cosmos"``, ``"wham"``, or one that a third party has registered.
+        adapter: its family: ``"mc-ar"``, ``"cosmos"``, ``"wham"``, ``"llamagen"``, or a third party's.
         weights: for MC-AR a release ``.ckpt``, a ``.safetensors`` file, or a folder of a Hugging Face LlamaForCausalLM;
             for Cosmos a ``model.pt``, a ``.safetensors`` file, a folder with one, or shards, a name with ``{rank}``;
-            for WHAM a release ``.ckpt``, or what ``diagplan convert-weights`` made of it; for all a folder of
-            ``diagplan export-onnx``, which is known as one and runs on ONNX Runtime.
+            for WHAM a release ``.ckpt``, or what ``diagplan convert-weights`` made of it; for LlamaGen a release
+            ``.pt`` or a ``.safetensors`` file; for all a folder of ``diagplan export-onnx``, which is
+            known as one and runs on ONNX Runtime.
         backend: ``"torch"``; ``"onnx"``, which needs no torch on the CPU and whose models have their dtype already,
             of any family, registered or not; or one that a third party has registered.
         config: a released configuration by name (``"300M_16f"``, ``"cosmos-4b"``, ``"wham-200m"``), a file, YAML for

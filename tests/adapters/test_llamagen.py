@@ -77,7 +77,7 @@ def test_codes_of_classes_are_those_of_the_published_loop() -> None:
     plan = compile_plan(layout(1), NextToken())
     given = np.array([[model.class_id(number)] for number in classes])
     want = published_codes(CLASSES, weights, class_condition(weights, classes), SIDE)
-    assert len(want.unique()) >= 8
+    assert len(np.unique(want)) >= 8
     np.testing.assert_array_equal(replay(plan, model, given=given)[:, 0], want.numpy())
 
 
@@ -108,7 +108,7 @@ def test_codes_of_texts_are_those_of_the_published_loop(scale: float | None) -> 
     null = text_condition(weights, weights["cls_embedding.uncond_embedding"].expand(3, -1, -1))
     guided: dict[str, Any] = {} if scale is None else {"null": null, "scale": scale}
     want = published_codes(TEXTS, weights, condition, SIDE, seen=seen, **guided)
-    assert len(want.unique()) >= 8
+    assert len(np.unique(want)) >= 8
     lead, pad = model.text_lead(features(), LENGTHS)
     torch.testing.assert_close(lead, condition)
     torch.testing.assert_close(model.null_lead(3), null)

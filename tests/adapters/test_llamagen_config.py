@@ -48,8 +48,10 @@ def test_bytes() -> None:
         ({"n_head": 16}, "got dim=32 and n_head=16"),
         ({"dim": 0}, "expected dim >= 1"),
         ({"norm_eps": math.nan}, "expected norm_eps to be a number above 0, got norm_eps=nan"),
+        ({"rope_base": 10**400}, "expected rope_base to be a number above 0, got rope_base="),
         ({"rope_base": True}, "expected rope_base to be a number above 0, got rope_base=True"),
         ({"cls_token_num": 2}, "expected cls_token_num=1 with model_type='c2i', got 2"),
+        ({"largest_side": 257}, "expected largest_side <= 256, got largest_side=257"),
         ({"num_classes": "many"}, "expected num_classes to be an integer"),
     ],
 )

@@ -23,6 +23,7 @@ def exported(config: Any, folder: Path) -> tuple[LlamaGen, Any]:
     return model, load_model("llamagen", folder, backend="onnx", threads=1)
 
 
+@pytest.mark.slow  # the conformance suite exports a model of classes, too
 def test_codes_of_classes(tmp_path: Path) -> None:
     model, other = exported(CLASSES, tmp_path / "out")
     assert (other.document.axes, other.document.lead_width) == (("row", "col", "cell"), None)

@@ -38,8 +38,8 @@ def test_pictures_are_those_of_the_network_written_out(name: str, tmp_path: Path
     assert (want.abs() > 1).any()  # what is cut off is seen, too
     shade = want.clamp(-1, 1).double().add(1).mul(127.5).add(0.5 if name == "llamagen" else 0)
     made = tokenizer.decode(TOKENS)
-    clear = ((shade - shade.round()).abs() > 1e-2) | (want.abs() > 1.001)  # not within rounding of the next
-    clear = clear.permute(0, 2, 3, 1).numpy()
+    sure = ((shade - shade.round()).abs() > 1e-2) | (want.abs() > 1.001)  # not within rounding of the next
+    clear = sure.permute(0, 2, 3, 1).numpy()
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(made[clear], shade.floor().permute(0, 2, 3, 1).byte().numpy()[clear])
 
@@ -84,7 +84,7 @@ def janus() -> Any:
     torch.manual_seed(0)
     from transformers.models.janus.modeling_janus import JanusVQVAE
 
-    model = JanusVQVAE(config).eval()
+    model: Any = JanusVQVAE(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" not in name:
@@ -138,7 +138,7 @@ def test_tokens_are_those_of_chameleon_in_transformers(tmp_path: Path) -> None:
     )  # fmt: skip
     weights = vq_weights(TAMING, seed=3)
     weights["quantize.embedding.weight"] *= 0.3  # else a few long codes lie nearest to everything
-    theirs = ChameleonVQVAE(config).eval()
+    theirs: Any = ChameleonVQVAE(config)
     left = theirs.load_state_dict(weights, strict=False)
     assert not left.missing_keys
     assert all(name.startswith("decoder.") for name in left.unexpected_keys)
@@ -203,11 +203,11 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match="cannot read"):
         load_vq(tmp_path / "nothing.pt")
     flat = weights | {"post_quant_conv.weight": torch.ones(())}
-    with pytest.raises(DocumentError, match="and a post_quant_conv"):
+    with pytest.raises(DocumentError, match="a post_quant_conv and a codebook, got"):
         load_vq(write_torch(flat, tmp_path / "flat.pt"))
 
 
-@pytest.mark.parametrize("shape", [(0, 3, 3, 3), (3, 3), (1 << 40, 3, 3, 3), (33, 32, 3, 3)])
+@pytest.mark.parametrize("shape", [(0, 3, 3, 3), (3, 3), (1 << 40, 3, 3, 3), (1 << 20, 3, 3, 3), (33, 32, 3, 3)])
 def test_sizes_that_no_network_has(shape: tuple[int, ...], tmp_path: Path) -> None:
     shapes = {name: tuple(weight.shape) for name, weight in vq_weights(LLAMAGEN, seed=None).items()}
     tensors = {name: torch.zeros(1).expand(size) for name, size in shapes.items()}
