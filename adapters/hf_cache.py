@@ -7,21 +7,26 @@ Checked on transformers 4.57.6, 5.4.0 and 5.24.0: the argument of a decoder that
 
 import inspect
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
 from torch import Tensor
-from transformers.cache_utils import Cache, StaticLayer
 
 from diagplan.adapters.cache import TensorCache
 from diagplan.planner.errors import SpecError
 
 __all__ = ["SlotCache", "SlotLayer", "cache_argument"]
 
+_LIBRARY: Any = import_module("transformers.cache_utils")
+
 # Shapes: R rows of the batch, K key-value heads, n feeds, S slots of the cache, L slots that a pass sees, D head width.
 
 
-class SlotLayer(StaticLayer):  # type: ignore[misc]  # transformers has no types
+class SlotLayer(_LIBRARY.StaticLayer):  # type: ignore[misc]  # its types differ by the version
     """One layer: keys and values [R, K, S, D], written at ``slot``, [n] or [R, n], and read up to ``length``."""
+
+    keys: Tensor
+    values: Tensor
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__(max_cache_len=keys.shape[2])
@@ -43,7 +48,7 @@ class SlotCache(TensorCache):
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         super().__init__(tensors)
         self._layers = [SlotLayer(*self.layer(i)) for i in range(len(self.tensors) // 2)]
-        self.held = Cache(layers=self._layers)
+        self.held: Any = _LIBRARY.Cache(layers=self._layers)
 
     @classmethod
     def of(cls, cache: TensorCache) -> "SlotCache":

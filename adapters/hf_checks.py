@@ -1,7 +1,7 @@
-"""What a decoder of transformers must be for plans to run on it; what it may not be would give wrong tokens in silence."""
+"""What a decoder of transformers must be for plans to run on it; what is refused would give wrong tokens in silence."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 
@@ -22,9 +22,9 @@ def attention_of(decoder: Any) -> Attention:
     Raises:
         SpecError: one that does not take a plan's mask.
     """
-    kind = getattr(decoder.config, "_attn_implementation", None) or "eager"
+    kind: Any = getattr(decoder.config, "_attn_implementation", None) or "eager"
     if kind in get_args(Attention):
-        return kind  # type: ignore[no-any-return]
+        return cast("Attention", kind)
     raise SpecError(
         f"expected a model with attention sdpa or eager, got {shown(kind)}. Others take no mask of feeds and slots: "
         "flash attention reads it as padding, flex attention wants blocks. Call model.set_attn_implementation('sdpa')."

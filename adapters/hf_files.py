@@ -123,29 +123,29 @@ def read_folder(weights: str | Path, family: str | None = None, raster: Any = No
             "transformers, and hand it to diagplan.wrap."
         )
     held = _raster_for(path, raster)
-    found = family_of_kind(kind) if family is None else family
-    wanted = KINDS[found]
+    name = family_of_kind(kind) if family is None else family
+    wanted = KINDS[name]
     if wanted is not None and wanted != kind:
         right = family_of_kind(kind)
         remedy = f"It is a model of the family {right}." if right != ANY else "Give another folder."
         raise SpecError(
-            f"expected model_type {wanted} for the family {found}, got {shown(kind)} in {path / _CONFIG}. {remedy}"
+            f"expected model_type {wanted} for the family {name}, got {shown(kind)} in {path / _CONFIG}. {remedy}"
         )
-    if found == ANY and held is None:
+    if name == ANY and held is None:
         raise SpecError(
-            f"expected a model of image tokens, got {path / _CONFIG} with model_type={shown(kind)}. Nothing tells which "
-            f"of its ids are a picture's, if any are. Give config=Raster(ids=(low, high), rows=, cols=), or put "
+            f"expected a model of image tokens, got {path / _CONFIG} with model_type={shown(kind)}. Nothing tells "
+            "which of its ids are a picture's, if any are. Give config=Raster(ids=(low, high), rows=, cols=), or put "
             f"{_RASTER} beside it."
         )
-    return Folder(path=path, family=found, model_type=kind, config=config, raster=held)
+    return Folder(path=path, family=name, model_type=kind, config=config, raster=held)
 
 
 def _inner_folder(path: Path) -> Path:
     if not path.is_dir():
         there = "a file" if path.exists() else "nothing"
         raise DocumentError(
-            f"expected a folder with {_CONFIG} and safetensors, got {path}, where there is {there}. Give the folder that "
-            "was fetched from the hub."
+            f"expected a folder with {_CONFIG} and safetensors, got {path}, where there is {there}. Give the folder "
+            "that was fetched from the hub."
         )
     if is_file(path / _CONFIG):
         return path
@@ -237,8 +237,8 @@ def load_folder(weights: str | Path, options: LoadOptions, family: str | None = 
     """
     if options.quantize is not None:
         raise SpecError(
-            f"expected no quantize for a model of transformers, got quantize={shown(options.quantize)}. Quantise it with "
-            "transformers, and hand it to diagplan.wrap."
+            f"expected no quantize for a model of transformers, got quantize={shown(options.quantize)}. Quantise it "
+            "with transformers, and hand it to diagplan.wrap."
         )
     device = require_device(options.device)
     folder = read_folder(weights, family, options.config)
@@ -268,8 +268,8 @@ def _require_whole(checkpoint: Checkpoint, told: Mapping[str, Any]) -> None:
         kinds = {"missing": missing, "of another shape": misshaped}
         words = "; ".join(f"{len(names)} {kind}: {listed(names, 4)}" for kind, names in kinds.items() if names)
         raise DocumentError(
-            f"expected all tensors of {checkpoint.path / _CONFIG}, got {checkpoint.path} with {words}. Weights and config "
-            "must belong together. Fetch both from one place."
+            f"expected all tensors of {checkpoint.path / _CONFIG}, got {checkpoint.path} with {words}. Weights and "
+            "config must belong together. Fetch both from one place."
         )
 
 

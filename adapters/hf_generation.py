@@ -1,7 +1,7 @@
 """What a model's own generation_config.json says of sampling, with what transformers adds in silence: top_k = 50.
 
-Facts: transformers 4.57 to 5.24, GenerationConfig. A key that the file leaves out has transformers' own value; a top_k of
-0 is off. Nothing is loaded but the file.
+Facts: transformers 4.57 to 5.24, GenerationConfig. A key that the file leaves out has transformers' own value; a top_k
+of 0 is off. Nothing is loaded but the file.
 """
 
 import json

@@ -53,21 +53,21 @@ class Parts:
     coordinates: Coordinates | None = None
 
 
-def parts_of(model: Any, family: str | None = None, raster: Raster | None = None) -> Parts:
+def parts_of(module: Any, family: str | None = None, raster: Raster | None = None) -> Parts:
     """The parts of a model of transformers.
 
     Args:
-        model: the whole model, with its head.
+        module: the whole model, with its head.
         family: a name of ``diagplan.adapters.hf_kinds.KINDS``; ``None``: its configuration tells.
         raster: of a model that has no adapter of its own; of one that has, what to take instead of its own ids or grid.
 
     Raises:
         SpecError: a model of another kind, or of none that is known and without a raster.
     """
-    kind = getattr(getattr(model, "config", None), "model_type", None)
-    if not isinstance(kind, str) or not callable(getattr(model, "get_decoder", None)):
+    kind = getattr(getattr(module, "config", None), "model_type", None)
+    if not isinstance(kind, str) or not callable(getattr(module, "get_decoder", None)):
         raise SpecError(
-            f"expected a model of transformers, got {shown(model)}. Load one, such as "
+            f"expected a model of transformers, got {shown(module)}. Load one, such as "
             "Emu3ForConditionalGeneration.from_pretrained(FOLDER)."
         )
     name = family_of_kind(kind) if family is None else family
@@ -75,10 +75,10 @@ def parts_of(model: Any, family: str | None = None, raster: Raster | None = None
         raise SpecError(f"expected family to be one of {', '.join(KINDS)}, got family={shown(name)}.")
     if KINDS[name] not in (None, kind):
         raise SpecError(
-            f"expected a model of model_type {KINDS[name]} for {name}, got {shown(kind)}. Leave the family out, or take "
-            f"{family_of_kind(kind)}."
+            f"expected a model of model_type {KINDS[name]} for {name}, got {shown(kind)}. Leave the family out, or "
+            f"take {family_of_kind(kind)}."
         )
-    parts = _READERS.get(KINDS[name] or "", _causal)(model, name, raster)
+    parts = _READERS.get(KINDS[name] or "", _causal)(module, name, raster)
     if parts.raster.ids[1] > parts.vocab_size:
         raise SpecError(
             f"expected ids of the picture below {parts.vocab_size}, the width of the logits, got "
@@ -87,12 +87,12 @@ def parts_of(model: Any, family: str | None = None, raster: Raster | None = None
     return parts
 
 
-def _with_head(model: Any, family: str, raster: Raster) -> Parts:
+def _with_head(module: Any, family: str, raster: Raster) -> Parts:
     """A decoder with one embedding and a linear head over the ids."""
-    decoder, head, embedding = model.get_decoder(), model.get_output_embeddings(), model.get_input_embeddings()
-    if head is None or decoder is model or not hasattr(decoder, "layers"):
+    decoder, head, embedding = module.get_decoder(), module.get_output_embeddings(), module.get_input_embeddings()
+    if head is None or decoder is module or not hasattr(decoder, "layers"):
         raise SpecError(
-            f"expected a model with a decoder and a head over its ids, got {type(model).__name__}. A plan needs "
+            f"expected a model with a decoder and a head over its ids, got {type(module).__name__}. A plan needs "
             "logits. Take the class that ends in ForCausalLM or ForConditionalGeneration."
         )
     return Parts(
@@ -117,17 +117,17 @@ def _rows_of(head: Any) -> int:
     return int(getattr(head, "out_features", None) or head.weight.shape[0])
 
 
-def _causal(model: Any, family: str, raster: Raster | None) -> Parts:
+def _causal(module: Any, family: str, raster: Raster | None) -> Parts:
     if raster is None:
         raise SpecError(
-            f"expected raster for a model of model_type {shown(model.config.model_type)}, got none. Nothing tells which "
-            "of its ids are a picture's. Give Raster(ids=(low, high), rows=, cols=)."
+            f"expected raster for a model of model_type {shown(module.config.model_type)}, got none. Nothing tells "
+            "which of its ids are a picture's. Give Raster(ids=(low, high), rows=, cols=)."
         )
-    return _with_head(model, family, raster)
+    return _with_head(module, family, raster)
 
 
-def _emu3(model: Any, family: str, raster: Raster | None) -> Parts:
-    mapping = model.vocabulary_mapping
+def _emu3(module: Any, family: str, raster: Raster | None) -> Parts:
+    mapping = module.vocabulary_mapping
     if raster is None:
         # 90 x 90 is the usual picture of Emu3-Gen, 720 x 720 pixels. End of file, of image, of text come after it.
         names = mapping.vocab_map
@@ -135,30 +135,30 @@ def _emu3(model: Any, family: str, raster: Raster | None) -> Parts:
         end = tuple(int(names[name]) for name in after if name in names)
         codes = _run(mapping.image_tokens, "visual tokens of vocabulary_map")
         raster = Raster(ids=codes, rows=90, cols=90, between_rows=(int(mapping.eol_token_id),), end=end)
-    return _with_head(model, family, raster)
+    return _with_head(module, family, raster)
 
 
-def _chameleon(model: Any, family: str, raster: Raster | None) -> Parts:
+def _chameleon(module: Any, family: str, raster: Raster | None) -> Parts:
     if raster is None:
-        codes = _run(model.model.vocabulary_mapping.image_tokens, "image tokens of vocabulary_map")
-        vq = model.config.vq_config
+        codes = _run(module.model.vocabulary_mapping.image_tokens, "image tokens of vocabulary_map")
+        vq = module.config.vq_config
         side = vq.resolution // 2 ** (len(vq.channel_multiplier) - 1)
         raster = Raster(ids=codes, rows=side, cols=side)
-    return _with_head(model, family, raster)
+    return _with_head(module, family, raster)
 
 
-def _glm_image(model: Any, family: str, raster: Raster | None) -> Parts:
+def _glm_image(module: Any, family: str, raster: Raster | None) -> Parts:
     if raster is None:
         # 32 x 32 is the picture of 1024 x 1024 pixels, after its preview.
-        raster = Raster(ids=(0, int(model.config.vq_config.num_embeddings)), rows=32, cols=32)
-    return replace(_with_head(model, family, raster), coordinates=Coordinates(_AXES))
+        raster = Raster(ids=(0, int(module.config.vq_config.num_embeddings)), rows=32, cols=32)
+    return replace(_with_head(module, family, raster), coordinates=Coordinates(_AXES))
 
 
-def _janus(model: Any, family: str, raster: Raster | None) -> Parts:
-    inner, text = model.model, model.get_input_embeddings()
+def _janus(module: Any, family: str, raster: Raster | None) -> Parts:
+    inner, text = module.model, module.get_input_embeddings()
     codes = int(inner.generation_embeddings.num_embeddings)
     if raster is None:
-        side = math.isqrt(int(model.config.vision_config.num_image_tokens))
+        side = math.isqrt(int(module.config.vision_config.num_image_tokens))
         raster = Raster(ids=(0, codes), rows=side, cols=side)
 
     def embed(ids: Tensor) -> Tensor:

@@ -44,7 +44,8 @@ class Raster:
             if not isinstance(value, tuple | list):
                 raise SpecError(f"expected {name} as a list of ids, got {name}={shown(value)}. Give whole numbers.")
             object.__setattr__(self, name, tuple(require_int(name, one, 0) for one in value))
-        if len(self.ids) != 2 or self.ids[0] >= self.ids[1]:
+        ids: tuple[int, ...] = self.ids
+        if len(ids) != 2 or self.ids[0] >= self.ids[1]:
             raise SpecError(
                 f"expected ids as a range (low, high), got ids={shown(self.ids)}. Ids low to high, less one, are the "
                 "picture's. Give two numbers, the smaller first."

@@ -178,4 +178,3 @@ def _plain(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
         return
     for inner in flatten()[0]:
         yield from _plain(f"{name}.{inner}", getattr(value, inner))
-

@@ -1,9 +1,9 @@
-"""Folders of transformers' models: loaded without a network, estimated before, refused in one line that names the file."""
+"""Folders of transformers' models: loaded off line, estimated before, refused in one line that names the file."""
 
 import json
 import re
 import shutil
-from collections.abc import Iterator
+import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,11 +35,11 @@ def saved(family: str) -> tuple[Any, TemporaryDirectory[str]]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     """A copy of Emu3's, to be damaged."""
     place = tmp_path / "model"
     shutil.copytree(saved("emu3")[1].name, place)
-    yield place
+    return place
 
 
 def changed(folder: Path, **keys: Any) -> None:
@@ -102,7 +102,7 @@ def test_a_language_model_is_refused() -> None:
 
 def test_another_family_is_named() -> None:
     place = saved("emu3")[1].name
-    with pytest.raises(SpecError, match="model_type janus for the family janus-pro, got 'emu3' .* of the family emu3"):
+    with pytest.raises(SpecError, match=r"model_type janus for the family janus-pro, got 'emu3' .* of the family emu3"):
         load_model("janus-pro", place)
 
 
@@ -198,7 +198,7 @@ def test_a_transformers_that_is_too_old(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_without_transformers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=re.escape("pip install 'diagplan[images]'")):
         load_model("emu3", folder)
 

@@ -8,12 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from diagplan import Diagonal, Layout, NextToken, Plan, SpecError, compile_plan, wrap  # noqa: E402
+from diagplan import Layout, NextToken, Plan, compile_plan, wrap  # noqa: E402
 from diagplan.adapters.contract import coordinates_of  # noqa: E402
-from diagplan.adapters.transformers import TransformersModel  # noqa: E402
 from diagplan.backends.prepared import new_state, prepare  # noqa: E402
 from diagplan.backends.replay import replay  # noqa: E402
-from diagplan.planner.errors import DiagplanError  # noqa: E402
 from tests.support import hf_models as tiny  # noqa: E402
 
 RASTER = tiny.RASTER

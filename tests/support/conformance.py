@@ -1,6 +1,6 @@
 """What the conformance suite runs over: models by name, backends by name."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -155,15 +155,19 @@ BACKENDS["onnx"] = SimpleNamespace(**vars(executor))
 BACKENDS["onnx"].prepare = prepare_onnx
 
 
-def pairs(exported: Collection[str] = ("emu3",)) -> list[Any]:
-    """Models with backends; of transformers' families all but one with exports and passes of fixed shape are slow."""
+def pairs() -> list[Any]:
+    """Models with backends; what differs by no more than a decoder of transformers is slow."""
     return [
-        pytest.param(name, backend, marks=pytest.mark.slow)
-        if name in TRANSFORMERS and name not in exported and backend != "torch"
-        else (name, backend)
+        pytest.param(name, backend, marks=pytest.mark.slow) if _is_slow(name, backend) else (name, backend)
         for name in MODELS
         for backend in BACKENDS
     ]
+
+
+def _is_slow(name: str, backend: str) -> bool:
+    if name not in TRANSFORMERS:
+        return False
+    return (backend != "torch" and name != "emu3") or name in ("chameleon", "raster-llama")
 
 
 def ids_for(plan: Plan, model: Any, batch: int = 1, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tiny random models of transformers, one of each family: the library's own classes, whose ``generate`` is the oracle."""
+"""Tiny random models of transformers, one of each family: the library's own classes; ``generate`` is the oracle."""
 
 import itertools
 from collections.abc import Callable
@@ -111,9 +111,7 @@ def chameleon(*, swin_norm: bool = False, positions: int = 512, **options: Any) 
     return filled(t.ChameleonForConditionalGeneration(config), **options)
 
 
-def llama(
-    *, kind: str = "Llama", positions: int = 512, sizes: dict[str, Any] | None = None, **options: Any
-) -> Any:
+def llama(*, kind: str = "Llama", positions: int = 512, sizes: dict[str, Any] | None = None, **options: Any) -> Any:
     held = _text(positions) | {"num_key_value_heads": 2, "vocab_size": 100} | (sizes or {})
     config = getattr(transformers, f"{kind}Config")(**held)
     return filled(getattr(transformers, f"{kind}ForCausalLM")(config), **options)
