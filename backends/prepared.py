@@ -297,7 +297,7 @@ def embeddings_of(prepared: Prepared, lead: Array) -> Array:
     if len(shape) != 3 or shape[::2] != (prepared.rows, width):
         raise MismatchError(f"expected embeddings of shape [{prepared.rows}, P, {width}], got {shown(list(shape))}.")
     if isinstance(model.dtype, np.dtype):
-        held: Array = np.asarray(lead).astype(model.dtype)
+        held: Array = prepared.runtime.put(np.asarray(lead).astype(model.dtype))
     else:
         import torch
 
