@@ -23,7 +23,7 @@ def diff_command(
 ) -> int:
     """Say which feeds differ between two plans. Exit code 1 if any does."""
     from diagplan.drawing.wording import difference_words
-    from diagplan.planner.compare import compare_images
+    from diagplan.planner.compare import compare_plans
     from diagplan.schemas.files import read_plan
 
     plans = read_plan(a), read_plan(b)
@@ -31,7 +31,7 @@ def diff_command(
         if not well_formed(plan):
             raise InvalidPlanError(f"expected numbers in range in {path}, got others. `diagplan verify` names them.")
     with working("comparing", quiet=as_json):
-        result = compare_images(*plans)
+        result = compare_plans(*plans)
     code = FINE if result.same else PROBLEM
     if as_json:
         header = {name: [str(left), str(right)] for name, (left, right) in result.header.items()}

@@ -115,7 +115,7 @@ def image_command(
     ] = None,
     pictures_dir: Annotated[Path | None, option(OUTPUT, "Write each picture here, 0000.png and so on.")] = None,
     tokens_out: Annotated[Path | None, option(OUTPUT, "Write the tokens too, .npy, int64 [B, h, w].")] = None,
-    plan_out: Annotated[Path | None, option(OUTPUT, "Write the picture's plan too.")] = None,
+    plan_out: Annotated[Path | None, option(OUTPUT, "Write the plan too; of GLM-Image the chain of preview and picture.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Draw pictures: prompts in, .png out."""
@@ -234,7 +234,9 @@ def _write(
 ) -> list[Path]:
     """The files that were asked for."""
     from diagplan.images.sheets import contact_sheet
+    from diagplan.planner.chain_compiler import chain_of
     from diagplan.schemas.atomic import make_folder, npy_bytes, write_atomically
+    from diagplan.schemas.chain_files import write_chain
     from diagplan.schemas.files import write_plan
     from diagplan.video.frames import png
 
@@ -252,7 +254,10 @@ def _write(
         write_atomically(tokens, npy_bytes(drawn.tokens))
         written.append(tokens)
     if plan is not None:
-        write_plan(drawn.plans[-1], plan)
+        if len(drawn.plans) == 1:
+            write_plan(drawn.plans[0], plan)
+        else:
+            write_chain(chain_of(drawn.plans), plan)
         written.append(plan)
     return written
 

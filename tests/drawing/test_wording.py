@@ -15,7 +15,7 @@ from diagplan.drawing.wording import (
     schedule_words,
     slot_words,
 )
-from diagplan.planner.compare import Difference, compare_images
+from diagplan.planner.compare import Difference, compare_plans
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.layout import Layout
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, ZipAR
@@ -102,7 +102,7 @@ def test_a_profile_says_what_it_leaves_out() -> None:
 
 def test_each_kind_of_difference_is_named() -> None:
     a, b = (compile_plan(Layout(frames=1, rows=2, cols=4, lead=1), Diagonal(k=k)) for k in (1, 2))
-    words = [difference_words(one, a, b) for one in compare_images(a, b).feeds]
+    words = [difference_words(one, a, b) for one in compare_plans(a, b).feeds]
     assert "frame 0 row 1 col 0: step 1 in a, 2 in b" in words
     cell = int(a.layout.cell_slots()[0, 1, 0])
     said = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from diagplan.planner.compare import Difference, compare_images
+from diagplan.planner.compare import Difference, compare_plans
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.layout import Layout
 from diagplan.planner.masks import mask_rows
@@ -22,7 +22,7 @@ from tests.support.strategies import Request, compiled, plans, policies, schedul
 @given(plans(frames=2, side=4), st.data())
 def test_silent_exactly_for_equal_plans(case: tuple[Request, Plan], data: st.DataObject) -> None:
     request, plan = case
-    assert compare_images(plan, compiled(request)).same
+    assert compare_plans(plan, compiled(request)).same
     # A sibling: something else, or now and then the same again by another road.
     layout = request.layout
     changes: dict[str, Any] = {
@@ -33,14 +33,14 @@ def test_silent_exactly_for_equal_plans(case: tuple[Request, Plan], data: st.Dat
     }
     name = data.draw(st.sampled_from(sorted(changes)))
     other = compiled(request, **{name: data.draw(changes[name])})
-    assert compare_images(plan, other).same == compare_images(other, plan).same == (plan == other)
+    assert compare_plans(plan, other).same == compare_plans(other, plan).same == (plan == other)
 
 
 @given(plans(frames=2, side=4), st.data())
 def test_the_other_way_round_says_the_same(case: tuple[Request, Plan], data: st.DataObject) -> None:
     request, plan = case
     other = compiled(request, schedule=data.draw(schedules(request.layout)), max_width=None)
-    there, back = compare_images(plan, other), compare_images(other, plan)
+    there, back = compare_plans(plan, other), compare_plans(other, plan)
     assert {name: (b, a) for name, (a, b) in back.header.items()} == there.header
     turned = {"only a": "only b", "only b": "only a"}
     mirrored = {(d.position, d.target, turned.get(d.what, d.what), d.b, d.a) for d in back.feeds}
@@ -57,7 +57,7 @@ def planted(plan: Plan, name: str, feed: int, value: int) -> Plan:
 
 def named(plan: Plan, other: Plan) -> set[tuple[int, int, str]]:
     """(position, target, what) of the differences of feeds."""
-    return {(d.position, d.target, d.what) for d in compare_images(plan, other).feeds}
+    return {(d.position, d.target, d.what) for d in compare_plans(plan, other).feeds}
 
 
 @given(plans(frames=2, side=4), st.data())
@@ -69,7 +69,7 @@ def test_a_planted_number_is_named(case: tuple[Request, Plan], data: st.DataObje
     size = plan.cache_slots if name == "slot" else plan.positions
     value = data.draw(st.integers(smallest, size - 1))
     other = planted(plan, name, feed, value)
-    result = compare_images(plan, other)
+    result = compare_plans(plan, other)
     assert result.same == (plan == other) == (value == getattr(plan, name)[feed])
     if result.same:
         return
@@ -97,7 +97,7 @@ def test_a_feed_in_another_step_is_named(case: tuple[Request, Plan], data: st.Da
     offsets = plan.step_offsets.copy()
     offsets[step] += 1  # the first feed of a step joins the step before
     other = replace(plan, step_offsets=offsets)
-    result = compare_images(plan, other)
+    result = compare_plans(plan, other)
     if plan.source[first] < 0:
         assert "padding" in result.header
     else:
@@ -118,7 +118,7 @@ def test_feeds_that_change_places_in_a_step_are_named(case: tuple[Request, Plan]
     order = np.arange(plan.feeds)
     order[[left, right]] = order[[right, left]]
     other = replace(plan, **{name: getattr(plan, name)[order] for name in COLUMNS})
-    result = compare_images(plan, other)
+    result = compare_plans(plan, other)
     assert result.same == (plan == other)
     if plan != other:
         assert result.header.keys() == {"order"}
@@ -137,7 +137,7 @@ def test_a_planted_row_is_named(case: tuple[Request, Plan], data: st.DataObject)
     listed = MaskRows(
         feed=np.array([feed]), offsets=np.array([0, len(left)]), runs=np.array([(s, s + 1) for s in left], np.int32)
     )
-    result = compare_images(plan, replace(plan, listed=listed))
+    result = compare_plans(plan, replace(plan, listed=listed))
     assert result.header == {"listed rows": (0, 1)}
     position, target = int(plan.position[feed]), int(plan.target[feed])
     wanted = Difference(position=position, target=target, what="mask", a=len(row), b=len(row) - 1)
@@ -146,7 +146,7 @@ def test_a_planted_row_is_named(case: tuple[Request, Plan], data: st.DataObject)
     ours = replace(plan, listed=listed)
     theirs = replace(plan, listed=replace(listed, runs=listed.runs + 1))
     if left:
-        assert compare_images(ours, theirs).header == {"listed rows": (1, 1)}
+        assert compare_plans(ours, theirs).header == {"listed rows": (1, 1)}
 
 
 def test_every_field_is_planted_somewhere() -> None:
@@ -156,7 +156,7 @@ def test_every_field_is_planted_somewhere() -> None:
 @pytest.mark.parametrize("name", HEADER)
 def test_a_planted_header_field_is_named(name: str) -> None:
     other = replace(PLAN, **{name: HEADER[name]})
-    result = compare_images(PLAN, other)
+    result = compare_plans(PLAN, other)
     assert not result.same
     assert result.header.keys() == {name}
     ours, theirs = (
@@ -170,14 +170,14 @@ def test_a_planted_header_field_is_named(name: str) -> None:
 
 def test_empty_steps_are_named() -> None:
     other = replace(PLAN, step_offsets=np.append(PLAN.step_offsets, PLAN.feeds))
-    assert compare_images(PLAN, other).header == {"steps": (PLAN.steps, PLAN.steps + 1)}
+    assert compare_plans(PLAN, other).header == {"steps": (PLAN.steps, PLAN.steps + 1)}
 
 
 def test_padding_is_named() -> None:
     layout = Layout(frames=1, rows=3, cols=3, lead=1)
     wide, narrow = (compile_plan(layout, Diagonal(k=1), pad=pad) for pad in ((4,), (3,)))
     counts = tuple(int(np.count_nonzero(plan.source < 0)) for plan in (wide, narrow))
-    assert compare_images(wide, narrow).header == {"padding": counts}
+    assert compare_plans(wide, narrow).header == {"padding": counts}
 
 
 def test_plans_that_number_slots_by_other_rules() -> None:
@@ -186,17 +186,17 @@ def test_plans_that_number_slots_by_other_rules() -> None:
         compile_plan(layout, Diagonal(k=1), Policies(row_end="keep"), slots=slots)
         for slots in ("position", "step-order")
     )
-    result = compare_images(by_position, in_order)
+    result = compare_plans(by_position, in_order)
     assert by_position.cache_slots != in_order.cache_slots or "cache_slots" not in result.header
     assert result.header["slots"] == ("position", "step-order")
     assert not result.feeds, "what is fed and seen is the same"
     # Next-token prediction has one numbering for both.
     plain = [compile_plan(layout, NextToken(), slots=slots) for slots in ("position", "step-order")]
-    assert "slots" not in compare_images(*plain).header
+    assert "slots" not in compare_plans(*plain).header
 
 
 def test_long_plans_are_compared_without_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diagplan.planner.compare._MAX_BITS", PLAN.feeds * PLAN.cache_slots - 1)
-    result = compare_images(PLAN, PLAN)
+    result = compare_plans(PLAN, PLAN)
     assert result.same
     assert not result.masks_compared
