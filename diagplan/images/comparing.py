@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.options import LoadOptions
 from diagplan.backends.arguments import require_callbacks
-from diagplan.images.defaults import Choice, changed
+from diagplan.images.defaults import Choice, asked_for
 from diagplan.images.job import ImageJob
 from diagplan.images.judging import teacher_forced_loss
 from diagplan.images.paint import request_of
@@ -179,17 +179,18 @@ def compare_images(
     schedules = [schedule_named(name) for name in names]
     if not schedules:
         raise SpecError("expected a plan at least, got none. Write, for example, ntp,k=2.")
-    if options is not None and options.backend != "torch":
-        raise SpecError(
-            f"expected the backend torch for a comparison, whose losses are computed there, got {options.backend}."
-        )
     job = ImageJob(
         model,
         request_of(prompts, negative=negative, size=size, ratio=ratio, suffix=suffix, features=features), num=num,
-        guidance=guidance, choice=lambda own: changed(own, **(sampling or {})), options=options,
+        guidance=guidance, choice=lambda own: asked_for(own, sampling or {}), options=options,
         weights=None if weights is None else Path(weights), vq=None if vq is None else Path(vq), batch=batch,
         chunk=chunk, seed=seed,
     )  # fmt: skip
+    if job.options.backend != "torch":
+        raise SpecError(
+            f"expected the backend torch for a comparison, whose losses are computed there, got {job.options.backend}. "
+            "Leave backend and weights out."
+        )
     job.require_decoder()
 
     def told(what: str, done: int = 0, of: int = 0) -> None:

@@ -1,5 +1,6 @@
 """How a family samples where nobody says: as its folder's generation_config.json has it, or as its release does."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -8,8 +9,12 @@ from diagplan.adapters.samplers import Greedy, Sample, Sampler
 from diagplan.images.folder import ModelFolder
 from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 
-__all__ = ["Choice", "changed", "default_sampler", "described"]
+__all__ = ["Choice", "asked_for", "changed", "default_sampler", "described"]
+
+
+_VALUES = ("greedy", "temperature", "top_k", "top_p", "min_p")
 
 
 class Choice(NamedTuple):
@@ -46,6 +51,18 @@ def default_sampler(folder: ModelFolder, release: Sample | None, name: str, *, s
     if not (sampled or defaults.do_sample):
         return Choice(Greedy(), "generation_config.json has no do_sample")
     return Choice(replace(defaults, do_sample=True).sampler(), f"as generation_config.json has it, which {own}")
+
+
+def asked_for(choice: Choice, values: Mapping[str, Any]) -> Choice:
+    """``changed`` by a mapping.
+
+    Raises:
+        SpecError: a key that is no argument of it; else as there.
+    """
+    unknown = [name for name in values if name not in _VALUES]
+    if unknown:
+        raise SpecError(f"expected sampling by {', '.join(_VALUES)}, got {shown(unknown[0])}. Correct its name.")
+    return changed(choice, **values)
 
 
 def changed(

@@ -24,6 +24,8 @@ NEGATIVE = (
 )
 #: Pixels of a picture of Emu3-Gen, and of a token's side.
 AREA, FACTOR = 518400, 8
+#: The token between two rows.
+_LINE = "<|extra_200|>"
 
 
 def grid_of(size: tuple[int, int] | None, ratio: tuple[int, int] | None, area: int = AREA) -> tuple[int, int]:
@@ -66,7 +68,8 @@ def prompts(folder: ModelFolder, request: Request) -> Prompted:
     first = texts.token("bos_token")
     start = texts.token("boi_token", text="<|image start|>")
     mark = texts.token("image_wrapper_token", text="<|image token|>")
-    line = texts.token("eol_token", text="<|extra_200|>")
+    line: Any = folder.sizes("vocabulary_map").get(_LINE)
+    between = texts.id_of(_LINE) if line is None else folder.whole(line, _LINE, 0)
     suffix = SUFFIX if request.suffix is None else request.suffix
     negative = NEGATIVE if request.negative is None else request.negative
 
@@ -80,7 +83,7 @@ def prompts(folder: ModelFolder, request: Request) -> Prompted:
     laid = padded(branches, filler)
     return Prompted(
         layouts=(Layout(frames=1, rows=rows, cols=cols, lead=laid[0].ids.shape[1], between_rows=1),),
-        branches=laid, between=(texts.id_of(line),), width=FACTOR * cols, height=FACTOR * rows, texts=request.texts,
+        branches=laid, between=(between,), width=FACTOR * cols, height=FACTOR * rows, texts=request.texts,
     )  # fmt: skip
 
 

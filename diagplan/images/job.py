@@ -121,7 +121,7 @@ class ImageJob:
         self.scale = scale
         own = default_sampler(self.folder, self.painter.sampler, self.painter.release, sampled=self.painter.sampled)
         self.choice = own if choice is None else choice(own)
-        self.options = options_for(weights or self.folder.model, options)
+        self.options = options if weights is None else options_for(weights, options.replaced(config=None))
         self.weights, self._model = weights or self.folder.model, loaded
         self._kept = loaded is not None
         self.batch = len(texts) if batch is None else min(len(texts), require_int("batch", batch, 1))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sampler
 from diagplan.backends.arguments import require_callbacks, require_sampler
-from diagplan.images.defaults import Choice
+from diagplan.images.defaults import Choice, asked_for
 from diagplan.images.job import ImageJob, Scheduled, passes_of
 from diagplan.images.prompts import Request, parse_ratio, parse_size
 from diagplan.planner.plan import Plan
@@ -153,10 +153,8 @@ def draw_image(
     """
     require_callbacks(on_progress=on_progress, on_memory=on_memory, on_job=on_job)
     require_sampler(sampler)
-    from diagplan.images.defaults import changed
-
     def choice(own: Choice) -> Choice:
-        return Choice(sampler, "as asked") if sampler is not None else changed(own, **(sampling or {}))
+        return Choice(sampler, "as asked") if sampler is not None else asked_for(own, sampling or {})
 
     def told(what: str, done: int = 0, of: int = 0) -> None:
         if on_progress is not None:

@@ -79,6 +79,24 @@ def test_pixels_are_those_of_its_own_decoder() -> None:
     assert "llamagen" in drawn.family
 
 
+@pytest.mark.slow
+def test_an_exported_token_model_draws_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from diagplan.models.exporting import export_onnx
+
+    place = folder_of("llamagen")
+    options = LoadOptions(config=place / "c2i.json")
+    export_onnx(load_model("llamagen", place / "c2i.safetensors", config=options.config, portable=True), tmp_path / "out")
+    common: dict[str, Any] = {
+        "size": (8, 8), "options": options, "vq": place / "vq.safetensors", "pixels": False,
+        "sampling": {"greedy": True},
+    }  # fmt: skip
+    ours = draw_image(place / "c2i.safetensors", ["3", "1"], **common)
+    exported = draw_image(place / "c2i.safetensors", ["3", "1"], weights=tmp_path / "out", **common)
+    assert np.array_equal(exported.tokens, ours.tokens)
+
+
 def test_what_it_does_not_know_is_refused() -> None:
     place = folder_of("llamagen")
     for texts, size, wrong in (

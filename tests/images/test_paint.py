@@ -67,4 +67,6 @@ def test_arguments_are_checked() -> None:
         draw_image(folder_of("janus-pro"), "a cat", vq="vq.pt")
     with pytest.raises(SpecError, match="expected guidance to be a finite number"):
         draw_image(folder_of("janus-pro"), "a cat", guidance="five")  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=r"expected sampling by greedy, temperature, .* got 'top-k'"):
+        draw_image(folder_of("janus-pro"), "a cat", sampling={"top-k": 3})
     assert request_of("a", size="8x16").size == (8, 16)
