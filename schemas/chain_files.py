@@ -12,6 +12,7 @@ from diagplan.planner.chain import Chain
 from diagplan.planner.checker.chains import chain_malformed
 from diagplan.planner.errors import DocumentError, InvalidPlanError
 from diagplan.planner.plan import Plan
+from diagplan.planner.shown import shown
 from diagplan.schemas.convert import FORMAT, VERSION, MaskForm, plan_digest, plan_from_document
 from diagplan.schemas.files import (
     CHAIN_FORMAT,
@@ -107,7 +108,7 @@ def _require_rows_possible(sizes: Iterator[tuple[int, int, int]]) -> None:
     if bits > MAX_EXPLICIT_BITS or rows > MAX_EXPLICIT_ROWS:
         raise DocumentError(
             f"expected mask rows x cache slots <= {MAX_EXPLICIT_BITS} and rows + steps <= {MAX_EXPLICIT_ROWS} in all "
-            f"plans together, got {bits} and {rows}. Write the chain with masks='rule' (--masks rule)."
+            f"plans together, got {shown(bits)} and {shown(rows)}. Write the chain with masks='rule' (--masks rule)."
         )
 
 

@@ -26,6 +26,7 @@ from diagplan.adapters.contract import AllowedIds, allowed_ids  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.chained import replay_chain  # noqa: E402
 from diagplan.backends.reference import reference_chain  # noqa: E402
+from diagplan.backends.runtime import STATIC_STEP  # noqa: E402
 from diagplan.backends.sampling import Greedy  # noqa: E402
 from diagplan.examples.image_model import ImageModel  # noqa: E402
 from diagplan.planner.chain import Chain  # noqa: E402
@@ -229,6 +230,25 @@ def test_one_cache_serves_the_whole_chain(monkeypatch: pytest.MonkeyPatch) -> No
     chain = compile_chain([PREVIEW, PICTURE], NextToken())
     run(chain, HashModel(), given_ids(chain, HashModel()))
     assert made == [(1, 64)]
+
+
+def test_slots_that_are_held_lie_behind_those_of_the_first_pass() -> None:
+    """Of plans made elsewhere, whose slots run backwards: a first pass attends over all that it sees."""
+    plans = compile_chain([PREVIEW, replace(PICTURE, rows=20)], NextToken()).plans
+    most = plans[1].cache_slots
+    turned = [replace(plan, slot=most - 1 - plan.slot, cache_slots=most) for plan in plans]
+    chain, model = Chain(plans=tuple(turned), kept=((), ((0, 8),))), HashModel()
+    ids = given_ids(chain, model)
+    got = run(chain, model, ids, unverified=True)  # the first plan has more slots than one alone may have
+    np.testing.assert_array_equal(got, run(Chain(plans=plans, kept=((), ((0, 8),))), model, ids))
+
+
+def test_padding_has_a_slot_where_the_sequence_fills_the_cache() -> None:
+    layouts = chain_layouts([Layout(frames=1, rows=2, cols=4, lead=8), Layout(frames=1, rows=28, cols=36, lead=1)])
+    assert layouts[1].positions == STATIC_STEP
+    chain, model = compile_chain(layouts, Diagonal(k=1)), HashModel()
+    ids = given_ids(chain, model)
+    np.testing.assert_array_equal(run(chain, model, ids, static=True), run(chain, model, ids))
 
 
 class _Short(HashModel):

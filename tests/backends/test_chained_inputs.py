@@ -8,11 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, Layout, MismatchError, NextToken, Sample, chain_layouts, compile_chain  # noqa: E402
-from diagplan.adapters.coordinates import Coordinates  # noqa: E402
 from diagplan.backends.chained import replay_chain  # noqa: E402
 from diagplan.backends.reference import reference_chain  # noqa: E402
 from diagplan.backends.sampling import Greedy  # noqa: E402
 from diagplan.planner.chain import Chain  # noqa: E402
+from diagplan.planner.coordinates import Coordinates  # noqa: E402
 from tests.support.families import MODELS  # noqa: E402
 from tests.support.hash_model import HashModel  # noqa: E402
 

@@ -62,6 +62,18 @@ def test_branches_of_guidance() -> None:
     assert three.complete
 
 
+def test_pads_and_guided_steps_are_handed_on() -> None:
+    model = MODELS["mc-ar"](torch.float64)
+    ids = np.random.default_rng(2).integers(0, 40, (2, 6))
+    options: dict[str, Any] = {"guidance": 3.0, "pad": [0, 2], "guided_steps": (1, 3)}
+    done = run_chain(CHAIN, model, ids, unconditional=ids[::-1], **options)
+    same = replay_chain(CHAIN, model, np.concatenate([ids, ids[::-1]]), batch=2, **options)
+    np.testing.assert_array_equal(done.tokens[1], same.tokens[1])
+    for name in ("pad", "guided_steps"):
+        other = run_chain(CHAIN, model, ids, unconditional=ids[::-1], **options | {name: None})
+        assert any((a != b).any() for a, b in zip(done.tokens, other.tokens, strict=True))
+
+
 class _Deaf(HashModel):
     """Sees everything, whatever its mask says."""
 

@@ -94,6 +94,45 @@ def test_what_is_kept_by_hand() -> None:
     assert compile_chain(layouts, Imported(steps=steps)).kept == ((), ((0, 14),))
 
 
+@pytest.mark.parametrize(
+    ("schedule", "left"),
+    [
+        (NextToken(), 1),
+        (Diagonal(k=4), 1),  # as many columns: no row waits
+        (Diagonal(k=2), 1 + 3 * 2),
+        (Diagonal(k=4, d=3), 1 + 2),
+        (Diagonal(k=1, d=1), 1 + 3 * 2 + 2),
+        (Diagonal(k=1, d=6), 1 + 3 * 2),  # a frame alone takes six steps
+        (ZipAR(window=2, variant="llamagen"), 1 + 3),  # the second row waits for all of the first
+    ],
+    ids=repr,
+)
+def test_what_is_left_to_be_fed_again(schedule: Any, left: int) -> None:
+    """Three frames of three rows, whose proxies' keys and values stay."""
+    first = Layout(frames=3, rows=3, cols=4, lead=5)
+    layouts = chain_layouts([first, GRID])
+    cost = chain_cost(layouts, schedule, Policies(row_end="keep"))
+    assert cost == compile_chain(layouts, schedule, Policies(row_end="keep")).cost()
+    assert cost.kept_tokens == first.positions - left
+
+
+def test_a_slot_that_is_written_over_is_not_kept() -> None:
+    """By a plan that never feeds token 1, and puts a cell into its slot."""
+    first, plan, third = compile_chain(chain_layouts([GRID] * 3), NextToken()).plans
+    feeds = np.flatnonzero(plan.position != 1)
+    columns = {name: getattr(plan, name)[feeds] for name in ("source", "position", "slot", "target")}
+    columns["slot"] = np.where(columns["position"] == 20, 1, columns["slot"])
+    other = replace(
+        plan,
+        policies=replace(plan.policies, row_end="custom"),
+        step_offsets=np.maximum(plan.step_offsets - 1, 0),
+        **columns,
+    )
+    chain = chain_of([first, other, third])
+    assert chain.kept == ((), ((0, 1), (2, 16)), ((0, 1), (2, 20), (21, 28)))
+    assert verify_chain(chain).ok
+
+
 def test_schedules_and_policies_are_each_plans_own_or_one_for_all() -> None:
     layouts = chain_layouts([GRID, GRID])
     chain = compile_chain(layouts, [NextToken(), ZipAR(window=2)], [BUNDLES["default"], BUNDLES["zipar-llamagen"]])
