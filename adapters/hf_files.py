@@ -227,7 +227,7 @@ def load_folder(weights: str | Path, options: LoadOptions, family: str | None = 
 
     Args:
         weights: as for ``read_folder``.
-        options: ``dtype``, ``device``; ``config`` is the raster.
+        options: ``dtype``, ``device``; ``config`` is the raster; ``portable``: keep to the library's own layers.
         family: as for ``read_folder``.
 
     Raises:
@@ -257,7 +257,9 @@ def load_folder(weights: str | Path, options: LoadOptions, family: str | None = 
             output_loading_info=True,
         )
     _require_whole(checkpoint, told)
-    return TransformersModel(module.to(device), family=folder.family, raster=folder.raster)
+    return TransformersModel(
+        module.to(device), family=folder.family, raster=folder.raster, fast=not options.portable, consume=True
+    )
 
 
 def _require_whole(checkpoint: Checkpoint, told: Mapping[str, Any]) -> None:

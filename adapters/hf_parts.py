@@ -127,7 +127,7 @@ def _causal(module: Any, family: str, raster: Raster | None) -> Parts:
 
 
 def _emu3(module: Any, family: str, raster: Raster | None) -> Parts:
-    mapping = module.vocabulary_mapping
+    mapping = module.model.vocabulary_mapping
     if raster is None:
         # 90 x 90 is the usual picture of Emu3-Gen, 720 x 720 pixels. End of file, of image, of text come after it.
         names = mapping.vocab_map

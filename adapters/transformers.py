@@ -18,6 +18,7 @@ from diagplan.adapters.contract import AllowedIds, Grid, Widths
 from diagplan.adapters.fingerprint import checksum
 from diagplan.adapters.hf_cache import SlotCache, cache_argument
 from diagplan.adapters.hf_checks import attention_of, layer_devices, require_plannable
+from diagplan.adapters.hf_fast import Core, core_of
 from diagplan.adapters.hf_parts import parts_of
 from diagplan.adapters.raster import Raster
 from diagplan.planner.errors import SpecError
@@ -28,24 +29,37 @@ __all__ = ["TransformersModel"]
 #: Keys of a configuration that say nothing of a pass.
 _NO_PART = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 
+#: What ``diagplan.adapters.hf_fast`` takes, which has a fingerprint of its own.
+_TAKEN = ("layers.", "norm.", "head.", "generation_head.vision_head.weight")
+
 # Shapes: B rows of the batch, n feeds, L slots that a pass sees, H width of the stream, V entries of the logits.
 
 
 class TransformersModel:
     """A model of transformers; see ``diagplan.adapters.contract.Model`` for what its members mean.
 
-    It is put into evaluation mode, and else left as it is: quantised, split over devices, shared with others.
+    It is put into evaluation mode, and else left as it is: quantised, split over devices, shared with others. With
+    ``fast`` its layers are copied into ``diagplan.adapters.hf_fast`` where they fit; with ``consume`` they are moved.
 
     Attributes:
         module: the model of transformers.
         raster: which ids are codes, the usual grid, what stands between rows and after the picture.
+        fast: whether passes go through diagplan's own layers.
     """
 
     ragged = True
     grid: Grid | None = None
 
-    def __init__(self, module: Any, *, family: str | None = None, raster: Raster | None = None) -> None:
-        """Take a model as it is; arguments as for ``diagplan.adapters.hf_parts.parts_of``.
+    def __init__(
+        self,
+        module: Any,
+        *,
+        family: str | None = None,
+        raster: Raster | None = None,
+        fast: bool = False,
+        consume: bool = False,
+    ) -> None:
+        """Take a model as it is; family and raster as for ``diagplan.adapters.hf_parts.parts_of``.
 
         Raises:
             SpecError: a model of another kind, or one on which a plan would not mean what it says.
@@ -70,6 +84,10 @@ class TransformersModel:
         self._hashed: tuple[list[tuple[int, int]], str] | None = None
         if parts.coordinates is not None:
             self.coordinates = parts.coordinates
+        self._core: Core | None = None
+        self._bytes = self._held_bytes()
+        self._core = core_of(parts, config, consume=consume) if fast else None
+        self.fast = self._core is not None
 
     def layout(self, lead: int, *, rows: int | None = None, cols: int | None = None) -> Layout:
         """The layout of one picture after a prompt of ``lead`` ids; the model's usual grid where none is given."""
@@ -86,24 +104,30 @@ class TransformersModel:
 
     def weight_bytes(self) -> int:
         """Bytes of the weights that a pass reads, as they are held; not of encoders of pictures or their decoder."""
+        return self._held_bytes() if self._core is None else self._bytes
+
+    def _held_bytes(self) -> int:
         return sum({part.data_ptr(): part.nbytes for _, part in self._weights()}.values())
 
     def fingerprint(self) -> str:
         """A hash of the configuration and of all weights that a pass reads."""
+        core = None if self._core is None else self._core.fingerprint()
         # Whoever holds the module may change its weights between two replays; torch counts that.
         state = [(part.data_ptr(), 0 if part.is_inference() else part._version) for _, part in self._weights()]
         if self._hashed is None or self._hashed[0] != state:
             sizes = self._parts.decoder.config.to_dict()
             about = {name: value for name, value in sizes.items() if _of_a_pass(name, value)}
             lines = [self.family, str(self.raster), json.dumps(about, sort_keys=True, default=str)]
+            lines += [] if core is None else [core]
             lines += [f"{name} {part.dtype} {list(part.shape)} {checksum(part)}" for name, part in self._weights()]
             self._hashed = state, hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
         return self._hashed[1]
 
     def _weights(self) -> Iterator[tuple[str, Tensor]]:
+        taken = () if self._core is None else _TAKEN
         for place, module in self._parts.modules.items():
             for name, value in module.state_dict(keep_vars=False).items():
-                if isinstance(value, Tensor):
+                if isinstance(value, Tensor) and not f"{place}.{name}".startswith(taken):
                     yield from _plain(f"{place}.{name}", value)
 
     def forward(
@@ -127,6 +151,9 @@ class TransformersModel:
                 "model.eval()."
             )
         with torch.no_grad():
+            if self._core is not None:
+                stream = self._core.layers.stream(self._embedded(ids, lead), position, slot, mask, cache, rows)
+                return self._core.head(stream)
             held = SlotCache.of(cache)
             held.write_at(slot, mask.shape[-1])
             stream = self._parts.decoder(

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["wrap"]
 
 
-def wrap(model: Any, *, family: str | None = None, raster: Raster | None = None) -> "TransformersModel":
+def wrap(
+    model: Any, *, family: str | None = None, raster: Raster | None = None, fast: bool = False
+) -> "TransformersModel":
     """Make a model of transformers one that plans run on, and test that it obeys its attention mask.
 
     The model stays as it was loaded, quantised or put on devices, but for evaluation mode; its own ``forward`` and
@@ -25,6 +27,9 @@ def wrap(model: Any, *, family: str | None = None, raster: Raster | None = None)
             ``None``: its configuration tells, of Chameleon and Anole the first.
         raster: of a model of another class, which ids are a picture's and how they lie; of these, what to take instead
             of their own ids or usual grid.
+        fast: copy its layers into diagplan's own, where they are a plain Llama's (Janus-Pro, Emu3, Llama); they take as
+            much memory again. ``load_model`` moves them instead. Where they are others they stay, and the model's
+            ``fast`` is false.
 
     Raises:
         SpecError: a model of another kind, of none that is known and without a raster, or one on which a plan would not
@@ -37,9 +42,10 @@ def wrap(model: Any, *, family: str | None = None, raster: Raster | None = None)
     """
     if raster is not None:
         require_kind("raster", raster, Raster, "Give Raster(ids=(low, high), rows=, cols=).")
+    require_kind("fast", fast, bool, "Give one of them.", what="True or False")
     require_packages("models of transformers", "torch", "transformers")
     from diagplan.adapters.transformers import TransformersModel
 
-    wrapped = TransformersModel(model, family=family, raster=raster)
+    wrapped = TransformersModel(model, family=family, raster=raster, fast=fast)
     require_masks_obeyed(wrapped)
     return wrapped

@@ -52,10 +52,14 @@ def test_a_folder_is_the_model_that_was_saved(family: str) -> None:
     module, place = saved(family)
     config = RASTER if family == "raster-llama" else None
     model: Any = load_model(family, place.name, config=config)
-    kept = wrap(module, family=family, raster=config)
+    kept = wrap(module, family=family, raster=config, fast=True)
     assert (model.family, model.vocabulary, model.raster) == (family, kept.vocabulary, kept.raster)
     assert model.fingerprint() == kept.fingerprint()
     assert model.dtype == torch.float32
+    assert model.fast == kept.fast
+    portable: Any = load_model(family, place.name, config=config, portable=True)
+    assert not portable.fast
+    assert portable.fingerprint() == wrap(module, family=family, raster=config).fingerprint()
 
 
 @FAMILIES
@@ -68,7 +72,7 @@ def test_config_json_tells_the_family(family: str) -> None:
 
 @FAMILIES
 def test_sizes_before_loading_are_those_after(family: str) -> None:
-    options = LoadOptions(config=RASTER if family == "raster-llama" else None, dtype="bfloat16")
+    options = LoadOptions(config=RASTER if family == "raster-llama" else None, dtype="bfloat16", portable=True)
     before = BACKEND.sizes(family, saved(family)[1].name, options)
     model: Any = BACKEND.load(family, saved(family)[1].name, options)
     after = sizes_of(model)

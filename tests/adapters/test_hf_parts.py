@@ -84,6 +84,6 @@ def test_what_is_refused(make: Any, options: Any, reason: str) -> None:
 
 def test_ids_with_gaps_are_refused() -> None:
     module = tiny.emu3()
-    del module.vocabulary_mapping.vocab_map["<|visual token 000003|>"]
+    del module.model.vocabulary_mapping.vocab_map["<|visual token 000003|>"]
     with pytest.raises(SpecError, match="expected visual tokens of vocabulary_map without gaps, got 39 ids"):
         parts_of(module)

@@ -49,9 +49,13 @@ def test_janus(attention: str, lengths: list[int]) -> None:
     module = attending(tiny.janus(), attention)
     ids, mask = tiny.prompts(lengths)
     ids[range(len(ids)), pads(mask)], ids[:, -1] = 1, 3
-    want = module.generate(
-        input_ids=ids, attention_mask=mask, generation_mode="image", guidance_scale=5, do_sample=False
-    )
+    try:
+        want = module.generate(
+            inputs=ids, attention_mask=mask, generation_mode="image", guidance_scale=5, do_sample=False,
+            num_return_sequences=1, max_length=64,  # which 5.4 does not know by itself
+        )  # fmt: skip
+    except IndexError:
+        pytest.skip("this transformers feeds Janus its prompt in every pass, until the cache runs over")
     tiny.require_varied(want)
     model = wrap(module)
     without = torch.where((ids == 1) | (ids == 3), ids, 0)  # its own padding ids are seen, those on the left are not
@@ -143,21 +147,45 @@ def chained(model: Any, layouts: list[Layout], rows: np.ndarray, pad: list[int])
     return replayed(compile_plan(layouts[-1], NextToken()), Told(), rows, len(rows), pad=pad)
 
 
+def chosen_without_a_cache(module: Any, branches: list[Any], weights: list[float], count: int) -> list[int]:
+    """Chameleon's generate never chooses an image id: the oracle is a loop over its decoder and its head."""
+    tokens: list[int] = []
+    with torch.inference_mode():
+        for _ in range(count):
+            mixed = 0
+            for ids, weight in zip(branches, weights, strict=True):
+                whole = torch.tensor([*ids.tolist(), *tokens])[None]
+                logits = module.lm_head(module.model(input_ids=whole, use_cache=False)[0][0, -1])
+                mixed = mixed + weight * logits[4:44]
+            tokens.append(int(mixed.argmax()) + 4)
+    return tokens
+
+
 @pytest.mark.parametrize("attention", ATTENTION)
 @pytest.mark.parametrize("swin", [False, True])
 def test_chameleon(attention: str, swin: bool) -> None:
-    """Its generate never chooses an image id; the oracle is a loop without a cache over its decoder and its head."""
     module = attending(tiny.chameleon(swin_norm=swin), attention)
-    ids, _ = tiny.prompts([6, 6], low=51, high=90)
-    whole = ids
-    with torch.inference_mode():
-        for _ in range(36):
-            logits = module.lm_head(module.model(input_ids=whole, use_cache=False)[0][:, -1])
-            whole = torch.cat([whole, logits[:, 4:44].argmax(dim=1, keepdim=True) + 4], dim=1)
-    tiny.require_varied(whole[:, 6:])
+    ids, mask = tiny.prompts([6, 4], low=51, high=90)
+    want = [chosen_without_a_cache(module, [row[seen == 1]], [1.0], 36) for row, seen in zip(ids, mask, strict=True)]
+    tiny.require_varied(want)
     model = wrap(module)
-    got = replayed(compile_plan(model.layout(6, rows=6, cols=6), NextToken()), model, ids, 2)
-    np.testing.assert_array_equal(got.reshape(2, -1), whole[:, 6:].numpy())
+    plan = compile_plan(model.layout(6, rows=6, cols=6), NextToken())
+    got = replayed(plan, model, ids, 2, pad=pads(mask))
+    np.testing.assert_array_equal(got.reshape(2, -1), want)
+
+
+def test_anole() -> None:
+    """Three branches: the prompt, its pictures alone, nothing; logits = u + 1.2 (i - u) + 3 (f - i)."""
+    module = tiny.chameleon()
+    ids, mask = tiny.prompts([8, 5, 3], low=51, high=90)
+    weights = [3.0, 1.2 - 3.0, 1 - 1.2]
+    want = chosen_without_a_cache(module, [row[seen == 1] for row, seen in zip(ids, mask, strict=True)], weights, 36)
+    tiny.require_varied(want)
+    model = wrap(module, family="anole")
+    assert model.family == "anole"
+    plan = compile_plan(model.layout(8, rows=6, cols=6), NextToken())
+    got = replayed(plan, model, ids, 1, guidance=weights, pad=pads(mask))
+    assert got.ravel().tolist() == want
 
 
 @pytest.mark.parametrize("attention", ATTENTION)

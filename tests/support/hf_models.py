@@ -102,10 +102,10 @@ def chameleon(*, swin_norm: bool = False, positions: int = 512, **options: Any) 
         num_key_value_heads=4,
         vocab_size=100,
         swin_norm=swin_norm,
-        vq_config=t.ChameleonVQVAEConfig(
-            embed_dim=8, num_embeddings=CODES, latent_channels=8, resolution=16, base_channels=32,
-            channel_multiplier=[1, 1], num_res_blocks=1,
-        ),
+        vq_config={
+            "embed_dim": 8, "num_embeddings": CODES, "latent_channels": 8, "resolution": 16, "base_channels": 32,
+            "channel_multiplier": [1, 1], "num_res_blocks": 1,
+        },
         vocabulary_map=names | {"<image>": 50},
     )  # fmt: skip
     return filled(t.ChameleonForConditionalGeneration(config), **options)
