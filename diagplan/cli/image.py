@@ -115,7 +115,9 @@ def image_command(
     ] = None,
     pictures_dir: Annotated[Path | None, option(OUTPUT, "Write each picture here, 0000.png and so on.")] = None,
     tokens_out: Annotated[Path | None, option(OUTPUT, "Write the tokens too, .npy, int64 [B, h, w].")] = None,
-    plan_out: Annotated[Path | None, option(OUTPUT, "Write the plan too; of GLM-Image the chain of preview and picture.")] = None,
+    plan_out: Annotated[
+        Path | None, option(OUTPUT, "Write the plan too; of GLM-Image the chain of preview and picture.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Draw pictures: prompts in, .png out."""
@@ -160,11 +162,15 @@ def image_command(
     def timing(layout: "Layout") -> Any:
         return schedule_from_options(layout, policies, name=named, k=k, d=None, window=window, order=None)
 
-    with progress_bar("{task.description}", "passes", TimeRemainingColumn(), quiet=as_json) as bar:
-        task = bar.add_task("reading", total=None)
+    with progress_bar("{task.description}", "{task.fields[unit]}", TimeRemainingColumn(), quiet=as_json) as bar:
+        task = bar.add_task("reading", total=None, unit="")
 
         def on_progress(what: str, done: int, of: int) -> None:
-            bar.update(task, description=what, completed=done, total=of or None)
+            from diagplan.images.paint import PIXELS
+
+            bar.tasks[0].total = of or None  # which update would not take back
+            unit = "" if not of else "pictures" if what == PIXELS else "passes"
+            bar.update(task, description=what, completed=done, unit=unit)
 
         def on_memory(memory: "Memory") -> None:
             if bar.console.is_terminal and not as_json:

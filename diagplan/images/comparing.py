@@ -14,7 +14,7 @@ from diagplan.backends.arguments import require_callbacks
 from diagplan.images.defaults import Choice, asked_for
 from diagplan.images.job import ImageJob
 from diagplan.images.judging import teacher_forced_loss
-from diagplan.images.paint import request_of
+from diagplan.images.paint import PIXELS, request_of
 from diagplan.images.sheets import contact_sheet
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
@@ -212,8 +212,10 @@ def compare_images(
         losses.append(_losses(job, model_, decoded[-1]))
     del model_
     job.let_go()
-    told("making pixels")
-    drawn = [job.pictures(one.tokens) for one in decoded]
+    drawn, count = [], job.pictures_asked
+    for number, one in enumerate(decoded):
+        told(PIXELS, number * count, len(decoded) * count)
+        drawn.append(job.pictures(one.tokens))
     rows = tuple(
         PlanOutcome(
             name=name, passes=one.passes, seconds=one.seconds, tokens=one.tokens, pictures=pictures,

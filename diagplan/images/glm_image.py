@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,7 @@ def decode(
     steps: int = 50,
     guidance: float = 1.5,
     seed: int = 0,
+    on_picture: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.uint8]:
     """Pictures uint8 [B, height, width, 3] of codes int64 [B, rows, cols], by diffusers' GlmImagePipeline.
 
@@ -141,6 +142,7 @@ def decode(
         steps: of denoising.
         guidance: of the diffusion transformer.
         seed: of its noise; picture i has that of seed + i.
+        on_picture: called with the number of pictures that are done.
 
     Raises:
         DocumentError: a part of the pipeline is missing.
@@ -167,6 +169,7 @@ def decode(
             output_type="pil",
         ).images[0]
         pictures.append(np.asarray(image.convert("RGB")))
+        on_picture(number + 1)
     return np.stack(pictures)
 
 

@@ -255,13 +255,15 @@ class ImageJob:
         """Embeddings of all rows, for a model that is led by those."""
         return None if self.painter.embeddings is None else self.painter.embeddings(model, part)
 
-    def pictures(self, tokens: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Pixels uint8 [B, height, width, 3] of ids.
+    def pictures(
+        self, tokens: NDArray[np.int64], on_picture: Callable[[int], None] = lambda _: None
+    ) -> NDArray[np.uint8]:
+        """Pixels uint8 [B, height, width, 3] of ids; ``on_picture`` is called with the number that are done.
 
         Raises:
             DocumentError: the decoder's files are missing or of another model.
         """
-        return self.painter.pixels(self.folder, tokens, self.prompted.texts, self.options, self.seed)
+        return self.painter.pixels(self.folder, tokens, self.prompted.texts, self.options, self.seed, on_picture)
 
     def require_decoder(self) -> None:
         """Raise ``DocumentError`` where pixels could not be made, before tokens are."""

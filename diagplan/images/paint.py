@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
     from diagplan.backends.memory import Memory
 
-__all__ = ["DrawnImages", "draw_image", "request_of"]
+__all__ = ["PIXELS", "DrawnImages", "draw_image", "request_of"]
 
+#: What ``on_progress`` is told while pixels are made, whose number is of pictures; all other numbers are of passes.
+PIXELS = "making pixels"
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -153,6 +155,7 @@ def draw_image(
     """
     require_callbacks(on_progress=on_progress, on_memory=on_memory, on_job=on_job)
     require_sampler(sampler)
+
     def choice(own: Choice) -> Choice:
         return Choice(sampler, "as asked") if sampler is not None else asked_for(own, sampling or {})
 
@@ -180,8 +183,8 @@ def draw_image(
     began = time.perf_counter()
     pictures = None
     if pixels:
-        told("making pixels")
-        pictures = job.pictures(decoded.tokens)
+        told(PIXELS)
+        pictures = job.pictures(decoded.tokens, lambda done: told(PIXELS, done, job.pictures_asked))
     return DrawnImages(
         family=job.painter.name, texts=job.prompted.texts, tokens=decoded.tokens, earlier=decoded.earlier,
         pictures=pictures, plans=plans, passes=passes_of(plans), seconds=decoded.seconds,

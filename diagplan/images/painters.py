@@ -71,19 +71,34 @@ class Painter:
         texts: tuple[str, ...],
         options: LoadOptions,
         seed: int,
+        on_picture: Callable[[int], None] = lambda _: None,
     ) -> Pictures:
         """Pictures uint8 [B, height, width, 3] of ids int64 [B, h, w], one after the other.
+
+        Args:
+            folder: of the model.
+            tokens: of the picture's grid.
+            texts: the prompts, which GLM-Image's pipeline reads too.
+            options: the device; of GLM-Image's pipeline the dtype too.
+            seed: of GLM-Image's noise.
+            on_picture: called with the number of pictures that are done.
 
         Raises:
             DocumentError: the decoder's files are missing or of another model.
         """
         if self.decoder is None:
-            return glm_image.decode(folder, tokens, texts, device=options.device, dtype=options.dtype, seed=seed)
+            return glm_image.decode(
+                folder, tokens, texts, device=options.device, dtype=options.dtype, seed=seed, on_picture=on_picture
+            )
         import torch
 
         decode = self.decoder(folder, options.device)
+        parts = []
         with torch.inference_mode():
-            return np.concatenate([decode(tokens[at : at + 1]) for at in range(len(tokens))])
+            for at in range(len(tokens)):
+                parts.append(decode(tokens[at : at + 1]))
+                on_picture(at + 1)
+        return np.concatenate(parts)
 
 
 def _own(folder: ModelFolder) -> None:

@@ -87,7 +87,8 @@ def test_an_exported_token_model_draws_the_same(tmp_path: Path) -> None:
 
     place = folder_of("llamagen")
     options = LoadOptions(config=place / "c2i.json")
-    export_onnx(load_model("llamagen", place / "c2i.safetensors", config=options.config, portable=True), tmp_path / "out")
+    portable = load_model("llamagen", place / "c2i.safetensors", config=options.config, portable=True)
+    export_onnx(portable, tmp_path / "out")
     common: dict[str, Any] = {
         "size": (8, 8), "options": options, "vq": place / "vq.safetensors", "pixels": False,
         "sampling": {"greedy": True},
