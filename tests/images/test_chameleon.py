@@ -10,7 +10,8 @@ from diagplan.images.folder import open_folder
 from diagplan.images.prompts import Request
 from diagplan.planner.errors import DocumentError, SpecError
 from tests.images.test_janus import characters
-from tests.support.image_folders import CHAMELEON, CODES, folder_of
+from tests.support.checkpoints import write_safetensors
+from tests.support.image_folders import CHAMELEON, CODES, folder_of, vqgan
 
 pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -66,6 +67,22 @@ def test_codes_are_as_the_names_spell_them(tmp_path: Path) -> None:
     (place / "config.json").write_text(json.dumps(held))
     with pytest.raises(DocumentError, match="to name image tokens without gaps, got 39 of them"):
         chameleon.codes_of(open_folder(place))
+
+
+def test_pixels_are_those_of_the_codes_that_names_spell(tmp_path: Path) -> None:
+    place = tmp_path / "folder"
+    shutil.copytree(folder_of("chameleon"), place)
+    held = json.loads((place / "config.json").read_text())
+    names = held["vocabulary_map"]
+    names["IMGIMGDZ"], names["IMGIMGEZ"] = names["IMGIMGEZ"], names["IMGIMGDZ"]  # codes 3 and 4
+    (place / "config.json").write_text(json.dumps(held))
+    from diagplan.adapters.vq_decoder import load_vq
+
+    file = write_safetensors(vqgan(), place / "vqgan.safetensors")
+    codes = np.array([[[3, 4], [0, 39]]])
+    drawn = chameleon.decoder(open_folder(place), "cpu")(np.array([[[8, 7], [4, 43]]]))
+    assert np.array_equal(drawn, load_vq(file).decode(codes))
+    assert drawn.shape == (1, 8, 8, 3)
 
 
 def test_what_it_does_not_know_is_refused() -> None:

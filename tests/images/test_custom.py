@@ -46,12 +46,15 @@ def emu3_rows(rows: int, cols: int, start: int, end: list[int]) -> Any:
 
 
 @FORMS
+@pytest.mark.parametrize("other", [True, False], ids=["negative", "none"])
 @pytest.mark.parametrize("lengths", [[7, 7], [9, 6]], ids=str)
-def test_emu3_with_guidance(form: str, lengths: list[int]) -> None:
+def test_emu3_with_guidance(form: str, lengths: list[int], other: bool) -> None:
     model = tiny.emu3()
     ids, mask = tiny.prompts(lengths)
     negative, shown = tiny.prompts([8, 8], seed=1)
-    guided = {"guidance_scale": 3.0, "negative_prompt_ids": negative, "negative_prompt_attention_mask": shown}
+    guided: dict[str, Any] = {"guidance_scale": 3.0}
+    if other:
+        guided |= {"negative_prompt_ids": negative, "negative_prompt_attention_mask": shown}
     end = [tiny.EMU3_EOL, 4, 5]
     theirs = model.generate(
         input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=4 * 6 + 2,
