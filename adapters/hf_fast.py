@@ -1,8 +1,8 @@
 """The text core of Janus-Pro, Emu3 and plain Llamas in MC-AR's layers, which are faster than the library's.
 
-Joined products, weights in the machine's own order, the mask turned into a bias once a pass, grouped heads folded instead
-of copied. The mathematics is that of ``diagplan.adapters.mc_ar``, and the rotation the decoder's own: its table is asked
-for once, for every position.
+Joined products, weights in the machine's own order, the mask turned into a bias once a pass, grouped heads folded
+instead of copied. The mathematics is that of ``diagplan.adapters.mc_ar``, and the rotation the decoder's own: its table
+is asked for once, for every position.
 """
 
 from collections.abc import Callable, Iterator, Mapping
