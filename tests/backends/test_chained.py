@@ -234,7 +234,7 @@ def test_one_cache_serves_the_whole_chain(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_slots_that_are_held_lie_behind_those_of_the_first_pass() -> None:
     """Of plans made elsewhere, whose slots run backwards: a first pass attends over all that it sees."""
-    plans = compile_chain([PREVIEW, replace(PICTURE, rows=20)], NextToken()).plans
+    plans = compile_chain([PREVIEW, replace(PICTURE, rows=61, cols=1)], NextToken()).plans
     most = plans[1].cache_slots
     turned = [replace(plan, slot=most - 1 - plan.slot, cache_slots=most) for plan in plans]
     chain, model = Chain(plans=tuple(turned), kept=((), ((0, 8),))), HashModel()

@@ -45,8 +45,8 @@ def test_the_pages_replay_is_the_reference_executors(
         for row, runs in zip(mask, rows, strict=True):
             for start, end in zip(runs[::2], runs[1::2], strict=True):
                 row[start:end] = True
-        inputs = [torch.tensor(numbers) for numbers in ([list(ids)], list(position), list(slot))]
-        return model.forward(*inputs, torch.from_numpy(mask), cache)[0].numpy()
+        fed, at, to = (torch.tensor(numbers) for numbers in ([list(ids)], list(position), list(slot)))
+        return model.forward(fed, at, to, torch.from_numpy(mask), cache)[0].numpy()
 
     ids = np.random.default_rng(3).integers(0, 250, len(chain.given_slots()))
     got = page["replay_chain"](document, ids.tolist(), forward, greedy)

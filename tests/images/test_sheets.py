@@ -17,6 +17,9 @@ def test_small_pictures_are_enlarged_as_they_are() -> None:
         assert (height, width) == (7 * 30, 7 * 40)
         assert len(places) == height * width
     assert (sheet[0, 0] == [250, 249, 246]).all()
+    striped = np.where(np.arange(40)[None, :, None] % 2, RED, BLUE)
+    inside = contact_sheet(striped[None], ["a"])[12:222, 12:292].reshape(-1, 3)
+    assert len(np.unique(inside, axis=0)) == 2
 
 
 def test_rows_columns_heads_and_titles() -> None:
