@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +39,11 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.shown import shown
 
 __all__ = [
+    "Batched",
     "Pass",
     "Prepared",
     "State",
+    "checked_ids",
     "choose",
     "embeddings_of",
     "forward",
@@ -48,7 +51,9 @@ __all__ = [
     "new_state",
     "not_finite",
     "prepare",
+    "require_fits",
     "require_grid",
+    "sample_numbers",
     "too_large",
 ]
 
@@ -56,6 +61,19 @@ __all__ = [
 _WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 # Shapes: B samples, n feeds, m of them with a target, L cache slots in use, G given slots, V vocabulary.
+
+
+class Batched(Protocol):
+    """What a plan laid out for a model says of its batch, however it is executed."""
+
+    @property
+    def model(self) -> Model: ...  # noqa: D102
+    @property
+    def runtime(self) -> Runtime: ...  # noqa: D102
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    @property
+    def given_slots(self) -> NDArray[np.int64]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,21 +183,9 @@ def prepare(
     seed = require_seed(seed)
     if static is not None:
         require_kind("static", static, bool, "None: as the device asks.", what="True, False or None")
-    if not unverified:
-        report = verify_plan(plan, cap=1)
-        if not report.ok:
-            first = next(d for d in report.diagnostics if d.severity == "error")
-            raise InvalidPlanError(
-                f"expected a valid plan, got {report.errors} error(s), the first {first.code}: {first.message} "
-                "`diagplan verify` lists them."
-            )
-    if plan.positions > model.positions:
-        raise MismatchError(
-            f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
-            f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
-        )
+    require_fits(plan, model, unverified=unverified)
     mix = Guided.of(batch, guidance, guided_steps)
-    numbers = _sample_numbers(samples, batch)
+    numbers = sample_numbers(samples, batch)
     runtime, rows = runtime_of(model), mix.rows
     pads = pads_of(plan, model, pad, batch, rows)
     static = runtime.on_gpu if static is None else static
@@ -217,7 +223,35 @@ def prepare(
     )
 
 
-def _sample_numbers(samples: Sequence[int] | None, batch: int) -> NDArray[np.int64]:
+def require_fits(plan: Plan, model: Model, *, unverified: bool) -> None:
+    """Raise ``InvalidPlanError`` unless a plan verifies, ``MismatchError`` where it is too long for a model.
+
+    Args:
+        plan: the plan.
+        model: the model.
+        unverified: take the plan as it is.
+    """
+    if not unverified:
+        report = verify_plan(plan, cap=1)
+        if not report.ok:
+            first = next(d for d in report.diagnostics if d.severity == "error")
+            raise InvalidPlanError(
+                f"expected a valid plan, got {report.errors} error(s), the first {first.code}: {first.message} "
+                "`diagplan verify` lists them."
+            )
+    if plan.positions > model.positions:
+        raise MismatchError(
+            f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
+            f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
+        )
+
+
+def sample_numbers(samples: Sequence[int] | None, batch: int) -> NDArray[np.int64]:
+    """The number of each sample, int64 [B].
+
+    Raises:
+        SpecError, MismatchError: no whole numbers, or another count.
+    """
     if samples is None:
         return np.arange(batch)
     require_kind("samples", samples, Sequence | np.ndarray, "Give the number of each sample, such as [0, 1].")
@@ -268,12 +302,8 @@ def new_state(
         MismatchError: another shape, ids outside the vocabulary, or embeddings that the model does not take.
         CapacityError: too little memory for the cache.
     """
+    ids, embedded = checked_ids(prepared, given, lead)
     plan, model, runtime = prepared.plan, prepared.model, prepared.runtime
-    embedded = None if lead is None else embeddings_of(prepared, lead)
-    ids = known_ids(given, model, 0 if embedded is None else embedded.shape[1])
-    expected = (prepared.rows, len(prepared.given_slots))
-    if ids.shape != expected:
-        raise MismatchError(f"expected given ids of shape {list(expected)}, got {list(ids.shape)}.")
     try:
         tokens = np.full((prepared.rows, plan.positions + 1), -1, dtype=np.int64)
         tokens[:, prepared.given_slots] = ids
@@ -284,7 +314,17 @@ def new_state(
         raise too_large(error, plan, model, prepared.rows, prepared.chunk) from None
 
 
-def embeddings_of(prepared: Prepared, lead: Array) -> Array:
+def checked_ids(prepared: Batched, given: Array, lead: Array | None) -> tuple[NDArray[np.int64], Array | None]:
+    """Given ids, int64 [rows, G], and embeddings as the model takes them; arguments and errors as for ``new_state``."""
+    embedded = None if lead is None else embeddings_of(prepared, lead)
+    ids = known_ids(given, prepared.model, 0 if embedded is None else embedded.shape[1])
+    expected = (prepared.rows, len(prepared.given_slots))
+    if ids.shape != expected:
+        raise MismatchError(f"expected given ids of shape {list(expected)}, got {list(ids.shape)}.")
+    return ids, embedded
+
+
+def embeddings_of(prepared: Batched, lead: Array) -> Array:
     """Embeddings as the model takes them, [rows, P, width].
 
     Raises:

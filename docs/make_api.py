@@ -25,13 +25,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Checking and files": (
         "verify", "Verification", "plan_digest", "read_plan", "write_plan", "read_chain", "write_chain",
     ),
+    "Traces of speculative replay": (
+        "verify_trace", "TraceVerification", "check_trace_tokens", "CheckedTrace", "check_tokens", "TeacherCheck",
+        "Trace", "read_trace", "write_trace",
+    ),
     "Pictures": ("draw", "Drawing"),
     "Pictures of prompts": (
         "draw_image", "DrawnImages", "compare_images", "ComparedImages", "custom_generate",
     ),
     "Models": (
-        "load_model", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained", "Greedy", "Sample",
-        "sampler_for",
+        "load_model", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained", "Speculation", "Greedy",
+        "Sample", "sampler_for",
     ),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",
