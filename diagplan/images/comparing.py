@@ -213,9 +213,9 @@ def compare_images(
     del model_
     job.let_go()
     drawn, count = [], job.pictures_asked
-    for number, one in enumerate(decoded):
+    for number, outcome in enumerate(decoded):
         told(PIXELS, number * count, len(decoded) * count)
-        drawn.append(job.pictures(one.tokens))
+        drawn.append(job.pictures(outcome.tokens))
     rows = tuple(
         PlanOutcome(
             name=name, passes=one.passes, seconds=one.seconds, tokens=one.tokens, pictures=pictures,
