@@ -28,6 +28,7 @@ from diagplan.cli.shared.requests import (
     policies_from_options,
     schedule_from_options,
 )
+from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption, speculation_from_options
 from diagplan.planner.errors import SpecError
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def image_command(
         int, typer.Option(help="Feeds of the widest pass: a long prompt is cut.", min=1, rich_help_panel=MODEL)
     ] = 512,
     compare: Annotated[
-        str | None, option(SCHEDULE, "Draw each prompt under several plans, such as ntp,k=4,k=2,zipar=8: one sheet.")
+        str | None,
+        option(SCHEDULE, "Draw each prompt under several plans, such as ntp,exact=36,k=2,zipar=8: one sheet."),
     ] = None,
     schedule: Annotated[
         Literal["next-token", "diagonal", "zipar", "zipar-llamagen"] | None,
@@ -89,6 +91,9 @@ def image_command(
     ] = None,
     k: Annotated[int | None, option(SCHEDULE, "The row delay of diagonal decoding, in steps.")] = None,
     window: Annotated[int | None, option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
+    exact: ExactOption = False,
+    speculate: SpeculateOption = None,
+    draft: DraftOption = None,
     policies: PoliciesOption = "default",
     proxy: ProxyOption = None,
     row_end: RowEndOption = None,
@@ -134,6 +139,8 @@ def image_command(
         "--window": window,
         "--pictures-dir": pictures_dir,
         "--plan-out": plan_out,
+        "--exact": exact or None,
+        "--speculate": speculate,
     }
     asked = [name for name, value in single.items() if value is not None]
     if compare is not None and asked:
@@ -150,6 +157,7 @@ def image_command(
         raise SpecError('expected a prompt, got none. Give a text, such as "a red bicycle", or --prompts FILE.')
     sampling = {"greedy": greedy, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     treatment = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
+    speculation = speculation_from_options(exact=exact, speculate=speculate, draft=draft)
     named = schedule or (None if k is not None or window is not None else "next-token")
     common: dict[str, Any] = {
         "policies": treatment, "guidance": guidance, "negative": negative, "size": size, "ratio": ratio,
@@ -186,7 +194,7 @@ def image_command(
         from diagplan.images.paint import draw_image
 
         needed = out is not None or pictures_dir is not None
-        drawn = draw_image(model, wanted, schedule=timing, pixels=needed, **common, **told)
+        drawn = draw_image(model, wanted, schedule=timing, speculation=speculation, pixels=needed, **common, **told)
     written = _write(drawn, out, pictures_dir, tokens_out, plan_out)
     _say(drawn, written, as_json=as_json)
     return FINE

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,12 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule, ZipAR
 from diagplan.planner.shown import shown
+from diagplan.planner.speculation import Speculation
 
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
 
-__all__ = ["ComparedImages", "PlanOutcome", "compare_images", "comparison_sheet", "schedule_named"]
+__all__ = ["ComparedImages", "PlanOutcome", "compare_images", "comparison_sheet", "plan_named"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,29 +98,31 @@ class ComparedImages:
         return columns, cells
 
 
-def schedule_named(name: str) -> Schedule:
-    """The schedule of a name such as ``ntp``, ``k=2``, ``zipar=8`` or ``zipar-llamagen=8``.
+def plan_named(name: str) -> tuple[Schedule, Speculation | None]:
+    """What a name means: ``ntp``, ``exact=36`` (the same tokens, by speculation), ``k=2``, ``zipar=8`` or others.
 
     Raises:
         SpecError: another name.
 
-    >>> schedule_named("k=2")
-    Diagonal(k=2, d=None)
+    >>> plan_named("k=2")
+    (Diagonal(k=2, d=None), None)
     """
     word, _, number = name.strip().partition("=")
     if name.strip() in ("ntp", "next-token"):
-        return NextToken()
+        return NextToken(), None
     kinds: Mapping[str, Callable[[int], Schedule]] = {
         "k": lambda value: Diagonal(k=value),
         "zipar": lambda value: ZipAR(window=value),
         "zipar-llamagen": lambda value: ZipAR(window=value, variant="llamagen"),
     }
+    if word == "exact" and re.fullmatch(r"[1-9][0-9]{0,5}", number):
+        return NextToken(), Speculation(window=int(number), draft="above")
     if word not in kinds or not re.fullmatch(r"[0-9]{1,6}", number):
         raise SpecError(
-            f"expected a plan out of ntp, k=N, zipar=N and zipar-llamagen=N, got {shown(name)}. Write, for example, "
-            "ntp,k=4,k=2."
+            f"expected a plan out of ntp, exact=N, k=N, zipar=N and zipar-llamagen=N, got {shown(name)}. Write, "
+            "for example, ntp,k=4,k=2."
         )
-    return kinds[word](int(number))
+    return kinds[word](int(number)), None
 
 
 def compare_images(
@@ -150,7 +154,7 @@ def compare_images(
     Args:
         model: as for ``draw_image``, like the other arguments.
         prompts: the same.
-        plans: names, a list or with commas between: see ``schedule_named``. The first is what others are compared
+        plans: names, a list or with commas between: see ``plan_named``. The first is what others are compared
             with: take ``ntp``.
         policies: of proxies and their cache slots, of all plans.
         guidance: as for ``draw_image``.
@@ -176,7 +180,7 @@ def compare_images(
     """
     require_callbacks(on_progress=on_progress, on_memory=on_memory, on_job=on_job)
     names = [name.strip() for name in (plans.split(",") if isinstance(plans, str) else plans)]
-    schedules = [schedule_named(name) for name in names]
+    schedules = [plan_named(name) for name in names]
     if not schedules:
         raise SpecError("expected a plan at least, got none. Write, for example, ntp,k=2.")
     job = ImageJob(
@@ -198,7 +202,7 @@ def compare_images(
             on_progress(what, done, of)
 
     told("compiling")
-    compiled = [job.compile(schedule, policies) for schedule in schedules]
+    compiled = [job.compile(schedule, policies) for schedule, _ in schedules]
     if on_job is not None:
         on_job(job, compiled[0])
     job.require_memory([plan for one in compiled for plan in one], on_memory)
@@ -206,8 +210,8 @@ def compare_images(
     model_ = job.load()
     job.warm_up(compiled[0])
     decoded, losses = [], []
-    for name, one in zip(names, compiled, strict=True):
-        decoded.append(job.decode(one, lambda done, of, name=name: told(name, done, of)))  # type: ignore[misc]
+    for name, one, (_, speculation) in zip(names, compiled, schedules, strict=True):
+        decoded.append(job.decode(one, partial(told, name), speculation))
         told(f"{name}, loss")
         losses.append(_losses(job, model_, decoded[-1]))
     del model_

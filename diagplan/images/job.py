@@ -17,13 +17,15 @@ from diagplan.adapters.samplers import Greedy
 from diagplan.backends import replay as executor
 from diagplan.backends.arguments import require_seed
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.measured import SpeculationChoice
+from diagplan.backends.speculative import Speculated
 from diagplan.backends.table import options_for
 from diagplan.images.defaults import Choice, default_sampler
 from diagplan.images.folder import ModelFolder, open_folder
 from diagplan.images.painters import Painter, Weights, painter_named
 from diagplan.images.prompts import Prompted, Request
 from diagplan.models.estimates import require_memory_before_loading
-from diagplan.models.loading import load_model_as
+from diagplan.models.loading import load_model_as, replay_ids
 from diagplan.planner.arguments import require_number
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
@@ -51,7 +53,7 @@ class Decoded:
         tokens: ids of the picture's grid, int64 [B, h, w].
         earlier: those of the grids before it, such as a preview's.
         seconds: of all passes.
-        passes: of each batch, all grids.
+        passes: of a batch, all grids; of several the most.
     """
 
     tokens: NDArray[np.int64]
@@ -192,21 +194,28 @@ class ImageJob:
         """One pass of the first plan, so that what a first pass costs is in no plan's time."""
         model, part = self.load(), self.prompted.only(slice(0, self.batch))
         ids, options = self._rows(part, range(self.batch))
-        prepared = executor.prepare(plans[0], model, **options)
+        prepared = executor.prepare(plans[0], model, batch=self.batch, **options)
         executor.replay(prepared, executor.new_state(prepared, ids, self._lead(model, part)), cancelled=lambda: True)
 
-    def decode(self, plans: Sequence[Plan], on_pass: OnPass | None = None) -> Decoded:
+    def decode(
+        self, plans: Sequence[Plan], on_pass: OnPass | None = None, speculation: SpeculationChoice | None = None
+    ) -> Decoded:
         """Tokens by plans.
 
         Args:
             plans: from ``compile``.
-            on_pass: called with the passes that are done, and of how many.
+            on_pass: called with the steps that are done, and of how many; each is a pass, but with speculation.
+            speculation: as for ``diagplan.replay``; not of several grids.
 
         Raises:
             DiagplanError: as ``diagplan.replay``.
         """
+        if speculation is not None and len(plans) > 1:
+            raise SpecError(
+                f"expected no speculation for {self.painter.title}, whose plans are a chain, got one. Leave it out."
+            )
         model = self.load()
-        count, passes = self.pictures_asked, passes_of(plans)
+        count, passes, taken = self.pictures_asked, passes_of(plans), 0
         parts: list[tuple[NDArray[np.int64], ...]] = []
         batches = range(0, count, self.batch)
         seconds = 0.0
@@ -218,33 +227,41 @@ class ImageJob:
         for first in batches:
             numbers = range(first, min(count, first + self.batch))
             part = self.prompted.only(slice(numbers.start, numbers.stop))
-            tokens, took = self._grids(plans, model, part, numbers, stepped)
+            tokens, took, number = self._grids(plans, model, part, numbers, stepped, speculation)
             parts.append(tokens)
-            seconds += took
+            seconds, taken = seconds + took, max(taken, number)
         grids = [np.concatenate(grid) for grid in zip(*parts, strict=True)]
-        return Decoded(tokens=grids[-1], earlier=tuple(grids[:-1]), seconds=seconds, passes=passes)
+        return Decoded(tokens=grids[-1], earlier=tuple(grids[:-1]), seconds=seconds, passes=taken)
 
     def _grids(
-        self, plans: Sequence[Plan], model: "Model", part: Prompted, numbers: range, on_pass: Callable[[int], None]
-    ) -> tuple[tuple[NDArray[np.int64], ...], float]:
-        """Tokens of every grid of a batch, int64 [B, h, w] each, and the seconds of their passes."""
-        ids, common = self._rows(part, numbers)
+        self,
+        plans: Sequence[Plan],
+        model: "Model",
+        part: Prompted,
+        numbers: range,
+        on_pass: Callable[[int], None],
+        speculation: SpeculationChoice | None,
+    ) -> tuple[tuple[NDArray[np.int64], ...], float, int]:
+        """Tokens of every grid of a batch, int64 [B, h, w] each, the seconds of their passes, and their number."""
+        rows, common = self._rows(part, numbers)
         if len(plans) == 1:
-            prepared = executor.prepare(plans[0], model, **common)
-            state = executor.new_state(prepared, ids, self._lead(model, part))
-            done = executor.replay(prepared, state, on_step=lambda step, _: on_pass(step + 1))
-            return (done.tokens[:, 0],), done.seconds
+            done = replay_ids(
+                plans[0], model, rows[: len(numbers)], rows, lead=self._lead(model, part), speculation=speculation,
+                on_pass=on_pass, **common,
+            )  # fmt: skip
+            taken = done.passes if isinstance(done, Speculated) else plans[0].steps
+            return (done.tokens[:, 0],), done.seconds, taken
         from diagplan.backends.chained import replay_chain
 
-        chained = replay_chain(_chain(plans), model, ids, on_pass=on_pass, **common)
-        return tuple(tokens[:, 0] for tokens in chained.tokens), chained.seconds
+        chain = _chain(plans)
+        chained = replay_chain(chain, model, rows, on_pass=on_pass, batch=len(numbers), **common)
+        return tuple(tokens[:, 0] for tokens in chained.tokens), chained.seconds, chain.cost().passes
 
     def _rows(self, part: Prompted, numbers: range) -> tuple[NDArray[np.int64], dict[str, Any]]:
         """Given ids of all rows, int64 [rows, G], and what replay is asked with."""
         return np.concatenate([part.given(branch) for branch in range(len(part.branches))]), {
             "sampler": self.choice.sampler,
             "seed": self.seed,
-            "batch": len(numbers),
             "samples": list(numbers),
             "guidance": self.guidance,
             "pad": part.pad if part.pad.any() else None,

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sampler
 from diagplan.backends.arguments import require_callbacks, require_sampler
+from diagplan.backends.measured import SpeculationChoice
 from diagplan.images.defaults import Choice, asked_for
-from diagplan.images.job import ImageJob, Scheduled, passes_of
+from diagplan.images.job import ImageJob, Scheduled
 from diagplan.images.prompts import Request, parse_ratio, parse_size
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
@@ -40,7 +41,7 @@ class DrawnImages:
         earlier: those of grids before the picture's, such as GLM-Image's preview.
         pictures: uint8 [B, height, width, 3]; ``None`` where tokens alone were asked for.
         plans: of each grid.
-        passes: of a batch of pictures, all grids.
+        passes: of a batch of pictures, all grids; of several batches the most.
         seconds: of all passes, without loading and without making pixels.
         pixel_seconds: of making pixels, the loading of the decoder included.
         choice: how ids were chosen, and who says so.
@@ -92,6 +93,7 @@ def draw_image(
     *,
     schedule: Scheduled | None = None,
     policies: Policies | None = None,
+    speculation: SpeculationChoice | None = None,
     guidance: float | None = None,
     negative: str | None = None,
     size: Any = None,
@@ -121,6 +123,7 @@ def draw_image(
         prompts: a text, or several; those of one call are drawn in one batch, whatever their lengths.
         schedule: of every grid, or a function of its layout; ``None``: next-token prediction.
         policies: of proxies and their cache slots; the defaults if left out.
+        speculation: as for ``replay``: the plan's own tokens in fewer passes (docs/exact.md); not of GLM-Image.
         guidance: the scale of classifier-free guidance; ``None``: the release's own; 1: none.
         negative: what guidance leads away from, where the family has such a prompt.
         size: width and height in pixels, ``"1024x768"`` or two numbers, by the family's own rules.
@@ -178,7 +181,7 @@ def draw_image(
     memory = job.require_memory(plans, on_memory)
     told("loading")
     job.load()
-    decoded = job.decode(plans, lambda done, of: told("decoding", done, of))
+    decoded = job.decode(plans, lambda done, of: told("decoding", done, of), speculation)
     job.let_go()
     began = time.perf_counter()
     pictures = None
@@ -187,7 +190,7 @@ def draw_image(
         pictures = job.pictures(decoded.tokens, lambda done: told(PIXELS, done, job.pictures_asked))
     return DrawnImages(
         family=job.painter.name, texts=job.prompted.texts, tokens=decoded.tokens, earlier=decoded.earlier,
-        pictures=pictures, plans=plans, passes=passes_of(plans), seconds=decoded.seconds,
+        pictures=pictures, plans=plans, passes=decoded.passes, seconds=decoded.seconds,
         pixel_seconds=time.perf_counter() - began if pixels else 0.0, choice=job.choice,
         guidance=job.scale, memory=memory,
     )  # fmt: skip

@@ -115,6 +115,16 @@ def test_greedy_and_sampled_by_options(tmp_path: Path) -> None:
     assert sampled["guidance"] is None
 
 
+def test_the_same_picture_in_fewer_passes(tmp_path: Path) -> None:
+    common = ("image", "--model", folder_of("janus-pro"), "a cat", "--greedy", "--tokens-out", tmp_path / "a.npy")
+    whole = run_json(*common)
+    tokens = np.load(tmp_path / "a.npy")
+    fast = run_json(*common, "--speculate", 12, "--draft", "above")
+    assert np.array_equal(np.load(tmp_path / "a.npy"), tokens)
+    assert whole["passes"] == 36
+    assert fast["passes"] < 36
+
+
 def test_plans_side_by_side_on_one_sheet(tmp_path: Path) -> None:
     common = ("image", "--model", folder_of("janus-pro"), "a cat", "dog", "-o", tmp_path / "a.png")
     compared = run_json(*common, "--compare", "ntp,k=2,k=1", "--tokens-out", tmp_path / "a.npy")
@@ -201,7 +211,7 @@ def test_other_models_folders_name_the_file_that_tells(tmp_path: Path) -> None:
         (("a", "-o", "a.png", "--k", "0"), "expected k >= 1"),
         (("a", "-o", "a.png", "--schedule", "zipar"), "expected --window for the schedule zipar"),
         (("a", "-o", "a.png", "--greedy", "--top-k", "3"), "expected greedy or top_k, got both"),
-        (("a", "-o", "a.png", "--compare", "ntp,d=2"), "expected a plan out of ntp, k=N"),
+        (("a", "-o", "a.png", "--compare", "ntp,d=2"), "expected a plan out of ntp, exact=N, k=N"),
         (("a", "-o", "a.png", "--negative", "b"), "expected no negative prompt"),
     ],
 )

@@ -12,6 +12,7 @@ from diagplan.images.job import ImageJob, passes_of
 from diagplan.images.prompts import Request
 from diagplan.planner.errors import SpecError
 from diagplan.planner.schedule import Diagonal
+from diagplan.planner.speculation import Speculation
 from tests.support.image_folders import EMU3, folder_of
 
 torch = pytest.importorskip("torch")
@@ -137,6 +138,30 @@ def test_a_pictures_tokens_depend_neither_on_the_batch_nor_on_its_place_in_it(fa
     assert not np.array_equal(tokens[0], tokens[1])
     alone = job(family, texts=TEXTS[:1], **options)
     assert np.array_equal(alone.decode(alone.compile(plan)).tokens[0], tokens[0])
+
+
+@pytest.mark.parametrize("family", ["janus-pro", "emu3", "chameleon", "raster-llama"])
+def test_speculation_draws_the_same_in_fewer_passes(family: str) -> None:
+    size = (40, 32) if family == "emu3" else None
+    options: dict[str, Any] = {
+        "size": size,
+        "request": {"negative": "ugly"} if family == "emu3" else {},
+        "guidance": 3.0,
+    }
+    ours = job(family, **options)
+    plans = ours.compile()
+    whole = ours.decode(plans)
+    seen: list[int] = []
+    fast = ours.decode(plans, lambda done, _: seen.append(done), Speculation(window=9, draft="above"))
+    assert np.array_equal(fast.tokens, whole.tokens)
+    assert fast.passes <= whole.passes
+    assert seen[-1] == whole.passes == plans[0].steps
+
+
+def test_a_chain_takes_no_speculation() -> None:
+    ours = job("glm-image", size=(64, 64))
+    with pytest.raises(SpecError, match="expected no speculation for GLM-Image, whose plans are a chain"):
+        ours.decode(ours.compile(), None, Speculation(window=9))
 
 
 def test_several_pictures_of_a_prompt_have_noise_of_their_own() -> None:
