@@ -11,7 +11,7 @@ from diagplan.images.prompts import Request
 from diagplan.planner.errors import DocumentError, SpecError
 from tests.images.test_janus import characters
 from tests.support.checkpoints import write_safetensors
-from tests.support.image_folders import CHAMELEON, CODES, folder_of, vqgan
+from tests.support.image_folders import CHAMELEON, CODES, folder_of, processor, vqgan
 
 pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -36,9 +36,9 @@ def test_they_are_those_of_the_processor_and_begin_of_image() -> None:
     place = folder_of("chameleon")
     words = transformers.AutoTokenizer.from_pretrained(place)
     words.padding_side = "left"
-    processor = transformers.ChameleonProcessor(transformers.ChameleonImageProcessorPil(), words)
+    processing = processor("Chameleon", words)
     texts = ["a red bicycle", "x"]
-    theirs = processor(text=list(texts), padding=True, return_tensors="pt")["input_ids"].numpy()
+    theirs = processing(text=list(texts), padding=True, return_tensors="pt")["input_ids"].numpy()
     ours = chameleon.prompts(open_folder(place), Request(texts=tuple(texts), guided=False)).branches[0].ids
     assert np.array_equal(ours[:, :-1], theirs)
     assert (ours[:, -1] == BEGIN).all()

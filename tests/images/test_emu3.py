@@ -12,7 +12,7 @@ from diagplan.images.prompts import Request
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.presets import PRESETS
 from tests.images.test_janus import characters
-from tests.support.image_folders import CODES, EMU3, EMU3_FIRST, folder_of
+from tests.support.image_folders import CODES, EMU3, EMU3_FIRST, folder_of, processor
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -66,9 +66,9 @@ def test_they_are_those_of_the_processor() -> None:
     place = folder_of("emu3")
     words = transformers.AutoTokenizer.from_pretrained(place)
     words.padding_side = "left"
-    processor = transformers.Emu3Processor(transformers.Emu3ImageProcessor(), words)
+    processing = processor("Emu3", words)
     texts = ["a red bicycle", "x"]
-    theirs = processor(
+    theirs = processing(
         text=texts, return_for_image_generation=True, ratio="16:9", image_area=4096, padding=True, return_tensors="pt"
     )
     ours = emu3.prompts(open_folder(place), Request(texts=tuple(texts), size=(88, 48), suffix="", guided=False))
@@ -85,8 +85,8 @@ def test_the_decoder_is_the_models_own() -> None:
     sequence = np.concatenate([lines, np.zeros((2, 3), dtype=np.int64)], axis=1)
     with torch.inference_mode():
         theirs = model.decode_image_tokens(image_tokens=torch.from_numpy(sequence), height=3, width=4)
-    processor = transformers.Emu3ImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3)
-    pictures = [np.asarray(picture) for picture in processor.postprocess(list(theirs.float()))["pixel_values"]]
+    images = transformers.Emu3ImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    pictures = [np.asarray(picture) for picture in images.postprocess(list(theirs.float()))["pixel_values"]]
     ours = emu3.decoder(open_folder(place), "cpu")(ids)
     assert ours.shape == (2, 24, 32, 3)
     assert len(np.unique(ours)) > 16

@@ -10,7 +10,7 @@ from diagplan.images.folder import open_folder
 from diagplan.images.prompts import Request
 from diagplan.planner.errors import DocumentError, SpecError
 from tests.images.test_janus import characters
-from tests.support.image_folders import CODES, GLM, folder_of
+from tests.support.image_folders import CODES, GLM, folder_of, processor
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -47,10 +47,10 @@ def test_they_are_those_of_the_processor() -> None:
     place = folder_of("glm-image")
     words = transformers.AutoTokenizer.from_pretrained(place / "processor")
     template = "{% for m in messages %}{% for part in m['content'] %}{{ part['text'] }}{% endfor %}{% endfor %}"
-    processor = transformers.GlmImageProcessor(transformers.GlmImageImageProcessorPil(), words, chat_template=template)
+    processing = processor("GlmImage", words, chat_template=template)
     texts = ["a red bicycle", "x"]
     chats = [[{"role": "user", "content": [{"type": "text", "text": text}]}] for text in texts]
-    theirs = processor.apply_chat_template(
+    theirs = processing.apply_chat_template(
         chats, tokenize=True, padding=True, target_h=1152, target_w=768, return_dict=True, return_tensors="pt"
     )
     ours = glm_image.prompts(open_folder(place), Request(texts=tuple(texts), size=(768, 1152)))

@@ -10,7 +10,7 @@ from diagplan.images import janus
 from diagplan.images.folder import open_folder
 from diagplan.images.prompts import Request
 from diagplan.planner.errors import DocumentError, SpecError
-from tests.support.image_folders import CHARACTERS, CODES, JANUS, folder_of
+from tests.support.image_folders import CHARACTERS, CODES, JANUS, folder_of, processor
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -49,12 +49,12 @@ def test_the_ids_are_those_of_the_specification() -> None:
 def test_they_are_those_of_the_processor() -> None:
     place = folder_of("janus-pro")
     words = transformers.AutoTokenizer.from_pretrained(place)
-    processor = transformers.JanusProcessor(transformers.JanusImageProcessorPil(), words)
-    processor.chat_template = (place / "chat_template.jinja").read_text()
+    processing = processor("Janus", words)
+    processing.chat_template = (place / "chat_template.jinja").read_text()
     texts = ["a red bicycle", "x"]
     chats = [[{"role": "user", "content": [{"type": "text", "text": text}]}] for text in texts]
-    written = processor.apply_chat_template(chats, add_generation_prompt=True)
-    theirs = processor(text=written, generation_mode="image", padding=True, return_tensors="pt")
+    written = processing.apply_chat_template(chats, add_generation_prompt=True)
+    theirs = processing(text=written, generation_mode="image", padding=True, return_tensors="pt")
     ours = janus.prompts(open_folder(place), Request(texts=tuple(texts), guided=False))
     assert len(ours.branches) == 1
     assert np.array_equal(ours.branches[0].ids - CODES, theirs["input_ids"].numpy())

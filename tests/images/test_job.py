@@ -13,7 +13,7 @@ from diagplan.images.prompts import Request
 from diagplan.planner.errors import SpecError
 from diagplan.planner.schedule import Diagonal
 from diagplan.planner.speculation import Speculation
-from tests.support.image_folders import EMU3, folder_of
+from tests.support.image_folders import EMU3, folder_of, processor
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -32,14 +32,14 @@ def job(family: str, *, texts: tuple[str, ...] = TEXTS, size: Any = None, **opti
 def test_janus_draws_what_its_own_generate_does_from_its_own_processor() -> None:
     place = folder_of("janus-pro")
     words = transformers.AutoTokenizer.from_pretrained(place)
-    processor = transformers.JanusProcessor(transformers.JanusImageProcessorPil(), words)
+    processing = processor("Janus", words)
     template = (place / "chat_template.jinja").read_text()
     chats = [[{"role": "user", "content": [{"type": "text", "text": text}]}] for text in TEXTS]
     written = [
         words.apply_chat_template(chat, chat_template=template, tokenize=False, add_generation_prompt=True)
         for chat in chats
     ]
-    inputs = processor(text=written, generation_mode="image", padding=True, return_tensors="pt")
+    inputs = processing(text=written, generation_mode="image", padding=True, return_tensors="pt")
     model = transformers.JanusForConditionalGeneration.from_pretrained(place).eval()
     model.generation_config.generation_kwargs = {"boi_token_id": 3}  # of the file, where some versions leave it
     theirs = model.generate(**inputs, generation_mode="image", guidance_scale=5.0, do_sample=False, use_cache=True)
@@ -53,10 +53,10 @@ def emu3_generate(place: Path, suffix: str, negative: str, **options: Any) -> np
     """Transformers' own: prompts by its processor, a negative prompt written like them, rows forced by a function."""
     words = transformers.AutoTokenizer.from_pretrained(place)
     words.padding_side = "left"
-    processor = transformers.Emu3Processor(transformers.Emu3ImageProcessor(), words)
+    processing = processor("Emu3", words)
     form = {"return_for_image_generation": True, "ratio": "3:2", "image_area": 24 * 16, "padding": True}
-    inputs = processor(text=[text + suffix for text in TEXTS], return_tensors="pt", **form)
-    others = processor(text=[negative] * len(TEXTS), return_tensors="pt", **form)
+    inputs = processing(text=[text + suffix for text in TEXTS], return_tensors="pt", **form)
+    others = processing(text=[negative] * len(TEXTS), return_tensors="pt", **form)
     rows, cols = (int(side) for side in inputs.pop("image_sizes")[0])
     assert (rows, cols) == (2, 3)
     model = transformers.Emu3ForConditionalGeneration.from_pretrained(place).eval()
@@ -90,8 +90,8 @@ def test_glm_image_draws_preview_and_picture_as_its_own_generate_does() -> None:
     place = folder_of("glm-image")
     words = transformers.AutoTokenizer.from_pretrained(place / "processor")
     template = "{% for m in messages %}{% for part in m['content'] %}{{ part['text'] }}{% endfor %}{% endfor %}"
-    processor = transformers.GlmImageProcessor(transformers.GlmImageImageProcessorPil(), words, chat_template=template)
-    inputs = processor.apply_chat_template(
+    processing = processor("GlmImage", words, chat_template=template)
+    inputs = processing.apply_chat_template(
         [[{"role": "user", "content": [{"type": "text", "text": text}]}] for text in TEXTS],
         tokenize=True, padding=True, target_h=64, target_w=192, return_dict=True, return_tensors="pt",
     )  # fmt: skip

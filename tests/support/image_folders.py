@@ -14,7 +14,9 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-__all__ = ["CHAMELEON", "CODES", "EMU3", "GLM", "JANUS", "MAKERS", "RASTER", "folder_of", "tokenizer", "vqgan"]
+__all__ = [
+    "CHAMELEON", "CODES", "EMU3", "GLM", "JANUS", "MAKERS", "RASTER", "folder_of", "processor", "tokenizer", "vqgan",
+]  # fmt: skip
 
 _TEMPORARY: list[tempfile.TemporaryDirectory[str]] = []
 #: Codes of each codebook, and where the ids of the printable characters begin.
@@ -67,6 +69,15 @@ def tokenizer(special: Mapping[str, int], *, adds: str | None = None, **roles: s
         extra_special_tokens={name: token for name, token in roles.items() if name not in usual},
         **{name: token for name, token in roles.items() if name in usual},
     )
+
+
+def processor(kind: str, words: Any, **options: Any) -> Any:
+    """A processor of transformers that needs no torchvision: those of version 5."""
+    images = {"Janus": "JanusImageProcessorPil", "Emu3": "Emu3ImageProcessor", "GlmImage": "GlmImageImageProcessorPil"}
+    name = (images | {"Chameleon": "ChameleonImageProcessorPil"})[kind]
+    if not hasattr(transformers, "JanusImageProcessorPil"):
+        pytest.skip("processors need transformers 5")
+    return getattr(transformers, f"{kind}Processor")(getattr(transformers, name)(), words, **options)
 
 
 def filled(model: Any, seed: int = 0) -> Any:
@@ -153,8 +164,8 @@ def _glm_image(place: Path) -> None:
 
 def glm_pipeline(place: Path) -> None:
     """GLM-Image's whole pipeline, as diffusers saves it: what makes pixels beside the token model."""
-    diffusers = pytest.importorskip("diffusers")
     _glm_image(place)
+    diffusers = pytest.importorskip("diffusers")
     torch.manual_seed(0)
     held = diffusers.GlmImagePipeline(
         tokenizer=transformers.ByT5Tokenizer(),
@@ -187,7 +198,7 @@ def _chameleon(place: Path) -> None:
         vq_config=t.ChameleonVQVAEConfig(
             embed_dim=8, num_embeddings=CODES, latent_channels=8, resolution=16, base_channels=32,
             channel_multiplier=[1, 1], num_res_blocks=1,
-        ),
+        ).to_dict(),
         vocabulary_map=names | {"<image>": 50},
     )  # fmt: skip
     filled(t.ChameleonForConditionalGeneration(config)).save_pretrained(place)
