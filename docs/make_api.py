@@ -30,6 +30,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "Trace", "read_trace", "write_trace",
     ),
     "Pictures": ("draw", "Drawing"),
+    "Pictures of prompts": (
+        "draw_image", "DrawnImages", "compare_images", "ComparedImages", "custom_generate",
+    ),
     "Models": (
         "load_model", "wrap", "Raster", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained",
         "Speculation", "Greedy", "Sample", "sampler_for",
