@@ -222,7 +222,7 @@ class Passes:
             by = np.minimum(count, run.end - window)
             accepted = round(by[run.end > window].mean())
             state.accepted = window + by
-        state.window.tell(accepted, guessed_right=2 * np.count_nonzero(hit) > len(hit))
+        state.window.tell(accepted, guessed_right=bool(2 * np.count_nonzero(hit) > len(hit)))
 
     # Guesses
 
