@@ -25,6 +25,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Checking and files": (
         "verify", "Verification", "plan_digest", "read_plan", "write_plan", "read_chain", "write_chain",
     ),
+    "Traces of speculative replay": (
+        "verify_trace", "TraceVerification", "check_trace_tokens", "CheckedTrace", "check_tokens", "TeacherCheck",
+        "Trace", "read_trace", "write_trace",
+    ),
     "Pictures": ("draw", "Drawing"),
     "Models": (
         "load_model", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained", "Speculation", "Greedy",

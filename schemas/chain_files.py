@@ -16,15 +16,14 @@ from diagplan.planner.shown import shown
 from diagplan.schemas.convert import FORMAT, VERSION, MaskForm, plan_digest, plan_from_document
 from diagplan.schemas.files import (
     CHAIN_FORMAT,
-    parsed,
+    PLAN_AGAIN,
     plan_to_json,
     producer_version,
     read_bytes,
-    require_ending,
-    validated,
-    write_text,
+    write_packed,
 )
-from diagplan.schemas.limits import MAX_EXPLICIT_BITS, MAX_EXPLICIT_ROWS, require_affordable
+from diagplan.schemas.limits import MAX_EXPLICIT_BITS, MAX_EXPLICIT_ROWS, SHORTER, require_affordable
+from diagplan.schemas.parsing import parsed, validated
 
 if TYPE_CHECKING:
     from diagplan.schemas.chain_document import ChainDocument
@@ -43,7 +42,7 @@ __all__ = [
     "write_chain",
 ]
 
-_WHAT = "a chain document"
+_WHAT, _AGAIN = "chain document", "compile the chain again"
 
 
 def chain_digest(chain: Chain) -> str:
@@ -125,10 +124,10 @@ def any_document(text: str | bytes, *, name: str = "plan") -> "PlanDocument | Ch
     from diagplan.schemas.chain_document import ChainDocument
     from diagplan.schemas.document import PlanDocument
 
-    with parsed(text, name, "a plan document") as value:
+    with parsed(text, name, "plan document", SHORTER) as value:
         if isinstance(value, dict) and value.get("format") == CHAIN_FORMAT:
-            return validated(ChainDocument, value, CHAIN_FORMAT, name, _WHAT)
-        return validated(PlanDocument, value, FORMAT, name, "a plan document")
+            return validated(ChainDocument, value, CHAIN_FORMAT, name, _WHAT, version=VERSION, again=_AGAIN)
+        return validated(PlanDocument, value, FORMAT, name, "plan document", version=VERSION, again=PLAN_AGAIN)
 
 
 def chain_from_document(document: "ChainDocument") -> Chain:
@@ -157,8 +156,8 @@ def chain_from_json(text: str | bytes, *, name: str = "chain") -> Chain:
     """
     from diagplan.schemas.chain_document import ChainDocument
 
-    with parsed(text, name, _WHAT) as value:
-        document = validated(ChainDocument, value, CHAIN_FORMAT, name, _WHAT)
+    with parsed(text, name, _WHAT, SHORTER) as value:
+        document = validated(ChainDocument, value, CHAIN_FORMAT, name, _WHAT, version=VERSION, again=_AGAIN)
     return chain_from_document(document)
 
 
@@ -216,5 +215,4 @@ def write_chain(chain: Chain, path: str | Path, *, masks: MaskForm = "explicit")
         SpecError: another ending of the name, or ``chain`` is not a chain.
     """
     require_kind("chain", chain, Chain, "The chain comes first: write_chain(chain, path).")
-    target = require_ending(_path(path))
-    write_text(chain_to_json(chain, masks=masks), target)
+    write_packed(_path(path), lambda: chain_to_json(chain, masks=masks))

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_KEYS",
     "MAX_NUMBER",
     "MAX_ZSTD_WINDOW",
+    "SHORTER",
     "SMALL_BYTES",
     "SPARE_CELLS",
     "SPARE_POSITIONS",
@@ -110,7 +111,11 @@ LIMITS = (
 )
 
 
-def require_affordable(text: str | bytes, name: str) -> None:
+#: What to do about a plan that is too long.
+SHORTER = "Compile a plan of fewer frames, or a rollout of windows, and write it with masks='rule' (--masks rule)."
+
+
+def require_affordable(text: str | bytes, name: str, remedy: str = SHORTER) -> None:
     """Refuse JSON that would take too much memory or time to parse, before any of it is parsed.
 
     Counts brackets, braces, colons and commas, those in strings too: an upper bound of what the parser makes.
@@ -118,12 +123,13 @@ def require_affordable(text: str | bytes, name: str) -> None:
     Args:
         text: JSON text.
         name: what to call it in messages.
+        remedy: what to do about it.
 
     Raises:
         DocumentError: it is longer, or holds more, than the limits say.
     """
     if len(text) > MAX_BYTES:
-        raise DocumentError(f"expected a text of at most {MAX_BYTES} bytes in {name}, got {len(text)}. {_SHORTER}")
+        raise DocumentError(f"expected a text of at most {MAX_BYTES} bytes in {name}, got {len(text)}. {remedy}")
 
     def count(mark: str) -> int:
         return text.count(mark) if isinstance(text, str) else text.count(mark.encode())
@@ -133,8 +139,5 @@ def require_affordable(text: str | bytes, name: str) -> None:
     if cost > MAX_COST:
         raise DocumentError(
             f"expected {_PER_CONTAINER} x (lists + objects) + {_PER_KEY} x keys + {_PER_COMMA} x commas <= {MAX_COST} "
-            f"in {name}, got {containers} lists and objects, {keys} keys and {commas} commas. {_SHORTER}"
+            f"in {name}, got {containers} lists and objects, {keys} keys and {commas} commas. {remedy}"
         )
-
-
-_SHORTER = "Compile a plan of fewer frames, or a rollout of windows, and write it with masks='rule' (--masks rule)."

@@ -1,4 +1,4 @@
-"""Print the JSON Schema of plan or chain documents."""
+"""Print the JSON Schema of plan, chain or trace documents."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,8 @@ __all__ = ["schema_command"]
 @command
 def schema_command(
     of: Annotated[
-        Literal["plan", "chain"], typer.Option(help="The kind of document: a plan, or a chain of plans.")
+        Literal["plan", "chain", "trace"],
+        typer.Argument(help="The kind of document: a plan, a chain of plans, or a trace.", show_default=False),
     ] = "plan",
     out: Annotated[
         Path | None,
@@ -23,7 +24,7 @@ def schema_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.", show_default=False)] = False,
 ) -> int:
-    """Print the JSON Schema of plan documents, or of chains of plans."""
+    """Print the JSON Schema of plan documents, of chains of plans, or of traces."""
     from diagplan.schemas.atomic import write_atomically
     from diagplan.schemas.schema import document_schema, schema_text
 

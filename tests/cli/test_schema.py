@@ -14,9 +14,9 @@ SCHEMAS = Path(__file__).parents[2] / "schemas"
 @pytest.mark.parametrize("of", NAMES)
 def test_schema_is_the_committed_one(of: str, tmp_path: Path) -> None:
     committed = (SCHEMAS / NAMES[of]).read_text()
-    assert run("schema", "--of", of)[1] == committed
-    assert run_json("schema", "--of", of) == json.loads(committed)
-    assert run("schema", "--of", of, "-o", tmp_path / "x.json")[0] == 0
+    assert run("schema", of)[1] == committed
+    assert run_json("schema", of) == json.loads(committed)
+    assert run("schema", of, "-o", tmp_path / "x.json")[0] == 0
     assert (tmp_path / "x.json").read_text() == committed
 
 

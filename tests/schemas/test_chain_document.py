@@ -28,7 +28,7 @@ def test_a_complete_document() -> None:
     assert value["plans"] == [json.loads(plan_to_json(plan)) for plan in CHAIN.plans]
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(chain_requests())
 def test_every_chain_satisfies_the_schema(request: dict[str, Any]) -> None:
     schema = document_schema("chain")

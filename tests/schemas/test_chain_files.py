@@ -34,7 +34,7 @@ CHAIN = compile_chain(chain_layouts([GRID, GRID, GRID], 1), Diagonal(k=1))
 ODD: Any = "x"
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(request=chain_requests())
 def test_a_chain_comes_back(request: dict[str, Any]) -> None:
     chain = compile_chain(**request)
