@@ -14,7 +14,7 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.backends.arguments import require_callbacks
 from diagplan.images.defaults import Choice, asked_for
 from diagplan.images.job import ImageJob
-from diagplan.images.judging import teacher_forced_loss
+from diagplan.images.judging import losses_of
 from diagplan.images.paint import PIXELS, request_of
 from diagplan.images.sheets import contact_sheet
 from diagplan.planner.errors import SpecError
@@ -211,9 +211,10 @@ def compare_images(
     job.warm_up(compiled[0])
     decoded, losses = [], []
     for name, one, (_, speculation) in zip(names, compiled, schedules, strict=True):
-        decoded.append(job.decode(one, partial(told, name), speculation))
+        done = job.decode(one, partial(told, name), speculation)
         told(f"{name}, loss")
-        losses.append(_losses(job, model_, decoded[-1]))
+        losses.append(losses_of(model_, job.prompted, done.tokens, done.earlier, batch=job.batch))
+        decoded.append(done)
     del model_
     job.let_go()
     drawn, count = [], job.pictures_asked
@@ -229,19 +230,6 @@ def compare_images(
     )  # fmt: skip
     return ComparedImages(
         family=job.painter.name, texts=job.prompted.texts, rows=rows, choice=job.choice, guidance=job.scale
-    )
-
-
-def _losses(job: ImageJob, model: Any, decoded: Any) -> NDArray[np.float64]:
-    """Of every picture, a batch at a time."""
-    parts = [slice(at, at + job.batch) for at in range(0, job.pictures_asked, job.batch)]
-    return np.concatenate(
-        [
-            teacher_forced_loss(
-                model, job.prompted.only(part), decoded.tokens[part], [grid[part] for grid in decoded.earlier]
-            )
-            for part in parts
-        ]
     )
 
 

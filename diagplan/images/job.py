@@ -190,6 +190,13 @@ class ImageJob:
 
                 torch.cuda.empty_cache()
 
+    def require_speculation(self, speculation: SpeculationChoice | None) -> None:
+        """Raise ``SpecError`` where a speculation is asked for that the family's plans do not take."""
+        if speculation is not None and len(self.prompted.layouts) > 1:
+            raise SpecError(
+                f"expected no speculation for {self.painter.title}, whose plans are a chain, got one. Leave it out."
+            )
+
     def warm_up(self, plans: Sequence[Plan]) -> None:
         """One pass of the first plan, so that what a first pass costs is in no plan's time."""
         model, part = self.load(), self.prompted.only(slice(0, self.batch))
@@ -210,10 +217,7 @@ class ImageJob:
         Raises:
             DiagplanError: as ``diagplan.replay``.
         """
-        if speculation is not None and len(plans) > 1:
-            raise SpecError(
-                f"expected no speculation for {self.painter.title}, whose plans are a chain, got one. Leave it out."
-            )
+        self.require_speculation(speculation)
         model = self.load()
         count, passes, taken = self.pictures_asked, passes_of(plans), 0
         parts: list[tuple[NDArray[np.int64], ...]] = []

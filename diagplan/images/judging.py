@@ -20,7 +20,7 @@ from diagplan.planner.schedule import NextToken
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
 
-__all__ = ["teacher_forced_loss"]
+__all__ = ["losses_of", "teacher_forced_loss"]
 
 Ids = NDArray[np.int64]
 
@@ -67,6 +67,30 @@ def teacher_forced_loss(
                 raise not_finite(p.step)
             total += _loss(runtime.float32(logits), ranges[columns.target], known[:, columns.target], runtime)
     return total / plan.layout.tokens
+
+
+def losses_of(
+    model: "Model", prompted: Prompted, tokens: Ids, earlier: Sequence[Ids] = (), *, batch: int
+) -> NDArray[np.float64]:
+    """``teacher_forced_loss`` of every picture, float64 [B], ``batch`` of them at a time.
+
+    Args:
+        model: as there, like the other arguments.
+        prompted: the prompts of all pictures.
+        tokens: of all pictures.
+        earlier: the same.
+        batch: pictures at a time.
+
+    Raises:
+        NumericError: as there.
+    """
+    parts = [slice(at, at + batch) for at in range(0, len(tokens), batch)]
+    return np.concatenate(
+        [
+            teacher_forced_loss(model, prompted.only(part), tokens[part], [grid[part] for grid in earlier])
+            for part in parts
+        ]
+    )
 
 
 def _given_slots(plan: Any) -> Ids:
