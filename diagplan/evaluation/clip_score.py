@@ -1,7 +1,7 @@
 """CLIP score of pictures and their prompts, by a user's own CLIP in the form of transformers.
 
-100 times the cosine of the embeddings of picture and text, and never below 0: Hessel et al., "CLIPScore", 2021, with the
-factor that most papers on pictures use. Texts are cut at the length that the model was trained on.
+100 times the cosine of the embeddings of picture and text, and never below 0: CLIPScore (Hessel et al., arXiv
+2104.08718) with 100 in the place of its 2.5. Texts are cut at the length that the model was trained on.
 """
 
 import hashlib
@@ -110,9 +110,14 @@ def load_clip(folder: str | Path, *, device: str = "cpu") -> ClipScorer:
     # The one that needs no torchvision, where there are two.
     processor = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
     only: dict[str, Any] = {"local_files_only": True}
+    logging = transformers.utils.logging
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         model = transformers.CLIPModel.from_pretrained(folder, use_safetensors=True, **only)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **only)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, padding_side="right", **only
+        )
         pictures = processor.from_pretrained(folder, **only)
     except Exception as error:  # the library raises almost anything at a damaged file
         reason = " ".join(str(error).split())[:200]
@@ -120,6 +125,9 @@ def load_clip(folder: str | Path, *, device: str = "cpu") -> ClipScorer:
             f"expected a CLIP in {folder}, got files that cannot be read ({type(error).__name__}: {reason}). Fetch "
             "them again."
         ) from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
     with (folder / _WEIGHTS).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return ClipScorer(model.to(device).eval().requires_grad_(False), tokenizer, pictures, digest, device)

@@ -126,7 +126,9 @@ def image_markdown(rows: Sequence[ImageRow], about: Mapping[str, Any], *, prompt
     lines += [_line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
     for row in rows:
         fixed = [f"{row.passes}", f"{row.seconds:.3f}", f"{row.fewer_passes:.2f}", f"{row.faster:.2f}"]
-        lines.append(_line([f"`{row.name}`", *fixed, *(IMAGE_FIGURES[name].shown(row.figures[name]) for name in names)]))
+        lines.append(
+            _line([f"`{row.name}`", *fixed, *(IMAGE_FIGURES[name].shown(row.figures[name]) for name in names)])
+        )
     return "\n".join([*lines, ""])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from diagplan.adapters.options import LoadOptions
 from diagplan.backends.arguments import require_callbacks
-from diagplan.evaluation.clip_score import ClipScorer, load_clip
+from diagplan.evaluation.clip_score import load_clip
 from diagplan.images.defaults import asked_for
 from diagplan.images.job import ImageJob
 from diagplan.images.paint import request_of
@@ -126,7 +126,7 @@ def study_images(
     require_matplotlib()  # not after the first hour
     require_callbacks(on_progress=on_progress)
     samples = require_int("samples", samples, 0)
-    tell = on_progress or (lambda what, done, of: None)
+    tell = on_progress or (lambda *_: None)
     scorer = None if clip is None else load_clip(clip, device=(options or LoadOptions()).device)
     job = ImageJob(
         model,
@@ -155,7 +155,7 @@ def study_images(
             results = with_clip(study, folder, results, scorer, tell)
         tell("writing tables", 0, 0)
         asked = [one.name for one in conditions]
-        rows, written = _report(study, folder, results, asked, scorer, samples=samples, pictures=pictures, tell=tell)
+        rows, written = _report(study, folder, results, asked, samples=samples, pictures=pictures, tell=tell)
     except KeyboardInterrupt:
         now = sum(one.name in images_done(study, folder, conditions) for one in conditions)
         raise KeyboardInterrupt(f"{out} holds {now} of {len(conditions)} plans. Run the same again to go on.") from None
@@ -171,7 +171,6 @@ def _report(
     folder: StudyFolder,
     results: Mapping[str, Result],
     asked: Sequence[str],
-    clip: ClipScorer | None,
     *,
     samples: int,
     pictures: bool,

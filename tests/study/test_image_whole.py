@@ -10,13 +10,13 @@ import pytest
 pytest.importorskip("transformers")
 pytest.importorskip("matplotlib")
 
-import diagplan.study.image_whole  # noqa: E402
-from diagplan import LoadOptions  # noqa: E402
-from diagplan.images.comparing import compare_images  # noqa: E402
-from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
-from diagplan.study.image_whole import study_images  # noqa: E402
-from tests.support.clip_folder import write_clip  # noqa: E402
-from tests.support.image_folders import folder_of  # noqa: E402
+import diagplan.study.image_whole
+from diagplan import LoadOptions
+from diagplan.images.comparing import compare_images
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.study.image_whole import study_images
+from tests.support.clip_folder import write_clip
+from tests.support.image_folders import folder_of
 
 TEXTS = ["a cat", "dog", "a red bicycle"]
 

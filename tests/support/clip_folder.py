@@ -12,7 +12,7 @@ from tests.support.image_folders import tokenizer  # noqa: E402
 __all__ = ["write_clip"]
 
 
-def write_clip(folder: Path) -> Path:
+def write_clip(folder: Path, seed: int = 4) -> Path:
     """The folder of a CLIP for pictures of 16 x 16 pixels and texts of at most 12 characters."""
     t = transformers
     texts = {
@@ -23,7 +23,7 @@ def write_clip(folder: Path) -> Path:
         "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
         "image_size": 16, "patch_size": 8,
     }  # fmt: skip
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = t.CLIPConfig(text_config=texts, vision_config=pictures, projection_dim=8)
     t.CLIPModel(config).save_pretrained(folder)
     tokenizer({"<pad>": 0, "<bos>": 1, "<eos>": 2}, adds="<bos>", eos_token="<eos>", pad_token="<pad>").save_pretrained(
