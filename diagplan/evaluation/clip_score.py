@@ -110,7 +110,7 @@ def load_clip(folder: str | Path, *, device: str = "cpu") -> ClipScorer:
     # The one that needs no torchvision, where there are two.
     processor = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
     only: dict[str, Any] = {"local_files_only": True}
-    logging = transformers.utils.logging
+    logging: Any = transformers.utils.logging
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -130,4 +130,5 @@ def load_clip(folder: str | Path, *, device: str = "cpu") -> ClipScorer:
             logging.enable_progress_bar()
     with (folder / _WEIGHTS).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ClipScorer(model.to(device).eval().requires_grad_(False), tokenizer, pictures, digest, device)
+    held: Any = model
+    return ClipScorer(held.to(device).eval().requires_grad_(False), tokenizer, pictures, digest, device)

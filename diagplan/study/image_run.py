@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,9 +203,7 @@ def run_images(
     job.warm_up(waiting[0].plans)
     for condition in waiting:
         name = condition.name
-        done = job.decode(
-            condition.plans, lambda at, of, name=name: on_progress(name, at, of), condition.speculation
-        )  # fmt: skip
+        done = job.decode(condition.plans, partial(on_progress, name), condition.speculation)
         on_progress(f"{name}, loss", 0, 0)
         loss = losses_of(model, job.prompted, done.tokens, done.earlier, batch=job.batch)
         own = done.tokens if name == REFERENCE else folder.read_tokens(f"{_GROUP}/{REFERENCE}")[:, 0]
