@@ -157,12 +157,12 @@ def run_plan(
             if resume is None
             else speculative_checkpoint.load_speculation(ready, resume, rows, lead)
         )
-        begun, saved = speculative.progress_of(ready, now), 0
+        before, saved = speculative.progress_of(ready, now), 0
 
         def passed(progress: Progress) -> None:
             nonlocal saved
             if on_step is not None:
-                on_step(progress.steps, (progress.tokens - begun.tokens) * len(given))
+                on_step(progress.steps, (progress.tokens - before.tokens) * len(given))
             if on_pass is not None:
                 on_pass(progress)
             if checkpoint is not None and checkpoint_every is not None and progress.steps // checkpoint_every > saved:
@@ -173,7 +173,7 @@ def run_plan(
         promise = probed_promise(ready, set(outcome.feeds.tolist()))
         return Ran(
             tokens=outcome.tokens, passes=outcome.passes,
-            chosen=(plan.layout.tokens - begun.tokens) * len(given),
+            chosen=(plan.layout.tokens - before.tokens) * len(given),
             seconds=outcome.seconds, memory=memory, threads=threads_in_use(model),
             speculated=RanSpeculatively(
                 speculation=settled, promise=promise, outcome=outcome,

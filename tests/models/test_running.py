@@ -98,7 +98,7 @@ def test_a_speculative_run_says_how_it_went(weights: Path) -> None:
 
 def test_a_speculative_run_is_resumed(weights: Path, tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
-    asked = {"sampler": Sample(top_p=0.9), "seed": 5}
+    asked: dict[str, Any] = {"sampler": Sample(top_p=0.9), "seed": 5}
     whole = run_plan(
         PLAN, "mc-ar", weights, IDS, OPTIONS, speculation=Speculation(window=16), checkpoint=state,
         checkpoint_every=PLAN.steps // 2 + 1, **asked,
