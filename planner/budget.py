@@ -12,7 +12,9 @@ from diagplan.planner.shown import shown
 
 __all__ = ["Budget", "parse_budget"]
 
-_TEXT = re.compile(r"\s*(?P<number>[+-]?[0-9.eE+-]{1,20})\s*(?P<unit>fps|(?P<time>ms|s|min)\s*/\s*(?P<per>frame|clip))\s*")
+_TEXT = re.compile(
+    r"\s*(?P<number>[+-]?[0-9.eE+-]{1,20})\s*(?P<unit>fps|(?P<time>ms|s|min)\s*/\s*(?P<per>frame|clip))\s*"
+)
 _SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 
 
@@ -73,7 +75,9 @@ def parse_budget(text: str) -> Budget:
             f"expected a budget such as '10 fps', '120 ms/frame', '3 s/clip' or 'fastest', got budget={shown(text)}."
         )
     if number <= 0:
-        raise SpecError(f"expected a budget above 0, got budget={shown(text)}. Give more time, or fewer frames a second.")
+        raise SpecError(
+            f"expected a budget above 0, got budget={shown(text)}. Give more time, or fewer frames a second."
+        )
     if parts["unit"] == "fps":
         return Budget(seconds=1 / number, per="frame")
     per: Literal["frame", "clip"] = "frame" if parts["per"] == "frame" else "clip"

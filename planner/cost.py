@@ -98,7 +98,9 @@ class CostCurve(ByValue):
         asked, long = np.broadcast_arrays(np.asarray(width, np.float64), np.asarray(length, np.float64))
         lengths = np.unique(self.length)
         by_length = np.stack([_line(self.width[on], self.fitted[on], asked) for on in self.length == lengths[:, None]])
-        by_length = np.maximum.accumulate(by_length, axis=0)  # a shorter line that goes on steeper crosses no longer one
+        by_length = np.maximum.accumulate(
+            by_length, axis=0
+        )  # a shorter line that goes on steeper crosses no longer one
         if len(lengths) == 1:
             return by_length[0]
         right = np.clip(np.searchsorted(lengths, long), 1, len(lengths) - 1)
@@ -278,7 +280,9 @@ def speculative_cost(plan: Plan, curve: CostCurve, *, window: int, accepted: flo
     window = require_int("window", window, 1)
     accepted = require_number("accepted", accepted, "Give the mean of a run.", finite=True)
     if not 1 <= accepted <= window:
-        raise SpecError(f"expected accepted from 1 to window={window}, got accepted={accepted}. Give the mean of a run.")
+        raise SpecError(
+            f"expected accepted from 1 to window={window}, got accepted={accepted}. Give the mean of a run."
+        )
     shapes = pass_shapes(plan, chunk=curve.chunk, length_step=curve.length_step)
     prompt, feeds = shapes.prompt, len(shapes.feed_reach)
     first = np.unique(np.ceil(np.arange(0.0, feeds - prompt, accepted)).astype(np.int64)) + prompt

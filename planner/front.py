@@ -140,7 +140,7 @@ def choose_plan(
         most = losses[nearest.candidate].most
         return Choice(
             best=None, nearest=nearest,
-            limits=f"Quality limits: the least loss over next-token prediction's that was measured is up to {most:.4g}.",
+            limits=f"Quality limits: the least measured loss over next-token prediction's is up to {most:.4g}.",
         )  # fmt: skip
     nearest = min(good, key=lambda one: one.cost.seconds)
     return Choice(best=None, nearest=nearest, limits=_what_limits(nearest, judged, within, curve))
@@ -159,6 +159,6 @@ def _what_limits(nearest: Priced, judged: Sequence[Priced], within: float, curve
             f"{launches:.3g} s. A faster machine or runtime, a smaller dtype or fewer tokens would help."
         )
     return (
-        f"The feeds limit: {nearest.cost.passes} narrow passes would take {launches:.3g} s, their widths and the prompt "
-        f"the rest of {nearest.cost.seconds:.3g} s. More arithmetic a second would help, or a shorter prompt."
+        f"The feeds limit: {nearest.cost.passes} narrow passes would take {launches:.3g} s, their widths and the "
+        f"prompt the rest of {nearest.cost.seconds:.3g} s. More arithmetic a second would help, or a shorter prompt."
     )

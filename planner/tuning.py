@@ -1,7 +1,7 @@
 """Which plans could do: every schedule, delay, width cap and padding worth a look on a layout, each with its time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 
 from diagplan.planner.arguments import require_kind
@@ -16,7 +16,17 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, ZipAR
 
-__all__ = ["CAPS", "PADS", "Accepted", "Candidate", "Priced", "candidate_plan", "name_of_schedule", "price", "schedules_for"]
+__all__ = [
+    "CAPS",
+    "PADS",
+    "Accepted",
+    "Candidate",
+    "Priced",
+    "candidate_plan",
+    "name_of_schedule",
+    "price",
+    "schedules_for",
+]
 
 #: Width caps that are tried where a plan has wider steps.
 CAPS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -29,8 +39,12 @@ _FRAME_PARTS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """What speculative replay of next-token prediction did on this model: ``window`` feeds a pass, of which so many
-    were accepted on average."""
+    """What speculative replay of next-token prediction did on a model, which only runs can tell.
+
+    Args:
+        window: feeds of a pass.
+        mean: feeds that a pass accepted, on average.
+    """
 
     window: int
     mean: float
@@ -59,15 +73,8 @@ class Candidate:
         'k=2 d=10 cap 16'
         """
         words = [name_of_schedule(self.schedule)]
-        default = Policies()
-        words += [
-            f"{value}"
-            for name, value in (
-                ("proxy", self.policies.proxy), ("row_end", self.policies.row_end), ("proxy_kv", self.policies.proxy_kv),
-                ("visibility", self.policies.visibility),
-            )
-            if value != getattr(default, name)
-        ]  # fmt: skip
+        own, default = asdict(self.policies), asdict(Policies())
+        words += [value for name, value in own.items() if value != default[name]]
         if self.max_width is not None:
             words.append(f"cap {self.max_width}")
         if self.pad is not None:

@@ -1,8 +1,8 @@
-"""Print the JSON Schema of plan documents."""
+"""Print the JSON Schema of plan documents, or of another kind."""
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,23 +14,26 @@ __all__ = ["schema_command"]
 
 @command
 def schema_command(
+    document: Annotated[
+        Literal["plan", "curve"], typer.Argument(help="Of which documents. Left out: of plans.", show_default=False)
+    ] = "plan",
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="The file to write. Left out: the schema is printed.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.", show_default=False)] = False,
 ) -> int:
-    """Print the JSON Schema of plan documents."""
+    """Print the JSON Schema of plan documents, or of cost curves."""
     from diagplan.schemas.atomic import write_atomically
-    from diagplan.schemas.schema import plan_schema, plan_schema_text
+    from diagplan.schemas.schema import document_schema, document_schema_text
 
     require_outputs(Output("-o", out, (".json", "")))
     if out is not None:
-        write_atomically(out, plan_schema_text().encode())
+        write_atomically(out, document_schema_text(document).encode())
         if as_json:
             print_json({"out": str(out)})
     elif as_json:
-        print_json(plan_schema())
+        print_json(document_schema(document))
     else:
-        sys.stdout.write(plan_schema_text())
+        sys.stdout.write(document_schema_text(document))
     return FINE
