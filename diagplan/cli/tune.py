@@ -153,7 +153,8 @@ def tune_command(
 
             kind: Literal["png", "svg"] = "png" if form == "png" else "svg"
             title = f"{document.model.name}, {layout.frames} frames, {_on(document)}"
-            write_atomically(path, front_plot(tuned, title=title, within=within, latency=latency, form=kind))
+            picture = front_plot(tuned, title=title, within=within, max_loss=max_loss, latency=latency, form=kind)
+            write_atomically(path, picture)
     written = [path for path in (out if tuned.plan is not None else None, png, svg) if path is not None]
     if as_json:
         print_json(_json(tuned, document, layout, time, written))

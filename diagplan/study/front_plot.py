@@ -5,7 +5,7 @@ from typing import Literal
 
 from diagplan.planner.front import Latency
 from diagplan.planner.tuning import Priced
-from diagplan.study.plots import new_figure, require_matplotlib
+from diagplan.study.plots import log_ticks, new_figure, require_matplotlib
 from diagplan.study.tune import Tuned
 
 __all__ = ["front_plot"]
@@ -20,6 +20,7 @@ def front_plot(
     *,
     title: str,
     within: float | None = None,
+    max_loss: float | None = None,
     latency: Latency = "clip",
     form: Literal["png", "svg"] = "png",
 ) -> bytes:
@@ -29,6 +30,7 @@ def front_plot(
         tuned: from ``tune_plan``.
         title: above it.
         within: seconds of the budget; ``None``: there is no limit.
+        max_loss: the limit of loss, with a study.
         latency: the time across.
         form: of the picture.
 
@@ -63,14 +65,30 @@ def front_plot(
         label = "taken" if tuned.choice.best is not None else "nearest"
         axes.plot(across(taken), up(taken), "*", color=_TAKEN, markersize=15, label=f"{label}: {taken.candidate.name}")
     named = front[:: max(1, -(-len(front) // _NAMED))]
-    for one in named:
-        axes.annotate(one.candidate.name, (across(one), up(one)), xytext=(7, 3), textcoords="offset points", fontsize=8)
+    aside, side = ((-8, 3), "right") if tuned.losses is None else ((6, 6), "left")  # where the line of points is not
+    for i, one in enumerate(named):
+        offset = aside if tuned.losses is None or i % 2 == 0 else (6, -12)
+        axes.annotate(
+            one.candidate.name, (across(one), up(one)), xytext=offset, textcoords="offset points", fontsize=8, ha=side
+        )
     if within is not None and latency == "clip":
         axes.axvline(within, color=_TAKEN, lw=1, ls="--", label="budget")
+    if max_loss is not None:
+        axes.axhline(max_loss, color=_TAKEN, lw=1, ls=":", label="most loss, for the interval's upper end")
     axes.set_xscale("log")
+    axes.margins(x=0.12)
+    log_ticks(axes.xaxis, *axes.get_xlim())
     if tuned.losses is None:
         axes.set_yscale("log")
-    axes.margins(x=0.12)
+        log_ticks(axes.yaxis, *axes.get_ylim())
+    elif front:
+        top = 1.5 * max(1e-6, *(tuned.losses[one.candidate].most for one in front))
+        above = sum(up(one) > top for one in shown)
+        axes.set_ylim(min(0.0, *(up(one) for one in front)) - 0.12 * top, top)
+        if above:
+            axes.text(
+                0.01, 0.97, f"{above} plans of more loss are above", transform=axes.transAxes, va="top", fontsize=8
+            )
     words = "to the first frame" if latency == "first-frame" else "for a clip"
     axes.set_xlabel(f"predicted seconds {words}")
     axes.set_ylabel("forward passes" if tuned.losses is None else "loss over next-token prediction's, nats a token")

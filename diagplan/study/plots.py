@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "differences_plot",
     "horizon_plot",
+    "log_ticks",
     "new_figure",
     "policies_plot",
     "quality_plot",
@@ -101,10 +102,10 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
         axes.set_xscale("log")
         values = sorted({getattr(row, across) for row in kept})
         axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)
-        _log_ticks(axes.xaxis, *axes.get_xlim())
+        log_ticks(axes.xaxis, *axes.get_xlim())
         if name == "loss":
             axes.set_yscale("log")
-            _log_ticks(axes.yaxis, *axes.get_ylim())
+            log_ticks(axes.yaxis, *axes.get_ylim())
         axes.set_title(f"{about.heading} ({'less' if about.better == 'low' else 'more'} is better)", fontsize=10)
         axes.set_xlabel("forward passes for one clip" if across == "step" else "seconds for one clip alone")
         axes.grid(alpha=0.3)
@@ -140,7 +141,7 @@ def _exact(value: float) -> float:
     return float(f"{value:.10g}")
 
 
-def _log_ticks(axis: Any, low: float, high: float) -> None:
+def log_ticks(axis: Any, low: float, high: float) -> None:
     """Ticks of a logarithmic axis at a few round values, in plain numbers; none between them."""
     from matplotlib.ticker import NullLocator
 
