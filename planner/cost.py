@@ -33,8 +33,9 @@ class CostCurve(ByValue):
     """Seconds of one forward pass at points of (feeds, cache slots), for a batch. It does nothing; functions take it.
 
     Between the points the time is piecewise linear in the width at each cache length, and linear from one length to
-    the next; beyond the last width it goes on as between the last two, beyond the last length likewise. What is
-    measured is noisy: ``fitted`` are the nearest times that fall neither with the width nor with the length.
+    the next; beyond the last width it goes on as between the last two, beyond the last length it grows as on the way
+    there, by the same share for all widths. What is measured is noisy: ``fitted`` are the nearest times that fall
+    neither with the width nor with the length.
 
     Args:
         width, length: feeds of a pass and cache slots that it attends over, int [P] each; every length has the width 1.
@@ -104,9 +105,17 @@ class CostCurve(ByValue):
         if len(lengths) == 1:
             return by_length[0]
         right = np.clip(np.searchsorted(lengths, long), 1, len(lengths) - 1)
-        share = np.maximum(0.0, (long - lengths[right - 1]) / (lengths[right] - lengths[right - 1]))
+        share = np.clip((long - lengths[right - 1]) / (lengths[right] - lengths[right - 1]), 0, 1)
         low, high = (np.take_along_axis(by_length, at[None], axis=0)[0] for at in (right - 1, right))
-        return np.asarray(low + share * (high - low))
+        beyond = np.maximum(0.0, long - lengths[-1]) / (lengths[-1] - lengths[-2])
+        return np.asarray((low + share * (high - low)) * (1 + beyond * self._growth(lengths)))
+
+    def _growth(self, lengths: Ints) -> float:
+        """By which share of its time a pass at the last length takes longer than at the one before; of all widths."""
+        last, before = self.length == lengths[-1], self.length == lengths[-2]
+        longer = self.fitted[last][np.isin(self.width[last], self.width[before])]
+        shorter = self.fitted[before][np.isin(self.width[before], self.width[last])]
+        return float(np.median((longer - shorter) / longer))
 
     def covers(self, width: ArrayLike, length: ArrayLike) -> bool:
         """Whether passes lie between the curve's points: none is wider or longer than what was measured."""
