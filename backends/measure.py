@@ -193,6 +193,8 @@ def _affordable(
     fixed: bool,
 ) -> tuple[list[tuple[int, int, int]], int]:
     """As many points as can be timed often enough, and how often."""
+    if not fixed:  # the widest passes give way first: a prompt is one pass, or a few
+        shapes = [one for one in shapes if one[0] <= _PROMPT or 8 * sum(times[one][0]) < seconds]
     each = [sum(times[shape][0]) for shape in shapes]
     while not fixed and len(shapes) > _LEAST_POINTS and _LEAST_ROUNDS * sum(each) > seconds:
         shapes, each = shapes[:-1], each[:-1]
@@ -211,7 +213,9 @@ class _Grid:
         static: bool | None, clock: Clock,
     ) -> None:  # fmt: skip
         self.clock, self.chunk = clock, chunk
-        self.positions = min(model.positions, require_int("longest", longest or model.positions, 1))
+        self.positions = min(
+            model.positions, require_int("longest", model.positions if longest is None else longest, 1)
+        )
         # One long prompt and one cell: the plan only makes room. Its passes are replaced.
         self.layout = Layout(frames=1, rows=1, cols=1, lead=max(1, self.positions - 1))
         plan = compile_plan(self.layout, NextToken())

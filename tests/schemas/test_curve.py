@@ -137,7 +137,8 @@ def test_a_curve_of_something_else_is_refused_with_one_error() -> None:
         require_curve_for(document(), fingerprint="cd34", device="cuda", dtype="bfloat16", batch=8, threads=None)
     assert str(caught.value) == (
         "expected a cost curve of the same model, device and dtype, got one of crafter-mini with the model ab12 where "
-        "cd34 is meant; device cpu where cuda is meant; dtype float32 where bfloat16 is meant; batch 1 where 8 is meant. "
+        "cd34 is meant; device cpu where cuda is meant; dtype float32 where bfloat16 is meant; batch 1 where 8 is "
+        "meant. "
         "Measure one: diagplan measure."
     )
     with pytest.raises(DocumentError, match="1024 positions where 2217 are needed"):
