@@ -34,6 +34,8 @@ _PROMPT = 128
 _LEAST_ROUNDS, _MOST_ROUNDS, _LEAST_POINTS = 3, 25, 6
 #: On a GPU passes are launched in rows of so many, and waited for once.
 _ROW = 8
+#: A pass of so many seconds is timed once a round, not twice.
+_SLOW = 0.25
 #: Shares of the time: what the first pass of a shape must cost more to count, and the error of a median that is too
 #: large to choose by.
 _SHAPE_COSTS, _NOISY = 0.05, 0.05
@@ -194,8 +196,8 @@ def _affordable(
 ) -> tuple[list[tuple[int, int, int]], int]:
     """As many points as can be timed often enough, and how often."""
     if not fixed:  # the widest passes give way first: a prompt is one pass, or a few
-        shapes = [one for one in shapes if one[0] <= _PROMPT or 8 * sum(times[one][0]) < seconds]
-    each = [sum(times[shape][0]) for shape in shapes]
+        shapes = [one for one in shapes if one[0] <= _PROMPT or 8 * np.nansum(times[one][0]) < seconds]
+    each = [float(np.nansum(times[shape][0])) for shape in shapes]
     while not fixed and len(shapes) > _LEAST_POINTS and _LEAST_ROUNDS * sum(each) > seconds:
         shapes, each = shapes[:-1], each[:-1]
     if not fixed:
@@ -233,7 +235,7 @@ class _Grid:
         self.layer = Layer(self.prepared.runtime, keys, ranges, coordinates_of(model, self.layout), None)
 
     def timed(self, shapes: Sequence[tuple[int, int, int]]) -> dict[tuple[int, int, int], tuple[float, float]]:
-        """Seconds of the first and of a later pass of each shape, all of one cache length."""
+        """Seconds of the first and of a later pass (NaN: a slow one) of each shape, all of one cache length."""
         passes = [self._pass(*shape) for shape in shapes]
         twice = (*passes, *passes)  # graphs are captured of shapes that come again
         prepared = replace(self.prepared, passes=twice)
@@ -247,6 +249,9 @@ class _Grid:
             advance(number)
             self._wait(state)
             between = self.clock()
+            if between - begin > _SLOW:
+                pairs[shape] = between - begin, np.nan
+                continue
             for _ in range(row):
                 advance(number)
             self._wait(state)
@@ -281,10 +286,14 @@ class _Grid:
     def measured(self, kept: dict[tuple[int, int, int], list[tuple[float, float]]], rounds: int) -> Measured:
         """Medians; first passes count too where they cost no more than later ones."""
         pairs = {shape: np.array(times) for shape, times in kept.items()}
-        later = {shape: float(np.median(times[:, 1])) for shape, times in pairs.items()}
-        more = float(np.median(np.concatenate([times[:, 0] - times[:, 1] for times in pairs.values()])))
-        costs = more > _SHAPE_COSTS * float(np.median(list(later.values())))
-        samples = {shape: times[:, 1] if costs else times.ravel() for shape, times in pairs.items()}
+        every = np.concatenate(list(pairs.values()))
+        twice = every[~np.isnan(every[:, 1])]
+        more = float(np.median(twice[:, 0] - twice[:, 1])) if len(twice) else 0.0
+        costs = len(twice) > 0 and more > _SHAPE_COSTS * float(np.median(twice[:, 1]))
+        samples = {}
+        for shape, times in pairs.items():
+            later = times[~np.isnan(times[:, 1]), 1]
+            samples[shape] = later if costs and len(later) else times[~np.isnan(times)]
         apart = [shape for shape in samples if shape[2] == 1 and 1 < shape[0] <= _PROMPT]
         target_seconds = 0.0
         for width, length, _ in apart:
