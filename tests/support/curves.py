@@ -1,12 +1,14 @@
 """Cost curves made by hand, and a clock that a model moves."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from diagplan.planner.cost import CostCurve
 from diagplan.schemas.curve import CurveDocument, CurveModel, CurvePoint
 
-__all__ = ["FakeClock", "Slowed", "curve", "document", "seconds_of_pass"]
+__all__ = ["FakeClock", "Slowed", "curve", "document", "judged_row", "seconds_of_pass", "write_study"]
 
 
 def seconds_of_pass(width: int, length: int, *, launch: float = 1e-3, feed: float = 1e-4, slot: float = 1e-6) -> float:
@@ -67,3 +69,17 @@ class Slowed:
         self.passes.append(shape)
         self._clock.now += self._seconds(*shape)
         return self._model.forward(ids, position, slot, mask, cache, rows, *lead)
+
+
+def write_study(folder: Path, rows: Any, **settings: Any) -> Path:
+    """What a study leaves that says what plans cost in quality."""
+    held = {"format": "diagplan-study", "version": 1, "model": "crafter-mini", "weights": "00", "frames": 7} | settings
+    folder.mkdir(exist_ok=True)
+    (folder / "results.json").write_text(json.dumps({"clips": 64, "rows": rows}))
+    (folder / "study.json").write_text(json.dumps(held))
+    return folder
+
+
+def judged_row(name: str, mean: float | None, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    """One condition of a study."""
+    return {"id": name, "figures": {"loss_more": {"mean": mean, "low": low, "high": high}}}
