@@ -5,15 +5,16 @@ A static plan names the feeds and the cache slots of every pass before it runs, 
 (``diagplan.planner.roofline``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diagplan.planner.arguments import require_kind, require_number
 from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import require_int, store_int
+from diagplan.planner.layout import require_int
 from diagplan.planner.passes import pass_shapes
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
@@ -65,20 +66,32 @@ class CostCurve(ByValue):
     estimate: bool = False
     fitted: Floats = field(init=False)
 
-    def __post_init__(self) -> None:
-        for name in ("batch", "length_step", "chunk"):
-            store_int(self, name, 1)
-        widths = tuple(require_int("static_widths", width, 1) for width in self.static_widths)
-        object.__setattr__(self, "static_widths", widths)
-        for name in ("target_seconds", "shape_seconds"):
-            number = require_number(name, getattr(self, name), "Measure it again.", finite=True)
-            if number < 0:
-                raise SpecError(f"expected {name} >= 0, got {name}={number}. Measure it again.")
-            object.__setattr__(self, name, number)
-        columns = _columns(self.width, self.length, self.seconds)
-        for name, column in zip(("width", "length", "seconds"), columns, strict=True):
-            object.__setattr__(self, name, column)
-        object.__setattr__(self, "fitted", read_only(_monotone(*columns), np.float64))
+    def __init__(
+        self,
+        *,
+        width: ArrayLike,
+        length: ArrayLike,
+        seconds: ArrayLike,
+        batch: int = 1,
+        target_seconds: float = 0.0,
+        shape_seconds: float = 0.0,
+        length_step: int = 64,
+        static_widths: Sequence[int] = (),
+        chunk: int = 512,
+        estimate: bool = False,
+    ) -> None:
+        held: dict[str, Any] = {"estimate": estimate}
+        for name, number in (("batch", batch), ("length_step", length_step), ("chunk", chunk)):
+            held[name] = require_int(name, number, 1)
+        held["static_widths"] = tuple(require_int("static_widths", width, 1) for width in static_widths)
+        for name, cost in (("target_seconds", target_seconds), ("shape_seconds", shape_seconds)):
+            held[name] = require_number(name, cost, "Measure it again.", finite=True)
+            if held[name] < 0:
+                raise SpecError(f"expected {name} >= 0, got {name}={held[name]}. Measure it again.")
+        held["width"], held["length"], held["seconds"] = columns = _columns(width, length, seconds)
+        held["fitted"] = read_only(_monotone(*columns), np.float64)
+        for name, value in held.items():
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         kind = "estimate" if self.estimate else "measured"
@@ -103,7 +116,7 @@ class CostCurve(ByValue):
             by_length, axis=0
         )  # a shorter line that goes on steeper crosses no longer one
         if len(lengths) == 1:
-            return by_length[0]
+            return np.asarray(by_length[0])
         right = np.clip(np.searchsorted(lengths, long), 1, len(lengths) - 1)
         share = np.clip((long - lengths[right - 1]) / (lengths[right] - lengths[right - 1]), 0, 1)
         low, high = (np.take_along_axis(by_length, at[None], axis=0)[0] for at in (right - 1, right))

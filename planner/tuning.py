@@ -189,7 +189,7 @@ def _variants(
         whole = compile_plan(layout, base.schedule, base.policies)
     except SpecError:
         return  # no known token can stand in for some cell: there is no such plan
-    widest = pass_shapes(whole).widest
+    widest = 0 if isinstance(base.schedule, NextToken) else pass_shapes(whole).widest  # a cap would wait for nothing
     for cap in (None, *(cap for cap in sorted(caps) if cap < widest)):
         plan = whole if cap is None else cap_width(whole, cap)
         named = replace(base, max_width=cap)

@@ -29,7 +29,6 @@ __all__ = [
     "write_curve",
 ]
 
-FORMAT = "diagplan-curve"
 #: Bytes of a curve document; one of ``MAX_POINTS`` points takes less than a third.
 MAX_CURVE_BYTES = 1 << 20
 
@@ -110,7 +109,7 @@ class CurveDocument(_Part):
         target_seconds, shape_seconds: as in ``CostCurve``.
     """
 
-    format: Literal["diagplan-curve"] = FORMAT
+    format: Literal["diagplan-curve"] = "diagplan-curve"
     version: Literal[1] = 1
     producer: _Text
     kind: Literal["measured", "estimate"]

@@ -18,7 +18,8 @@ def document_schema(kind: str) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a kind of document, of version 1."""
     module, name = SCHEMAS[kind]
     model = getattr(import_module(module), name)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | model.model_json_schema()
+    schema: dict[str, Any] = model.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
 
 def document_schema_text(kind: str) -> str:

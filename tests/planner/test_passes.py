@@ -1,5 +1,7 @@
 """The shapes of passes, against what the executors lay out."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +52,7 @@ def test_the_prompt_is_told_apart() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"chunk": 0}, {"length_step": 0}])
-def test_numbers_below_one_are_refused(settings: dict[str, int]) -> None:
+def test_numbers_below_one_are_refused(settings: dict[str, Any]) -> None:
     plan = compile_plan(Layout(frames=1, rows=2, cols=3, lead=1), Diagonal(k=1))
     with pytest.raises(SpecError, match=">= 1"):
         pass_shapes(plan, **settings)

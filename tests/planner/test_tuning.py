@@ -9,7 +9,7 @@ from diagplan.planner.cost import plan_cost
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.policy import BUNDLES, Policies
-from diagplan.planner.schedule import Diagonal, Imported, NextToken, ZipAR
+from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, ZipAR
 from diagplan.planner.tuning import Accepted, Candidate, candidate_plan, name_of_schedule, price, schedules_for
 from tests.support.curves import curve
 
@@ -27,6 +27,7 @@ def test_every_candidate_costs_what_its_plan_costs() -> None:
         assert verify_plan(plan).ok
     caps = {one.candidate.max_width for one in priced}
     assert caps == {None, 4, 8}
+    assert {one.candidate.max_width for one in priced if one.candidate.schedule == NextToken()} == {None}
     assert all(one.cost.widest <= (one.candidate.max_width or 99) or one.candidate.pad for one in priced)
 
 
@@ -50,7 +51,7 @@ def test_schedules_fit_the_layout() -> None:
 
 def test_policies_and_other_schedules_are_tried_too() -> None:
     keep = Policies(row_end="keep")
-    also = [(ZipAR(window=2), BUNDLES["zipar-llamagen"]), (NextToken(), Policies())]
+    also: list[tuple[Schedule, Policies]] = [(ZipAR(window=2), BUNDLES["zipar-llamagen"]), (NextToken(), Policies())]
     priced = price(LAYOUT, curve(), policies=[Policies(), keep], also=also)
     assert {one.candidate.policies.row_end for one in priced} == {"refresh", "keep"}
     assert sum(one.candidate.schedule == ZipAR(window=2) for one in priced) >= 1

@@ -49,6 +49,7 @@ def test_a_study_decides_within_its_plans(tmp_path: Path) -> None:
         tuned = tune_plan(LAYOUT, document(), parse_budget(budget), study=folder, max_loss=most)
         assert tuned.choice.best is not None
         assert tuned.choice.best.candidate.name == name
+    tuned = tune_plan(LAYOUT, document(), parse_budget("fastest"), study=folder)
     assert [one.candidate.name for one in tuned.front] == ["k=1", "k=2", "k=4", "next-token"]
     none = tune_plan(LAYOUT, document(), parse_budget("0.4 s/clip"), study=folder, max_loss=0.003)
     assert none.plan is None
