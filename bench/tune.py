@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.plan import machine
-from diagplan import Layout, compile_plan
+from diagplan import Layout, Policies, compile_plan, preset_layout
 from diagplan.adapters.contract import Model
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig
 from diagplan.adapters.options import LoadOptions
@@ -34,6 +34,7 @@ from diagplan.models.exporting import export_onnx
 from diagplan.models.loading import load_model
 from diagplan.models.measuring import measure_curve
 from diagplan.planner.cost import CostCurve, plan_cost
+from diagplan.planner.roofline import DEVICES, PassWork, roofline_curve
 from diagplan.planner.schedule import Diagonal, NextToken
 from diagplan.planner.tuning import Candidate, Priced, candidate_plan, price
 from diagplan.schemas.curve import curve_of, write_curve
@@ -148,6 +149,16 @@ def compared(
     }  # fmt: skip
 
 
+def pricing_seconds() -> tuple[int, float]:
+    """How many candidates there are for the Cosmos grid, and what it takes to price them."""
+    layout = preset_layout("cosmos")
+    work = PassWork(weight_bytes=7.5e9, slot_bytes=65536, feed_flops=7.5e9, pair_flops=262144)
+    curve = roofline_curve(work, DEVICES["H200"], longest=layout.positions)
+    begin = time.perf_counter()
+    priced = price(layout, curve, policies=[Policies(), Policies(row_end="keep")])
+    return len(priced), time.perf_counter() - begin
+
+
 def show(screen: Console, title: str, found: dict[str, Any]) -> None:
     table = Table(title=title)
     for head in ("plan", "passes", "widest", "predicted s", "measured s", "error %"):
@@ -202,16 +213,19 @@ def main() -> None:
             }  # fmt: skip
             show(screen, f"{name} on {runtime}, batch {options.batch}, {document.threads} thread(s)", found)
             results.append(found)
+    pricing = pricing_seconds()
     errors = np.array([abs(row["error"]) for found in results for row in found["rows"]])
     summary = {
         "plans": len(errors), "median_error": float(np.median(errors)), "worst_error": float(errors.max()),
         "worst_picked_over_fastest": max(found["picked_over_fastest"] for found in results),
+        "cosmos_candidates": pricing[0], "cosmos_seconds": pricing[1],
     }  # fmt: skip
     screen.print(
         f"{summary['plans']} plans: median error {100 * summary['median_error']:.1f} %, worst "
         f"{100 * summary['worst_error']:.1f} %; the picked plan takes at worst "
         f"{summary['worst_picked_over_fastest']:.3f} x the fastest"
     )
+    screen.print(f"{pricing[0]} plans of the Cosmos grid are priced in {pricing[1]:.1f} s")
     about = machine() | {"torch": torch.__version__}
     out.write_text(json.dumps({"machine": about, "summary": summary, "models": results}, indent=1) + "\n")
     screen.print(f"wrote {out}")
