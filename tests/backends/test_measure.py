@@ -147,7 +147,7 @@ def test_interrupted_it_stops_at_once() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"chunk": 0}, {"longest": 0}, {"batch": 0}])
-def test_numbers_below_one_are_refused(settings: dict[str, int]) -> None:
+def test_numbers_below_one_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match=re.escape(f"expected {next(iter(settings))} >= 1")):
         timed(**settings)
 

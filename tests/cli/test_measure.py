@@ -16,7 +16,8 @@ from tests.support.curves import FakeClock, Slowed
 @pytest.fixture
 def slowed(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """Every pass takes a rule's time, by a clock that nothing else moves."""
-    clock, grid = FakeClock(), timing._Grid
+    clock = FakeClock()
+    grid: Any = timing._Grid
 
     def made(model: Any, *rest: Any) -> Any:
         return grid(Slowed(model, clock, lambda *shape: 2e-2 + 1e-3 * shape[0]), *rest[:-1], clock)
