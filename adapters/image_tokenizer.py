@@ -25,7 +25,7 @@ from diagplan.planner.errors import DocumentError
 from diagplan.planner.extras import missing_packages
 from diagplan.planner.shown import shown
 
-__all__ = ["ImageTokenizer", "load_image_tokenizer", "tokenizer_bytes", "tokenizer_files", "vq_class"]
+__all__ = ["ImageTokenizer", "empty_vq", "load_image_tokenizer", "tokenizer_bytes", "tokenizer_files", "vq_class"]
 
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "vae.safetensors", "vae.ckpt", "diffusion_pytorch_model.bin")
 
@@ -60,6 +60,17 @@ class _Undrawn(TorchFunctionMode):
         if func.__name__ in ("normal_", "uniform_"):
             return given["tensor"] if "tensor" in given else args[0]
         return func(*args, **given)
+
+
+def empty_vq(**config: Any) -> Any:
+    """A ``VQModel`` of these sizes without weights, on the device "meta".
+
+    Raises:
+        MissingExtraError: diffusers is not installed.
+        Exception: almost any, for sizes that do not fit together.
+    """
+    with torch.device("meta"), _Undrawn():
+        return vq_class()(**config)
 
 
 class ImageTokenizer(FrameTokenizer):
@@ -103,8 +114,11 @@ class ImageTokenizer(FrameTokenizer):
         """Frames uint8 [T, height, width, 3] of tokens int64 [T, rows, cols]."""
         codes = self.model.quantize.get_codebook_entry(tokens.flatten(), (*tokens.shape, self._channels))
         pixels = self.model.decode(codes, force_not_quantize=True).sample
-        scaled: Tensor = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        return scaled.permute(0, 2, 3, 1)
+        return self.shades(pixels.float().clamp(-1, 1)).permute(0, 2, 3, 1)
+
+    def shades(self, pixels: Tensor) -> Tensor:
+        """Pixels in [-1, 1] as uint8, rounded."""
+        return ((pixels + 1) * 127.5).round().to(torch.uint8)
 
     def pixels(self, frames: Tensor) -> Tensor:
         """What the network takes: [T, 3, height, width] in [-1, 1]."""
@@ -132,8 +146,7 @@ def load_image_tokenizer(folder: str | Path, *, device: str = "cpu") -> ImageTok
         )
     _require_sizes(config, about)
     try:
-        with torch.device("meta"), _Undrawn():
-            model = cls(**{key: value for key, value in config.items() if key in known})  # from_config imports it all
+        model = empty_vq(**{key: value for key, value in config.items() if key in known})  # from_config imports it all
     except Exception as error:  # noqa: BLE001 - sizes that do not fit raise almost anything
         reason = " ".join(str(error).split())[:200]
         raise DocumentError(f"expected the config of a diffusers VQModel, got {about} ({reason}).") from None

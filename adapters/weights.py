@@ -115,8 +115,13 @@ class LazyWeights(Mapping[str, Tensor]):
         return len(self._names)
 
 
-def open_checkpoint(path: str | Path) -> Checkpoint:
+def open_checkpoint(path: str | Path, *, foreign: bool = False) -> Checkpoint:
     """Open a checkpoint: reads names, shapes and dtypes, allocates no tensor.
+
+    Args:
+        path: the file or folder.
+        foreign: take a torch file that names classes which are not torch's (arguments of a training run, beside the
+            tensors) as well; they stay names, as ``diagplan.adapters.pickles`` says.
 
     Raises:
         DocumentError: not a checkpoint, or one that is damaged, cut short, or asks for code to be run.
@@ -135,7 +140,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if inside is not None:
         return _open_folder(path, inside)
     if head.startswith(b"PK\x03\x04"):
-        return _open_torch(path)
+        return _open_torch(path, foreign=foreign)
     if head[8:9] == b"{":
         headers = _safetensors_headers(path)
         return Checkpoint(path, "safetensors", [path], headers, lambda name: _mapped(path, name))
@@ -146,13 +151,13 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
-def _open_torch(path: Path) -> Checkpoint:
+def _open_torch(path: Path, *, foreign: bool) -> Checkpoint:
     """A zip file by ``torch.save``; every tensor is a mapping of its own, which goes with it.
 
     NOTE: why not torch.load(weights_only=True)? Its unpickler is written for speed: a crafted file crashes the process.
     """
     try:
-        held = read_pickle(path, foreign=False)
+        held = read_pickle(path, foreign=foreign)
     except Exception as error:
         raise _unreadable(path, error) from error
     for holder in _HOLDERS:

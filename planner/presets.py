@@ -68,6 +68,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             models="LlamaGen class-conditional, 384 pixels",
             source="FoundationVision/LlamaGen: one class token, 24 x 24",
         ),
+        "llamagen-t2i-256": Preset(
+            layout=Layout(frames=1, rows=16, cols=16, lead=120),
+            models="LlamaGen text-conditional, 256 pixels",
+            source="FoundationVision/LlamaGen: 120 text features, 16 x 16",
+        ),
         "llamagen-t2i-512": Preset(
             layout=Layout(frames=1, rows=32, cols=32, lead=120),
             models="LlamaGen text-conditional, 512 pixels",

@@ -1,30 +1,37 @@
-"""The JSON Schemas of documents, made from the pydantic models; ``KIND.schema.json`` is the committed copy."""
+"""The JSON Schemas of documents, generated from the pydantic models; the committed copies are those of ``NAMES``."""
 
 import json
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
-__all__ = ["SCHEMAS", "document_schema", "document_schema_text", "plan_schema", "plan_schema_text"]
+__all__ = ["NAMES", "document_schema", "plan_schema", "plan_schema_text", "schema_text", "trace_schema"]
 
-#: Kind of document -> the module and the name of its pydantic model.
-SCHEMAS: Mapping[str, tuple[str, str]] = {
-    "plan": ("diagplan.schemas.document", "PlanDocument"),
-    "curve": ("diagplan.schemas.curve", "CurveDocument"),
+#: What there is a schema of, and the file in schemas/ that is its copy.
+NAMES: Mapping[str, str] = {
+    "plan": "plan.schema.json",
+    "chain": "chain.schema.json",
+    "trace": "trace.schema.json",
+    "curve": "curve.schema.json",
 }
 
 
-def document_schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a kind of document, of version 1."""
-    module, name = SCHEMAS[kind]
-    model = getattr(import_module(module), name)
-    schema: dict[str, Any] = model.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+def document_schema(of: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the documents of version 1 of a plan, a chain, a trace or a cost curve."""
+    from pydantic import BaseModel
 
+    from diagplan.schemas.chain_document import ChainDocument
+    from diagplan.schemas.curve import CurveDocument
+    from diagplan.schemas.document import PlanDocument
+    from diagplan.schemas.trace_document import TraceDocument
 
-def document_schema_text(kind: str) -> str:
-    """The schema as the text of its committed copy."""
-    return json.dumps(document_schema(kind), indent=2) + "\n"
+    kinds: dict[str, type[BaseModel]] = {
+        "plan": PlanDocument,
+        "chain": ChainDocument,
+        "trace": TraceDocument,
+        "curve": CurveDocument,
+    }
+    kind = kinds[of]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | kind.model_json_schema()
 
 
 def plan_schema() -> dict[str, Any]:
@@ -32,6 +39,16 @@ def plan_schema() -> dict[str, Any]:
     return document_schema("plan")
 
 
+def schema_text(of: str) -> str:
+    """A schema as the text of its file."""
+    return json.dumps(document_schema(of), indent=2) + "\n"
+
+
 def plan_schema_text() -> str:
     """The schema as the text of plan.schema.json."""
-    return document_schema_text("plan")
+    return schema_text("plan")
+
+
+def trace_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a trace document of version 1."""
+    return document_schema("trace")

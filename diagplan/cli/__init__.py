@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("diagplan.cli.demo", "Videos"),
     "compile": ("diagplan.cli.compile", "Plans"),
     "verify": ("diagplan.cli.verify", "Plans"),
+    "verify-trace": ("diagplan.cli.verify_trace", "Plans"),
     "show": ("diagplan.cli.show", "Plans"),
     "diff": ("diagplan.cli.diff", "Plans"),
     "graph": ("diagplan.cli.graph", "Plans"),

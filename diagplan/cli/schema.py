@@ -1,4 +1,4 @@
-"""Print the JSON Schema of plan documents, or of another kind."""
+"""Print the JSON Schema of plan, chain, trace or curve documents."""
 
 import sys
 from pathlib import Path
@@ -14,8 +14,9 @@ __all__ = ["schema_command"]
 
 @command
 def schema_command(
-    document: Annotated[
-        Literal["plan", "curve"], typer.Argument(help="Of which documents. Left out: of plans.", show_default=False)
+    of: Annotated[
+        Literal["plan", "chain", "trace", "curve"],
+        typer.Argument(help="The kind of document: a plan, a chain of plans, a trace, or a cost curve.", show_default=False),
     ] = "plan",
     out: Annotated[
         Path | None,
@@ -23,17 +24,17 @@ def schema_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.", show_default=False)] = False,
 ) -> int:
-    """Print the JSON Schema of plan documents, or of cost curves."""
+    """Print the JSON Schema of plan documents, of chains of plans, of traces, or of cost curves."""
     from diagplan.schemas.atomic import write_atomically
-    from diagplan.schemas.schema import document_schema, document_schema_text
+    from diagplan.schemas.schema import document_schema, schema_text
 
     require_outputs(Output("-o", out, (".json", "")))
     if out is not None:
-        write_atomically(out, document_schema_text(document).encode())
+        write_atomically(out, schema_text(of).encode())
         if as_json:
             print_json({"out": str(out)})
     elif as_json:
-        print_json(document_schema(document))
+        print_json(document_schema(of))
     else:
-        sys.stdout.write(document_schema_text(document))
+        sys.stdout.write(schema_text(of))
     return FINE

@@ -137,13 +137,16 @@ def _two_passes(model: "Model") -> dict[str, NDArray[np.float32]]:
 
     The second pass reads what the first cached. Slots and the order of feeding are none of the positions'.
     """
-    from diagplan.adapters.contract import input_vocab_of
+    from diagplan.adapters.contract import coordinates_of, input_vocab_of
     from diagplan.backends.runtime import runtime_of
+    from diagplan.planner.layout import Layout
 
     runtime, batch, length = runtime_of(model), 2, min(16, model.positions)
     rng = np.random.default_rng(0)
     ids = rng.integers(0, input_vocab_of(model), (batch, length))
-    position = np.linspace(0, model.positions - 1, length).astype(np.int64)
+    places = coordinates_of(model, Layout(frames=1, rows=4, cols=4, lead=1))
+    slots_of = np.linspace(0, model.positions - 1 if places is None else len(places) - 1, length).astype(np.int64)
+    position = slots_of if places is None else places[slots_of]
     half = (length + 1) // 2
     slots, order = rng.permutation(length), np.r_[rng.permutation(half), np.arange(half, length)]
     mask = np.zeros((length, length), dtype=np.bool_)

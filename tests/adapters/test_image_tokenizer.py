@@ -11,7 +11,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from diagplan.adapters.image_tokenizer import ImageTokenizer, load_image_tokenizer, tokenizer_files, vq_class  # noqa: E402
+from diagplan.adapters.image_tokenizer import (  # noqa: E402
+    ImageTokenizer,
+    empty_vq,
+    load_image_tokenizer,
+    tokenizer_files,
+    vq_class,
+)
 from diagplan.planner.errors import DocumentError, MissingExtraError, SpecError  # noqa: E402
 from diagplan.training.tokenizer import TokenizerRecipe, save_image_tokenizer  # noqa: E402
 from tests.support.budget import within_budget  # noqa: E402
@@ -95,6 +101,13 @@ def test_tokens_that_are_none(tokenizer: ImageTokenizer, tokens: Any, words: str
 
 def weights(tokenizer: ImageTokenizer, prefix: str = "") -> dict[str, Any]:
     return {prefix + name: tensor.clone() for name, tensor in tokenizer.model.state_dict().items()}
+
+
+def test_a_model_without_weights_takes_no_room() -> None:
+    model = empty_vq(block_out_channels=(32, 64), down_block_types=("DownEncoderBlock2D",) * 2,
+                     up_block_types=("UpDecoderBlock2D",) * 2, num_vq_embeddings=1 << 40)  # fmt: skip
+    assert {weight.device.type for weight in model.state_dict().values()} == {"meta"}
+    assert model.quantize.embedding.weight.shape[0] == 1 << 40
 
 
 @pytest.mark.parametrize(

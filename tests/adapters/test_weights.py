@@ -140,6 +140,20 @@ def test_a_class_of_a_training_framework_is_named(tmp_path: Path) -> None:
     assert re.search(r"asks for pathlib\S*Path\. Nothing in a checkpoint is executed\.", refused(path))
 
 
+def test_names_of_others_are_read_as_names_where_that_is_asked_for(tmp_path: Path) -> None:
+    """They stay data: nothing runs, and a tensor's place that one takes is no tensor."""
+    witness, path = tmp_path / "witness", tmp_path / "w.pt"
+    torch.save({"model": WEIGHTS, "args": Malicious(witness), "folder": Path("x")}, path)
+    assert "posix.system" in refused(path)
+    checkpoint = open_checkpoint(path, foreign=True)
+    assert set(checkpoint.headers) == set(WEIGHTS)
+    for name, weight in WEIGHTS.items():
+        assert torch.equal(checkpoint.read(name), weight)
+    torch.save({"w": Malicious(witness)}, path)
+    assert open_checkpoint(path, foreign=True).headers["w"].dtype == "posix.system, no tensor"
+    assert not witness.exists()
+
+
 def test_what_is_no_tensor_is_listed_not_dropped(tmp_path: Path) -> None:
     extra = {"w": torch.zeros(2), "n": 3, "sparse": torch.eye(2).to_sparse(), "q": torch.zeros(2, dtype=torch.int64)}
     with warnings.catch_warnings():

@@ -88,3 +88,38 @@ def test_cosmos_takes_little_more_than_its_weights(form: str, dtype: str, tmp_pa
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) <= 1.15
+
+
+LLAMAGEN_MEMORY = """
+import re, sys
+from pathlib import Path
+import torch
+from diagplan.adapters.llamagen_config import LlamaGenConfig
+from diagplan.adapters.llamagen_files import load_llamagen
+
+def status(key):
+    return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+small, large, dtype = sys.argv[1:]
+load_llamagen(small, config=LlamaGenConfig(n_layer=1, n_head=1, dim=64), dtype=dtype)
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+model = load_llamagen(large, dtype=dtype)
+print((status("VmHWM") - before) / model.weight_bytes())
+"""
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")
+@pytest.mark.slow
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_peak_memory_of_a_llamagen(stored: str, tmp_path: Path) -> None:
+    from diagplan.adapters.llamagen_config import CONFIGS, LlamaGenConfig
+
+    paths = []
+    for name, config in (("small", LlamaGenConfig(n_layer=1, n_head=1, dim=64)), ("large", CONFIGS["B"])):
+        weights = {key: torch.zeros(shape, dtype=getattr(torch, stored)) for key, shape in config.shapes().items()}
+        paths.append(str(write_torch(weights, tmp_path / name, holder="model")))
+    command = [sys.executable, "-c", LLAMAGEN_MEMORY, *paths, "float32"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) <= 1.15

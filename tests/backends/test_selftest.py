@@ -62,12 +62,12 @@ def slots_in_order(forward: Any, ids: Any, position: Any, slot: Any, mask: Any, 
 
 
 def positions_of_slots(forward: Any, ids: Any, position: Any, slot: Any, mask: Any, cache: Any, rows: Any) -> Any:
-    del position
-    return forward(ids, slot, slot, mask, cache, rows)
+    at = slot if position.ndim == 1 else slot[:, None].expand_as(position)
+    return forward(ids, at, slot, mask, cache, rows)
 
 
 def positions_in_order(forward: Any, ids: Any, position: Any, slot: Any, mask: Any, cache: Any, rows: Any) -> Any:
-    return forward(ids, position.sort()[0], slot, mask, cache, rows)
+    return forward(ids, position.sort(dim=0)[0], slot, mask, cache, rows)
 
 
 def cache_of_its_own(forward: Any, ids: Any, position: Any, slot: Any, mask: Any, cache: Any, rows: Any) -> Any:

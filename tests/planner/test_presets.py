@@ -20,6 +20,7 @@ POSITIONS = {
     "mc-ar-32f": 32 * 336 + 31 * 11,
     "llamagen-c2i-256": 1 + 256,
     "llamagen-c2i-384": 1 + 576,
+    "llamagen-t2i-256": 120 + 256,
     "llamagen-t2i-512": 120 + 1024,
     "janus-pro": 64 + 576,
     "glm-image-preview": 64 + 16 * 16,

@@ -48,7 +48,7 @@ CHECKED = {
     },
 }  # fmt: skip
 #: json, gzip and zstd tell of a place in a file, and not what stands there.
-SAY_PLACES = {"schemas/files.py", "schemas/orders.py"}
+SAY_PLACES = {"schemas/files.py", "schemas/orders.py", "schemas/parsing.py"}
 
 
 def messages(tree: ast.AST) -> Iterator[ast.JoinedStr]:

@@ -22,7 +22,7 @@ from diagplan.schemas.curve import (
     require_curve_for,
     write_curve,
 )
-from diagplan.schemas.schema import document_schema, document_schema_text
+from diagplan.schemas.schema import document_schema, schema_text
 from tests.support.curves import curve, document
 
 COMMITTED = Path(__file__).parents[2] / "schemas" / "curve.schema.json"
@@ -39,7 +39,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_the_schema_is_committed_and_holds(tmp_path: Path) -> None:
-    assert COMMITTED.read_text(encoding="utf-8") == document_schema_text("curve")
+    assert COMMITTED.read_text(encoding="utf-8") == schema_text("curve")
     write_curve(document(), tmp_path / "curve.json")
     value = json.loads((tmp_path / "curve.json").read_text())
     jsonschema.validate(value, document_schema("curve"))

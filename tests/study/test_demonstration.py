@@ -62,7 +62,7 @@ def test_the_files_of_a_demonstration(tmp_path: Path) -> None:
     clip = Clip(frames=flat(5, 4), actions=("noop", "do", "noop"), moved=(None, None, None))
     table = [outcome("next-token", 20), outcome("k=2", 8)]
     made = {
-        row.plan: Generated(frames=flat(90), tokens=np.zeros((3, 2, 2), np.int64), seconds=1.0, tokenizer_seconds=0.0)
+        row.plan: Generated(flat(90), tokens=np.zeros((3, 2, 2), np.int64), seconds=1.0, tokenizer_seconds=0, passes=1)
         for row in table
     }  # fmt: skip
     written = save_demonstration(tmp_path, clip, table, made, flat(20), flat(5)[0])
@@ -88,7 +88,7 @@ def test_every_plan_is_run_and_compared_with_the_first(monkeypatch: pytest.Monke
         assert prompt.shape == (1, HEIGHT, WIDTH, 3)
         runs.append(plan.steps)
         tokens = np.full((3, 4, 6), plan.steps == 72)
-        return Generated(frames=flat(100), tokens=tokens.astype(np.int64), seconds=next(seconds), tokenizer_seconds=0.0)
+        return Generated(flat(100), tokens.astype(np.int64), seconds=next(seconds), tokenizer_seconds=0, passes=1)
 
     monkeypatch.setattr(demonstration, "compile_for", compiled)
     monkeypatch.setattr(demonstration, "generate", generated)

@@ -16,6 +16,8 @@ from diagplan import Layout  # noqa: E402
 from diagplan.adapters.contract import input_vocab_of  # noqa: E402
 from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
 from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
+from diagplan.adapters.llamagen import LlamaGen  # noqa: E402
+from diagplan.adapters.llamagen_config import LlamaGenConfig  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.adapters.wham import Wham, WhamConfig  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
@@ -92,6 +94,25 @@ def wham(version: Any, bias: bool, dtype: Any, *, portable: bool = False) -> Wha
     return Wham.random(config, dtype=dtype, seed=3, portable=portable)
 
 
+def llamagen(dtype: Any, *, portable: bool = False) -> LlamaGen:
+    config = LlamaGenConfig(n_layer=2, n_head=2, dim=32, vocab_size=33, num_classes=6, multiple_of=16, largest_side=13)
+    model = LlamaGen.random(config, dtype=dtype, seed=3, portable=portable)
+    model.positions = POSITIONS
+    return model
+
+
+def of_transformers(family: str, dtype: Any, **_: Any) -> Any:
+    pytest.importorskip("transformers")
+    from diagplan.adapters.transformers import TransformersModel
+    from tests.support import hf_models
+
+    module = hf_models.BUILDERS[family](positions=POSITIONS, dtype=dtype)
+    raster = hf_models.RASTER if family == "raster-llama" else None
+    return TransformersModel(module, family=family, raster=raster)
+
+
+#: Families of transformers, whose decoders are the library's own.
+TRANSFORMERS = ("janus-pro", "emu3", "glm-image", "chameleon", "raster-llama")
 #: Name -> the model in a dtype; with ``portable=True`` as ONNX export needs it.
 MODELS: dict[str, Callable[..., Any]] = {
     "mc-ar-1d": partial(mc_ar, "1d"),
@@ -102,7 +123,9 @@ MODELS: dict[str, Callable[..., Any]] = {
     "wham-v2-no-bias": partial(wham, 2, False),
     "mc-ar-narrow-head": narrow_head,
     "example": lambda dtype, **_: ImageModel.random(POSITIONS, dtype=dtype),
+    "llamagen": llamagen,
     "placed": lambda dtype, **_: PlacedModel(dtype),
+    **{family: partial(of_transformers, family) for family in TRANSFORMERS},
 }
 BACKENDS: dict[str, Any] = {"torch": executor, "torch-static": SimpleNamespace(**vars(executor))}
 # The passes of fixed shape that become CUDA graphs on a GPU, run directly.
@@ -116,6 +139,8 @@ def exported(name: str, dtype: Any) -> Any:
     from diagplan.backends.onnx_export import export_model
     from diagplan.backends.onnx_runtime import GRAPH, load_onnx_model
 
+    if name == "janus-pro" and dtype == torch.float64:
+        pytest.skip("ONNX Runtime has no error function in float64")
     with TemporaryDirectory() as folder:
         export_model(MODELS[name](dtype, portable=True), Path(folder, GRAPH), config={})
         return load_onnx_model(folder, threads=1)
@@ -128,6 +153,21 @@ def prepare_onnx(plan: Plan, model: Any, **options: Any) -> executor.Prepared:
 
 BACKENDS["onnx"] = SimpleNamespace(**vars(executor))
 BACKENDS["onnx"].prepare = prepare_onnx
+
+
+def pairs() -> list[Any]:
+    """Models with backends; what differs by no more than a decoder of transformers is slow."""
+    return [
+        pytest.param(name, backend, marks=pytest.mark.slow) if _is_slow(name, backend) else (name, backend)
+        for name in MODELS
+        for backend in BACKENDS
+    ]
+
+
+def _is_slow(name: str, backend: str) -> bool:
+    if name not in TRANSFORMERS:
+        return False
+    return (backend != "torch" and name != "emu3") or name in ("chameleon", "raster-llama")
 
 
 def ids_for(plan: Plan, model: Any, batch: int = 1, seed: int = 0) -> np.ndarray:

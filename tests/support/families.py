@@ -8,6 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
+from diagplan.adapters.llamagen import LlamaGen  # noqa: E402
+from diagplan.adapters.llamagen_config import LlamaGenConfig  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.adapters.wham import Wham, WhamConfig  # noqa: E402
 from diagplan.examples.image_model import ImageModel  # noqa: E402
@@ -21,10 +23,12 @@ WORLD = CosmosConfig(
     dim=32, n_layers=2, n_heads=4, n_kv_heads=2, ffn_hidden_size=40, vocab_size=40, video_latent_shape=(2, 3, 4),
     begin_of_video=True, context_dim=12,
 )  # fmt: skip
+IMAGE = LlamaGenConfig(n_layer=2, n_head=2, dim=32, vocab_size=40, num_classes=7, multiple_of=16, largest_side=8)
 #: Name -> the model in a dtype.
 MODELS: dict[str, Callable[[Any], Any]] = {
     "example": lambda dtype: ImageModel.random(32, dtype=dtype),
     "mc-ar": lambda dtype: McAr.random(LLAMA, dtype=dtype),
     "cosmos": lambda dtype: Cosmos.random(WORLD, dtype=dtype).with_context(torch.ones(3, 12)),
     "wham": lambda dtype: Wham.random(GPT, dtype=dtype),
+    "llamagen": lambda dtype: LlamaGen.random(IMAGE, dtype=dtype),
 }
