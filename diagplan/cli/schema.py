@@ -16,7 +16,9 @@ __all__ = ["schema_command"]
 def schema_command(
     of: Annotated[
         Literal["plan", "chain", "trace", "curve"],
-        typer.Argument(help="The kind of document: a plan, a chain of plans, a trace, or a cost curve.", show_default=False),
+        typer.Argument(
+            help="The kind of document: a plan, a chain of plans, a trace, or a cost curve.", show_default=False
+        ),
     ] = "plan",
     out: Annotated[
         Path | None,
