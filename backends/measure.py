@@ -108,7 +108,8 @@ def grid_points(positions: int, length_step: int, *, chunk: int = 512) -> list[t
     middle = [-(-int(longest * part) // length_step) * length_step for part in (0.5, 0.25)]
     lengths = list(dict.fromkeys([longest, length_step, *middle]))
     coarse = [width for width in _COARSE if width <= chunk]
-    points = [(width, length) for length in lengths for width in coarse]
+    ends = [(width, length) for length in lengths[:2] for width in coarse if width <= _PROMPT]
+    points = ends + [(width, length) for length in lengths for width in coarse if (width, length) not in ends]
     points += [(width, length) for length in lengths for width in _FINE if width <= chunk]
     room = min(positions, chunk)
     return [(width, length) for width, length in points if width <= min(length, room)]

@@ -209,7 +209,7 @@ def _words(tuned: "Tuned", document: "CurveDocument", layout: "Layout", time: "B
     if best is not None:
         words = f"takes {best.candidate.name}: {time.shown(best.cost.seconds, layout.frames)}{estimate}"
         if best.candidate.speculation is not None:
-            words += f"; replay it speculatively, with a window of {best.candidate.speculation.window}"
+            words += f"; replay it with --speculate {best.candidate.speculation.window}"
         beyond = "" if best.cost.inside else ". Some passes lie beyond what was measured"
         return f"{words}{beyond}."
     limit = "without limit" if time.fastest else f"within {time.shown(time.of_clip(layout.frames), layout.frames)}"

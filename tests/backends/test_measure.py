@@ -99,12 +99,14 @@ def test_what_the_first_pass_of_a_shape_costs_is_told_apart() -> None:
 
 
 def test_a_slow_model_gets_a_coarser_grid_and_enough_rounds() -> None:
-    measured, model, clock = timed(lambda *shape: 0.5 + 0.02 * shape[0])
+    measured, model, clock = timed(lambda *shape: 0.1 + 0.01 * shape[0], positions=1200)
     assert 6 <= len(measured.points) + 1 < 14
     assert measured.rounds >= 3
     assert clock.now < 60
+    assert len({point.length for point in measured.points}) > 1
     assert 512 not in {point.width for point in measured.points}  # one such pass takes a third of the time
     assert {point.width for point in measured.points} >= {1, 8, 32}
+    assert 512 in {width for width, _, _ in model.passes}
     assert len(model.passes) < 80
 
 
@@ -154,7 +156,7 @@ def test_numbers_below_one_are_refused(settings: dict[str, Any]) -> None:
 
 def test_the_grid_says_most_first() -> None:
     points = grid_points(5541, 64)
-    assert points[:5] == [(1, 5568), (8, 5568), (32, 5568), (128, 5568), (512, 5568)]
+    assert points[:8] == [(w, 5568) for w in (1, 8, 32, 128)] + [(w, 64) for w in (1, 8, 32)] + [(512, 5568)]
     assert len(points) == len(set(points)) > 40
     assert all(width <= length for width, length in points)
     assert grid_points(1, 64) == [(1, 64)]

@@ -94,7 +94,7 @@ def test_estimates_are_marked_and_speculation_takes_part(tmp_path: Path) -> None
     text = invoke(*asked)[1]
     assert "an estimate for H200, nothing was timed" in text
     assert "(an estimate)" in text
-    assert "replay it speculatively, with a window of 36" in text
+    assert "replay it with --speculate 36" in text
     assert run_json(*asked)["estimate"] is True
 
 

@@ -118,7 +118,12 @@ def test_the_machine_has_a_name() -> None:
 
 
 def test_a_model_without_files_or_grid() -> None:
-    model, clock = slowed(ImageModel.random(positions=80))
-    document, _ = measure_curve(model, name="example", seconds=1.0, clock=clock)
+    model, clock = slowed(ImageModel.random(positions=600))
+    document, _ = measure_curve(model, name="example", seconds=20.0, clock=clock)
     assert document.model.files is None
-    assert document.model.positions == 80
+    assert document.model.positions == 600
+    wide = [point for point in document.points if point.width > 128]
+    assert wide  # timed with one feed that chooses a token, and put down as if all did
+    for point in wide:
+        every = 1e-3 * (10 + point.width) + 1e-5 * point.length + 1e-4 * point.width
+        assert point.seconds == pytest.approx(every)
