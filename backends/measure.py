@@ -196,8 +196,6 @@ def _affordable(
     fixed: bool,
 ) -> tuple[list[tuple[int, int, int]], int]:
     """As many points as can be timed often enough, and how often."""
-    if not fixed:  # the widest passes give way first: a prompt is one pass, or a few
-        shapes = [one for one in shapes if one[0] <= _PROMPT or 8 * np.nansum(times[one][0]) < seconds]
     each = [float(np.nansum(times[shape][0])) for shape in shapes]
     while not fixed and len(shapes) > _LEAST_POINTS and _LEAST_ROUNDS * sum(each) > seconds:
         shapes, each = shapes[:-1], each[:-1]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.budget import Budget
-from diagplan.planner.checker import verify_plan
 from diagplan.planner.errors import DocumentError, InvalidPlanError, SpecError
 from diagplan.planner.front import Choice, Latency, Loss, choose_plan, pareto_front
 from diagplan.planner.layout import Layout
@@ -14,6 +13,7 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.tuning import Accepted, Candidate, Priced, candidate_plan, price
 from diagplan.schemas.curve import CurveDocument, curve_of, require_curve_for
+from diagplan.schemas.verify import verify
 from diagplan.study.quality import Judged, losses_for, read_judged, world_digest
 
 __all__ = ["Tuned", "tune_plan"]
@@ -92,7 +92,7 @@ def tune_plan(
     plan = None
     if choice.best is not None:
         plan = candidate_plan(layout, choice.best.candidate)
-        report = verify_plan(plan)
+        report = verify(plan)
         if not report.ok:
             raise InvalidPlanError(
                 f"the plan that was chosen does not verify: {report.diagnostics[0].message} Please report this."
