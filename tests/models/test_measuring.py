@@ -64,7 +64,10 @@ def test_a_runtime_of_its_own_has_new_caches() -> None:
 
 @pytest.mark.parametrize("family", ["mc-ar", "cosmos", "wham"])
 def test_an_estimate_needs_no_weights(family: str) -> None:
-    for name in FAMILIES.get(family).configs:
+    names = FAMILIES.get(family).configs
+    sizes = [str(config_for(family, None, LoadOptions(config=name))) for name in names]
+    assert len(set(sizes)) == len(names)
+    for name in names:
         options = LoadOptions(config=name, dtype="bfloat16")
         config = config_for(family, None, options)
         work = work_of(config, item=2)
@@ -84,6 +87,7 @@ def test_an_estimate_needs_no_weights(family: str) -> None:
 def test_work_of_the_released_300m() -> None:
     work = work_of(CONFIGS["300M_16f"], item=2)
     config = CONFIGS["300M_16f"]
+    assert config_for("mc-ar", None, LoadOptions(config="300M_16f")) == config
     table = config.vocab_size * config.hidden_size
     every = sum(math.prod(shape) for shape in config.shapes().values())
     assert work.weight_bytes == 2 * (every - table)
