@@ -26,7 +26,7 @@ STAMP := $(VENV)/.installed
 MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo world test search check format docs coverage clean
+.PHONY: help venv demo world test search versions always check format docs coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,23 @@ test: venv ## run the tests and doctests, without the slow ones
 search: venv ## run the slow tests (SEARCH_EXAMPLES=2000 SEED=today)
 	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) $(BIN)/python -m pytest -m slow --hypothesis-profile=search \
 	  --hypothesis-seed=$(SEED) $(PYTEST_ARGS) || test $$? -eq 5
+
+# What an older transformers needs in the place of newer packages; it stands before them on the path, in build/.
+OLDER_4.57.6 := 'huggingface_hub<1' 'tokenizers<=0.23.0'
+OLDER_5.4.0 := 'huggingface_hub==1.5.*' 'tokenizers<=0.23.0' 'httpx' 'httpcore' 'h11' 'anyio' 'idna' 'certifi'
+
+versions: venv ## run the tests of transformers' models on the oldest versions that are supported
+	@for version in 4.57.6 5.4.0; do $(MAKE) --no-print-directory build/transformers/$$version/.tested || exit 1; done
+
+.SECONDARY:
+build/transformers/%/.installed: $(STAMP)
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) 'transformers==$*' $(OLDER_$*)
+	@touch $@
+
+build/transformers/%/.tested: build/transformers/%/.installed always
+	PYTHONPATH=$(@D) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --hypothesis-profile=ci \
+	  tests/adapters/test_transformers*.py tests/adapters/test_hf_*.py tests/models/test_wrapping.py $(PYTEST_ARGS)
 
 check: venv ## run the linter, the format check and the type checker
 	$(BIN)/ruff check

@@ -104,7 +104,8 @@ def why_not_fast(parts: Parts, config: Any) -> str | None:
 def _last_product(parts: Parts) -> Any:
     """The linear layer that ends the head; ``None``: it has another form."""
     last = getattr(parts.head, "vision_head", parts.head)
-    plain = type(last) is TorchLinear and (last.bias is None or last is not parts.head)
+    bias: Any = getattr(last, "bias", None)
+    plain = type(last) is TorchLinear and (bias is None or last is not parts.head)
     return last if plain else None
 
 

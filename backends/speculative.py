@@ -8,7 +8,7 @@ accepted, what the pass chose behind it are the next guesses. The mirror of ``di
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,9 @@ from diagplan.backends.speculative_prepared import (
     prepare,
     shifted,
 )
-from diagplan.planner.speculation import PassTrace
+from diagplan.planner.errors import SpecError
+from diagplan.planner.trace import Trace, TracedPass, sample_trace
+from diagplan.schemas.convert import plan_digest
 
 __all__ = [
     "PreparedSpeculation",
@@ -35,6 +37,7 @@ __all__ = [
     "prepare",
     "replay",
     "shifted",
+    "trace_of",
 ]
 
 Ids = NDArray[np.int64]
@@ -80,7 +83,7 @@ class Speculated:
     complete: bool
     seconds: float
     pass_seconds: tuple[float, ...]
-    traces: tuple[tuple[PassTrace, ...], ...] | None
+    traces: tuple[tuple[TracedPass, ...], ...] | None
 
 
 def replay(
@@ -144,4 +147,40 @@ def replay(
         seconds=time.perf_counter() - begin,
         pass_seconds=tuple(times),
         traces=None if passes.traces is None else tuple(map(tuple, passes.traces)),
+    )
+
+
+def trace_of(prepared: PreparedSpeculation, state: SpeculativeState, done: Speculated) -> Trace:
+    """The trace of a whole replay, for ``diagplan.write_trace`` and the checker.
+
+    Args:
+        prepared: what was replayed.
+        state: at the end.
+        done: its outcome, with ``trace=True``.
+
+    Raises:
+        SpecError: an outcome without traces; a replay with padding or embeddings, which traces do not hold.
+    """
+    if done.traces is None:
+        raise SpecError("expected an outcome with traces, got traces=None. Replay with trace=True.")
+    if prepared.pad is not None or state.lead is not None:
+        raise SpecError("expected a replay of ids alone for a trace, got padding or embeddings. Leave the trace out.")
+    sampler, mix, model = prepared.sampler, prepared.mix, prepared.model
+    tokens = prepared.runtime.numpy(state.tokens)[: prepared.batch, : prepared.plan.positions]
+    return Trace(
+        plan=plan_digest(prepared.plan),
+        model=model.fingerprint(),
+        dtype=str(model.dtype).removeprefix("torch."),
+        sampler={"name": type(sampler).__name__.lower(), **asdict(sampler)},
+        seed=prepared.seed,
+        guidance=mix.guidance,
+        guided_steps=None if mix.steps == (0, None) else mix.steps,
+        width=prepared.widths[-1],
+        narrowest=prepared.widths[0] if len(prepared.widths) > 1 else None,
+        draft=prepared.speculation.draft,
+        advance="own" if prepared.own or prepared.batch == 1 else "slowest",
+        samples=tuple(
+            sample_trace(int(number), passes, ids)
+            for number, passes, ids in zip(prepared.samples, done.traces, tokens, strict=True)
+        ),
     )

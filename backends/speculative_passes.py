@@ -10,7 +10,7 @@ from diagplan.backends.prepared import not_finite
 from diagplan.backends.speculative_prepared import PreparedSpeculation, SpeculativeState
 from diagplan.backends.window import feeds_of
 from diagplan.planner.drafts import NO_DRAFT
-from diagplan.planner.speculation import PassTrace
+from diagplan.planner.trace import TracedPass
 
 __all__ = ["Passes", "resolved_drafts"]
 
@@ -58,7 +58,7 @@ class Passes:
         self.prepared, self.state = prepared, state
         self.feeds: list[int] = []
         self.retaken = 0
-        self.traces: list[list[PassTrace]] | None = [[] for _ in range(prepared.batch)] if trace else None
+        self.traces: list[list[TracedPass]] | None = [[] for _ in range(prepared.batch)] if trace else None
         self.sample = prepared.runtime.put(np.arange(prepared.batch)[:, None])
         self.row = prepared.runtime.put(np.arange(prepared.rows)[:, None])
         steps = prepared.entries.step
@@ -222,7 +222,7 @@ class Passes:
             by = np.minimum(count, run.end - window)
             accepted = round(by[run.end > window].mean())
             state.accepted = window + by
-        state.window.tell(accepted, guessed_right=2 * np.count_nonzero(hit) > len(hit))
+        state.window.tell(accepted, guessed_right=bool(2 * np.count_nonzero(hit) > len(hit)))
 
     # Guesses
 
@@ -285,13 +285,11 @@ class Passes:
             chose = np.flatnonzero(entries.target[window:end] >= 0)
             slots = entries.source[window + guessed].tolist()
             traced.append(
-                PassTrace(
+                TracedPass(
                     first=int(begun[group]),
                     end=end,
-                    guesses=tuple(dict(zip(slots, ids[sample, guessed].tolist(), strict=True)).items()),
-                    chosen=tuple(
-                        zip(entries.target[window + chose].tolist(), out[sample, chose].tolist(), strict=True)
-                    ),
+                    guesses=dict(zip(slots, ids[sample, guessed].tolist(), strict=True)),
+                    chosen=dict(zip(entries.target[window + chose].tolist(), out[sample, chose].tolist(), strict=True)),
                     accepted=int(state.accepted[group]),
                 )
             )

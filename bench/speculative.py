@@ -1,12 +1,12 @@
-"""Exact and faster: ``python -m bench.speculative``. Speculative replay against next-token prediction and diagonal plans.
+"""Exact and faster: ``python -m bench.speculative``. Speculation against next-token prediction and diagonal plans.
 
 ``crafter-mini`` on clips of test worlds, one given frame, one process: next-token prediction, diagonal plans and
-speculation by windows, each in turn for every clip and sampler. *x time* is the mean over clips of next-token prediction's
-seconds over those of the same clip; *same* the share of tokens equal to its own; *overhead* what is not the model's
-forward, choice of tokens included. Then drafts by their passes, what ``"auto"`` takes (the measurement is not in its
-seconds), and a model whose guesses all fail: the same weights, and logits that a hash of each fed id decides. With
-``--size`` a released shape too, whose seconds a pass are measured and whose passes are taken from crafter-mini: random
-weights accept nothing that a trained model would.
+speculation by windows, each in turn for every clip and sampler. *x time* is the mean over clips of next-token
+prediction's seconds over those of the same clip; *same* the share of tokens equal to its own; *overhead* what is not
+the model's forward, choice of tokens included. Then drafts by their passes, what ``"auto"`` takes (the measurement is
+not in its seconds), and a model whose guesses all fail: the same weights, and logits that a hash of each id decides.
+With ``--size`` a released shape too, whose seconds a pass are measured and whose passes are taken from crafter-mini:
+random weights accept nothing that a trained model would.
 """
 
 import argparse
@@ -157,7 +157,7 @@ def shown(title: str, ways: list[Way]) -> list[dict[str, Any]]:
     for row in rows:
         table.add_row(
             row["way"], f"{row['passes']:.1f}", str(row["worst_passes"]), f"{row['ms_a_pass']:.2f}",
-            f"{row['seconds']:.3f}", f"{row['ratio']:.2f}", f"{100 * row['same']:.1f}%", f"{100 * row['overhead']:.1f}%",
+            f"{row['seconds']:.3f}", f"{row['ratio']:.2f}", f"{row['same']:.1%}", f"{row['overhead']:.1%}",
         )  # fmt: skip
     Console(width=110).print(table)
     return rows
@@ -222,8 +222,10 @@ def main() -> None:
             zip(options.windows, (row["passes"] for row in tables[name][len(DIAGONAL) + 1 :]), strict=False)
         )
         drafts = [Way("next-token", step_by_step(plan, model, sampler))]
-        for draft in get_args(DraftName):
-            drafts.append(Way(draft, speculatively(plan, model, sampler, Speculation(window=40, draft=draft))))
+        drafts += [
+            Way(draft, speculatively(plan, model, sampler, Speculation(window=40, draft=draft)))
+            for draft in get_args(DraftName)
+        ]
         tables[f"{name}, drafts"] = shown(f"drafts, window 40, {name}", compared(drafts, model, clips, 1, "drafts"))
     worst = failing(model)
     ways = [Way("next-token", step_by_step(plan, worst, Greedy()))]

@@ -25,6 +25,7 @@ from bench.plan import machine
 from diagplan import Diagonal, Layout, NextToken, compile_plan
 from diagplan.adapters.transformers import TransformersModel
 from diagplan.backends.replay import new_state, prepare, replay
+from diagplan.planner.schedule import Schedule
 
 RESULTS = Path(__file__).parent / "results"
 PROMPT, BOI, BOS, PAD = 32, 3, 1, 0
@@ -48,7 +49,7 @@ def janus_pro_1b(layers: int) -> Any:
     model = t.JanusForConditionalGeneration(
         t.JanusConfig(text_config=text, vision_config=vision, vq_config=codes, image_token_id=5)
     )
-    held = model.generation_config
+    held: Any = model.generation_config
     held.pad_token_id, held.bos_token_id, held.eos_token_id = PAD, BOS, None
     held.generation_kwargs = {"boi_token_id": BOI}
     return model
@@ -109,7 +110,8 @@ def main() -> None:
     runs: dict[str, Callable[[], object]] = {"generate": lambda: generated(module, options.shape, layout.tokens)}
     passes = {"generate": layout.tokens}
     guidance = 5.0 if options.shape == "janus-pro-1b" else None
-    for plan_name, schedule in {"next-token": NextToken(), "k=2": Diagonal(k=2)}.items():
+    schedules: dict[str, Schedule] = {"next-token": NextToken(), "k=2": Diagonal(k=2)}
+    for plan_name, schedule in schedules.items():
         plan = compile_plan(layout, schedule)
         for name, model in models.items():
             for scale in dict.fromkeys((guidance, 5.0)):

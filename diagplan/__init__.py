@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.backends.rolling import Rolled, roll
     from diagplan.backends.teacher_check import TeacherCheck
     from diagplan.drawing.draw import Drawing, draw
+    from diagplan.images.comparing import ComparedImages, compare_images
+    from diagplan.images.custom import custom_generate
+    from diagplan.images.paint import DrawnImages, draw_image
     from diagplan.models.chaining import run_chain
     from diagplan.models.loading import load_model, replay
     from diagplan.models.sampling import sampler_for
@@ -58,10 +61,12 @@ __all__ = [
     "Chain",
     "Chained",
     "CheckedTrace",
+    "ComparedImages",
     "Diagonal",
     "DiagplanError",
     "DocumentError",
     "Drawing",
+    "DrawnImages",
     "Generated",
     "GeneratedVideo",
     "Greedy",
@@ -93,11 +98,14 @@ __all__ = [
     "chain_layouts",
     "check_tokens",
     "check_trace_tokens",
+    "compare_images",
     "compile_chain",
     "compile_for",
     "compile_plan",
     "compile_rollout",
+    "custom_generate",
     "draw",
+    "draw_image",
     "generate",
     "generate_video",
     "load_model",
@@ -137,6 +145,9 @@ _PLACES = {
     "diagplan.backends.rolling": ("Rolled", "roll"),
     "diagplan.backends.teacher_check": ("TeacherCheck",),
     "diagplan.drawing.draw": ("Drawing", "draw"),
+    "diagplan.images.comparing": ("ComparedImages", "compare_images"),
+    "diagplan.images.custom": ("custom_generate",),
+    "diagplan.images.paint": ("DrawnImages", "draw_image"),
     "diagplan.models.chaining": ("run_chain",),
     "diagplan.models.loading": ("load_model", "replay"),
     "diagplan.models.sampling": ("sampler_for",),

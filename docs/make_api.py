@@ -30,9 +30,12 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "Trace", "read_trace", "write_trace",
     ),
     "Pictures": ("draw", "Drawing"),
+    "Pictures of prompts": (
+        "draw_image", "DrawnImages", "compare_images", "ComparedImages", "custom_generate",
+    ),
     "Models": (
-        "load_model", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained", "Speculation", "Greedy",
-        "Sample", "sampler_for",
+        "load_model", "wrap", "Raster", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained",
+        "Speculation", "Greedy", "Sample", "sampler_for",
     ),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",

@@ -7,7 +7,7 @@ step, whatever was guessed; docs/exact.md says why.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from diagplan.planner.training_plan import TrainingPlan, training_plan
 
 __all__ = [
     "DraftName",
-    "PassTrace",
     "Speculation",
     "deciders",
     "frame_borders",
@@ -73,23 +72,6 @@ class Speculation:
         for field in fields(self):
             if field.type is bool or field.type == "bool":
                 require_kind(field.name, getattr(self, field.name), bool, "Give one of them.", what="True or False")
-
-
-class PassTrace(NamedTuple):
-    """What one pass did for one sample.
-
-    Attributes:
-        first, end: the entries that were fed, ``first`` to ``end`` less one.
-        guesses: (slot, id) of every source that was fed and not known.
-        chosen: (slot, id) of every target that was fed.
-        accepted: entries that are accepted after it.
-    """
-
-    first: int
-    end: int
-    guesses: tuple[tuple[int, int], ...]
-    chosen: tuple[tuple[int, int], ...]
-    accepted: int
 
 
 def plan_entries(plan: Plan) -> TrainingPlan:

@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "app", "main"]
 #: Command -> the module whose function ``<module>_command`` it is, and its panel in --help; in the order of --help.
 #: A command of two words is one of a group. The modules import nothing heavy: a command's function does.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "image": ("diagplan.cli.image", "Pictures"),
     "generate": ("diagplan.cli.generate", "Videos"),
     "demo": ("diagplan.cli.demo", "Videos"),
     "compile": ("diagplan.cli.compile", "Plans"),

@@ -11,7 +11,7 @@ from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
 from diagplan.cli.shared.extras import require_for
-from diagplan.cli.shared.files import IDS, STATE, Output, require_outputs
+from diagplan.cli.shared.files import IDS, PLANS, STATE, Output, require_outputs
 from diagplan.cli.shared.models import (
     MODEL,
     AdapterOption,
@@ -40,6 +40,7 @@ from diagplan.cli.shared.speculation import (
     DraftOption,
     ExactOption,
     SpeculateOption,
+    TraceOption,
     speculation_from_options,
 )
 from diagplan.planner.errors import DocumentError, SpecError
@@ -124,6 +125,7 @@ def run_command(
     exact: ExactOption = False,
     speculate: SpeculateOption = None,
     draft: DraftOption = None,
+    trace: TraceOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
@@ -132,6 +134,7 @@ def run_command(
     from diagplan.models.running import run_plan
     from diagplan.schemas.atomic import npy_bytes, write_atomically
     from diagplan.schemas.files import read_plan
+    from diagplan.schemas.trace import write_trace
 
     sampler = sampler_from_options(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, greedy=greedy, adapter=adapter
@@ -139,12 +142,15 @@ def run_command(
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
     speculation = speculation_from_options(exact=exact, speculate=speculate, draft=draft)
+    if trace is not None and speculation is None:
+        raise SpecError("expected --exact or --speculate with --trace, got neither. Step by step there is no trace.")
     if (guidance is None) != (not unconditional):
         raise SpecError("expected --guidance and --unconditional together, got one of them. Give the other.")
     require_for("replay", weights, backend)
     require_outputs(
         Output("-o", out, IDS),
         Output("--checkpoint", checkpoint, STATE),
+        Output("--trace", trace, PLANS),
         inputs={"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given}
         | {"--context": context, **{f"--unconditional {i}": path for i, path in enumerate(unconditional or ())}},
     )
@@ -180,9 +186,11 @@ def run_command(
             guidance=scale, unconditional=others, guided_steps=None if guided is None else guided_steps(guided),
             pad=None if pad is None else whole_numbers("--pad", pad),
             chunk=chunk, unverified=unverified, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
-            speculation=speculation, on_memory=show, on_step=on_step, on_pass=on_pass,
+            speculation=speculation, trace=trace is not None, on_memory=show, on_step=on_step, on_pass=on_pass,
         )  # fmt: skip
     write_atomically(out, npy_bytes(done.tokens))
+    if trace is not None and done.speculated is not None and done.speculated.trace is not None:
+        write_trace(done.speculated.trace, trace)
     figures: dict[str, Any] = {
         "passes": done.passes,
         "tokens": done.chosen,

@@ -25,6 +25,7 @@ from diagplan.models.loading import guided_ids, load_model_as
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.speculation import Speculation
+from diagplan.planner.trace import Trace
 
 __all__ = ["Compared", "Ran", "RanSpeculatively", "compare_runtimes", "run_plan"]
 
@@ -62,11 +63,13 @@ class RanSpeculatively:
         speculation: as asked for, or as measured.
         promise: what holds of the tokens, by a probe of the passes in use.
         outcome: passes, and what each accepted.
+        trace: what every pass did, where it was asked for.
     """
 
     speculation: Speculation
     promise: Promise
     outcome: Speculated
+    trace: Trace | None
 
 
 def run_plan(
@@ -117,7 +120,7 @@ def run_plan(
         checkpoint_every: steps between two checkpoints.
         resume: go on from this checkpoint.
         speculation: as for ``replay``; without checkpoints.
-        trace: with speculation, whether its outcome has what every pass did.
+        trace: with speculation, whether to say what every pass did.
         on_memory: called with the estimate before anything is loaded, where headers tell it, else before the replay.
         on_step: called after each step with the steps that are done, and the tokens that this call has chosen; with
             speculation after each pass.
@@ -155,12 +158,16 @@ def run_plan(
             if on_pass is not None:
                 on_pass(progress)
 
-        outcome = speculative.replay(ready, speculative.new_state(ready, rows, lead), on_pass=passed, trace=trace)
+        now = speculative.new_state(ready, rows, lead)
+        outcome = speculative.replay(ready, now, on_pass=passed, trace=trace)
         promise = probed_promise(ready, set(outcome.feeds.tolist()))
         return Ran(
             tokens=outcome.tokens, passes=outcome.passes, chosen=plan.layout.tokens * len(given),
             seconds=outcome.seconds, memory=memory, threads=threads_in_use(model),
-            speculated=RanSpeculatively(speculation=settled, promise=promise, outcome=outcome),
+            speculated=RanSpeculatively(
+                speculation=settled, promise=promise, outcome=outcome,
+                trace=speculative.trace_of(ready, now, outcome) if trace else None,
+            ),
         )  # fmt: skip
     prepared = executor.prepare(plan, model, **keyed)
     state = (

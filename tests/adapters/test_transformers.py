@@ -8,8 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from diagplan import Layout, NextToken, Plan, compile_plan, wrap  # noqa: E402
-from diagplan.adapters.contract import coordinates_of  # noqa: E402
+from diagplan import Layout, NextToken, Plan, chain_layouts, compile_chain, compile_plan, run_chain, wrap  # noqa: E402
 from diagplan.backends.prepared import new_state, prepare  # noqa: E402
 from diagplan.backends.replay import replay  # noqa: E402
 from tests.support import hf_models as tiny  # noqa: E402
@@ -113,8 +112,9 @@ def padded(part: Any, lead: int) -> Any:
 
 @pytest.mark.parametrize("attention", ATTENTION)
 @LENGTHS
-def test_glm_image(attention: str, lengths: list[int]) -> None:
-    """Two plans by hand: the preview, then the picture, whose lead is prompt and preview."""
+@pytest.mark.parametrize("refeed", [False, True])
+def test_glm_image(attention: str, lengths: list[int], refeed: bool) -> None:
+    """A chain: the preview, then the picture, whose lead is prompt and preview."""
     module = attending(tiny.glm_image(), attention)
     ids, mask = tiny.prompts(lengths, low=48, high=90)
     ids[:, -1] = 40
@@ -126,25 +126,10 @@ def test_glm_image(attention: str, lengths: list[int]) -> None:
     )[:, lead:]  # fmt: skip
     tiny.require_varied(want)
     model = wrap(module)  # generate has left positions of its own in the module
-    preview, picture = model.layout(lead, rows=2, cols=3), model.layout(lead + 6, rows=4, cols=6)
-    first = chained(model, [preview], ids.numpy(), pads(mask)).reshape(batch, -1)
-    rows = np.concatenate([ids.numpy(), first], axis=1)
-    second = chained(model, [preview, picture], rows, pads(mask)).reshape(batch, -1)
-    np.testing.assert_array_equal(np.concatenate([first, second], axis=1), want.numpy())
-
-
-def chained(model: Any, layouts: list[Layout], rows: np.ndarray, pad: list[int]) -> np.ndarray:
-    """The last of a chain of layouts on a model that is told of the others."""
-    table = coordinates_of(model, *layouts)
-
-    class Told:
-        def coordinates(self, *_: Layout) -> Any:
-            return table
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(model, name)
-
-    return replayed(compile_plan(layouts[-1], NextToken()), Told(), rows, len(rows), pad=pad)
+    layouts = chain_layouts([model.layout(lead, rows=2, cols=3), model.layout(lead, rows=4, cols=6)])
+    done = run_chain(compile_chain(layouts, NextToken(), refeed=refeed), model, ids.numpy(), pad=pads(mask))
+    got = np.concatenate([tokens.reshape(batch, -1) for tokens in done.tokens], axis=1)
+    np.testing.assert_array_equal(got, want.numpy())
 
 
 def chosen_without_a_cache(module: Any, branches: list[Any], weights: list[float], count: int) -> list[int]:
@@ -152,7 +137,7 @@ def chosen_without_a_cache(module: Any, branches: list[Any], weights: list[float
     tokens: list[int] = []
     with torch.inference_mode():
         for _ in range(count):
-            mixed = 0
+            mixed: Any = 0
             for ids, weight in zip(branches, weights, strict=True):
                 whole = torch.tensor([*ids.tolist(), *tokens])[None]
                 logits = module.lm_head(module.model(input_ids=whole, use_cache=False)[0][0, -1])

@@ -112,7 +112,7 @@ def test_ranges_of_ids_that_differ_between_cells() -> None:
 def test_prompts_of_different_length(own: bool | None, guidance: float | None) -> None:
     plan, model = compile_plan(Layout(frames=1, rows=3, cols=5, lead=6), Diagonal(k=2)), small_model()
     pads = [0, 2, 5] if guidance is None else [0, 2, 5, 3, 3, 3]
-    options = {"batch": 3, "pad": pads, "guidance": guidance, "sampler": Sample(), "seed": 4}
+    options: dict[str, Any] = {"batch": 3, "pad": pads, "guidance": guidance, "sampler": Sample(), "seed": 4}
     given = ids_for(plan, model, len(pads))
     want = step_by_step(plan, model, given, **options)
     for window in (4, 11):
@@ -125,7 +125,8 @@ def test_prompts_of_different_length(own: bool | None, guidance: float | None) -
 @pytest.mark.parametrize("pad", [None, [0, 1]])
 def test_embeddings_and_coordinates(own: bool | None, pad: list[int] | None) -> None:
     """A model that is told where positions lie, and given embeddings in the place of ids."""
-    plan, model = compile_plan(IMAGE, Diagonal(k=2)), PlacedModel(torch.float64)
+    plan = compile_plan(IMAGE, Diagonal(k=2))
+    model: Any = PlacedModel(torch.float64)
     given = ids_for(plan, model, 2)
     given[:, :2] = -1, -2
     lead = np.random.default_rng(1).normal(size=(2, 2, model.lead_width))
@@ -139,7 +140,7 @@ def test_a_batch_is_its_samples() -> None:
     """Samples that advance on their own take the passes that they take alone, and have their tokens."""
     plan, model, speculation = compile_plan(VIDEO, NextToken()), guessable(HashModel, 3), Speculation(window=9)
     given = ids_for(plan, model, 4)
-    options = {"sampler": Sample(), "seed": 2}
+    options: dict[str, Any] = {"sampler": Sample(), "seed": 2}
     whole = speculated(plan, model, given, speculation, batch=4, trace=True, **options)
     assert whole.traces is not None
     for sample in range(4):
@@ -163,7 +164,7 @@ def test_a_window_of_one_is_next_token_prediction() -> None:
         fed.append(position.tolist())
         return forward(self, ids, position, *others)
 
-    type(model).forward = watched  # type: ignore[method-assign]
+    type(model).forward = watched  # type: ignore[assignment, method-assign]
     image = compile_plan(Layout(frames=1, rows=4, cols=5, lead=2), NextToken())
     got = speculated(image, model, ids_for(image, model), Speculation(window=1))
     assert got.passes == image.steps
@@ -244,7 +245,7 @@ def test_a_cancelled_replay_goes_on_from_its_state() -> None:
         part = speculative.replay(prepared, state, cancelled=lambda: True)
         known = part.tokens >= 0
         np.testing.assert_array_equal(part.tokens[known], want[known])
-        seen.append((part.passes, part.complete, known.all()))
+        seen.append((part.passes, part.complete, bool(known.all())))
         if part.complete:
             break
     assert len(seen) > 3

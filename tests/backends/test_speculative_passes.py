@@ -4,16 +4,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 
-from diagplan import Layout, NextToken, Sample, compile_plan
+from diagplan import Layout, NextToken, Plan, Sample, SpecError, compile_plan, verify_trace
 from diagplan.backends import speculative
 from diagplan.backends.speculative_columns import Columns
 from diagplan.backends.speculative_passes import Passes, resolved_drafts
 from diagplan.planner.speculation import Speculation, plan_entries
 from tests.support.hash_model import HashModel
-from tests.support.speculated import guessable, ids_for, speculated, step_by_step
+from tests.support.speculated import MODELS, guessable, ids_for, speculated, speculations, step_by_step
+from tests.support.strategies import Request, plans
 
 VIDEO = Layout(frames=3, rows=3, cols=4, prompt_frames=1, between_frames=2)
 
@@ -121,8 +124,8 @@ def test_traces_are_consistent() -> None:
         for one in passes:
             assert one.first == accepted < one.end <= one.first + 10 + 13 * (one.first == 0)
             targets = entries.target[one.first : one.end]
-            assert [slot for slot, _ in one.chosen] == targets[targets >= 0].tolist()
-            out, guesses = dict(one.chosen), dict(one.guesses)
+            assert list(one.chosen) == targets[targets >= 0].tolist()
+            out, guesses = one.chosen, one.guesses
             accepted = one.first
             for entry in range(one.first, one.end):
                 source = int(entries.source[entry])
@@ -150,3 +153,43 @@ def test_drafts_of_a_window_are_of_slots_before_it() -> None:
     assert set(sources.tolist()) <= set(cells[1].ravel().tolist())
     none = speculative.prepare(plan, guessable(HashModel, 3), Speculation(window=24, draft="none"))
     assert set(resolved_drafts(none, first, end)[1].tolist()) == {plan.positions + 1}
+
+
+@settings(max_examples=80)
+@given(
+    compiled=plans(frames=3, side=5),
+    speculation=speculations(),
+    model=st.sampled_from(MODELS[:2]),
+    batch=st.integers(1, 3),
+    own=st.sampled_from([None, False]),
+    chunk=st.sampled_from([2, 512]),
+)
+def test_traces_pass_the_checker(
+    compiled: tuple[Request, Plan], speculation: Speculation, model: Any, batch: int, own: bool | None, chunk: int
+) -> None:
+    """Of any plan, window and batch: the checker recomputes every pass from plan and trace, and shares no code."""
+    plan, numbers = compiled[1], range(5, 5 + batch)
+    prepared = speculative.prepare(
+        plan, model, speculation, batch=batch, own=own, chunk=chunk, sampler=Sample(), seed=7, samples=numbers
+    )
+    state = speculative.new_state(prepared, ids_for(plan, model, batch))
+    done = speculative.replay(prepared, state, trace=True)
+    trace = speculative.trace_of(prepared, state, done)
+    report = verify_trace(plan, trace)
+    assert report.ok, report.diagnostics
+    assert [one.number for one in trace.samples] == list(numbers)
+    assert trace.passes == done.passes
+    assert trace.advance == ("slowest" if own is False and batch > 1 else "own")
+
+
+def test_traces_that_cannot_be() -> None:
+    plan, model = compile_plan(VIDEO, NextToken()), guessable(HashModel, 3)
+    prepared = speculative.prepare(plan, model, Speculation(window=10))
+    state = speculative.new_state(prepared, ids_for(plan, model))
+    with pytest.raises(SpecError, match="expected an outcome with traces, got traces=None"):
+        speculative.trace_of(prepared, state, speculative.replay(prepared, state))
+    padded = speculative.prepare(plan, model, Speculation(window=10), pad=[2])
+    state = speculative.new_state(padded, ids_for(plan, model))
+    done = speculative.replay(padded, state, trace=True)
+    with pytest.raises(SpecError, match="expected a replay of ids alone for a trace, got padding or embeddings"):
+        speculative.trace_of(padded, state, done)

@@ -347,3 +347,18 @@ def test_exact_gives_the_tokens_of_the_plan_in_fewer_passes(folder: Path) -> Non
 def test_speculation_that_cannot_be(folder: Path, more: list[str], message: str) -> None:
     code, _, err = run(*options(folder, *prompt(folder), *more))
     assert (code, message in " ".join(err.split())) == (2, True), err
+
+
+def test_a_trace_is_checked_by_its_rules_and_by_the_model(folder: Path) -> None:
+    common = [*prompt(folder), "--temperature", "0.9", "--seed", "4", "--speculate", "12"]
+    trace = folder / "trace.json"
+    assert run(*options(folder, *common, "--trace", str(trace)))[0] == 0
+    model = ["--weights", str(folder / "model.safetensors"), "--config", str(folder / "config.json")]
+    code, out, _ = run("verify-trace", folder / "plan.json", trace, *model, "--json")
+    assert (code, json.loads(out)["ok"]) == (0, True), out
+    document = json.loads(trace.read_text())
+    document["samples"][0]["passes"][0]["accepted"] += 1
+    trace.write_text(json.dumps(document))
+    assert run("verify-trace", folder / "plan.json", trace)[0] == 1
+    code, _, err = run(*options(folder, *prompt(folder), "--trace", str(trace)))
+    assert (code, "expected --exact or --speculate with --trace" in err) == (2, True)

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from diagplan import Diagonal, LoadOptions, MismatchError, Sample, SpecError, compile_plan, replay  # noqa: E402
+from diagplan import Diagonal, LoadOptions, MismatchError, Sample, SpecError, compile_plan, replay, verify_trace  # noqa: E402
 from diagplan.adapters.mc_ar import McAr  # noqa: E402
 from diagplan.models.running import compare_runtimes, run_plan  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
@@ -91,5 +91,6 @@ def test_a_speculative_run_says_how_it_went(weights: Path) -> None:
     assert done.speculated.speculation == Speculation(window=16)
     assert done.passes == len(told) == done.speculated.outcome.passes < want.passes
     assert steps[-1] == (PLAN.steps, done.chosen) == (PLAN.steps, want.chosen)
-    assert done.speculated.outcome.traces is not None
+    assert done.speculated.trace is not None
+    assert verify_trace(PLAN, done.speculated.trace).ok
     assert done.speculated.promise.places > 0

@@ -1,5 +1,6 @@
 """What commands that replay plans share: speculation."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from diagplan.cli.shared.models import option
@@ -9,7 +10,7 @@ from diagplan.planner.speculation import DraftName, Speculation
 if TYPE_CHECKING:
     from diagplan.backends.measured import SpeculationChoice
 
-__all__ = ["EXACT", "DraftOption", "ExactOption", "SpeculateOption", "speculation_from_options"]
+__all__ = ["EXACT", "DraftOption", "ExactOption", "SpeculateOption", "TraceOption", "speculation_from_options"]
 
 EXACT = "Exact and faster"
 
@@ -23,6 +24,10 @@ ExactOption = Annotated[
 ]
 SpeculateOption = Annotated[
     int | None, option(EXACT, "Instead of --exact: feed so many tokens a pass.", metavar="WINDOW", min=1)
+]
+TraceOption = Annotated[
+    Path | None,
+    option(EXACT, "Write what every pass fed, guessed and accepted: .json, .json.gz, .json.zst; for verify-trace."),
 ]
 DraftOption = Annotated[
     DraftName | None, option(EXACT, "With --speculate: where first guesses come from; left out, previous-frame.")
