@@ -18,6 +18,7 @@ from diagplan.planner.layout import require_int
 from diagplan.planner.passes import pass_shapes
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
+from diagplan.planner.shown import shown
 from diagplan.planner.values import ByValue, read_only
 
 __all__ = ["CostCurve", "PlanCost", "plan_cost", "rollout_seconds", "speculative_cost"]
@@ -87,7 +88,7 @@ class CostCurve(ByValue):
         for name, cost in (("target_seconds", target_seconds), ("shape_seconds", shape_seconds)):
             held[name] = require_number(name, cost, "Measure it again.", finite=True)
             if held[name] < 0:
-                raise SpecError(f"expected {name} >= 0, got {name}={held[name]}. Measure it again.")
+                raise SpecError(f"expected {name} >= 0, got {name}={shown(held[name])}. Measure it again.")
         held["width"], held["length"], held["seconds"] = columns = _columns(width, length, seconds)
         held["fitted"] = read_only(_monotone(*columns), np.float64)
         for name, value in held.items():
@@ -144,14 +145,16 @@ def _columns(width: ArrayLike, length: ArrayLike, seconds: ArrayLike) -> tuple[I
     shapes = {array.shape for array in arrays}
     size = arrays[2].size
     if len(shapes) != 1 or arrays[2].ndim != 1 or not 0 < size <= MAX_POINTS:
-        raise SpecError(f"expected 1 to {MAX_POINTS} points of width, length and seconds, got shapes {sorted(shapes)}.")
+        raise SpecError(
+            f"expected 1 to {MAX_POINTS} points of width, length and seconds, got arrays of {shown(sorted(array.size for array in arrays))}."
+        )
     if any(array.dtype.kind not in "iu" or array.min() < 1 or array.max() > 1 << 30 for array in arrays[:2]):
         raise SpecError("expected widths and lengths of at least 1, as whole numbers, got others.")
     if not (np.isfinite(arrays[2]).all() and (arrays[2] > 0).all()):
         worst = int(np.flatnonzero(~(np.isfinite(arrays[2]) & (arrays[2] > 0)))[0])
         raise SpecError(
-            f"expected finite times above 0, got seconds={arrays[2][worst]} at width {arrays[0][worst]}, length "
-            f"{arrays[1][worst]}. Measure the curve again."
+            f"expected finite times above 0, got seconds={shown(float(arrays[2][worst]))} at width "
+            f"{int(arrays[0][worst])}, length {int(arrays[1][worst])}. Measure the curve again."
         )
     order = np.lexsort((arrays[0], arrays[1]))
     w, n, s = (array[order] for array in arrays)
@@ -303,7 +306,7 @@ def speculative_cost(plan: Plan, curve: CostCurve, *, window: int, accepted: flo
     accepted = require_number("accepted", accepted, "Give the mean of a run.", finite=True)
     if not 1 <= accepted <= window:
         raise SpecError(
-            f"expected accepted from 1 to window={window}, got accepted={accepted}. Give the mean of a run."
+            f"expected accepted from 1 to window={window}, got accepted={shown(accepted)}. Give the mean of a run."
         )
     shapes = pass_shapes(plan, chunk=curve.chunk, length_step=curve.length_step)
     prompt, feeds = shapes.prompt, len(shapes.feed_reach)

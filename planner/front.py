@@ -9,6 +9,7 @@ import numpy as np
 from diagplan.planner.budget import Budget
 from diagplan.planner.cost import CostCurve
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 from diagplan.planner.tuning import Candidate, Priced
 
 __all__ = ["Choice", "Latency", "Loss", "choose_plan", "pareto_front"]
@@ -118,7 +119,7 @@ def choose_plan(
         if losses is None:
             raise SpecError("expected a study with max_loss, got none. Its folder says what plans cost in quality.")
         if not 0 <= max_loss < np.inf:
-            raise SpecError(f"expected max_loss >= 0, got max_loss={max_loss}. Give a finite number.")
+            raise SpecError(f"expected max_loss >= 0, got max_loss={shown(max_loss)}. Give a finite number.")
     within = budget.of_clip(frames)
     judged = [one for one in priced if losses is None or one.candidate in losses]
     good = [

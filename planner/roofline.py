@@ -131,7 +131,7 @@ def roofline_curve(
     require_kind("device", device, Device, 'Give device_named("H200").')
     for name, value in work._asdict().items():
         if require_number(name, value, "Give the model's sizes.", finite=True) <= 0:
-            raise SpecError(f"expected {name} > 0, got {name}={value}. Give the model's sizes.")
+            raise SpecError(f"expected {name} > 0, got {name}={shown(value)}. Give the model's sizes.")
     batch, step = require_int("batch", batch, 1), require_int("length_step", length_step, 1)
     last = -(-require_int("longest", longest, 1) // step) * step
     lengths = np.unique(-(-np.linspace(step, last, 9).astype(np.int64) // step) * step)

@@ -137,7 +137,7 @@ def test_more_accepted_feeds_take_less_time() -> None:
             "expected finite times above 0, got seconds=nan at width 64, length",
         ),
         ({"seconds": [0, 2, 3, 4, 5, 6]}, "got seconds=0.0 at width 1, length 64. Measure the curve again."),
-        ({"seconds": [1, 2]}, "expected 1 to 4096 points of width, length and seconds, got shapes [(2,), (6,)]."),
+        ({"seconds": [1, 2]}, "expected 1 to 4096 points of width, length and seconds, got arrays of [2, 6, 6]."),
         ({"seconds": "fast"}, "expected the points of a curve as three arrays of numbers, got others."),
         ({"width": [1, 1, 64, 1, 16, 64]}, "expected one time at each width and length, got several."),
         ({"width": [2, 16, 64, 1, 16, 64]}, "expected the width 1 at every length, got a length without it."),
