@@ -142,11 +142,12 @@ def _columns(width: ArrayLike, length: ArrayLike, seconds: ArrayLike) -> tuple[I
         arrays = [np.asarray(width), np.asarray(length), np.asarray(seconds, np.float64)]
     except (TypeError, ValueError):
         raise SpecError("expected the points of a curve as three arrays of numbers, got others.") from None
-    shapes = {array.shape for array in arrays}
+    shapes, sizes = {array.shape for array in arrays}, sorted(array.size for array in arrays)
     size = arrays[2].size
     if len(shapes) != 1 or arrays[2].ndim != 1 or not 0 < size <= MAX_POINTS:
         raise SpecError(
-            f"expected 1 to {MAX_POINTS} points of width, length and seconds, got arrays of {shown(sorted(array.size for array in arrays))}."
+            f"expected 1 to {MAX_POINTS} points of width, length and seconds, got arrays of {shown(sizes)}. Give each "
+            "a width, a length and a time."
         )
     if any(array.dtype.kind not in "iu" or array.min() < 1 or array.max() > 1 << 30 for array in arrays[:2]):
         raise SpecError("expected widths and lengths of at least 1, as whole numbers, got others.")
@@ -306,7 +307,7 @@ def speculative_cost(plan: Plan, curve: CostCurve, *, window: int, accepted: flo
     accepted = require_number("accepted", accepted, "Give the mean of a run.", finite=True)
     if not 1 <= accepted <= window:
         raise SpecError(
-            f"expected accepted from 1 to window={window}, got accepted={shown(accepted)}. Give the mean of a run."
+            f"expected accepted from 1 to window={shown(window)}, got accepted={shown(accepted)}. Give a mean."
         )
     shapes = pass_shapes(plan, chunk=curve.chunk, length_step=curve.length_step)
     prompt, feeds = shapes.prompt, len(shapes.feed_reach)
