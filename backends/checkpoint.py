@@ -136,11 +136,11 @@ def read_state(path: str | Path, form: str) -> tuple[dict[str, Any], dict[str, N
     return about, tensors
 
 
-def require_same(about: dict[str, Any], expected: dict[str, Any]) -> None:
+def require_same(about: dict[str, Any], identity: dict[str, Any]) -> None:
     """Raise ``MismatchError`` where a checkpoint belongs to another run; the message says which part differs."""
-    for name, wanted in expected.items():
-        if about.get(name) != wanted:
+    for name, expected in identity.items():
+        if about.get(name) != expected:
             raise MismatchError(
-                f"expected a checkpoint with {name}={wanted}, got {name}={str(about.get(name))[:200]}. "
+                f"expected a checkpoint with {name}={expected}, got {name}={str(about.get(name))[:200]}. "
                 "Resume with the plan, model, given ids, sampler, seed and samples of the run that wrote it."
             )

@@ -46,7 +46,7 @@ def measure_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The curve to write, .json.", show_default=False)],
     model: Annotated[
         str | None,
-        world_option("crafter-mini, or a world model's folder. Left out: --weights names the model."),
+        world_option("The model: crafter-mini, or a world model's folder. Left out: --weights names it."),
     ] = None,
     weights: Annotated[
         Path | None,

@@ -16,9 +16,9 @@ from tests.support.cli import run
 
 #: Written by typer.
 OTHERS = {"help"}
-#: Options whose absence needs no word.
 #: Commands with options of all that load a model, whose sentences are short.
-OF_OTHERS = {"image", "generate", "run", "export-onnx", "compare", "verify-trace"}
+OF_OTHERS = {"image", "generate", "run", "export-onnx", "compare", "verify-trace", "measure", "tune"}
+#: Options whose absence needs no word.
 ALONE = {"k", "window", "order", "step", "png", "svg", "gif", "trace"}
 
 
