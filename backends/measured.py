@@ -35,8 +35,8 @@ __all__ = [
 #: A speculation, or ``"auto"``: its window and draft chosen for plan, model and device.
 SpeculationChoice = Speculation | Literal["auto"]
 
-#: Window -> tokens that a pass accepts: crafter-mini at temperature 1, 756 tokens over the mean passes of 8 clips of test
-#: worlds (``python -m bench.speculative``).
+#: Window -> tokens that a pass accepts: crafter-mini at temperature 1, 756 tokens over the mean passes of 8 clips of
+#: test worlds (``python -m bench.speculative``).
 ACCEPTED: dict[int, float] = {1: 1.0, 8: 6.2, 16: 11.2, 24: 14.9, 32: 17.3, 40: 20.6, 56: 25.6, 72: 28.8, 104: 36.2}
 ACCEPTED |= {160: 43.2}
 
