@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.worlds import World, load_world
     from diagplan.worlds.generation import Generated, compile_for, generate, roll_for
     from diagplan.worlds.plans import plan_for
+    from diagplan.worlds.session import Session, start
     from diagplan.worlds.videos import GeneratedVideo, generate_video
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Rolled",
     "Rollout",
     "Sample",
+    "Session",
     "SpecError",
     "Verification",
     "World",
@@ -84,6 +86,7 @@ __all__ = [
     "roll",
     "roll_for",
     "sampler_for",
+    "start",
     "verify",
     "write_plan",
 ]
@@ -118,6 +121,7 @@ _PLACES = {
     "diagplan.worlds": ("World", "load_world"),
     "diagplan.worlds.generation": ("Generated", "compile_for", "generate", "roll_for"),
     "diagplan.worlds.plans": ("plan_for",),
+    "diagplan.worlds.session": ("Session", "start"),
     "diagplan.worlds.videos": ("GeneratedVideo", "generate_video"),
 }
 

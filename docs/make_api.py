@@ -26,7 +26,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Models": ("load_model", "LoadOptions", "replay", "roll", "Rolled", "Greedy", "Sample", "sampler_for"),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",
-        "GeneratedVideo",
+        "GeneratedVideo", "start", "Session",
     ),
     "Errors and warnings": (
         "DiagplanError", "SpecError", "DocumentError", "InvalidPlanError", "MissingExtraError", "MismatchError",
