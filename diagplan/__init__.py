@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.backends.errors import CapacityError, MismatchError, NumericError
     from diagplan.backends.rolling import Rolled, roll
     from diagplan.drawing.draw import Drawing, draw
+    from diagplan.drawing.explorer import Explorer, show
     from diagplan.models.loading import load_model, replay
     from diagplan.models.sampling import sampler_for
     from diagplan.planner.checker import Verification
@@ -45,6 +46,7 @@ __all__ = [
     "DiagplanError",
     "DocumentError",
     "Drawing",
+    "Explorer",
     "Generated",
     "GeneratedVideo",
     "Greedy",
@@ -86,6 +88,7 @@ __all__ = [
     "roll",
     "roll_for",
     "sampler_for",
+    "show",
     "start",
     "verify",
     "write_plan",
@@ -103,6 +106,7 @@ _PLACES = {
     "diagplan.backends.errors": ("CapacityError", "MismatchError", "NumericError"),
     "diagplan.backends.rolling": ("Rolled", "roll"),
     "diagplan.drawing.draw": ("Drawing", "draw"),
+    "diagplan.drawing.explorer": ("Explorer", "show"),
     "diagplan.models.loading": ("load_model", "replay"),
     "diagplan.models.sampling": ("sampler_for",),
     "diagplan.planner.checker": ("Verification",),

@@ -22,7 +22,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "BUNDLES", "bundle_schedule", "compile_plan", "Plan", "compile_rollout", "Rollout",
     ),
     "Checking and files": ("verify", "Verification", "plan_digest", "read_plan", "write_plan"),
-    "Pictures": ("draw", "Drawing"),
+    "Pictures": ("draw", "Drawing", "show", "Explorer"),
     "Models": ("load_model", "LoadOptions", "replay", "roll", "Rolled", "Greedy", "Sample", "sampler_for"),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",

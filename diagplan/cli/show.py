@@ -37,9 +37,16 @@ def show_command(
     png: Annotated[Path | None, typer.Option(help="Write the picture as a PNG file too.", show_default=False)] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the picture as an SVG file too.", show_default=False)] = None,
     gif: Annotated[Path | None, typer.Option(help="Write the wave as an animated GIF too.", show_default=False)] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page that a browser walks through, .html.", show_default=False)
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="With --html: another plan of the same layout, beside it.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show the wave: every cell with its step number, and the width of every step."""
+    from diagplan.drawing.explorer import show
     from diagplan.drawing.pictures import save_picture
     from diagplan.drawing.readout import read_out
     from diagplan.drawing.terminal import wave, width_profile
@@ -48,8 +55,13 @@ def show_command(
 
     if feed is not None and step is None:
         raise SpecError(f"expected --step with --feed, got --feed {feed} alone. Say which step the feed is in.")
+    if against is not None and html is None:
+        raise SpecError(f"expected --html with --against, got --against {against} alone. Say where to write the page.")
     pictures = {"--png": png, "--svg": svg, "--gif": gif}
-    require_outputs(*(Output(name, path, (f".{name[2:]}",)) for name, path in pictures.items()), inputs={"PLAN": plan})
+    require_outputs(
+        *(Output(name, path, (f".{name[2:]}",)) for name, path in (pictures | {"--html": html}).items()),
+        inputs={"PLAN": plan, "--against": against},
+    )
     read = read_plan(plan)
     report = verify(read, cap=1)
     if step is not None and not 0 <= step < read.steps:
@@ -60,6 +72,11 @@ def show_command(
             with working(f"drawing {path}", quiet=as_json):
                 save_picture(read, path, step=step, feed=feed, frames=frame)
             written.append(str(path))
+    if html is not None:
+        other = None if against is None else read_plan(against)
+        names = () if other is None or against is None else (plan.name, against.name)
+        show(read, other, names=names).save(html)
+        written.append(str(html))
     if as_json:
         seen = read_out(read)
         print_json(
