@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from diagplan.drawing.readout import read_out
 from diagplan.drawing.wording import given_words, schedule_words
-from diagplan.planner.arguments import named_briefly, require_kind, require_path
+from diagplan.planner.arguments import require_kind, require_path
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 from diagplan.schemas.atomic import require_ending, write_atomically
@@ -59,7 +59,7 @@ class Explorer:
         """
         plans = [self.plan] if self.against is None else [self.plan, self.against]
         titles = [schedule_words(plan) for plan in plans]
-        named = [": ".join(filter(None, pair)) for pair in zip([*self.names, "", ""], titles, strict=False)]
+        named = [": ".join(filter(None, pair)) for pair in zip([*map(str, self.names), "", ""], titles, strict=False)]
         data = {
             "title": " against ".join(named),
             "words": _words(self.plan),
@@ -115,8 +115,7 @@ def show(plan: Plan, against: Plan | None = None, *, names: tuple[str, ...] = ()
         raise SpecError(
             f"expected plans of one layout side by side, got {plan.layout} and {against.layout}. Show each by itself."
         )
-    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
-        raise SpecError(f"expected names as a tuple of texts, got names={named_briefly(names)}. Leave them out.")
+    require_kind("names", names, tuple, "Leave them out, or give a text for each plan.", what="a tuple of texts")
     for one in (plan, *([] if against is None else [against])):
         if max(one.layout.positions, one.cache_slots, one.positions) > MOST_SLOTS:
             raise _too_large(
@@ -142,7 +141,9 @@ def varints(values: NDArray[np.integer[Any]]) -> str:
     """
     step = np.diff(np.asarray(values, dtype=np.int64), prepend=0)
     coded = np.where(step < 0, -2 * step - 1, 2 * step)
-    size = 1 + sum((coded >= 1 << 7 * n).astype(np.int64) for n in range(1, 10))
+    size = np.ones(len(coded), dtype=np.int64)
+    for n in range(1, 10):
+        size += coded >= 1 << 7 * n
     place = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
     data = np.repeat(coded, size) >> 7 * place & 127
     data[place < np.repeat(size, size) - 1] |= 128
@@ -152,7 +153,7 @@ def varints(values: NDArray[np.integer[Any]]) -> str:
 def _encoded(plan: Plan, title: str) -> dict[str, Any]:
     """A plan as the page reads it."""
     readout, layout = read_out(plan), plan.layout
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "offsets": readout.offsets,
         "source": plan.source,
         "position": plan.position,
