@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml
 	      "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }; \
 	  if test -e $(VENV)/pyvenv.cfg; then $(PYTHON) -m venv --clear $(VENV); else $(PYTHON) -m venv $(VENV); fi; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --editable '.[torch,onnx,prove,pictures,video,games,train,zstd,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --editable '.[torch,onnx,prove,pictures,video,games,train,play,zstd,dev]'
 	@touch $@
 
 demo: venv ## roll a game's world forward under five plans: video, pictures and table in demo/

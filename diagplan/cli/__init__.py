@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "generate": ("diagplan.cli.generate", "Videos"),
     "demo": ("diagplan.cli.demo", "Videos"),
+    "play": ("diagplan.cli.play", "Videos"),
     "compile": ("diagplan.cli.compile", "Plans"),
     "verify": ("diagplan.cli.verify", "Plans"),
     "show": ("diagplan.cli.show", "Plans"),
