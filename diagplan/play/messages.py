@@ -86,26 +86,26 @@ def parse(message: str) -> HeldMessage | Order:
     if len(message) > MOST_BYTES:
         raise MessageError(f"expected a message of at most {MOST_BYTES} bytes, got {len(message)}.")
     try:
-        said = json.loads(message)
+        content = json.loads(message)
     except (ValueError, RecursionError):
         raise MessageError("expected a JSON object, got another text.") from None
-    if not isinstance(said, dict):
+    if not isinstance(content, dict):
         raise MessageError("expected a JSON object, got another value.")
-    match said:
+    match content:
         case {"type": "held", **rest} if set(rest) <= {"seq", "keys", "dx", "dy", "buttons"}:
             return _held(rest)
-        case {"type": "reset" | "save" as what} if len(said) == 1:
+        case {"type": "reset" | "save" as what} if len(content) == 1:
             return Order(what=what)
-        case {"type": "plan", "name": str(name)} if len(said) == 2:
+        case {"type": "plan", "name": str(name)} if len(content) == 2:
             return Order(what="plan", name=name)
-        case {"type": "wave" | "pause" as what, "on": bool(on)} if len(said) == 2:
+        case {"type": "wave" | "pause" as what, "on": bool(on)} if len(content) == 2:
             return Order(what=what, on=on)
     raise MessageError("expected a message of the protocol, got another one. docs/play.md lists them.")
 
 
-def _held(said: dict[str, Any]) -> HeldMessage:
-    seq, keys, buttons = said.get("seq", 0), said.get("keys", []), said.get("buttons", [])
-    moves = [said.get(name, 0) for name in ("dx", "dy")]
+def _held(content: dict[str, Any]) -> HeldMessage:
+    seq, keys, buttons = content.get("seq", 0), content.get("keys", []), content.get("buttons", [])
+    moves = [content.get(name, 0) for name in ("dx", "dy")]
     fine = (
         type(seq) is int
         and 0 <= seq < _SEQ
@@ -124,9 +124,9 @@ def _held(said: dict[str, Any]) -> HeldMessage:
     )
 
 
-def text(kind: str, **said: Any) -> str:
+def text(kind: str, **content: Any) -> str:
     """A message of the server's as text."""
-    return json.dumps({"type": kind} | said, separators=(",", ":"))
+    return json.dumps({"type": kind} | content, separators=(",", ":"))
 
 
 def binary(kind: int, header: dict[str, Any], data: bytes) -> bytes:

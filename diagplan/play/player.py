@@ -50,21 +50,21 @@ class Player:
         self._times: deque[float] = deque(maxlen=256)
         self._number = 0
 
-    def hear(self, said: HeldMessage | Order) -> None:
+    def hear(self, message: HeldMessage | Order) -> None:
         """Take a message; the newest of a kind wins. ``save`` is not its business."""
-        if isinstance(said, HeldMessage):
+        if isinstance(message, HeldMessage):
             # A key that is pressed and let go between two frames acts on the next one.
-            self._tapped.extend(key for key in said.keys if key not in self._held.keys)
-            self._held = said
-            self._dx, self._dy = self._dx + said.dx, self._dy + said.dy
-        elif said.what == "reset":
+            self._tapped.extend(key for key in message.keys if key not in self._held.keys)
+            self._held = message
+            self._dx, self._dy = self._dx + message.dx, self._dy + message.dy
+        elif message.what == "reset":
             self._reset = True
-        elif said.what == "plan" and said.name in self.stage.schedules:
-            self._asked = said.name
-        elif said.what == "wave":
-            self.wave = said.on
-        elif said.what == "pause":
-            self.paused = said.on
+        elif message.what == "plan" and message.name in self.stage.schedules:
+            self._asked = message.name
+        elif message.what == "wave":
+            self.wave = message.on
+        elif message.what == "pause":
+            self.paused = message.on
 
     @property
     def ordered(self) -> bool:
@@ -72,7 +72,7 @@ class Player:
         return self._reset or bool(self._asked)
 
     def take(self) -> tuple[Held, int]:
-        """What acts on the next frame, and the number of the message that said it."""
+        """What acts on the next frame, and the number of the message that it came in."""
         held, tapped = self._held, [key for key in self._tapped if key not in self._held.keys]
         self._tapped.clear()
         moved = Held(keys=(*tapped, *held.keys), dx=self._dx, dy=self._dy, buttons=held.buttons)

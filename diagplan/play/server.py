@@ -34,8 +34,8 @@ __all__ = ["Settings", "is_loopback", "make_app"]
 #: Reasons for closing a WebSocket: RFC 6455, section 7.4.1.
 _POLICY, _LATER, _ERROR = 1008, 1013, 1011
 _POLICY_OF_PAGE = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -190,8 +190,11 @@ class _Service:
             connection.player.gone = True
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        await connection.end(next(iter(done)).exception())
+            # NOTE: why not gather? Cancelled itself it forgets by whom, and who cancelled it does not know its own.
+            await asyncio.wait(tasks)
+        ended = [*done, *(task for task in tasks if task not in done)]
+        errors = [task.exception() for task in ended if not task.cancelled()]
+        await connection.end(next((error for error in errors if error is not None), None))
 
 
 class _Connection:
@@ -213,10 +216,10 @@ class _Connection:
                 raise WebSocketDisconnect(message.get("code", 1000))
             if not budget.spend():
                 raise MessageError("expected at most 60 messages a second, got more.")
-            said = message.get("text")
-            if said is None:
+            line = message.get("text")
+            if line is None:
                 raise MessageError("expected a text, got a binary message.")
-            parsed = parse(said)
+            parsed = parse(line)
             self.heard = time.monotonic()
             if isinstance(parsed, Order) and parsed.what == "save":
                 self.save()
@@ -271,8 +274,8 @@ class _Connection:
                 await self._quiet()
                 due = loop.time()
             self.changed.clear()
-            said, frame = await loop.run_in_executor(self.service.decoder, player.work, on_wave)
-            self.outbox.put(text=said, frame=frame)
+            notice, frame = await loop.run_in_executor(self.service.decoder, player.work, on_wave)
+            self.outbox.put(text=notice, frame=frame)
             due = max(due + 1 / settings.fps, loop.time())
             # A key that changes now need not wait until the frame is due.
             with contextlib.suppress(TimeoutError):

@@ -40,7 +40,8 @@ def test_what_is_taken() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        [], None, "held", {}, {"type": "fly"}, {"type": "reset", "more": 1}, {"type": "plan"}, {"type": "plan", "name": 1},
+        [], None, "held", {}, {"type": "fly"}, {"type": "reset", "more": 1}, {"type": "plan"},
+        {"type": "plan", "name": 1},
         {"type": "wave", "on": 1}, {"type": "pause"}, HELD | {"path": "/etc/passwd"}, HELD | {"seq": -1},
         HELD | {"seq": True}, HELD | {"seq": 1 << 60}, HELD | {"keys": "KeyW"}, HELD | {"keys": [1]},
         HELD | {"keys": ["<b>"]}, HELD | {"keys": ["a" * 25]}, HELD | {"keys": ["KeyW"] * 17}, HELD | {"dx": "1"},

@@ -72,7 +72,7 @@ def test_orders(stage: Stage) -> None:
     for _ in range(3):
         player.work(nothing)
     player.hear(Order(what="plan", name="nowhere"))
-    assert not player.ordered
+    assert bool(player.ordered) is False
     player.hear(Order(what="plan", name="next-token"))
     assert player.ordered
     said, message = player.work(nothing)
