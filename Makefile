@@ -26,7 +26,7 @@ STAMP := $(VENV)/.installed
 MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo world test test-browser search check format docs coverage clean
+.PHONY: help venv demo world test test-browser search versions always check format docs coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml
 	      "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }; \
 	  if test -e $(VENV)/pyvenv.cfg; then $(PYTHON) -m venv --clear $(VENV); else $(PYTHON) -m venv $(VENV); fi; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --editable '.[torch,onnx,prove,pictures,video,games,train,play,zstd,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --editable '.[torch,onnx,images,prove,pictures,video,games,train,play,zstd,dev]'
 	@touch $@
 
 demo: venv ## roll a game's world forward under five plans: video, pictures and table in demo/
@@ -65,6 +65,23 @@ test-browser: venv ## run the pages in a real Chromium; it is installed by apt w
 search: venv ## run the slow tests (SEARCH_EXAMPLES=2000 SEED=today)
 	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) $(BIN)/python -m pytest -m slow --hypothesis-profile=search \
 	  --hypothesis-seed=$(SEED) $(PYTEST_ARGS) || test $$? -eq 5
+
+# What an older transformers needs in the place of newer packages; it stands before them on the path, in build/.
+OLDER_4.57.6 := 'huggingface_hub<1' 'tokenizers<=0.23.0'
+OLDER_5.4.0 := 'huggingface_hub==1.5.*' 'tokenizers<=0.23.0' 'httpx' 'httpcore' 'h11' 'anyio' 'idna' 'certifi'
+
+versions: venv ## run the tests of transformers' models on the oldest versions that are supported
+	@for version in 4.57.6 5.4.0; do $(MAKE) --no-print-directory build/transformers/$$version/.tested || exit 1; done
+
+.SECONDARY:
+build/transformers/%/.installed: $(STAMP)
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) 'transformers==$*' $(OLDER_$*)
+	@touch $@
+
+build/transformers/%/.tested: build/transformers/%/.installed always
+	PYTHONPATH=$(@D) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --hypothesis-profile=ci \
+	  tests/adapters/test_transformers*.py tests/adapters/test_hf_*.py tests/models/test_wrapping.py $(PYTEST_ARGS)
 
 check: venv ## run the linter, the format check and the type checker
 	$(BIN)/ruff check

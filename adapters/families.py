@@ -139,6 +139,13 @@ FAMILIES = Table(
         "cosmos": "diagplan.adapters.cosmos_family:FAMILY",
         "wham": "diagplan.adapters.wham_family:FAMILY",
         "llamagen": "diagplan.adapters.llamagen_family:FAMILY",
+        "janus-pro": "diagplan.adapters.hf_family:JANUS_PRO",
+        "emu3": "diagplan.adapters.hf_family:EMU3",
+        "glm-image": "diagplan.adapters.hf_family:GLM_IMAGE",
+        "chameleon": "diagplan.adapters.hf_family:CHAMELEON",
+        "anole": "diagplan.adapters.hf_family:ANOLE",
+        "raster-llama": "diagplan.adapters.hf_family:RASTER_LLAMA",
+        "transformers": "diagplan.adapters.hf_family:TRANSFORMERS",
     },
 )
 

@@ -69,7 +69,7 @@ class LlamaGenConfig:
                      "multiple_of", "largest_side"):  # fmt: skip
             store_int(self, name, 1)
         if self.largest_side > _MOST_ROWS:
-            raise SpecError(f"expected largest_side <= {_MOST_ROWS}, got largest_side={self.largest_side}.")
+            raise SpecError(f"expected largest_side <= {_MOST_ROWS}, got largest_side={shown(self.largest_side)}.")
         for name in ("norm_eps", "rope_base"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LARGEST:
@@ -81,7 +81,7 @@ class LlamaGenConfig:
                 f"and n_head={self.n_head}."
             )
         if self.model_type == "c2i" and self.cls_token_num != 1:
-            raise SpecError(f"expected cls_token_num=1 with model_type='c2i', got {self.cls_token_num}.")
+            raise SpecError(f"expected cls_token_num=1 with model_type='c2i', got {shown(self.cls_token_num)}.")
 
     @property
     def lead(self) -> int:

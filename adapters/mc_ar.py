@@ -272,11 +272,16 @@ class McAr:
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
-        batch, n = ids.shape
+        return self.head(self.stream(F.embedding(ids, self.embedding), position, slot, mask, cache, rows))
+
+    def stream(
+        self, x: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
+    ) -> Tensor:
+        """What the head reads, [B, m, hidden], of embeddings x [B, n, hidden]; else as for ``forward``."""
+        batch, n, _ = x.shape
         length = mask.shape[-1]
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
         bias = self._bias(mask)
-        x = F.embedding(ids, self.embedding)  # [B, n, hidden]
         for i, layer in enumerate(self.layers):
             h = _rms_norm(x, layer.attention_norm, self.config.rms_norm_eps)
             qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
@@ -289,7 +294,7 @@ class McAr:
             x = x + layer.down(F.silu(gate) * up)
         if rows is not None:
             x = x.index_select(1, rows)
-        return self.head(_rms_norm(x, self.norm, self.config.rms_norm_eps))
+        return _rms_norm(x, self.norm, self.config.rms_norm_eps)
 
     def _bias(self, mask: Tensor) -> Tensor:
         """What a mask adds to the scores, [G n, L] or [B, 1, G n, L]: once a pass, not in every layer."""

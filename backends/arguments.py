@@ -7,6 +7,7 @@ import numpy as np
 from diagplan.adapters.contract import Model
 from diagplan.adapters.samplers import Greedy, Sample
 from diagplan.planner.arguments import named_briefly, require_call, require_kind
+from diagplan.planner.chain import Chain
 from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
@@ -72,16 +73,16 @@ def require_replayable(plan: Any, model: Model, sampler: Any, *, kind: type = Pl
         plan: must be a ``Plan``, or what ``kind`` says.
         model: must obey the contract.
         sampler: must be ``Greedy``, ``Sample`` or ``None``.
-        kind: of the plan: ``Plan`` or ``Rollout``.
+        kind: of the plan: ``Plan``, ``Rollout`` or ``Chain``.
 
     Raises:
         SpecError: something else stands in the place of one of them.
     """
     remedy = "Compile one first."
-    if isinstance(model, Plan | Rollout):
+    if isinstance(model, Plan | Rollout | Chain):
         remedy = "Swap plan and model."
-    elif isinstance(plan, Plan | Rollout):
-        remedy = "Replay a Plan with replay, a Rollout with roll."
+    elif isinstance(plan, Plan | Rollout | Chain):
+        remedy = "Replay a Plan with replay, a Rollout with roll, a Chain with run_chain."
     require_kind("plan", plan, kind, remedy)
     require_model(model)
     require_sampler(sampler)

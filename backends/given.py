@@ -1,14 +1,16 @@
-"""The given slots' ids, from a prompt and actions, or checked as they are."""
+"""The given slots' ids, from a prompt and actions, or checked as they are; and that there are ids to choose from."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.adapters.contract import Array, Model, input_vocab_of
 from diagplan.backends.errors import MismatchError
 from diagplan.planner.layout import Layout
+from diagplan.planner.plan import Plan
 
-__all__ = ["batched", "given_from_prompt", "given_slots"]
+__all__ = ["batched", "given_from_prompt", "given_slots", "known_ids", "require_choices"]
 
 Ids = NDArray[np.int64]
 
@@ -81,3 +83,36 @@ def given_from_prompt(
     gap_slots = cells[:-1, -1, -1][:, None] + 1 + np.arange(layout.between_frames)
     ids[:, gap_slots.ravel()] = blocks.reshape(len(blocks), -1)
     return ids[:, given_slots(layout)]
+
+
+def known_ids(given: Array, model: Model, embedded: int = 0) -> Ids:
+    """Given ids of any shape as int64.
+
+    Args:
+        given: the ids.
+        model: that is to be fed with them.
+        embedded: embeddings of a row, which ids of -1 down to that many below zero stand for.
+
+    Raises:
+        MismatchError: not integers, or ids outside the model's vocabulary.
+    """
+    held = np.asarray(given)
+    if held.dtype.kind not in "iu":
+        raise MismatchError(f"expected given ids as integers, got dtype {held.dtype}. Give token ids.")
+    ids, known = held.astype(np.int64), input_vocab_of(model)
+    if ids.size and not -embedded <= ids.min() <= ids.max() < known:
+        raise MismatchError(
+            f"expected given ids from {-embedded} to {known - 1}, got {ids.min()} to {ids.max()}. "
+            "Image and action ids must be those of this model's vocabulary."
+        )
+    return ids
+
+
+def require_choices(ranges: Ids, plan: Plan) -> None:
+    """Raise ``MismatchError`` where ``allowed_ids`` leaves a cell of a plan none."""
+    low, high = ranges[plan.target[plan.target >= 0]].T
+    if (low >= high).any():
+        raise MismatchError(
+            "expected ids that each cell may take, got none for some. The model's vocabulary rules leave cells out; "
+            "see AllowedIds in docs/adapters.md."
+        )

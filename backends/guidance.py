@@ -80,7 +80,7 @@ class Guided:
 
         Args:
             of_rows: logits.
-            step: the plan's step of all m, or of each, int64 [m].
+            step: the plan's step of all m, or of each, int64 [m] or [B, m].
             runtime: of the arrays.
         """
         if self.guidance is None:
@@ -91,7 +91,7 @@ class Guided:
             return self._mixed(wide) if self._holds(step) else conditional
         if self.steps == (0, None):
             return self._mixed(wide)
-        on = runtime.float32(self._holds(step)[:, None] * 1.0)  # 0 or 1: the sum is one of the two, bit for bit
+        on = runtime.float32(self._holds(step)[..., None] * 1.0)  # 0 or 1: the sum is one of the two, bit for bit
         return on * self._mixed(wide) + (1 - on) * conditional
 
     def _holds(self, step: Any) -> Any:

@@ -16,6 +16,7 @@ from diagplan.backends.errors import MismatchError
 from diagplan.backends.program import PassColumns
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.layout import require_int
+from diagplan.planner.masks import Held
 from diagplan.planner.plan import Plan
 from diagplan.planner.shown import shown
 
@@ -84,15 +85,20 @@ def pads_of(plan: Plan, model: Model, pad: Any, batch: int, rows: int) -> Ints |
     return numbers
 
 
-def padded_passes(passes: Iterable[PassColumns], pad: Ints, cache_slots: int) -> Iterator[PaddedPass]:
+def padded_passes(
+    passes: Iterable[PassColumns], pad: Ints, cache_slots: int, before: Held | None = None
+) -> Iterator[PaddedPass]:
     """What pads add to each pass.
 
     Args:
         passes: of a plan, from step 0 on.
         pad: int64 [R].
         cache_slots: of the longest pass.
+        before: what the cache holds before the first pass, of a plan of a chain.
     """
     held = np.full(cache_slots, np.iinfo(np.int64).max)  # the position that each slot holds; never padding at first
+    if before is not None:
+        held[before.slot] = before.position
     shown, places = np.zeros((len(pad), 0), dtype=np.bool_), np.arange(0)
     for columns in passes:
         held[columns.slot] = columns.position

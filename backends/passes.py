@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from diagplan.adapters.contract import Array, Runtime
 from diagplan.backends.pads import padded_passes
 from diagplan.backends.program import PassColumns
+from diagplan.planner.masks import Held
 from diagplan.planner.plan import Plan
 
 __all__ = ["Layer", "Pass", "complete_after"]
@@ -66,6 +67,7 @@ class Layer:
         ranges: of the ids that each slot may take, int64 [positions, 2].
         places: coordinates of positions, int64 [positions, axes]; ``None``: positions are slots.
         pads: of each row, int64 [rows], or ``None``.
+        held: what the cache holds before the first pass, of a plan of a chain.
     """
 
     runtime: Runtime
@@ -73,6 +75,7 @@ class Layer:
     ranges: NDArray[np.int64]
     places: NDArray[np.int64] | None
     pads: NDArray[np.int64] | None
+    held: Held | None = None
 
     def laid_out(self, passes: list[PassColumns], frames: dict[int, list[int]]) -> Iterator[Pass]:
         """Passes, and the frames that are complete after some of them."""
@@ -80,7 +83,7 @@ class Layer:
             yield from (self._pass(columns, tuple(frames.get(i, ()))) for i, columns in enumerate(passes))
             return
         put = _PutOnce(self.runtime)
-        padded = padded_passes(passes, self.pads, max(columns.mask.shape[1] for columns in passes))
+        padded = padded_passes(passes, self.pads, max(columns.mask.shape[1] for columns in passes), self.held)
         for i, (columns, more) in enumerate(zip(passes, padded, strict=True)):
             p = self._pass(columns, tuple(frames.get(i, ())))
             position = p.position if self.places is not None else self.runtime.put(more.position)

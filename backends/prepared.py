@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,11 @@ from diagplan.adapters.contract import (
     Runtime,
     allowed_ids,
     coordinates_of,
-    input_vocab_of,
     lead_width_of,
 )
 from diagplan.backends.arguments import require_replayable, require_seed
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
+from diagplan.backends.given import known_ids, require_choices
 from diagplan.backends.guidance import Guidance, Guided
 from diagplan.backends.memory import estimate_memory
 from diagplan.backends.pads import pads_of
@@ -30,6 +30,7 @@ from diagplan.backends.program import program
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
 from diagplan.planner.arguments import require_kind
+from diagplan.planner.chain import Continued
 from diagplan.planner.checker import verify_plan
 from diagplan.planner.errors import InvalidPlanError
 from diagplan.planner.layout import require_int
@@ -38,9 +39,11 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.shown import shown
 
 __all__ = [
+    "Batched",
     "Pass",
     "Prepared",
     "State",
+    "checked_ids",
     "choose",
     "embeddings_of",
     "forward",
@@ -48,7 +51,9 @@ __all__ = [
     "new_state",
     "not_finite",
     "prepare",
+    "require_fits",
     "require_grid",
+    "sample_numbers",
     "too_large",
 ]
 
@@ -56,6 +61,19 @@ __all__ = [
 _WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 # Shapes: B samples, n feeds, m of them with a target, L cache slots in use, G given slots, V vocabulary.
+
+
+class Batched(Protocol):
+    """What a plan laid out for a model says of its batch, however it is executed."""
+
+    @property
+    def model(self) -> Model: ...  # noqa: D102
+    @property
+    def runtime(self) -> Runtime: ...  # noqa: D102
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    @property
+    def given_slots(self) -> NDArray[np.int64]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +150,7 @@ def prepare(
     chunk: int = 512,
     unverified: bool = False,
     static: bool | None = None,
+    part: Continued | None = None,
 ) -> Prepared:
     """Lay a plan out on the model's device.
 
@@ -152,6 +171,7 @@ def prepare(
         chunk: feeds of the widest pass; wider steps (a long prompt) are cut.
         unverified: take the plan as it is, without checking it.
         static: pad steps and cache lengths to few shapes, of which a GPU replays graphs; ``None``: on a GPU.
+        part: what the cache holds before step 0, and the layouts before, where the plan is one of a chain.
 
     Raises:
         InvalidPlanError: the plan does not verify.
@@ -165,21 +185,9 @@ def prepare(
     seed = require_seed(seed)
     if static is not None:
         require_kind("static", static, bool, "None: as the device asks.", what="True, False or None")
-    if not unverified:
-        report = verify_plan(plan, cap=1)
-        if not report.ok:
-            first = next(d for d in report.diagnostics if d.severity == "error")
-            raise InvalidPlanError(
-                f"expected a valid plan, got {report.errors} error(s), the first {first.code}: {first.message} "
-                "`diagplan verify` lists them."
-            )
-    if plan.positions > model.positions:
-        raise MismatchError(
-            f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
-            f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
-        )
+    require_fits(plan, model, unverified=unverified)
     mix = Guided.of(batch, guidance, guided_steps)
-    numbers = _sample_numbers(samples, batch)
+    numbers = sample_numbers(samples, batch)
     runtime, rows = runtime_of(model), mix.rows
     pads = pads_of(plan, model, pad, batch, rows)
     static = runtime.on_gpu if static is None else static
@@ -187,15 +195,15 @@ def prepare(
         plan = pad_steps(plan, _WIDTHS)
     length_step = STATIC_STEP if static else runtime.length_step
     try:
-        laid_out = list(program(plan, chunk=chunk, length_step=length_step))
+        held, before = (None, ()) if part is None else (part.held, part.before)
+        laid_out = list(program(plan, chunk=chunk, length_step=length_step, held=held))
         frames = complete_after(plan, laid_out)
         keys = keys_for(np.full(batch, seed, dtype=np.int64), numbers, np.arange(plan.positions))
         if pads is not None:
             keys = np.stack([np.roll(own, int(count)) for own, count in zip(keys, pads, strict=False)])
         ranges = allowed_ids(model.vocabulary, plan.layout)
-        _require_ids(ranges, plan)
-        places = coordinates_of(model, plan.layout)
-        layer = Layer(runtime, keys, ranges, places, pads)
+        require_choices(ranges, plan)
+        layer = Layer(runtime, keys, ranges, coordinates_of(model, *before, plan.layout), pads, held)
         passes = tuple(layer.laid_out(laid_out, frames))
     except (RuntimeError, MemoryError) as error:
         raise too_large(error, plan, model, rows, chunk) from None
@@ -217,7 +225,35 @@ def prepare(
     )
 
 
-def _sample_numbers(samples: Sequence[int] | None, batch: int) -> NDArray[np.int64]:
+def require_fits(plan: Plan, model: Model, *, unverified: bool) -> None:
+    """Raise ``InvalidPlanError`` unless a plan verifies, ``MismatchError`` where it is too long for a model.
+
+    Args:
+        plan: the plan.
+        model: the model.
+        unverified: take the plan as it is.
+    """
+    if not unverified:
+        report = verify_plan(plan, cap=1)
+        if not report.ok:
+            first = next(d for d in report.diagnostics if d.severity == "error")
+            raise InvalidPlanError(
+                f"expected a valid plan, got {report.errors} error(s), the first {first.code}: {first.message} "
+                "`diagplan verify` lists them."
+            )
+    if plan.positions > model.positions:
+        raise MismatchError(
+            f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
+            f"positions={plan.positions}. Compile fewer frames, or load a model with a longer context."
+        )
+
+
+def sample_numbers(samples: Sequence[int] | None, batch: int) -> NDArray[np.int64]:
+    """The number of each sample, int64 [B].
+
+    Raises:
+        SpecError, MismatchError: no whole numbers, or another count.
+    """
     if samples is None:
         return np.arange(batch)
     require_kind("samples", samples, Sequence | np.ndarray, "Give the number of each sample, such as [0, 1].")
@@ -240,15 +276,6 @@ def require_grid(plan: Plan, model: Model) -> None:
         )
 
 
-def _require_ids(ranges: NDArray[np.int64], plan: Plan) -> None:
-    low, high = ranges[plan.target[plan.target >= 0]].T
-    if (low >= high).any():
-        raise MismatchError(
-            "expected ids that each cell may take, got none for some. The model's vocabulary rules leave cells out; "
-            "see AllowedIds in docs/adapters.md."
-        )
-
-
 def too_large(error: Exception, plan: Plan, model: Model, rows: int, chunk: int) -> Exception:
     """A ``CapacityError`` with the estimate where an error says that there is too little memory, else the error."""
     text = str(error).lower()
@@ -260,7 +287,9 @@ def too_large(error: Exception, plan: Plan, model: Model, rows: int, chunk: int)
     )
 
 
-def new_state(prepared: Prepared, given: Array, lead: Array | None = None) -> State:
+def new_state(
+    prepared: Prepared, given: Array, lead: Array | None = None, *, cache: Cache | None = None, slots: int = 0
+) -> State:
     """The state before step 0.
 
     Args:
@@ -268,36 +297,36 @@ def new_state(prepared: Prepared, given: Array, lead: Array | None = None) -> St
         given: ids of the given slots in slot order, int [rows, G] (under guidance the conditional samples first, then
             each other branch's).
         lead: embeddings, float [rows, P, width]: a given id of -1 - i stands for embedding i of its row.
+        cache: with room for ``prepared.cache_slots``, to go on with; ``None``: a new one.
+        slots: of a new cache, at least; others may go on with it that need more.
 
     Raises:
         MismatchError: another shape, ids outside the vocabulary, or embeddings that the model does not take.
         CapacityError: too little memory for the cache.
     """
+    ids, embedded = checked_ids(prepared, given, lead)
     plan, model, runtime = prepared.plan, prepared.model, prepared.runtime
-    held = np.asarray(given)
-    if held.dtype.kind not in "iu":
-        raise MismatchError(f"expected given ids as integers, got dtype {held.dtype}. Give token ids.")
-    ids = held.astype(np.int64)
-    expected = (prepared.rows, len(prepared.given_slots))
-    if ids.shape != expected:
-        raise MismatchError(f"expected given ids of shape {list(expected)}, got {list(ids.shape)}.")
-    known, embedded = input_vocab_of(model), None if lead is None else embeddings_of(prepared, lead)
-    least = 0 if embedded is None else -embedded.shape[1]
-    if ids.size and not least <= ids.min() <= ids.max() < known:
-        raise MismatchError(
-            f"expected given ids from {least} to {known - 1}, got {ids.min()} to {ids.max()}. "
-            "Image and action ids must be those of this model's vocabulary."
-        )
     try:
         tokens = np.full((prepared.rows, plan.positions + 1), -1, dtype=np.int64)
         tokens[:, prepared.given_slots] = ids
-        cache = model.new_cache(prepared.rows, prepared.cache_slots)
+        if cache is None:
+            cache = model.new_cache(prepared.rows, max(slots, prepared.cache_slots))
         return State(tokens=runtime.put(tokens), cache=cache, lead=embedded)
     except (RuntimeError, MemoryError) as error:
         raise too_large(error, plan, model, prepared.rows, prepared.chunk) from None
 
 
-def embeddings_of(prepared: Prepared, lead: Array) -> Array:
+def checked_ids(prepared: Batched, given: Array, lead: Array | None) -> tuple[NDArray[np.int64], Array | None]:
+    """Given ids, int64 [rows, G], and embeddings as the model takes them; arguments and errors as for ``new_state``."""
+    embedded = None if lead is None else embeddings_of(prepared, lead)
+    ids = known_ids(given, prepared.model, 0 if embedded is None else embedded.shape[1])
+    expected = (prepared.rows, len(prepared.given_slots))
+    if ids.shape != expected:
+        raise MismatchError(f"expected given ids of shape {list(expected)}, got {list(ids.shape)}.")
+    return ids, embedded
+
+
+def embeddings_of(prepared: Batched, lead: Array) -> Array:
     """Embeddings as the model takes them, [rows, P, width].
 
     Raises:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import LENGTH_STEP
 from diagplan.planner.columns import MaskRows
-from diagplan.planner.masks import iter_masks
+from diagplan.planner.masks import Held, iter_masks
 from diagplan.planner.plan import Plan
 
 __all__ = ["PassColumns", "in_passes", "program", "reaches"]
@@ -47,17 +47,22 @@ class PassColumns:
     target: Ints
 
 
-def program(plan: Plan, *, chunk: int = 512, length_step: int = LENGTH_STEP) -> Iterator[PassColumns]:
+def program(
+    plan: Plan, *, chunk: int = 512, length_step: int = LENGTH_STEP, held: Held | None = None
+) -> Iterator[PassColumns]:
     """The passes of a valid plan, in order.
 
     Args:
         plan: the plan.
         chunk: feeds of the widest pass, unless rows of one step see each other.
         length_step: cache lengths are multiples of this many slots; the cache must have room for the longest.
+        held: what the cache holds before step 0, of a plan that goes on with the cache of another one.
     """
     plan, bounds = in_passes(plan, chunk)
     reach = reaches(plan)
-    rows_of_plan = _Rows(iter_masks(plan))
+    if held is not None:
+        reach = np.maximum(reach, int(held.slot.max(initial=-1)) + 1)
+    rows_of_plan = _Rows(iter_masks(plan, held=held))
     ends = plan.step_offsets[1:]
     for lo, hi in pairwise(bounds.tolist()):
         feeds = slice(lo, hi)

@@ -1,10 +1,13 @@
 """The reference executor: slow, obvious, and the meaning of a plan.
 
 It keeps no cache. For every step it runs the model once over all feeds up to that step, each in a slot of its own, and
-lets feed i see feed j exactly where j is the newest write, not later than i's step, of a slot in i's mask row.
+lets feed i see feed j exactly where j is the newest write, not later than i's step, of a slot in i's mask row. Of a
+chain the feeds of all plans stand one after the other: what a plan does not feed again, its feeds see where a plan
+before fed it.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +16,11 @@ from torch import Tensor
 
 from diagplan.adapters.contract import Model, allowed_ids, coordinates_of
 from diagplan.backends.sampling import Sampler, keys_for, torch_choose
+from diagplan.planner.chain import Chain
 from diagplan.planner.masks import iter_masks
 from diagplan.planner.plan import Plan
 
-__all__ = ["feed_mask", "reference_replay", "teacher_forced_logits"]
+__all__ = ["feed_mask", "reference_chain", "reference_replay", "teacher_forced_logits"]
 
 
 def feed_mask(plan: Plan) -> NDArray[np.bool_]:
@@ -110,3 +114,62 @@ def reference_replay(
             tokens[:, slot] = torch_choose(row, sampler, torch.from_numpy(keys).to(model.device), (low, high))[:, 0]
             chosen_by[:, slot] = row[:, 0]
     return tokens, chosen_by
+
+
+def reference_chain(
+    chain: Chain, model: Model, given: Tensor, sampler: Sampler, seeds: Sequence[int], samples: Sequence[int]
+) -> Tensor:
+    """Replay a chain step by step.
+
+    Args:
+        chain: a valid chain.
+        model: the model.
+        given: ids of ``chain.given_slots()`` in slot order, int64 [B, G].
+        sampler: how tokens are chosen.
+        seeds: of each sample, B.
+        samples: number of each sample, B.
+
+    Returns:
+        the ids of all slots, int64 [B, positions].
+    """
+    tokens = torch.full((given.shape[0], chain.layout.positions), -1, dtype=torch.int64, device=model.device)
+    tokens[:, torch.from_numpy(chain.given_slots())] = given.to(model.device)
+    slots = max(plan.cache_slots for plan in chain.plans)
+    most = sum(plan.feeds for plan in chain.plans)
+    seen = np.zeros((most, most + slots), dtype=np.bool_)
+    writer = np.arange(most, most + slots)  # the column each slot's content stands in; at first the zeros behind all
+    source: list[int] = []
+    position: list[Any] = []  # a slot of each feed, or a row of coordinates
+    layouts = [plan.layout for plan in chain.plans]
+    for number, (plan, runs) in enumerate(zip(chain.plans, chain.kept, strict=True)):
+        ranges = allowed_ids(model.vocabulary, plan.layout)
+        places = coordinates_of(model, *layouts[: number + 1])
+        kept = {slot for start, end in runs for slot in range(start, end)}
+        rows = np.concatenate([mask for _, mask in iter_masks(plan)])
+        for step, (start, end) in enumerate(zip(plan.step_offsets[:-1], plan.step_offsets[1:], strict=True)):
+            left_out = {f for f in range(start, end) if step == 0 and plan.target[f] < 0 and plan.position[f] in kept}
+            run = [feed for feed in range(start, end) if feed not in left_out]
+            number_of = {feed: len(source) + i for i, feed in enumerate(run)}
+            for feed, place in number_of.items():
+                at = int(plan.position[feed])
+                source.append(max(int(plan.source[feed]), 0))
+                position.append(at if places is None else places[at])
+                writer[plan.slot[feed]] = place
+            for feed, place in number_of.items():
+                seen[place, writer[np.flatnonzero(rows[feed])]] = True
+            if not number_of:
+                continue
+            fed = len(source)
+            mask = torch.from_numpy(seen[:fed][:, np.r_[0:fed, most : most + slots]]).to(model.device)
+            where = torch.from_numpy(np.array(position, dtype=np.int64)).to(model.device)
+            cache = model.new_cache(len(tokens), fed + slots)
+            slot = torch.arange(fed, device=model.device)
+            logits = model.forward(tokens[:, source], where, slot, mask, cache)
+            for feed, place in number_of.items():
+                target = int(plan.target[feed])
+                if target >= 0:
+                    low, high = ranges[target].tolist()
+                    keys = torch.from_numpy(keys_for(np.array(seeds), np.array(samples), np.array([target])))
+                    row = logits[:, place : place + 1]
+                    tokens[:, target] = torch_choose(row, sampler, keys.to(model.device), (low, high))[:, 0]
+    return tokens

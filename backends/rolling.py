@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Model
 from diagplan.backends import replay as executor
+from diagplan.backends import speculative
 from diagplan.backends.arguments import require_callbacks, require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt
+from diagplan.backends.measured import SpeculationChoice, settled_speculation
 from diagplan.backends.sampling import Greedy, Sampler, keys_for
 from diagplan.backends.selftest import require_tested
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout, Window
+from diagplan.planner.speculation import Speculation
 
 __all__ = ["Blocks", "Rolled", "moved", "roll", "targets_of"]
 
@@ -34,13 +37,16 @@ class Rolled:
     Args:
         tokens: int64 [B, T, h, w]; -1 where a rollout was cancelled before.
         windows: windows done.
+        passes: forward passes of them: steps, or with speculation fewer.
         complete: whether that is all of them.
         seconds: of all windows' passes, ``on_frame`` included.
-        prefill_seconds: of each window's first step, which feeds the frames it keeps (on a GPU the time to launch it).
+        prefill_seconds: of each window's first step, which feeds the frames it keeps (on a GPU the time to launch it);
+            with speculation of its first pass.
     """
 
     tokens: Ids
     windows: int
+    passes: int
     complete: bool
     seconds: float
     prefill_seconds: float
@@ -55,6 +61,7 @@ def roll(
     sampler: Sampler | None = None,
     seed: int = 0,
     samples: Sequence[int] | None = None,
+    speculation: SpeculationChoice | None = None,
     on_frame: Callable[[int, Ids], None] | None = None,
     on_pass: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -73,6 +80,7 @@ def roll(
         sampler: how tokens are chosen; greedy by default.
         seed: each sample is keyed by (seed, its number).
         samples: the number of each sample, B; 0 to B - 1 by default.
+        speculation: as for ``diagplan.replay``; of every window alone.
         on_frame: called with the number, from 0, and the tokens, int64 [B, h, w], of each generated frame.
         on_pass: called with the number of steps that are done, of ``rollout.cost().passes``.
         cancelled: asked after each step; if true the rollout ends there.
@@ -98,8 +106,11 @@ def roll(
     video = np.full((batch, rollout.prompt_frames + rollout.frames, layout.rows, layout.cols), -1, dtype=np.int64)
     video[:, : rollout.prompt_frames] = frames
     keyed = {"sampler": sampler, "seed": seed, "batch": batch, "samples": samples}
-    run = _Run(model, keyed | {"chunk": chunk, "static": static})
-    seconds, prefill, done, passes = 0.0, 0.0, 0, 0
+    if speculation is not None:
+        plan = rollout.plan_of(rollout.windows[-1])
+        speculation = settled_speculation(speculation, plan, model, sampler=sampler, rows=batch)
+    run = _Run(model, keyed | {"chunk": chunk}, static, speculation)
+    seconds, prefill, done, steps, passes = 0.0, 0.0, 0, 0, 0
     for window in rollout.windows:
         start = window.first + window.kept
         kept = video[:, window.first : start]
@@ -110,24 +121,24 @@ def roll(
             if on_frame is not None:
                 on_frame(first + frame, tokens)
 
-        def counted(step: int, _: executor.State, before: int = passes) -> None:
+        def counted(done: int, before: int = steps) -> None:
             if on_pass is not None:
-                on_pass(before + step + 1)
+                on_pass(before + done)
 
         plan = rollout.plan_of(window)
-        replayed = run.window(
-            plan, window, _for_all(given, batch), on_frame=handed, on_step=counted, cancelled=cancelled
-        )
-        passes += plan.steps
+        replayed = run.window(plan, window, _for_all(given, batch), counted, on_frame=handed, cancelled=cancelled)
+        steps += plan.steps
+        passes += replayed.passes if isinstance(replayed, speculative.Speculated) else replayed.steps
         video[:, start : start + window.frames] = replayed.tokens
         seconds += replayed.seconds
-        prefill += run.prefill_seconds(replayed)
+        prefill += run.prefill_seconds(replayed.pass_seconds)
         done += replayed.complete
         if not replayed.complete:
             break
     return Rolled(
         tokens=video[:, rollout.prompt_frames :],
         windows=done,
+        passes=passes,
         complete=done == len(rollout.windows),
         seconds=seconds,
         prefill_seconds=prefill,
@@ -158,33 +169,43 @@ def moved(prepared: executor.Prepared, targets: Sequence[Ids], by: int) -> execu
 class _Run:
     """One plan at a time laid out for a model, and moved along the video."""
 
-    def __init__(self, model: Model, options: dict[str, Any]) -> None:
-        self.model, self.options = model, options
+    def __init__(
+        self, model: Model, options: dict[str, Any], static: bool | None, speculation: Speculation | None
+    ) -> None:
+        self.model, self.options, self.static, self.speculation = model, options, static, speculation
+        self.speculated: speculative.PreparedSpeculation | None = None
         self.prepared: executor.Prepared | None = None
         self.plan: Plan | None = None
         self.targets: list[Ids] = []
 
     def window(
-        self,
-        plan: Plan,
-        window: Window,
-        given: Ids,
-        **calls: Any,
-    ) -> executor.Replayed:
+        self, plan: Plan, window: Window, given: Ids, on_steps: Callable[[int], None], **calls: Any
+    ) -> executor.Replayed | speculative.Speculated:
+        by = window.first * plan.layout.frame_stride
+        if self.speculation is not None:
+            if plan is not self.plan or self.speculated is None:
+                self.speculated, self.plan = (
+                    speculative.prepare(plan, self.model, self.speculation, **self.options),
+                    plan,
+                )
+            ready = speculative.shifted(self.speculated, by)
+            return speculative.replay(
+                ready, speculative.new_state(ready, given), on_pass=lambda progress: on_steps(progress.steps), **calls
+            )
         if plan is not self.plan or self.prepared is None:
             self.prepared = None  # its masks go before the next plan's come
-            self.prepared = executor.prepare(plan, self.model, **self.options)
+            self.prepared = executor.prepare(plan, self.model, static=self.static, **self.options)
             self.plan = plan
             self.targets = targets_of(self.prepared)
-        prepared = moved(self.prepared, self.targets, window.first * plan.layout.frame_stride)
+        prepared = moved(self.prepared, self.targets, by)
         state = executor.new_state(prepared, given)
-        return executor.replay(prepared, state, **calls)
+        return executor.replay(prepared, state, on_step=lambda step, _: on_steps(step + 1), **calls)
 
-    def prefill_seconds(self, replayed: executor.Replayed) -> float:
-        """Of the passes of step 0."""
-        assert self.prepared is not None
-        passes = zip(self.prepared.passes, replayed.pass_seconds, strict=False)
-        return sum(seconds for p, seconds in passes if p.step == 0)
+    def prefill_seconds(self, seconds: Sequence[float]) -> float:
+        """Of the passes of step 0, or of the first."""
+        if self.prepared is None:
+            return seconds[0]
+        return sum(took for p, took in zip(self.prepared.passes, seconds, strict=False) if p.step == 0)
 
 
 class _Actions:

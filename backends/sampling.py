@@ -91,13 +91,14 @@ def torch_choose(
         logits: [B, n, V].
         sampler: how to choose.
         keys: from ``keys_for``, int64 [B, n].
-        allowed: the ids that may be chosen: one half-open range, or one for each target, int64 [n, 2].
+        allowed: the ids that may be chosen: one half-open range, or one for each target, int64 [n, 2] or
+            [B, n, 2].
     """
     import torch
 
     if isinstance(allowed, torch.Tensor):
         ids = torch.arange(logits.shape[-1], device=logits.device)
-        outside = (ids < allowed[:, :1]) | (ids >= allowed[:, 1:])
+        outside = (ids < allowed[..., :1]) | (ids >= allowed[..., 1:])
         logits, allowed = logits.masked_fill(outside, float("-inf")), (0, logits.shape[-1])
     low, high = allowed
     part = logits[..., low:high]
@@ -124,7 +125,7 @@ def numpy_choose(
     """``torch_choose`` in NumPy."""
     if isinstance(allowed, np.ndarray):
         ids = np.arange(logits.shape[-1])
-        outside = (ids < allowed[:, :1]) | (ids >= allowed[:, 1:])
+        outside = (ids < allowed[..., :1]) | (ids >= allowed[..., 1:])
         logits, allowed = np.where(outside, -np.inf, logits), (0, logits.shape[-1])
     low, high = allowed
     part = logits[..., low:high]

@@ -19,11 +19,24 @@ PAGE = ROOT / "docs" / "api.md"
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Plans": (
         "Layout", "preset_layout", "PRESETS", "NextToken", "Diagonal", "ZipAR", "Imported", "read_order", "Policies",
-        "BUNDLES", "bundle_schedule", "compile_plan", "Plan", "compile_rollout", "Rollout",
+        "BUNDLES", "bundle_schedule", "compile_plan", "Plan", "compile_rollout", "Rollout", "chain_layouts",
+        "compile_chain", "Chain",
     ),
-    "Checking and files": ("verify", "Verification", "plan_digest", "read_plan", "write_plan"),
+    "Checking and files": (
+        "verify", "Verification", "plan_digest", "read_plan", "write_plan", "read_chain", "write_chain",
+    ),
+    "Traces of speculative replay": (
+        "verify_trace", "TraceVerification", "check_trace_tokens", "CheckedTrace", "check_tokens", "TeacherCheck",
+        "Trace", "read_trace", "write_trace",
+    ),
     "Pictures": ("draw", "Drawing", "show", "Explorer"),
-    "Models": ("load_model", "LoadOptions", "replay", "roll", "Rolled", "Greedy", "Sample", "sampler_for"),
+    "Pictures of prompts": (
+        "draw_image", "DrawnImages", "compare_images", "ComparedImages", "custom_generate",
+    ),
+    "Models": (
+        "load_model", "wrap", "Raster", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained",
+        "Speculation", "Greedy", "Sample", "sampler_for",
+    ),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",
         "GeneratedVideo", "start", "Session",

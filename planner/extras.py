@@ -26,8 +26,8 @@ class Package(NamedTuple):
 #: By the name that is imported.
 PACKAGES: Mapping[str, Package] = MappingProxyType(
     {
-        "torch": Package("PyTorch", ("torch",)),
-        "safetensors": Package("safetensors", ("torch", "onnx")),
+        "torch": Package("PyTorch", ("torch", "images")),
+        "safetensors": Package("safetensors", ("torch", "onnx", "images")),
         "yaml": Package("PyYAML", ("torch",)),
         "onnx": Package("onnx", ("onnx",)),
         "onnxscript": Package("onnxscript", ("onnx",)),
@@ -35,7 +35,8 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
         "av": Package("av", ("video",)),
         "diffusers": Package("diffusers", ("video",)),
         "skimage": Package("scikit-image", ("video",)),
-        "PIL": Package("pillow", ("pictures", "video")),
+        "PIL": Package("pillow", ("pictures", "video", "images")),
+        "transformers": Package("transformers", ("images",)),
         "crafter": Package("crafter", ("games",)),
         "vizdoom": Package("vizdoom", ("games",)),
         "matplotlib": Package("matplotlib", ("train",)),

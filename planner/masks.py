@@ -3,27 +3,37 @@
 A feed at step s and position p sees the slots that hold the newest write, made at a step <= s, of a position
 q <= p; under ``proxy_kv="hidden"`` not those whose newest write is a proxy's; its own slot always. Under
 ``visibility="causal"`` slots that were never written are seen too. Padding sees the trash slot only.
+
+A plan that goes on with the cache of another one (planner/chain.py) finds some positions written, by their own tokens.
 """
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.planner.columns import MaskRows, PlanColumns
 
-__all__ = ["follow_rule", "iter_masks", "mask_rows", "step_mask", "to_runs"]
+__all__ = ["Held", "follow_rule", "iter_masks", "mask_rows", "step_mask", "to_runs"]
 
 _NOBODY = np.iinfo(np.int32).max  # the key of a slot that no query sees
 _CHUNK = 1 << 26  # mask bits held at a time
 _COMPARED = 1 << 22  # the same where each is compared: as many as stay in the processor's cache
 
 
+class Held(NamedTuple):
+    """Positions whose own tokens' keys and values lie in the cache before step 0, and the slots of them, int32 [n]."""
+
+    position: NDArray[np.int32]
+    slot: NDArray[np.int32]
+
+
 class _Cache:
     """Per cache slot the smallest position that sees it (its key), as the writes come in."""
 
-    def __init__(self, plan: PlanColumns) -> None:
+    def __init__(self, plan: PlanColumns, held: Held | None = None) -> None:
         self.plan = plan
         self.home = np.full(plan.positions, -1, dtype=np.int32)  # position -> cache slot of its newest write
         self.owner = np.full(plan.cache_slots, -1, dtype=np.int32)  # cache slot -> position it was written for
@@ -32,6 +42,9 @@ class _Cache:
             unwritten = min(plan.positions, plan.cache_slots)
             self.key[:unwritten] = np.arange(unwritten, dtype=np.int32)
             self.home[:unwritten] = self.owner[:unwritten] = self.key[:unwritten]
+        if held is not None:
+            self.home[held.position] = held.slot
+            self.owner[held.slot] = self.key[held.slot] = held.position
 
     def write(self, first: int, last: int) -> None:
         """Apply the writes of feeds ``first : last``, in order."""
@@ -73,12 +86,15 @@ def step_mask(plan: PlanColumns, step: int) -> NDArray[np.bool_]:
     return _list_exceptions(plan, cache.rows(slice(first, last)), first, last)
 
 
-def iter_masks(plan: PlanColumns, *, listed: bool = True) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+def iter_masks(
+    plan: PlanColumns, *, listed: bool = True, held: Held | None = None
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """All mask rows in order of feeds, as (number of the first feed, bool [n, cache_slots]).
 
     A wide step comes in several parts, so that memory stays bounded. ``listed=False`` gives the rule's rows alone.
+    ``held`` is what the cache of a chain holds before step 0.
     """
-    cache = _Cache(plan)
+    cache = _Cache(plan, held)
     at_once = max(1, _CHUNK // max(1, plan.cache_slots))
     for start, end in zip(plan.step_offsets[:-1].tolist(), plan.step_offsets[1:].tolist(), strict=True):
         cache.write(start, end)

@@ -23,8 +23,11 @@ __all__ = [
     "PlanDocument",
     "PolicyNames",
     "Producer",
+    "Run",
     "ScheduleNames",
     "StepDocument",
+    "StrictDocument",
+    "Version",
 ]
 
 
@@ -49,21 +52,23 @@ def _whole(value: object) -> object:
     return value
 
 
-_Version = Annotated[Literal[1], BeforeValidator(_whole)]
+Version = Annotated[Literal[1], BeforeValidator(_whole)]
 
 
-class _Document(BaseModel):
+class StrictDocument(BaseModel):
+    """What every part of a document is: strict, frozen, and without room for unknown keys."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Producer(_Document):
+class Producer(StrictDocument):
     """The program that wrote the document; not part of the digest."""
 
     name: Name
     version: Name
 
 
-class ScheduleNames(_Document):
+class ScheduleNames(StrictDocument):
     """The schedule by name, with the delays asked for and in force, and its passes before a width cap.
 
     ``order`` is the step of every generated cell in raster order, for the schedule ``imported`` only.
@@ -79,22 +84,22 @@ class ScheduleNames(_Document):
     order: Annotated[list[Whole], Field(fail_fast=True)] | None = None
 
 
-class PolicyNames(_Document):
+class PolicyNames(StrictDocument):
     """The policies by name that the feeds follow."""
 
     proxy: ProxyPolicy
     row_end: RowEnd
 
 
-class NamesDocument(_Document):
+class NamesDocument(StrictDocument):
     """What people call the plan's parts; not part of the digest. ``version`` fixes what the names mean."""
 
-    version: _Version
+    version: Version
     schedule: ScheduleNames
     policies: PolicyNames
 
 
-class LayoutDocument(_Document):
+class LayoutDocument(StrictDocument):
     """The geometry of the sequence (the fields of ``diagplan.Layout``)."""
 
     frames: Positive
@@ -106,7 +111,7 @@ class LayoutDocument(_Document):
     between_rows: Whole
 
 
-class CacheDocument(_Document):
+class CacheDocument(StrictDocument):
     """The key-value cache: number of slots, what they hold before step 0, and the slot that padding writes to."""
 
     slots: Annotated[int, Field(ge=1, le=MAX_CACHE_SLOTS)]
@@ -114,14 +119,14 @@ class CacheDocument(_Document):
     trash: Whole | None
 
 
-class ListedRow(_Document):
+class ListedRow(StrictDocument):
     """The mask row of one feed (counted over all steps) that differs from the rule: runs as start, end, start, ..."""
 
     feed: Whole
     runs: Row
 
 
-class MaskDocument(_Document):
+class MaskDocument(StrictDocument):
     """The rule of the mask rows, and the rows that differ from it where the steps carry none."""
 
     visibility: Visibility
@@ -129,7 +134,7 @@ class MaskDocument(_Document):
     listed: Annotated[list[ListedRow], Field(fail_fast=True)] | None = None
 
 
-class StepDocument(_Document):
+class StepDocument(StrictDocument):
     """One forward pass: the feeds' columns, all of one length, and their mask rows unless the document says rule."""
 
     source: Annotated[list[OrNone], Field(fail_fast=True)]
@@ -149,11 +154,11 @@ class StepDocument(_Document):
         return self
 
 
-class PlanDocument(_Document):
+class PlanDocument(StrictDocument):
     """A decoding plan as JSON."""
 
     format: Literal["diagplan-plan"]
-    version: _Version
+    version: Version
     producer: Producer
     names: NamesDocument
     layout: LayoutDocument

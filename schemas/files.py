@@ -1,42 +1,40 @@
 """Plan files: read and written as .json, .json.gz or .json.zst, bounded, and never half-written."""
 
-import gc
 import gzip
 import io
 import json
 import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
 from diagplan.planner.plan import Plan
-from diagplan.planner.shown import shown
 from diagplan.schemas.atomic import write_atomically
 from diagplan.schemas.convert import FORMAT, VERSION, MaskForm, document_parts, plan_from_document
 from diagplan.schemas.limits import (
     MAX_BYTES,
     MAX_EXPANSION,
-    MAX_KEYS,
     MAX_ZSTD_WINDOW,
+    SHORTER,
     SMALL_BYTES,
     require_affordable,
 )
+from diagplan.schemas.parsing import parsed, validated
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
-
     from diagplan.schemas.document import PlanDocument
 
 __all__ = [
+    "CHAIN_FORMAT",
+    "PLAN_AGAIN",
     "plan_document",
     "plan_from_json",
     "plan_to_json",
@@ -44,8 +42,14 @@ __all__ = [
     "read_bytes",
     "read_document",
     "read_plan",
+    "write_packed",
     "write_plan",
 ]
+
+#: What stands under ``format`` in a document of several plans.
+CHAIN_FORMAT = "diagplan-chain"
+#: How to get a plan of this version.
+PLAN_AGAIN = "compile the plan again"
 
 
 @cache
@@ -90,71 +94,15 @@ def plan_document(text: str | bytes, *, name: str = "plan") -> "PlanDocument":
         DocumentError: not JSON, a repeated key, beyond the limits, or not a plan document of version 1; the message
             lists what is wrong.
     """
-    require_affordable(text, name)
-    with _collector_paused():
-        return _validated(text, name)
-
-
-def _validated(text: str | bytes, name: str) -> "PlanDocument":
-    from pydantic import ValidationError
-
     from diagplan.schemas.document import PlanDocument
 
-    try:
-        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise DocumentError(f"expected a plan document in {name}, got JSON nested too deeply.") from None
-    except ValueError as error:
-        raise DocumentError(f"expected JSON in {name}, got a text that is not: {error}.") from None
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise DocumentError(f'expected a plan document in {name}, got JSON without "format": "{FORMAT}".')
-    if value.get("version") != VERSION:
-        raise DocumentError(
-            f"expected version {VERSION} in {name}, got version={shown(value.get('version'))}. "
-            "This diagplan reads version 1. Install the diagplan that wrote it, or compile the plan again."
-        )
-    try:
-        return PlanDocument.model_validate(value)
-    except ValidationError as error:
-        raise DocumentError(f"expected a valid plan document in {name}, got {_summary(error)}") from None
-
-
-def _summary(error: "ValidationError") -> str:
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    first = [f"{'.'.join(map(_key, problem['loc'])) or 'document'}: {problem['msg']}" for problem in problems[:3]]
-    rest = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return f"{len(problems)} problem(s): {'; '.join(first)}{rest}."
-
-
-def _key(key: int | str) -> str:
-    """A key, which may be anything that the file's author thought of, in a message."""
-    text = str(key)
-    return text if len(text) <= _LONGEST_KEY and text.isprintable() else shown(text)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Parsing makes millions of objects and no circles: looking for circles all the while would triple its time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MAX_KEYS:
-        raise ValueError(f"an object has {len(pairs)} keys")
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("an object has a repeated key")
-    return value
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
+    what = "plan document"
+    with parsed(text, name, what, SHORTER) as value:
+        if isinstance(value, dict) and value.get("format") == CHAIN_FORMAT:
+            raise DocumentError(
+                f"expected one plan in {name}, got a chain of plans. read_chain reads it, run_chain runs it."
+            )
+        return validated(PlanDocument, value, FORMAT, name, what, version=VERSION, again=PLAN_AGAIN)
 
 
 def plan_from_json(text: str | bytes, *, name: str = "plan") -> Plan:
@@ -207,10 +155,25 @@ def write_plan(plan: Plan, path: str | Path, *, masks: MaskForm = "explicit") ->
     """
     require_kind("plan", plan, Plan, "The plan comes first: write_plan(plan, path).")
     require_kind("path", path, str | os.PathLike, "Give the name of the file to write.", what="a path")
+    write_packed(path, lambda: plan_to_json(plan, masks=masks))
+
+
+def write_packed(path: str | Path, text: Callable[[], str]) -> None:
+    """Write a document's text, compressed where the name ends in .gz or .zst; the file appears whole or not at all.
+
+    Args:
+        path: where to; an existing file is replaced.
+        text: gives it; asked once the name is known to do.
+
+    Raises:
+        DocumentError: the file cannot be written.
+        MissingExtraError: a .zst file without the extra ``zstd``.
+        SpecError: another ending of the name.
+    """
     path = Path(path)
     if path.suffix not in ("", ".json", ".gz", ".zst"):
         raise SpecError(f"expected a name ending in .json, .json.gz or .json.zst, got {path.name}. Choose one of them.")
-    data = plan_to_json(plan, masks=masks).encode()
+    data = text().encode()
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)
     elif path.suffix == ".zst":
@@ -261,7 +224,6 @@ def _pieces(path: Path, most: int) -> Iterator[bytes]:
             yield piece
 
 
-_LONGEST_KEY = 60
 _PIECE = 1 << 20
 _SIP = 1 << 8  # zstd may unpack 4 bytes to 128 KiB at once
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from diagplan.planner.chain import MAX_PLANS
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import MAX_POSITIONS
 
@@ -17,6 +18,7 @@ __all__ = [
     "MAX_KEYS",
     "MAX_NUMBER",
     "MAX_ZSTD_WINDOW",
+    "SHORTER",
     "SMALL_BYTES",
     "SPARE_CELLS",
     "SPARE_POSITIONS",
@@ -34,7 +36,7 @@ MAX_BYTES = 1 << 26
 MAX_COST = 1 << 29
 #: Upper bounds measured with CPython 3.11 and pydantic 2; a refused document costs as much as one that is read.
 _PER_CONTAINER, _PER_KEY, _PER_COMMA = 200, 200, 50
-#: Keys of one object; the format has at most 13. Each one too many makes an error of a kilobyte.
+#: Keys of one object; the formats have at most 13. Each one too many makes an error of a kilobyte.
 MAX_KEYS = 1024
 #: A compressed file may grow this much, or to so many bytes, whichever is more.
 MAX_EXPANSION, SMALL_BYTES = 1000, 1 << 23
@@ -79,12 +81,12 @@ LIMITS = (
     ),
     Limit(
         "rows that a document gives x cache slots",
-        f"{_power(MAX_EXPLICIT_BITS)}; longer plans are written in rule form",
+        f"{_power(MAX_EXPLICIT_BITS)}, of a chain in all plans; longer plans are written in rule form",
         "MAX_EXPLICIT_BITS",
     ),
     Limit(
         "rows + steps, of a document that gives rows",
-        f"{_power(MAX_EXPLICIT_ROWS)}; longer plans are written in rule form",
+        f"{_power(MAX_EXPLICIT_ROWS)}, of a chain in all plans; longer plans are written in rule form",
         "MAX_EXPLICIT_ROWS",
     ),
     Limit(
@@ -92,6 +94,7 @@ LIMITS = (
         f"{_power(MAX_EXPLICIT_RUNS)}; a plan with more is written in rule form",
         "MAX_EXPLICIT_RUNS",
     ),
+    Limit("plans of a chain", f"{MAX_PLANS}"),
     Limit("JSON text", f"{MAX_BYTES} bytes = 2^{MAX_BYTES.bit_length() - 1}", "MAX_BYTES"),
     Limit(
         f"{_PER_CONTAINER} x (lists + objects) + {_PER_KEY} x keys + {_PER_COMMA} x commas, counted in the text",
@@ -108,7 +111,11 @@ LIMITS = (
 )
 
 
-def require_affordable(text: str | bytes, name: str) -> None:
+#: What to do about a plan that is too long.
+SHORTER = "Compile a plan of fewer frames, or a rollout of windows, and write it with masks='rule' (--masks rule)."
+
+
+def require_affordable(text: str | bytes, name: str, remedy: str = SHORTER) -> None:
     """Refuse JSON that would take too much memory or time to parse, before any of it is parsed.
 
     Counts brackets, braces, colons and commas, those in strings too: an upper bound of what the parser makes.
@@ -116,12 +123,13 @@ def require_affordable(text: str | bytes, name: str) -> None:
     Args:
         text: JSON text.
         name: what to call it in messages.
+        remedy: what to do about it.
 
     Raises:
         DocumentError: it is longer, or holds more, than the limits say.
     """
     if len(text) > MAX_BYTES:
-        raise DocumentError(f"expected a text of at most {MAX_BYTES} bytes in {name}, got {len(text)}. {_SHORTER}")
+        raise DocumentError(f"expected a text of at most {MAX_BYTES} bytes in {name}, got {len(text)}. {remedy}")
 
     def count(mark: str) -> int:
         return text.count(mark) if isinstance(text, str) else text.count(mark.encode())
@@ -131,8 +139,5 @@ def require_affordable(text: str | bytes, name: str) -> None:
     if cost > MAX_COST:
         raise DocumentError(
             f"expected {_PER_CONTAINER} x (lists + objects) + {_PER_KEY} x keys + {_PER_COMMA} x commas <= {MAX_COST} "
-            f"in {name}, got {containers} lists and objects, {keys} keys and {commas} commas. {_SHORTER}"
+            f"in {name}, got {containers} lists and objects, {keys} keys and {commas} commas. {remedy}"
         )
-
-
-_SHORTER = "Compile a plan of fewer frames, or a rollout of windows, and write it with masks='rule' (--masks rule)."

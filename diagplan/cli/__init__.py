@@ -16,11 +16,13 @@ __all__ = ["COMMANDS", "app", "main"]
 #: Command -> the module whose function ``<module>_command`` it is, and its panel in --help; in the order of --help.
 #: A command of two words is one of a group. The modules import nothing heavy: a command's function does.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "image": ("diagplan.cli.image", "Pictures"),
     "generate": ("diagplan.cli.generate", "Videos"),
     "demo": ("diagplan.cli.demo", "Videos"),
     "play": ("diagplan.cli.play", "Videos"),
     "compile": ("diagplan.cli.compile", "Plans"),
     "verify": ("diagplan.cli.verify", "Plans"),
+    "verify-trace": ("diagplan.cli.verify_trace", "Plans"),
     "show": ("diagplan.cli.show", "Plans"),
     "diff": ("diagplan.cli.diff", "Plans"),
     "graph": ("diagplan.cli.graph", "Plans"),

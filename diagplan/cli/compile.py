@@ -1,4 +1,4 @@
-"""Compile a plan from options, verify it and write it."""
+"""Compile a plan, or a chain of plans, from options, verify it and write it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.text import Text
 
+from diagplan.cli.shared.chains import Between, Then, chain_layouts_from_options, compile_and_print
 from diagplan.cli.shared.files import PLANS, Output, require_outputs
 from diagplan.cli.shared.models import option
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, working
@@ -28,12 +29,13 @@ from diagplan.cli.shared.requests import (
     policies_from_options,
     schedule_from_options,
 )
-from diagplan.planner.errors import InvalidPlanError
+from diagplan.planner.errors import InvalidPlanError, SpecError
 from diagplan.planner.plan import Plan
 
 __all__ = ["compile_command"]
 
 LOWERING = "Lowering"
+_ONE_PLAN = "A chain's plans have different grids, and share their cache slots by position."
 
 
 @command
@@ -69,6 +71,11 @@ def compile_command(
         int | None,
         option(LAYOUT, "Given tokens between two rows, such as end-of-line. Left out: as the model has them, else 0."),
     ] = None,
+    then: Then = None,
+    between: Between = None,
+    refeed: Annotated[
+        bool, option(LAYOUT, "With --then: feed what comes before a grid again, instead of keeping it.", "--refeed")
+    ] = False,
     schedule: Annotated[
         ScheduleOption | None, option(SCHEDULE, "The schedule by its name. Left out: the options below imply it.")
     ] = None,
@@ -103,7 +110,7 @@ def compile_command(
     ] = "explicit",
     as_json: JsonOption = False,
 ) -> int:
-    """Compile a decoding plan, verify it and write it as JSON."""
+    """Compile a decoding plan, or a chain of them, verify it and write it as JSON."""
     from diagplan.drawing.stats_table import stats_rows
     from diagplan.planner.checker import verify_plan
     from diagplan.planner.compiler import compile_plan
@@ -122,6 +129,18 @@ def compile_command(
         between_rows=between_rows,
     )
     chosen = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
+    if then:
+        for name, value in (("--order", order), ("--pad", pad), ("--slots", None if slots == "position" else slots)):
+            if value is not None:
+                raise SpecError(f"expected no {name} with --then, got {name} {value}. {_ONE_PLAN}")
+        return compile_and_print(
+            chain_layouts_from_options(layout, then, between),
+            lambda grid: schedule_from_options(grid, policies, name=schedule, k=k, d=d, window=window, order=None),
+            chosen, max_width=max_width, out=out, masks=masks, refeed=refeed, as_json=as_json,
+        )  # fmt: skip
+    if between is not None or refeed:
+        name = "--between" if between is not None else "--refeed"
+        raise SpecError(f"expected --then with {name}, got {name} alone. Say which grid comes next.")
     timing = schedule_from_options(layout, policies, name=schedule, k=k, d=d, window=window, order=order)
     widths = None if pad is None else numbers_from_option("--pad", pad)
     with working("compiling", quiet=as_json):

@@ -28,11 +28,11 @@ def demo_command(
     as_json: JsonOption = False,
 ) -> int:
     """Roll one clip forward under several plans: pictures, a video and a table."""
-    from diagplan.study.demonstration import SCHEDULES, as_rows, make_demonstration
+    from diagplan.study.demonstration import WAYS, as_rows, make_demonstration
 
     require_outputs(Output("-o", out))
     with progress_bar("replaying", "{task.description}", TimeElapsedColumn(), quiet=as_json) as progress:
-        task = progress.add_task("", total=repeats * len(SCHEDULES))
+        task = progress.add_task("", total=repeats * len(WAYS))
         demonstration = make_demonstration(
             out, model, clip, repeats=repeats, threads=threads or "auto", on_run=lambda: progress.advance(task)
         )

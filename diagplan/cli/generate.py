@@ -36,6 +36,7 @@ from diagplan.cli.shared.requests import (
     sampler_from_options,
     schedule_from_options,
 )
+from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption, speculation_from_options
 from diagplan.planner.errors import SpecError
 from diagplan.planner.rollout import Rollout
 from diagplan.worlds.loading import SHIPPED, release_names
@@ -125,6 +126,9 @@ def generate_command(
     fps: Annotated[
         int | None, option(OUTPUT, "Frames a second of the video. Left out: the model's own.", min=1, max=240)
     ] = None,
+    exact: ExactOption = False,
+    speculate: SpeculateOption = None,
+    draft: DraftOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
@@ -141,6 +145,7 @@ def generate_command(
     given = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None]
     if plan is not None and given:
         raise SpecError(f"expected --plan or {given[0]}, got both. A plan file says frames, schedule and policies.")
+    speculation = speculation_from_options(exact=exact, speculate=speculate, draft=draft)
     require_for("videos", weights or SHIPPED.get(model, Path(model)), backend, "av", "PIL")
     require_outputs(
         Output("-o", out, (".mp4",)), Output("--gif", gif, (".gif",)), Output("--tokens", tokens, IDS),
@@ -168,7 +173,8 @@ def generate_command(
         )  # fmt: skip
 
     replayed: PlanChoice = planned if plan is None else plan
-    with progress_bar("{task.description}", "passes", TimeRemainingColumn(), quiet=as_json) as bar:
+    unit = "passes" if speculation is None else "steps"
+    with progress_bar("{task.description}", unit, TimeRemainingColumn(), quiet=as_json) as bar:
         task = bar.add_task("opening", total=None)
 
         def on_progress(what: str, done: int, of: int) -> None:
@@ -184,8 +190,8 @@ def generate_command(
 
         generated = generate_video(
             world, video, out, actions=actions, plan=replayed, text=text, text_encoder=text_encoder, sampler=sampler,
-            seed=seed, frames_dir=frames_dir, gif=gif, tokens=tokens, fps=fps, on_progress=on_progress,
-            on_memory=on_memory, on_prompt=on_prompt,
+            seed=seed, speculation=speculation, frames_dir=frames_dir, gif=gif, tokens=tokens, fps=fps,
+            on_progress=on_progress, on_memory=on_memory, on_prompt=on_prompt,
         )  # fmt: skip
     _say(world, generated, out, as_json=as_json)
     return FINE
@@ -211,6 +217,7 @@ def _say(world: "World", generated: "GeneratedVideo", out: Path, *, as_json: boo
     figures = {
         "frames": len(done.frames),
         "passes": generated.passes,
+        "tokens_a_pass": round(done.tokens.size / generated.passes, 2),
         "seconds": round(done.seconds, 3),
         "frames_per_second": round(len(done.frames) / done.seconds, 2),
         "tokens_per_second": round(done.tokens.size / done.seconds, 1),

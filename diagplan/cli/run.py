@@ -1,5 +1,6 @@
 """The command that replays a plan: tokens in, tokens out."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
 from diagplan.cli.shared.extras import require_for
-from diagplan.cli.shared.files import IDS, STATE, Output, require_outputs
+from diagplan.cli.shared.files import IDS, PLANS, STATE, Output, require_outputs
 from diagplan.cli.shared.models import (
     MODEL,
     AdapterOption,
@@ -35,11 +36,19 @@ from diagplan.cli.shared.output import (
     require_distinct,
 )
 from diagplan.cli.shared.requests import guidance_from_options, guided_steps, sampler_from_options, whole_numbers
+from diagplan.cli.shared.speculation import (
+    DraftOption,
+    ExactOption,
+    SpeculateOption,
+    TraceOption,
+    speculation_from_options,
+)
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.schemas.arrays import read_npy
 
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
+    from diagplan.backends.speculative import Progress
 
 __all__ = ["run_command"]
 
@@ -113,6 +122,10 @@ def run_command(
     ] = None,
     checkpoint_every: Annotated[int | None, option(CHECKPOINTS, "Steps between two checkpoints.", min=1)] = None,
     resume: Annotated[Path | None, option(CHECKPOINTS, "Go on from this checkpoint.")] = None,
+    exact: ExactOption = False,
+    speculate: SpeculateOption = None,
+    draft: DraftOption = None,
+    trace: TraceOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
@@ -121,18 +134,23 @@ def run_command(
     from diagplan.models.running import run_plan
     from diagplan.schemas.atomic import npy_bytes, write_atomically
     from diagplan.schemas.files import read_plan
+    from diagplan.schemas.trace import write_trace
 
     sampler = sampler_from_options(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, greedy=greedy, adapter=adapter
     )
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
+    speculation = speculation_from_options(exact=exact, speculate=speculate, draft=draft)
+    if trace is not None and speculation is None:
+        raise SpecError("expected --exact or --speculate with --trace, got neither. Step by step there is no trace.")
     if (guidance is None) != (not unconditional):
         raise SpecError("expected --guidance and --unconditional together, got one of them. Give the other.")
     require_for("replay", weights, backend)
     require_outputs(
         Output("-o", out, IDS),
         Output("--checkpoint", checkpoint, STATE),
+        Output("--trace", trace, PLANS),
         inputs={"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given}
         | {"--context": context, **{f"--unconditional {i}": path for i, path in enumerate(unconditional or ())}},
     )
@@ -149,7 +167,8 @@ def run_command(
         if not as_json and err.is_terminal:
             err.print(Text(f"memory, estimated: {memory}"), soft_wrap=True)
 
-    with progress_bar("replaying", "passes, {task.fields[rate]}", TimeRemainingColumn(), quiet=as_json) as progress:
+    unit = f"{'passes' if speculation is None else 'steps'}, {{task.fields[rate]}}"
+    with progress_bar("replaying", unit, TimeRemainingColumn(), quiet=as_json) as progress:
         task = progress.add_task("replaying", total=read.steps, rate="", start=False)
 
         def on_step(steps: int, chosen: int) -> None:
@@ -157,16 +176,22 @@ def run_command(
             rate = f"{chosen / (progress.tasks[0].elapsed or 1e-9):,.1f} tokens/s"
             progress.update(task, completed=steps, rate=rate)
 
+        def on_pass(done: "Progress") -> None:
+            a_pass = f"{done.passes} passes, {done.tokens / done.passes:,.1f} tokens a pass"
+            progress.update(task, rate=a_pass)
+
         done = run_plan(
             read, adapter, weights, ids, options_for(weights, options), sampler=sampler, seed=seed,
             samples=None if samples is None else whole_numbers("--samples", samples),
             guidance=scale, unconditional=others, guided_steps=None if guided is None else guided_steps(guided),
             pad=None if pad is None else whole_numbers("--pad", pad),
             chunk=chunk, unverified=unverified, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
-            on_memory=show, on_step=on_step,
+            speculation=speculation, trace=trace is not None, on_memory=show, on_step=on_step, on_pass=on_pass,
         )  # fmt: skip
     write_atomically(out, npy_bytes(done.tokens))
-    figures = {
+    if trace is not None and done.speculated is not None and done.speculated.trace is not None:
+        write_trace(done.speculated.trace, trace)
+    figures: dict[str, Any] = {
         "passes": done.passes,
         "tokens": done.chosen,
         "seconds": round(done.seconds, 4),
@@ -175,6 +200,14 @@ def run_command(
         "samples": len(ids),
         "threads": done.threads,
     }
+    if done.speculated is not None:
+        how = done.speculated
+        figures |= {
+            "tokens_a_pass": round(done.chosen / len(ids) / max(1, done.passes), 2),
+            "window": how.speculation.window,
+            "draft": how.speculation.draft,
+            "promise": str(how.promise) if not as_json else asdict(how.promise),
+        }
     if as_json:
         print_json(figures | {"memory": done.memory._asdict(), "shape": list(done.tokens.shape), "out": str(out)})
     else:

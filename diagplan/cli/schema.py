@@ -1,8 +1,8 @@
-"""Print the JSON Schema of plan documents."""
+"""Print the JSON Schema of plan, chain or trace documents."""
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,23 +14,27 @@ __all__ = ["schema_command"]
 
 @command
 def schema_command(
+    of: Annotated[
+        Literal["plan", "chain", "trace"],
+        typer.Argument(help="The kind of document: a plan, a chain of plans, or a trace.", show_default=False),
+    ] = "plan",
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="The file to write. Left out: the schema is printed.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.", show_default=False)] = False,
 ) -> int:
-    """Print the JSON Schema of plan documents."""
+    """Print the JSON Schema of plan documents, of chains of plans, or of traces."""
     from diagplan.schemas.atomic import write_atomically
-    from diagplan.schemas.schema import plan_schema, plan_schema_text
+    from diagplan.schemas.schema import document_schema, schema_text
 
     require_outputs(Output("-o", out, (".json", "")))
     if out is not None:
-        write_atomically(out, plan_schema_text().encode())
+        write_atomically(out, schema_text(of).encode())
         if as_json:
             print_json({"out": str(out)})
     elif as_json:
-        print_json(plan_schema())
+        print_json(document_schema(of))
     else:
-        sys.stdout.write(plan_schema_text())
+        sys.stdout.write(schema_text(of))
     return FINE

@@ -1,4 +1,4 @@
-"""Check a plan by every rule, and its digest."""
+"""Check a plan or a chain by every rule, and its digests."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -18,7 +18,7 @@ def verify_command(
     cap: Annotated[int, typer.Option(help="Show so many breaches of one rule; all are counted.")] = 20,
     as_json: JsonOption = False,
 ) -> int:
-    """Check a plan by every rule, and its digest. Exit code 1 if there is any error."""
+    """Check a plan, or a chain of plans, by every rule, and its digests. Exit code 1 if there is any error."""
     from diagplan.schemas.verify import verify
 
     with working(f"verifying {plan}", quiet=as_json):
@@ -30,14 +30,21 @@ def verify_command(
                 "errors": report.errors,
                 "warnings": report.warnings,
                 "counts": dict(report.counts),
-                "diagnostics": [asdict(diagnostic) for diagnostic in report.diagnostics],
+                "diagnostics": [
+                    {key: value for key, value in asdict(one).items() if key != "plan" or value is not None}
+                    for one in report.diagnostics
+                ],
             }
         )
         return FINE if report.ok else PROBLEM
     if report.diagnostics:
+        chained = any(one.plan is not None for one in report.diagnostics)
         print_table(
-            ["code", "severity", ">step", ">feed", ">slot", "message", "remedy"],
-            [(d.code, d.severity, d.step, d.feed, d.slot, d.message, d.remedy) for d in report.diagnostics],
+            ["code", "severity", *([">plan"] if chained else []), ">step", ">feed", ">slot", "message", "remedy"],
+            [
+                (d.code, d.severity, *([d.plan] if chained else []), d.step, d.feed, d.slot, d.message, d.remedy)
+                for d in report.diagnostics
+            ],
         )
     hidden = report.errors + report.warnings - len(report.diagnostics)
     screen = console()

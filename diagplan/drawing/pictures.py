@@ -19,7 +19,7 @@ from diagplan.schemas.atomic import write_atomically
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["GIF_FRAMES", "PNG_SCALE", "plan_scene", "save_picture"]
+__all__ = ["GIF_FRAMES", "PNG_SCALE", "gif_bytes", "plan_scene", "png_bytes", "save_picture"]
 
 #: Pixels per unit of a PNG: twice the size at which it is shown, for dense screens.
 PNG_SCALE = 2
@@ -68,31 +68,36 @@ def save_picture(
         case ".svg":
             data = svg_bytes(plan_scene(plan, step=step, feed=feed, frames=frames))
         case ".png":
-            painter = Painter(PNG_SCALE)
-            data = _encoded(painter.paint(plan_scene(plan, step=step, feed=feed, frames=frames)))
+            data = png_bytes(plan_scene(plan, step=step, feed=feed, frames=frames))
         case ".gif":
             if step is not None or feed is not None:
                 raise SpecError("expected no step for a .gif, which shows all steps. Give a path in .png or .svg.")
-            data = _animation(Painter(1), read_out(plan), check_frames(plan.layout, frames))
+            data = gif_bytes(_wave(read_out(plan), check_frames(plan.layout, frames)))
         case _:
             raise SpecError(f"expected a path in .png, .svg or .gif, got path={os.fspath(path)!r}. Change its ending.")
     write_atomically(path, data)
 
 
-def _encoded(image: "Image.Image") -> bytes:
+def png_bytes(scene: Scene) -> bytes:
+    """A scene as a PNG file's bytes."""
     file = io.BytesIO()
-    image.save(file, format="PNG", optimize=False)
+    Painter(PNG_SCALE).paint(scene).save(file, format="PNG", optimize=False)
     return file.getvalue()
 
 
-def _animation(painter: Painter, readout: Readout, frames: list[int]) -> bytes:
-    """The wave over the steps, every picture in the same colours."""
-    from PIL import Image
-
+def _wave(readout: Readout, frames: list[int]) -> list[Scene]:
+    """The wave over the steps."""
     steps = max(1, readout.plan.steps)
     shown = np.unique(np.linspace(0, steps - 1, min(steps, GIF_FRAMES - 1)).round().astype(int)).tolist()
     scenes = [wave_figure(readout, frames, until=step) for step in shown]
-    scenes.append(wave_figure(readout, frames, until=steps))  # the state after the last step, at rest
+    return [*scenes, wave_figure(readout, frames, until=steps)]  # the state after the last step, at rest
+
+
+def gif_bytes(scenes: Sequence[Scene], *, frame_ms: int = _FRAME_MS) -> bytes:
+    """Scenes as a GIF file's bytes, every picture in the same colours; the last one rests."""
+    painter = Painter(1)
+    from PIL import Image  # the painter says what to do where it is missing
+
     palette = _palette(painter.paint(scenes[-1]), painter.paint(scenes[len(scenes) // 2]))
     images = [painter.paint(scene).quantize(palette=palette, dither=Image.Dither.NONE) for scene in scenes]
     file = io.BytesIO()
@@ -101,7 +106,7 @@ def _animation(painter: Painter, readout: Readout, frames: list[int]) -> bytes:
         format="GIF",
         save_all=True,
         append_images=images[1:],
-        duration=[_FRAME_MS] * (len(images) - 1) + [_LAST_MS],
+        duration=[frame_ms] * (len(images) - 1) + [_LAST_MS],
         loop=0,
         optimize=True,  # pixels as before become transparent, which packs well
     )

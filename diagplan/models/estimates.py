@@ -10,6 +10,7 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.backends.memory import Memory, Sizes, estimate_memory, require_memory
 from diagplan.backends.room import free_memory
 from diagplan.backends.table import backend_named
+from diagplan.planner.chain import Chain
 from diagplan.planner.errors import DiagplanError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
@@ -72,7 +73,7 @@ def tokenizer_bytes(adapter: str, path: str | Path, *, backend: str = "torch") -
 def estimate_before_loading(
     adapter: str,
     weights: str | Path,
-    plans: Plan | Rollout | Sequence[Plan],
+    plans: Plan | Rollout | Chain | Sequence[Plan],
     options: LoadOptions | None = None,
     *,
     batch: int = 1,
@@ -81,12 +82,12 @@ def estimate_before_loading(
     sampled: bool = True,
     **loose: Any,
 ) -> Memory | None:
-    """The memory of a replay, before anything is loaded; of a rollout, that of its largest plan.
+    """The memory of a replay, before anything is loaded; of a rollout or a chain, that of its largest plan.
 
     Args:
         adapter: as for ``load_model``.
         weights: as for ``load_model``.
-        plans: the plan, or those of a rollout, which are replayed one after the other.
+        plans: the plan, or those of a rollout or a chain, which are replayed one after the other.
         options: as for ``load_model``; defaults where left out.
         batch: rows of the model's batch: samples, twice that under guidance.
         chunk: as for ``diagplan.backends.replay.prepare``.
@@ -107,7 +108,7 @@ def estimate_before_loading(
 def require_memory_before_loading(
     adapter: str,
     weights: str | Path,
-    plans: Plan | Rollout | Sequence[Plan],
+    plans: Plan | Rollout | Chain | Sequence[Plan],
     options: LoadOptions | None = None,
     *,
     batch: int = 1,
@@ -156,14 +157,21 @@ def require_memory_before_loading(
 
 
 def _largest(
-    sizes: Sizes, plans: Plan | Rollout | Sequence[Plan], batch: int, chunk: int, tokenizer: int, sampled: bool
+    sizes: Sizes, plans: Plan | Rollout | Chain | Sequence[Plan], batch: int, chunk: int, tokenizer: int, sampled: bool
 ) -> Memory:
+    each: Sequence[Plan] = [plans] if isinstance(plans, Plan) else ()
     if isinstance(plans, Rollout):
-        plans = plans.plans
-    each = [plans] if isinstance(plans, Plan) else plans
-    estimates = (
+        each = plans.plans
+    elif isinstance(plans, Chain):
+        each = [plans.continued(number).plan for number in range(len(plans.plans))]
+    elif not isinstance(plans, Plan):
+        each = plans
+    estimates = [
         estimate_memory(sizes, plan, batch, chunk=chunk, tokenizer=tokenizer, sampled=sampled) for plan in each
-    )
+    ]
+    if isinstance(plans, Chain):  # one cache serves all
+        cache = max(memory.cache for memory in estimates)
+        estimates = [memory._replace(cache=cache) for memory in estimates]
     return max(estimates, key=lambda memory: memory.total)
 
 

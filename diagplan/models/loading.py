@@ -11,10 +11,12 @@ from diagplan.adapters.devices import DTypeName, Quantize
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sampler
 from diagplan.backends import replay as executor
+from diagplan.backends import speculative
 from diagplan.backends.arguments import require_callbacks, require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt, given_slots
 from diagplan.backends.guidance import Guidance, require_guidance
+from diagplan.backends.measured import SpeculationChoice, settled_speculation
 from diagplan.backends.selftest import require_tested
 from diagplan.backends.table import backend_named, options_for
 from diagplan.planner.arguments import require_path
@@ -23,7 +25,7 @@ from diagplan.planner.plan import Plan
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
 
-__all__ = ["given_ids", "guided_ids", "load_model", "load_model_as", "replay"]
+__all__ = ["given_ids", "guided_ids", "load_model", "load_model_as", "replay", "replay_ids"]
 
 Integers = NDArray[np.integer[Any]]
 
@@ -161,6 +163,7 @@ def replay(
     guided_steps: tuple[int, int | None] | None = None,
     pad: Sequence[int] | None = None,
     lead: Any = None,
+    speculation: SpeculationChoice | None = None,
     on_frame: Callable[[int, Any], None] | None = None,
     on_pass: Callable[[int], None] | None = None,
     chunk: int = 512,
@@ -185,8 +188,10 @@ def replay(
         pad: positions at the beginning that are padding, of each of B samples; with guidance also of each row, the
             conditional samples first, then every other branch's. A padded sample gets the tokens it would get alone.
         lead: embeddings for a model that takes them, float [rows, P, width]: a given id of -1 - i is embedding i.
+        speculation: replay several steps in a pass, with guesses: the same tokens in fewer passes (docs/exact.md).
+            ``"auto"``: window and draft chosen for the model and its device by a short measurement.
+        on_pass: called with the number of the plan's steps that are done; each is a pass, but with speculation.
         on_frame: called with a frame's number and tokens, int64 [B, h, w], as soon as the frame is complete.
-        on_pass: called with the number of passes that are done.
         chunk: feeds of the widest pass: wider steps, such as a long prompt, are cut.
 
     Returns:
@@ -203,17 +208,52 @@ def replay(
     >>> replay(plan, model, prompt, actions, sampler=Greedy()).shape  # doctest: +SKIP
     (1, 15, 14, 24)
     """
+    ids = given_ids(plan, prompt, actions, given)
+    return replay_ids(
+        plan, model, ids, guided_ids(ids, guidance, unconditional), sampler=sampler, seed=seed, samples=samples,
+        guidance=guidance, guided_steps=guided_steps, pad=pad, lead=lead, speculation=speculation, on_frame=on_frame,
+        on_pass=on_pass, chunk=chunk,
+    ).tokens  # fmt: skip
+
+
+def replay_ids(
+    plan: Plan,
+    model: "Model",
+    ids: NDArray[np.int64],
+    rows: NDArray[np.int64] | None = None,
+    *,
+    lead: Any = None,
+    sampler: Sampler | None = None,
+    speculation: SpeculationChoice | None = None,
+    on_frame: Callable[[int, Any], None] | None = None,
+    on_pass: Callable[[int], None] | None = None,
+    **options: Any,
+) -> executor.Replayed | speculative.Speculated:
+    """``replay`` of given ids, with all that came of it.
+
+    Args:
+        plan: as for ``replay``.
+        model: as for ``replay``.
+        ids: of the given slots of the samples, int64 [B, G].
+        rows: under guidance the same of all rows of the batch, from ``guided_ids``.
+        lead: as for ``replay``.
+        sampler: as for ``replay``.
+        speculation: as for ``replay``.
+        on_frame: as for ``replay``.
+        on_pass: as for ``replay``.
+        options: others of ``replay``.
+    """
     require_replayable(plan, model, sampler)
     require_callbacks(on_frame=on_frame, on_pass=on_pass)
     require_tested(model)
     executor.require_grid(plan, model)
-    ids = given_ids(plan, prompt, actions, given)
-    rows = guided_ids(ids, guidance, unconditional)
-    prepared = executor.prepare(
-        plan, model, sampler=sampler, seed=seed, batch=len(ids), samples=samples, guidance=guidance,
-        guided_steps=guided_steps, pad=pad, chunk=chunk,
-    )  # fmt: skip
-    on_step = None if on_pass is None else lambda step, _: on_pass(step + 1)
-    return executor.replay(
-        prepared, executor.new_state(prepared, rows, lead), on_step=on_step, on_frame=on_frame
-    ).tokens
+    rows = ids if rows is None else rows
+    keyed = {"sampler": sampler, "batch": len(ids), **options}
+    if speculation is None:
+        prepared = executor.prepare(plan, model, **keyed)
+        on_step = None if on_pass is None else lambda step, _: on_pass(step + 1)
+        return executor.replay(prepared, executor.new_state(prepared, rows, lead), on_step=on_step, on_frame=on_frame)
+    settled = settled_speculation(speculation, plan, model, sampler=sampler, rows=len(rows))
+    ready = speculative.prepare(plan, model, settled, **keyed)
+    told = None if on_pass is None else lambda progress: on_pass(progress.steps)
+    return speculative.replay(ready, speculative.new_state(ready, rows, lead), on_pass=told, on_frame=on_frame)

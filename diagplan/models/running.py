@@ -12,16 +12,22 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Greedy, Sampler
 from diagplan.backends import checkpoint as checkpoints
 from diagplan.backends import replay as executor
+from diagplan.backends import speculative
 from diagplan.backends.compare import Comparison, compare
 from diagplan.backends.guidance import Guidance
+from diagplan.backends.measured import SpeculationChoice, settled_speculation
 from diagplan.backends.memory import Memory, estimate_memory
+from diagplan.backends.promise import Promise, probed_promise
+from diagplan.backends.speculative import Progress, Speculated
 from diagplan.backends.threads import threads_in_use
 from diagplan.models.estimates import require_memory_before_loading
 from diagplan.models.loading import guided_ids, load_model_as
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.plan import Plan
+from diagplan.planner.speculation import Speculation
+from diagplan.planner.trace import Trace
 
-__all__ = ["Compared", "Ran", "compare_runtimes", "run_plan"]
+__all__ = ["Compared", "Ran", "RanSpeculatively", "compare_runtimes", "run_plan"]
 
 Integers = NDArray[np.integer[Any]]
 
@@ -32,11 +38,12 @@ class Ran:
 
     Attributes:
         tokens: int64 [B, T, h, w].
-        passes: of this call: fewer than the plan's where it was resumed.
+        passes: of this call: fewer than the plan's where it was resumed, or with speculation.
         chosen: tokens that this call has chosen, of all samples.
         seconds: of these passes.
         memory: what the estimate said.
         threads: of the CPU, of a pass.
+        speculated: of a speculative replay, how it went; ``None``: step by step.
     """
 
     tokens: NDArray[np.int64]
@@ -45,6 +52,24 @@ class Ran:
     seconds: float
     memory: Memory
     threads: int
+    speculated: "RanSpeculatively | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RanSpeculatively:
+    """What a speculative run has to say of itself.
+
+    Attributes:
+        speculation: as asked for, or as measured.
+        promise: what holds of the tokens, by a probe of the passes in use.
+        outcome: passes, and what each accepted.
+        trace: what every pass did, where it was asked for.
+    """
+
+    speculation: Speculation
+    promise: Promise
+    outcome: Speculated
+    trace: Trace | None
 
 
 def run_plan(
@@ -67,8 +92,11 @@ def run_plan(
     checkpoint: Path | None = None,
     checkpoint_every: int | None = None,
     resume: Path | None = None,
+    speculation: SpeculationChoice | None = None,
+    trace: bool = False,
     on_memory: Callable[[Memory], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    on_pass: Callable[[Progress], None] | None = None,
 ) -> Ran:
     """Load a model and replay a plan on it; memory is estimated, and checked, before any weight is read.
 
@@ -91,14 +119,20 @@ def run_plan(
         checkpoint: the state is written here after every ``checkpoint_every`` steps.
         checkpoint_every: steps between two checkpoints.
         resume: go on from this checkpoint.
+        speculation: as for ``replay``; without checkpoints.
+        trace: with speculation, whether to say what every pass did.
         on_memory: called with the estimate before anything is loaded, where headers tell it, else before the replay.
-        on_step: called after each step with the steps that are done, and the tokens that this call has chosen.
+        on_step: called after each step with the steps that are done, and the tokens that this call has chosen; with
+            speculation after each pass.
+        on_pass: with speculation, called after each pass.
 
     Raises:
         DiagplanError: as ``load_model`` and ``replay``; a checkpoint that cannot be read or belongs to another run.
     """
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected checkpoint and checkpoint_every together, got one of them. Give the other.")
+    if speculation is not None and (checkpoint, resume) != (None, None):
+        raise SpecError("expected no checkpoint with speculation, got one. Leave one of them out.")
     asked, sampled = options or LoadOptions(), not isinstance(sampler or Greedy(), Greedy)
     rows = guided_ids(np.asarray(given), guidance, unconditional)
     memory = require_memory_before_loading(
@@ -110,19 +144,32 @@ def run_plan(
         if on_memory is not None:
             on_memory(memory)
     executor.require_grid(plan, model)
-    prepared = executor.prepare(
-        plan,
-        model,
-        sampler=sampler,
-        seed=seed,
-        batch=len(given),
-        samples=samples,
-        guidance=guidance,
-        guided_steps=guided_steps,
-        pad=pad,
-        chunk=chunk,
-        unverified=unverified,
-    )
+    keyed: dict[str, Any] = {
+        "sampler": sampler, "seed": seed, "batch": len(given), "samples": samples, "guidance": guidance,
+        "guided_steps": guided_steps, "pad": pad, "chunk": chunk, "unverified": unverified,
+    }  # fmt: skip
+    if speculation is not None:
+        settled = settled_speculation(speculation, plan, model, sampler=sampler, rows=len(rows))
+        ready = speculative.prepare(plan, model, settled, **keyed)
+
+        def passed(progress: Progress) -> None:
+            if on_step is not None:
+                on_step(progress.steps, progress.tokens * len(given))
+            if on_pass is not None:
+                on_pass(progress)
+
+        now = speculative.new_state(ready, rows, lead)
+        outcome = speculative.replay(ready, now, on_pass=passed, trace=trace)
+        promise = probed_promise(ready, set(outcome.feeds.tolist()))
+        return Ran(
+            tokens=outcome.tokens, passes=outcome.passes, chosen=plan.layout.tokens * len(given),
+            seconds=outcome.seconds, memory=memory, threads=threads_in_use(model),
+            speculated=RanSpeculatively(
+                speculation=settled, promise=promise, outcome=outcome,
+                trace=speculative.trace_of(ready, now, outcome) if trace else None,
+            ),
+        )  # fmt: skip
+    prepared = executor.prepare(plan, model, **keyed)
     state = (
         executor.new_state(prepared, rows, lead)
         if resume is None

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.backends.measured import settled_speculation
 from diagplan.backends.threads import Threads, threads_in_use
 from diagplan.drawing.pictures import save_picture
 from diagplan.evaluation.pictures import psnr, ssim
 from diagplan.games.clips import Clip, read_clip
 from diagplan.planner.extras import require_packages
-from diagplan.planner.plan import Plan
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule
 from diagplan.schemas.atomic import make_folder, write_atomically
 from diagplan.schemas.files import write_plan
@@ -25,7 +25,9 @@ from diagplan.worlds import SHIPPED, World, load_world
 from diagplan.worlds.generation import Generated, compile_for, generate, prompt_tokens
 
 __all__ = [
+    "EXACT",
     "SCHEDULES",
+    "WAYS",
     "Demonstration",
     "Outcome",
     "demonstrate",
@@ -46,6 +48,10 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
         "k=2 d=14": Diagonal(k=2, d=14),
     }
 )
+#: Next-token prediction by speculation; its window is measured.
+EXACT = "exact"
+#: The ways of the demonstration, in the order of its table.
+WAYS = ("next-token", EXACT, *(name for name in SCHEDULES if name != "next-token"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +60,7 @@ class Outcome:
 
     Attributes:
         plan: its name.
-        passes: forward passes for all frames.
+        passes: forward passes for all frames; of ``exact`` as many as it took.
         seconds: median of the replays.
         frames_per_second, speedup_passes, speedup_time: the last two against next-token prediction.
         psnr, ssim: against the recorded frames.
@@ -80,7 +86,7 @@ class Demonstration:
         world: name of the model.
         frames: generated under each plan.
         threads: of the CPU, of a pass.
-        table: one row for each plan of ``SCHEDULES``.
+        table: one row for each of ``WAYS``.
         written: pictures, a video, a table, and the last plan with its picture.
     """
 
@@ -100,7 +106,7 @@ def make_demonstration(
     threads: Threads = None,
     on_run: Callable[[], None] | None = None,
 ) -> Demonstration:
-    """Roll one clip forward under every plan of ``SCHEDULES`` and write what comes out to a folder.
+    """Roll one clip forward in each of ``WAYS`` and write what comes out to a folder.
 
     Args:
         out: made if it is not there.
@@ -136,7 +142,7 @@ def make_demonstration(
 def demonstrate(
     world: World, clip: Clip, blocks: NDArray[np.int64], *, repeats: int = 3, on_run: Callable[[], None] | None = None
 ) -> tuple[list[Outcome], dict[str, Generated], Frames]:
-    """Roll a clip's first frame forward under every plan of ``SCHEDULES``, greedily.
+    """Roll a clip's first frame forward in each of ``WAYS``, greedily.
 
     Args:
         world: the model.
@@ -150,30 +156,29 @@ def demonstrate(
     """
     length = min(world.context_frames, len(clip.frames))
     pixels = np.stack([fit(frame, world.height, world.width) for frame in clip.frames[:length]])
-    plans = {name: compile_for(world, length - 1, schedule) for name, schedule in SCHEDULES.items()}
+    plans = {name: compile_for(world, length - 1, SCHEDULES.get(name, NextToken())) for name in WAYS}
+    speculation = {EXACT: settled_speculation("auto", plans[EXACT], world.model)}
     runs: dict[str, list[Generated]] = {name: [] for name in plans}
     prompt_tokens(world, pixels[:1])
     for _ in range(repeats):
         for name, plan in plans.items():
-            runs[name].append(generate(plan, world, pixels[:1], blocks))
+            runs[name].append(generate(plan, world, pixels[:1], blocks, speculation=speculation.get(name)))
             if on_run is not None:
                 on_run()
     seconds = {name: float(np.median([run.seconds for run in some])) for name, some in runs.items()}
     firsts = {name: some[0] for name, some in runs.items()}
     truth = pixels[1:]
-    table = [_outcome(name, plans, seconds, firsts, truth) for name in plans]
+    table = [_outcome(name, seconds, firsts, truth) for name in plans]
     return table, firsts, truth
 
 
-def _outcome(
-    name: str, plans: Mapping[str, Plan], seconds: Mapping[str, float], runs: Mapping[str, Generated], truth: Frames
-) -> Outcome:
+def _outcome(name: str, seconds: Mapping[str, float], runs: Mapping[str, Generated], truth: Frames) -> Outcome:
     return Outcome(
         plan=name,
-        passes=plans[name].steps,
+        passes=runs[name].passes,
         seconds=seconds[name],
         frames_per_second=len(truth) / seconds[name],
-        speedup_passes=plans["next-token"].steps / plans[name].steps,
+        speedup_passes=runs["next-token"].passes / runs[name].passes,
         speedup_time=seconds["next-token"] / seconds[name],
         psnr=psnr(truth, runs[name].frames),
         ssim=ssim(truth, runs[name].frames),
@@ -186,11 +191,13 @@ def save_demonstration(
 ) -> list[Path]:
     """Write side-by-side.mp4 and .gif, sheet.png and table.json; the paths that were written.
 
+    ``EXACT`` has the pictures of next-token prediction, and is in the table alone.
+
     Raises:
         DocumentError, VideoError: a file cannot be written.
     """
     passes = {row.plan: row.passes for row in table}
-    ways = {"truth": truth, **{name: run.frames for name, run in runs.items()}}
+    ways = {"truth": truth, **{name: run.frames for name, run in runs.items() if name != EXACT}}
     titles = {name: name if name == "truth" else f"{name}, {passes[name]} passes" for name in ways}
     pages = [side_by_side(ways, titles, None, clip.actions[0], prompt)]
     pages += [side_by_side(ways, titles, i, clip.actions[i], prompt) for i in range(len(truth))]

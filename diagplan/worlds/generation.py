@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from diagplan.backends.arguments import require_callbacks, require_sampler
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.given import batched, given_slots
+from diagplan.backends.measured import SpeculationChoice, settled_speculation
 from diagplan.backends.rolling import roll
 from diagplan.backends.sampling import Sampler
-from diagplan.models.loading import replay
+from diagplan.backends.speculative import Speculated
+from diagplan.models.loading import replay_ids
 from diagplan.planner.arguments import named_briefly, require_kind
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
@@ -44,12 +47,14 @@ class Generated(NamedTuple):
         tokens: int64 [T, rows, cols]; a frame of tokens may stand for several frames.
         seconds: of the replay, without loading and without the image tokenizer.
         tokenizer_seconds: of encoding the prompt and decoding the frames.
+        passes: forward passes of the replay: the plan's steps, with speculation fewer.
     """
 
     frames: NDArray[np.uint8]
     tokens: NDArray[np.int64]
     seconds: float
     tokenizer_seconds: float
+    passes: int
 
 
 def compile_for(
@@ -104,6 +109,7 @@ def generate(
     *,
     sampler: Sampler | None = None,
     seed: int = 0,
+    speculation: SpeculationChoice | None = None,
     on_frame: Callable[[int, NDArray[np.uint8]], None] | None = None,
     on_pass: Callable[[int], None] | None = None,
 ) -> Generated:
@@ -120,9 +126,10 @@ def generate(
             ``None`` for a world without actions.
         sampler: as for ``replay``.
         seed: as for ``replay``.
+        speculation: as for ``replay``.
         on_frame: called with each frame's number and picture, uint8 [height, width, 3], in order, as soon as it is
             known.
-        on_pass: called with the number of passes that are done.
+        on_pass: called with the number of the plan's steps that are done; each is a pass, but with speculation.
 
     Raises:
         MismatchError: plan, prompt, actions and world do not fit together.
@@ -160,19 +167,25 @@ def generate(
             due += 1
         shown += time.perf_counter() - start
 
+    if speculation is not None:
+        longest = plan if isinstance(plan, Plan) else plan.plan_of(plan.windows[-1])
+        speculation = settled_speculation(speculation, longest, world.model, sampler=sampler)
     began = time.perf_counter()
     if isinstance(plan, Rollout):
-        tokens = roll(
-            plan, world.model, given, blocks if world.block else None, sampler=sampler, seed=seed, on_frame=decode,
-            on_pass=on_pass,
-        ).tokens[0]  # fmt: skip
+        rolled = roll(
+            plan, world.model, given, blocks if world.block else None, sampler=sampler, seed=seed,
+            speculation=speculation, on_frame=decode, on_pass=on_pass,
+        )  # fmt: skip
+        tokens, passes = rolled.tokens[0], rolled.passes
     else:
-        ids = world.given(plan.layout, given, blocks)
-        tokens = replay(
-            plan, world.model, given=ids, sampler=sampler, seed=seed, on_frame=decode, on_pass=on_pass
-        )[0]  # fmt: skip
+        ids = batched("given", world.given(plan.layout, given, blocks), (len(given_slots(plan.layout)),))
+        done = replay_ids(
+            plan, world.model, ids, sampler=sampler, seed=seed, speculation=speculation, on_frame=decode,
+            on_pass=on_pass,
+        )  # fmt: skip
+        tokens, passes = done.tokens[0], done.passes if isinstance(done, Speculated) else done.steps
     seconds = time.perf_counter() - began - shown
-    return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown)
+    return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown, passes)
 
 
 def _in_order(plan: Any, world: Any, prompt: Any, actions: Any) -> tuple[Any, Any, Any, Any]:

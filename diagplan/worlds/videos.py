@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.backends.measured import SpeculationChoice
 from diagplan.backends.memory import Memory
 from diagplan.backends.sampling import Greedy, Sampler
 from diagplan.backends.threads import threads_in_use
@@ -65,6 +66,7 @@ def generate_video(
     text_encoder: Path | None = None,
     sampler: Sampler | None = None,
     seed: int = 0,
+    speculation: SpeculationChoice | None = None,
     frames_dir: Path | None = None,
     gif: Path | None = None,
     tokens: Path | None = None,
@@ -87,11 +89,13 @@ def generate_video(
         text_encoder: with ``text``: a local folder of T5-11B.
         sampler: as for ``diagplan.replay``.
         seed: as for ``diagplan.replay``.
+        speculation: as for ``diagplan.replay``.
         frames_dir: a folder for every frame, ``0000.png`` and so on, as soon as it is known.
         gif: a GIF to write too.
         tokens: the tokens to write too, .npy, int64 [T, rows, cols].
         fps: frames a second of the video; the world's if left out.
-        on_progress: called with what is done, passes done and passes in all; 0 of 0 where they are not counted.
+        on_progress: called with what is done, the plan's steps done and its steps in all; 0 of 0 where they are not
+            counted.
         on_memory: called with the estimate of memory before it is checked.
         on_prompt: called with what the image tokenizer makes of the prompt, before a frame is generated.
 
@@ -137,8 +141,8 @@ def generate_video(
         on_prompt(prompt)
     tell("loading", 0, 0)
     world.load()
-    passes = plan.steps if isinstance(plan, Plan) else plan.cost().passes
-    tell("generating", 0, passes)
+    steps = plan.steps if isinstance(plan, Plan) else plan.cost().passes
+    tell("generating", 0, steps)
     if frames_dir is not None:
         make_folder(frames_dir)
     cut = cut_frames(world, given)
@@ -146,8 +150,8 @@ def generate_video(
         shown = _Shown(list(cut), writer, frames_dir)
         try:
             done = generate(
-                plan, world, cut, blocks, sampler=sampler, seed=seed, on_frame=lambda _, picture: shown.add(picture),
-                on_pass=lambda count: tell("generating", count, passes),
+                plan, world, cut, blocks, sampler=sampler, seed=seed, speculation=speculation,
+                on_frame=lambda _, picture: shown.add(picture), on_pass=lambda count: tell("generating", count, steps),
             )  # fmt: skip
         except KeyboardInterrupt:
             if shown.generated:
@@ -163,7 +167,7 @@ def generate_video(
             write_atomically(tokens, npy_bytes(done.tokens))
     except DocumentError as error:
         raise DocumentError(f"{error} {out} is written.") from None
-    return GeneratedVideo(done, plan, passes, prompt, memory, len(shown.frames), threads_in_use(world.load()))
+    return GeneratedVideo(done, plan, done.passes, prompt, memory, len(shown.frames), threads_in_use(world.load()))
 
 
 class _Shown:

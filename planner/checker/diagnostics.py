@@ -25,6 +25,7 @@ class Diagnostic:
             as the message says; ``None`` where it does not apply.
         message: expected A, got name=value.
         remedy: what to do.
+        plan: number of the plan in a chain, from 0; ``None`` where there is one plan, or all are meant.
     """
 
     code: str
@@ -34,6 +35,7 @@ class Diagnostic:
     slot: int | None
     message: str
     remedy: str
+    plan: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

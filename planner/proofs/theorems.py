@@ -9,6 +9,7 @@ from typing import Any
 
 from diagplan.planner.proofs.symbols import Claim, Slots, Theorem, Use, Wavefront, before, larger, smaller
 from diagplan.planner.proofs.theorems_cache import CACHE_THEOREMS
+from diagplan.planner.proofs.theorems_speculation import SPECULATION_THEOREMS
 
 __all__ = ["THEOREMS"]
 
@@ -379,4 +380,5 @@ THEOREMS: tuple[Theorem, ...] = (
         build=_r_diag,
     ),
     *CACHE_THEOREMS,
+    *SPECULATION_THEOREMS,
 )

@@ -23,13 +23,13 @@ def test_records_are_light(tmp_path: Path) -> None:
     """Help and completion read them: no torch, no pydantic."""
     code = (
         "import sys; from diagplan.adapters.families import FAMILIES; FAMILIES.records();"
-        "print(*sorted({'torch', 'pydantic', 'diffusers', 'onnxruntime', 'av'} & set(sys.modules)))"
+        "print(*sorted({'torch', 'pydantic', 'diffusers', 'transformers', 'onnxruntime', 'av'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_released_configurations_are_those_of_the_adapter(name: str) -> None:
     pytest.importorskip("torch")
     configs: Mapping[str, Any] = import_module(f"diagplan.adapters.{CONFIGS[name]}").CONFIGS
@@ -43,8 +43,10 @@ def test_presets_and_openers_are_there(name: str) -> None:
     assert (family.world is not None) == bool(family.releases)  # a model of single pictures opens no world
     if family.world is not None:
         assert callable(resolve(family.world))
-    assert family.inspection is not None
-    assert re.compile(family.inspection.layer).groups == 1
+    assert family.open is not None
+    assert (family.inspection is not None) == (name in CONFIGS)  # the others' files tell what they are
+    if family.inspection is not None:
+        assert re.compile(family.inspection.layer).groups == 1
 
 
 def test_a_release_names_its_family() -> None:

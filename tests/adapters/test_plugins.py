@@ -1,6 +1,7 @@
 """Records of third parties: a package that is really installed, used from the command line and from Python."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -116,7 +117,7 @@ def test_an_unknown_name_lists_what_there_is(site: Path, files: Path) -> None:
         "o.npy",
     )
     assert done.returncode == 2
-    assert "expected adapter to be one of mc-ar, cosmos, wham, llamagen, toy, got adapter='llama'" in done.stderr
+    assert re.search(r"expected adapter to be one of mc-ar, cosmos, wham, .*, toy, got adapter='llama'", done.stderr)
     with pytest.raises(SpecError, match="expected adapter to be one of mc-ar, cosmos, wham"):
         family_named("llama")
     with pytest.raises(SpecError, match="expected backend to be one of torch, onnx"):

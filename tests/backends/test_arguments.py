@@ -24,6 +24,7 @@ PROMPT = np.zeros((1, 2, 2), dtype=np.int64)
 #: As people type them; mypy would refuse every one.
 replay: Any = diagplan.replay
 roll: Any = diagplan.roll
+run_chain: Any = diagplan.run_chain
 prepare: Any = executor.prepare
 load_any: Any = load_model
 
@@ -46,11 +47,18 @@ class Llama(torch.nn.Module):  # type: ignore[misc, name-defined]
         (lambda: replay("plan.json", MODEL), "plan to be a Plan, got plan='plan.json'. Compile one first."),
         (
             lambda: replay(ROLLOUT, MODEL, PROMPT),
-            "plan to be a Plan, got plan=<Rollout>. Replay a Plan with replay, a Rollout with roll.",
+            (
+                "plan to be a Plan, got plan=<Rollout>. Replay a Plan with replay, a Rollout with roll, a Chain with "
+                "run_chain."
+            ),
         ),
         (
             lambda: roll(PLAN, MODEL, PROMPT),
-            "plan to be a Rollout, got plan=<Plan>. Replay a Plan with replay, a Rollout with roll.",
+            "plan to be a Rollout, got plan=<Plan>. Replay a Plan with replay, a Rollout with roll, a Chain with",
+        ),
+        (
+            lambda: run_chain(PLAN, MODEL, GIVEN),
+            "plan to be a Chain, got plan=<Plan>. Replay a Plan with replay, a Rollout with roll, a Chain with",
         ),
         (lambda: roll(MODEL, ROLLOUT, PROMPT), "plan to be a Rollout, got plan=<ImageModel>. Swap plan and model."),
         (

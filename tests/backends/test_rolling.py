@@ -16,6 +16,7 @@ from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.backends.rolling import roll  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from diagplan.planner.rollout import compile_rollout  # noqa: E402
+from diagplan.planner.speculation import Speculation  # noqa: E402
 from tests.support.wham import CONFIG, DATA, golden_model  # noqa: E402
 
 RNG = np.random.default_rng(4)
@@ -208,3 +209,26 @@ def test_a_rollout_of_another_grid() -> None:
     turned = compile_rollout(replace(MC_AR, rows=4, cols=3), NextToken(), frames=2)
     with pytest.raises(MismatchError, match="expected a plan of 3 x 4 tokens a frame and 2 between frames"):
         roll(turned, small_mc_ar(rope="3d"), np.zeros((2, 4, 3), dtype=np.int64), BLOCKS[0, :3])
+
+
+@pytest.mark.parametrize("sampler", [Greedy(), SAMPLER])
+@pytest.mark.parametrize("speculation", [Speculation(window=6), Speculation(window=20, adaptive=True), "auto"])
+def test_speculation_gives_the_same_video(sampler: Any, speculation: Any) -> None:
+    """Windows of different plans, each with the noise of the whole video; actions asked for as they are needed."""
+    model = small_mc_ar()
+    rollout = compile_rollout(MC_AR, NextToken(), frames=5, prompt_frames=3)
+    want = roll(rollout, model, PROMPT, BLOCKS[:, :7], sampler=sampler, seed=3)
+    told: list[int] = []
+    frames: list[int] = []
+    got = roll(
+        rollout, model, PROMPT, lambda i: BLOCKS[:, i], sampler=sampler, seed=3, speculation=speculation,
+        on_pass=told.append, on_frame=lambda frame, _: frames.append(frame),
+    )  # fmt: skip
+    np.testing.assert_array_equal(got.tokens, want.tokens)
+    assert want.passes == rollout.cost().passes == told[-1]
+    assert len(told) == got.passes < want.passes
+    assert told == sorted(told)
+    assert frames == list(range(5))
+    assert 0 < got.prefill_seconds < got.seconds
+    rolled = roll(rollout, model, PROMPT, BLOCKS[:, :7], speculation=Speculation(window=9), cancelled=lambda: True)
+    assert (rolled.complete, rolled.passes) == (False, 1)

@@ -55,7 +55,7 @@ def test_every_option_is_described_by_a_sentence() -> None:
     for command in commands:
         assert command.help[0].isupper(), command.name
         for option in command.params:
-            if option.name in OTHERS or command.name in {"generate", "run", "export-onnx", "compare"}:
+            if option.name in OTHERS or command.name in {"image", "generate", "run", "export-onnx", "compare"}:
                 continue
             assert re.fullmatch(r"(?s)([A-Z]|LABEL).*\.", option.help or ""), (command.name, option.name, option.help)
             if option.default is None and not option.required and not isinstance(option.show_default, str):

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("av")
 pytest.importorskip("diffusers")
 
-from diagplan import Diagonal, compile_plan, replay, write_plan  # noqa: E402
+from diagplan import Diagonal, NextToken, compile_plan, replay, write_plan  # noqa: E402
 from diagplan.evaluation.pictures import psnr  # noqa: E402
 from diagplan.video.files import VideoWriter, read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
@@ -216,3 +216,18 @@ def test_a_plan_of_another_grid(tmp_path: Path, given: dict[str, int]) -> None:
     code, _, err = run(*command(tmp_path, "--plan", tmp_path / "plan.json"))
     assert code == 1
     assert "expected a plan for crafter-mini's layout" in err
+
+
+def test_exact_is_next_token_prediction(tmp_path: Path, world: World) -> None:
+    """The tokens of one pass a token, in a small part of its passes."""
+    plan = compile_for(world, 2, NextToken())
+    kept = []
+    for more in ((), ("--exact",), ("--speculate", 40)):
+        code, out, _ = run(
+            *command(tmp_path, "--frames", 2, "--temperature", 1, *more, "--tokens", tmp_path / "t.npy", "--json")
+        )
+        assert code == 0
+        kept.append(((tmp_path / "t.npy").read_bytes(), json.loads(out)["passes"]))
+    assert [tokens for tokens, _ in kept] == [kept[0][0]] * 3
+    assert kept[0][1] == plan.steps
+    assert max(passes for _, passes in kept[1:]) < plan.steps / 8

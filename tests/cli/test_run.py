@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 
 from diagplan import Diagonal, Greedy, Sample, compile_plan, load_model, replay, write_plan  # noqa: E402
 from diagplan.backends.memory import estimate_memory  # noqa: E402
+from diagplan.backends.promise import Grade  # noqa: E402
 from diagplan.cli.run import read_ids  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
 from tests.support.cli import run  # noqa: E402
@@ -317,3 +318,47 @@ def test_a_warning_of_the_model_is_one_line(folder: Path) -> None:
     assert json.loads(out)["shape"] == json.loads(known[1])["shape"]
     assert err.startswith("diagplan: warning: expected image_vocab in the config of a model with ")
     assert err.count("\n") == 1
+
+
+def test_exact_gives_the_tokens_of_the_plan_in_fewer_passes(folder: Path) -> None:
+    common = [*prompt(folder), "--temperature", "0.9", "--seed", "4"]
+    assert run(*options(folder, *common, out="steps.npy"))[0] == 0
+    for more in (["--exact"], ["--speculate", "12"], ["--speculate", "12", "--draft", "above"]):
+        code, out, err = run(*options(folder, *common, *more, "--json", out="exact.npy"))
+        assert (code, err) == (0, "")
+        figures = json.loads(out)
+        assert (folder / "exact.npy").read_bytes() == (folder / "steps.npy").read_bytes()
+        assert figures["passes"] < META["cases"]["image_k2_prompt"]["forward_passes"]
+        assert figures["tokens_a_pass"] > 1
+        assert figures["promise"]["grade"] in get_args(Grade)
+        assert figures["draft"] == (more[-1] if "--draft" in more else "previous-frame")
+    _, out, _ = run(*options(folder, *common, "--exact", out="exact.npy"))
+    assert re.search("promise +(bit-exact|exact up to near-ties)", out)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--exact", "--speculate", "8"], "expected --exact or --speculate, got both."),
+        (["--draft", "left"], "expected --speculate with --draft, got --draft left alone."),
+        (["--exact", "--checkpoint", "s.safetensors", "--checkpoint-every", "2"], "no checkpoint with speculation"),
+    ],
+)
+def test_speculation_that_cannot_be(folder: Path, more: list[str], message: str) -> None:
+    code, _, err = run(*options(folder, *prompt(folder), *more))
+    assert (code, message in " ".join(err.split())) == (2, True), err
+
+
+def test_a_trace_is_checked_by_its_rules_and_by_the_model(folder: Path) -> None:
+    common = [*prompt(folder), "--temperature", "0.9", "--seed", "4", "--speculate", "12"]
+    trace = folder / "trace.json"
+    assert run(*options(folder, *common, "--trace", str(trace)))[0] == 0
+    model = ["--weights", str(folder / "model.safetensors"), "--config", str(folder / "config.json")]
+    code, out, _ = run("verify-trace", folder / "plan.json", trace, *model, "--json")
+    assert (code, json.loads(out)["ok"]) == (0, True), out
+    document = json.loads(trace.read_text())
+    document["samples"][0]["passes"][0]["accepted"] += 1
+    trace.write_text(json.dumps(document))
+    assert run("verify-trace", folder / "plan.json", trace)[0] == 1
+    code, _, err = run(*options(folder, *prompt(folder), "--trace", str(trace)))
+    assert (code, "expected --exact or --speculate with --trace" in err) == (2, True)

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from diagplan import write_plan
+from diagplan.schemas.trace import write_trace
 from tests.support.cli import damaged, run, run_json
+from tests.support.invalid_traces import BASE, PLAN, with_pass
 
 
 def test_show_prints_the_steps(tiny: Path) -> None:
@@ -53,3 +56,29 @@ def test_show_writes_a_page(tiny: Path) -> None:
     assert run_json("show", str(tiny), "--html", str(page))["written"] == [str(page)]
     assert run("show", str(tiny), "--against", str(tiny))[0] == 2
     assert run("show", str(tiny), "--html", str(tiny.with_name("wave.png")))[0] == 2
+
+
+def test_show_a_trace(tmp_path: Path) -> None:
+    write_plan(PLAN, tmp_path / "plan.json")
+    write_trace(BASE, tmp_path / "trace.json")
+    paths = (tmp_path / "plan.json", "--trace", tmp_path / "trace.json")
+    figures = run_json("show", *paths, "--svg", tmp_path / "trace.svg")
+    assert figures["frames"] == [[[0, 0, 1], [2, 2, 2]]]
+    assert figures["by_pass"][1] == {"pass": 1, "fed": 3, "accepted": 1, "guessed_wrong": 1, "right_behind": 1}
+    assert (figures["steps"], figures["passes"], figures["tokens_a_pass"], figures["ok"]) == (6, 3, 2.0, True)
+    assert figures["written"] == [str(tmp_path / "trace.svg")]
+    assert (tmp_path / "trace.svg").is_file()
+    code, out, _ = run("show", *paths)
+    assert code == 0
+    assert "trace.json: 6 steps in 3 passes, 2.0 tokens a pass" in out
+
+
+def test_show_a_trace_that_is_not_valid(tmp_path: Path) -> None:
+    write_plan(PLAN, tmp_path / "plan.json")
+    write_trace(with_pass(2, guesses={4: 4, 5: 9}), tmp_path / "trace.json")
+    paths = (tmp_path / "plan.json", "--trace", tmp_path / "trace.json")
+    assert "trace.json is not valid: DT105, 1 time(s). `diagplan verify-trace` lists all." in run("show", *paths)[1]
+    code, _, err = run("show", *paths, "--step", 1)
+    assert code == 2
+    assert "expected --step or --trace, got both, --step 1. Leave one out." in " ".join(err.split())
+    assert run("show", *paths, "--sample", 1)[0] == 2

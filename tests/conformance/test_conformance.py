@@ -26,9 +26,9 @@ from diagplan.backends.selftest import require_masks_obeyed  # noqa: E402
 from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError  # noqa: E402
 from diagplan.planner.plan import Plan  # noqa: E402
 from diagplan.planner.policy import Visibility  # noqa: E402
-from tests.support.conformance import BACKENDS, EOL, LAYOUT, MODELS, ids_for  # noqa: E402
+from tests.support.conformance import BACKENDS, EOL, LAYOUT, MODELS, ids_for, pairs  # noqa: E402
 
-pytestmark = [pytest.mark.parametrize("model_name", MODELS), pytest.mark.parametrize("backend", BACKENDS)]
+pytestmark = pytest.mark.parametrize(("model_name", "backend"), pairs())
 
 
 def run(

@@ -31,6 +31,7 @@ from diagplan.models.estimates import (  # noqa: E402
     sizes_before_loading,
     tokenizer_bytes,
 )
+from diagplan.planner.chain_compiler import chain_layouts, compile_chain  # noqa: E402
 from diagplan.planner.errors import DocumentError, SpecError  # noqa: E402
 from diagplan.planner.rollout import compile_rollout  # noqa: E402
 from tests.support.checkpoints import write_safetensors, write_sparse, write_torch  # noqa: E402
@@ -135,6 +136,20 @@ def test_a_rollout_takes_what_its_largest_plan_takes(tmp_path: Path) -> None:
     assert len(rollout.plans) > 1
     each = [total("wham", path, plan, config=WHAM) for plan in rollout.plans]
     assert total("wham", path, rollout, config=WHAM) == max(each) > min(each)
+
+
+def test_a_chain_takes_the_cache_of_its_whole_sequence_and_one_plan_at_a_time(tmp_path: Path) -> None:
+    path = write_torch(wham_weights(WHAM), tmp_path / "w.ckpt")
+    grid = Layout(frames=1, rows=3, cols=4, lead=50)
+    chain = compile_chain(chain_layouts([grid] * 3, 20), NextToken())
+    run = [chain.continued(number).plan for number in range(3)]
+    each = [estimate_before_loading("wham", path, plan, config=WHAM) for plan in run]
+    whole = estimate_before_loading("wham", path, chain, config=WHAM)
+    assert whole is not None
+    parts = [part for part in each if part is not None]
+    assert len(parts) == 3
+    assert whole.cache == max(part.cache for part in parts) > parts[0].cache
+    assert whole.total == max(part.total - part.cache for part in parts) + whole.cache
 
 
 def total(*arguments: Any, **options: Any) -> int:

@@ -8,10 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from diagplan import Diagonal, LoadOptions, MismatchError, Sample, SpecError, compile_plan, replay  # noqa: E402
+from diagplan import Diagonal, LoadOptions, MismatchError, Sample, SpecError, compile_plan, replay, verify_trace  # noqa: E402
 from diagplan.adapters.mc_ar import McAr  # noqa: E402
 from diagplan.models.running import compare_runtimes, run_plan  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
+from diagplan.planner.speculation import Speculation  # noqa: E402
 from tests.support.checkpoints import write_torch  # noqa: E402
 from tests.support.mc_ar import GOLDEN, golden_model  # noqa: E402
 from tests.support.mineworld import GIVEN, LAYOUT, WEIGHTS  # noqa: E402
@@ -74,3 +75,22 @@ def test_an_export_of_other_weights_is_refused() -> None:
     other = McAr(GOLDEN, weights)
     with pytest.raises(DocumentError, match="expected the export of the same model, got one of other weights"):
         compare_runtimes(PLAN, other, exported)
+
+
+def test_a_speculative_run_says_how_it_went(weights: Path) -> None:
+    want = run_plan(PLAN, "mc-ar", weights, IDS, OPTIONS, sampler=Sample(top_p=0.9), seed=5)
+    steps: list[tuple[int, int]] = []
+    told: list[Any] = []
+    done = run_plan(
+        PLAN, "mc-ar", weights, IDS, OPTIONS, sampler=Sample(top_p=0.9), seed=5, speculation=Speculation(window=16),
+        trace=True, on_step=lambda *step: steps.append(step), on_pass=told.append,
+    )  # fmt: skip
+    np.testing.assert_array_equal(done.tokens, want.tokens)
+    assert want.speculated is None
+    assert done.speculated is not None
+    assert done.speculated.speculation == Speculation(window=16)
+    assert done.passes == len(told) == done.speculated.outcome.passes < want.passes
+    assert steps[-1] == (PLAN.steps, done.chosen) == (PLAN.steps, want.chosen)
+    assert done.speculated.trace is not None
+    assert verify_trace(PLAN, done.speculated.trace).ok
+    assert done.speculated.promise.places > 0

@@ -74,8 +74,8 @@ POLICIES = "Give Policies(...) or a bundle: BUNDLES['default']."
             "verify",
             (GRID,),
             (
-                "plan to be a Plan or the path of a plan file, got plan=<Layout>. "
-                "Compile one, or give the path of a plan file."
+                "plan to be a Plan, a Chain or the path of a file of one, got plan=<Layout>. "
+                "Compile one, or give the path of a file."
             ),
         ),
         (

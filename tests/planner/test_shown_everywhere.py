@@ -23,7 +23,7 @@ BOUNDED = {"shown", "len", "listed", "named_briefly"}
 #: Facts of arrays, of files and of our own records that are short: a dtype, a shape, the least number, a name.
 FACTS = re.compile(
     r"(\.(dtype|shape(\[\d\]|\))?|ndim|size|path|strerror|name|__name__|feeds|positions|slots|rows|errors)"
-    r"|\.(min|max)\(\)|\[:\d+\])$"
+    r"|\.(min|max)\(\)|\[:\d+\]| / _[A-Z]+)$"
 )
 #: Names of paths and of settings, which are ours or the system's.
 NAMES = {"path", "folder", "place", "index", "source", "about", "name", "key", "field.name", "self.option"}
@@ -44,11 +44,11 @@ CHECKED = {
         "kinds", "got", "at", "named", "places", "used", "device", "_summary(error)", "type(cause).__name__",
         "expected", "str(error) or 'too deep nesting'", "os.fspath(path)",
         "', '.join((name[:60] for name in unknown[:4]))", "_named(domains) or 'its own'", "_named(nested)",
-        "_named(foreign)",
+        "_named(foreign)", "what", "words",
     },
 }  # fmt: skip
 #: json, gzip and zstd tell of a place in a file, and not what stands there.
-SAY_PLACES = {"schemas/files.py", "schemas/orders.py"}
+SAY_PLACES = {"schemas/files.py", "schemas/orders.py", "schemas/parsing.py"}
 
 
 def messages(tree: ast.AST) -> Iterator[ast.JoinedStr]:
@@ -60,7 +60,8 @@ def messages(tree: ast.AST) -> Iterator[ast.JoinedStr]:
 
 def is_short(value: ast.expr) -> bool:
     text = ast.unparse(value)
-    called = isinstance(value, ast.Call) and ast.unparse(value.func) in BOUNDED
+    asked = value.values[0] if isinstance(value, ast.BoolOp) else value  # ``listed(...) or "none"``
+    called = isinstance(asked, ast.Call) and ast.unparse(asked.func) in BOUNDED
     return called or bool(FACTS.search(text)) or text in NAMES.union(*CHECKED.values())
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 
 from diagplan.planner.plan import Plan
-from diagplan.schemas.schema import plan_schema, plan_schema_text
+from diagplan.schemas.schema import NAMES, document_schema, plan_schema, schema_text
 from tests.support.documents import FORMS, RULE, put, value_of
 from tests.support.strategies import Request, plans
 
-COMMITTED = Path(__file__).parents[2] / "schemas" / "plan.schema.json"
+SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,11 @@ def validator() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(schema)
 
 
-def test_the_committed_copy_is_the_models() -> None:
-    assert COMMITTED.read_text(encoding="utf-8") == plan_schema_text()
-    assert json.loads(plan_schema_text()) == plan_schema()
-    assert plan_schema_text().endswith("}\n")
+@pytest.mark.parametrize("of", NAMES)
+def test_the_committed_copies_are_the_models(of: str) -> None:
+    assert (SCHEMAS / NAMES[of]).read_text(encoding="utf-8") == schema_text(of)
+    assert json.loads(schema_text(of)) == document_schema(of)
+    assert schema_text(of).endswith("}\n")
 
 
 @given(plans(frames=2, side=3))

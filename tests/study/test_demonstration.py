@@ -15,7 +15,7 @@ pytest.importorskip("skimage")
 from diagplan.games.clips import Clip
 from diagplan.study import demonstration
 from diagplan.study.demonstration import (
-    SCHEDULES,
+    WAYS,
     Outcome,
     as_rows,
     demonstrate,
@@ -62,7 +62,7 @@ def test_the_files_of_a_demonstration(tmp_path: Path) -> None:
     clip = Clip(frames=flat(5, 4), actions=("noop", "do", "noop"), moved=(None, None, None))
     table = [outcome("next-token", 20), outcome("k=2", 8)]
     made = {
-        row.plan: Generated(frames=flat(90), tokens=np.zeros((3, 2, 2), np.int64), seconds=1.0, tokenizer_seconds=0.0)
+        row.plan: Generated(flat(90), tokens=np.zeros((3, 2, 2), np.int64), seconds=1.0, tokenizer_seconds=0, passes=1)
         for row in table
     }  # fmt: skip
     written = save_demonstration(tmp_path, clip, table, made, flat(20), flat(5)[0])
@@ -73,37 +73,39 @@ def test_the_files_of_a_demonstration(tmp_path: Path) -> None:
 
 def test_every_plan_is_run_and_compared_with_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """A world that generates grey frames, one level brighter a pass less; the clock of every second run is slow."""
-    seconds = iter([1.0] * len(SCHEDULES) + [9.0] * len(SCHEDULES) + [3.0] * len(SCHEDULES))
+    seconds = iter([1.0] * len(WAYS) + [9.0] * len(WAYS) + [3.0] * len(WAYS))
     runs: list[int] = []
 
     class Small:
-        context_frames, height, width = 4, HEIGHT, WIDTH
+        context_frames, height, width, model = 4, HEIGHT, WIDTH, None
 
     def compiled(_world: Any, frames: int, schedule: Any) -> Any:
         from diagplan import Layout, compile_plan
 
         return compile_plan(Layout(frames=frames, rows=4, cols=6, prompt_frames=1), schedule)
 
-    def generated(plan: Any, _world: Any, prompt: Any, _blocks: Any) -> Generated:
+    def generated(plan: Any, _world: Any, prompt: Any, _blocks: Any, *, speculation: Any) -> Generated:
         assert prompt.shape == (1, HEIGHT, WIDTH, 3)
-        runs.append(plan.steps)
+        passes = plan.steps if speculation is None else 9
+        runs.append(passes)
         tokens = np.full((3, 4, 6), plan.steps == 72)
-        return Generated(frames=flat(100), tokens=tokens.astype(np.int64), seconds=next(seconds), tokenizer_seconds=0.0)
+        return Generated(flat(100), tokens.astype(np.int64), next(seconds), tokenizer_seconds=0, passes=passes)
 
     monkeypatch.setattr(demonstration, "compile_for", compiled)
     monkeypatch.setattr(demonstration, "generate", generated)
     monkeypatch.setattr(demonstration, "prompt_tokens", lambda *_: None)
+    monkeypatch.setattr(demonstration, "settled_speculation", lambda choice, *_: choice)
     clip = Clip(frames=flat(110, 9), actions=("noop",) * 8, moved=(None,) * 8)
     count: list[None] = []
     small: Any = Small()
     table, made, truth = demonstrate(small, clip, np.zeros((8, 1), np.int64), on_run=lambda: count.append(None))
-    assert len(count) == 3 * len(SCHEDULES) == len(runs)
-    assert runs[:5] == runs[5:10] == runs[10:]  # in turn
+    assert len(count) == 3 * len(WAYS) == len(runs)
+    assert runs[:6] == runs[6:12] == runs[12:]  # in turn
     assert truth.shape == (3, HEIGHT, WIDTH, 3)
-    assert list(made) == [row.plan for row in table] == list(SCHEDULES)
+    assert list(made) == [row.plan for row in table] == list(WAYS)
     first = table[0]
     assert (first.passes, first.seconds, first.speedup_passes, first.speedup_time) == (72, 3.0, 1, 1)  # the median
     assert first.frames_per_second == 1
-    assert (first.same_as_ntp, table[1].same_as_ntp) == (1, 0)
+    assert [row.same_as_ntp for row in table] == [1, 1, 0, 0, 0, 0]
     assert first.psnr == pytest.approx(20 * np.log10(25.5))
     assert [row.speedup_passes for row in table] == [72 / row.passes for row in table]

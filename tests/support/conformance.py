@@ -101,6 +101,18 @@ def llamagen(dtype: Any, *, portable: bool = False) -> LlamaGen:
     return model
 
 
+def of_transformers(family: str, dtype: Any, **_: Any) -> Any:
+    pytest.importorskip("transformers")
+    from diagplan.adapters.transformers import TransformersModel
+    from tests.support import hf_models
+
+    module = hf_models.BUILDERS[family](positions=POSITIONS, dtype=dtype)
+    raster = hf_models.RASTER if family == "raster-llama" else None
+    return TransformersModel(module, family=family, raster=raster)
+
+
+#: Families of transformers, whose decoders are the library's own.
+TRANSFORMERS = ("janus-pro", "emu3", "glm-image", "chameleon", "raster-llama")
 #: Name -> the model in a dtype; with ``portable=True`` as ONNX export needs it.
 MODELS: dict[str, Callable[..., Any]] = {
     "mc-ar-1d": partial(mc_ar, "1d"),
@@ -113,6 +125,7 @@ MODELS: dict[str, Callable[..., Any]] = {
     "example": lambda dtype, **_: ImageModel.random(POSITIONS, dtype=dtype),
     "llamagen": llamagen,
     "placed": lambda dtype, **_: PlacedModel(dtype),
+    **{family: partial(of_transformers, family) for family in TRANSFORMERS},
 }
 BACKENDS: dict[str, Any] = {"torch": executor, "torch-static": SimpleNamespace(**vars(executor))}
 # The passes of fixed shape that become CUDA graphs on a GPU, run directly.
@@ -126,6 +139,8 @@ def exported(name: str, dtype: Any) -> Any:
     from diagplan.backends.onnx_export import export_model
     from diagplan.backends.onnx_runtime import GRAPH, load_onnx_model
 
+    if name == "janus-pro" and dtype == torch.float64:
+        pytest.skip("ONNX Runtime has no error function in float64")
     with TemporaryDirectory() as folder:
         export_model(MODELS[name](dtype, portable=True), Path(folder, GRAPH), config={})
         return load_onnx_model(folder, threads=1)
@@ -138,6 +153,21 @@ def prepare_onnx(plan: Plan, model: Any, **options: Any) -> executor.Prepared:
 
 BACKENDS["onnx"] = SimpleNamespace(**vars(executor))
 BACKENDS["onnx"].prepare = prepare_onnx
+
+
+def pairs() -> list[Any]:
+    """Models with backends; what differs by no more than a decoder of transformers is slow."""
+    return [
+        pytest.param(name, backend, marks=pytest.mark.slow) if _is_slow(name, backend) else (name, backend)
+        for name in MODELS
+        for backend in BACKENDS
+    ]
+
+
+def _is_slow(name: str, backend: str) -> bool:
+    if name not in TRANSFORMERS:
+        return False
+    return (backend != "torch" and name != "emu3") or name in ("chameleon", "raster-llama")
 
 
 def ids_for(plan: Plan, model: Any, batch: int = 1, seed: int = 0) -> np.ndarray:

@@ -37,6 +37,7 @@ class HashModel:
     cache_shapes = ((1, 1),) * _LAYERS
     vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=vocab_size),)
     grid: Grid | None = None
+    ragged = True
 
     def new_cache(self, batch: int, slots: int) -> Any:
         """int64 [layers, batch, slots]."""
@@ -54,8 +55,12 @@ class HashModel:
         """See ``Model.forward``; logits float32 [B, m, V], one where the hash points."""
         hidden = _mix(ids * 0x10001 + position * 7919 + 1)
         for layer in cache:
-            layer[:, slot] = hidden
-            seen = _mix(layer[:, None, : mask.shape[1]] + 12345) * mask
+            if slot.ndim == 1:
+                layer[:, slot] = hidden
+            else:
+                for own, where, new in zip(layer, slot, hidden, strict=True):
+                    own[where] = new
+            seen = _mix(layer[:, None, : mask.shape[-1]] + 12345) * mask
             hidden = _mix(hidden + 3 * seen.sum(-1))
         chosen = (hidden if rows is None else hidden[:, rows]) % self.vocab_size
         return self._one_hot(chosen)

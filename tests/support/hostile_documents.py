@@ -1,4 +1,4 @@
-"""Plan documents that cost their reader as much as they can, at most 64 MiB each, and a process that reads one.
+"""Plan and trace documents that cost their reader as much as they can, at most 64 MiB each; a process that reads one.
 
 python -m tests.support.hostile_documents [NAME ...]     # a table of time and memory
 """
@@ -13,12 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import diagplan.schemas.document  # noqa: F401 - what is imported does not count as the reader's memory
+import diagplan.schemas.document  # what is imported does not count as the reader's memory
+import diagplan.schemas.trace_document  # noqa: F401
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import Layout
 from diagplan.planner.schedule import NextToken
 from diagplan.schemas.files import plan_to_json, read_plan
+from diagplan.schemas.trace import read_trace, trace_to_json
+from tests.support.invalid_traces import BASE
 
 __all__ = ["HOSTILE", "Cost", "cost_of_reading"]
 
@@ -60,6 +63,17 @@ def _in_a_plan(path: str, text: str, name: str = "somebody") -> str:
     return json.dumps(document, ensure_ascii=False).replace('"HERE"', text)
 
 
+def _in_a_trace(path: str, text: str) -> str:
+    """A small valid trace in which one list is replaced by a text."""
+    document = json.loads(trace_to_json(BASE))
+    holder: Any = document
+    *first, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    for key in first:
+        holder = holder[key]
+    holder[last] = "HERE"
+    return _padded(json.dumps(document).replace('"HERE"', text))
+
+
 def _listed_rows(cells: int, start: Callable[[int], int]) -> str:
     """Next-token prediction of one row of cells, every mask row listed as one run up to the feed's own slot."""
     plan = compile_plan(Layout(frames=1, rows=1, cols=cells, lead=1), NextToken())
@@ -88,6 +102,8 @@ def _padded(text: str) -> str:
 
 
 _STEP = '{"source":[300],"position":[300],"slot":[300],"target":[300]}'
+_PASS = '{"first":0,"end":1,"guesses":[],"chosen":[],"accepted":0}'
+_SAMPLE = '{"number":0,"passes":[],"tokens":[]}'
 _OF_MANY_KEYS = "{" + ",".join(f'"key{i}":0' for i in range(1000)) + "}"
 
 #: Documents by name. Some are refused at sight; "dearest" ones are as large as the limits allow.
@@ -122,6 +138,10 @@ HOSTILE: dict[str, Callable[[], str]] = {
     "many feeds of few slots": lambda: _one_feed_a_step(32_000),
     "too many feeds of few slots": lambda: _one_feed_a_step(150_000),
     "long runs": lambda: _long_runs(4_000),
+    "trace of dearest guesses": lambda: _in_a_trace("samples.0.passes.0.guesses", _dearest("[300,301]")),
+    "trace of dearest passes": lambda: _in_a_trace("samples.0.passes", _dearest(_PASS)),
+    "trace of dearest tokens": lambda: _in_a_trace("samples.0.tokens", _dearest("3000")),
+    "trace of many samples": lambda: _in_a_trace("samples", "[" + ",".join([_SAMPLE] * (1 << 16)) + "]"),
 }
 
 
@@ -134,7 +154,8 @@ def cost_of_reading(name: str, limit_bytes: int | None = None) -> Cost:
     """
     with tempfile.TemporaryDirectory() as folder:
         data = HOSTILE[name]().encode()
-        path = Path(folder) / ("plan.json.gz" if name.endswith("packed") else "plan.json")
+        stem = "trace" if name.startswith("trace") else "plan"
+        path = Path(folder) / f"{stem}.json{'.gz' if name.endswith('packed') else ''}"
         path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
         command = [sys.executable, "-m", _MODULE, "--read", str(path), str(limit_bytes or 0)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
@@ -149,7 +170,7 @@ def _read(path: str, limit_bytes: int) -> Cost:
         resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + limit_bytes, resource.RLIM_INFINITY))
     start = time.process_time()
     try:
-        says = repr(read_plan(path))
+        says = repr(read_plan(path)) if "plan.json" in path else f"a trace of {read_trace(path).passes} passes"
     except DocumentError as error:
         says = str(error)
     return Cost(time.process_time() - start, (_status("VmHWM") - before) / (1 << 20), says)

@@ -4,11 +4,13 @@ Every request drawn here is legal: what the compiler would refuse is avoided whe
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from diagplan.planner.chain_compiler import chain_layouts
 from diagplan.planner.compiler import SlotOrder, compile_plan
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
@@ -18,6 +20,7 @@ from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, Z
 __all__ = [
     "PROXIES",
     "Request",
+    "chain_requests",
     "compiled",
     "delays",
     "imported_orders",
@@ -174,3 +177,18 @@ def plans(draw: st.DrawFn, *, frames: int = 6, side: int = 9) -> tuple[Request, 
     """A legal request and its compiled plan."""
     request = draw(requests(frames=frames, side=side))
     return request, compiled(request)
+
+
+@st.composite
+def chain_requests(draw: st.DrawFn, *, plans: int = 3, frames: int = 2, side: int = 4) -> dict[str, Any]:
+    """The arguments of one ``compile_chain``: two plans or more, given tokens between some of them."""
+    grids = draw(st.lists(layouts(frames=frames, side=side), min_size=2, max_size=plans))
+    grids[0] = replace(grids[0], lead=max(1, grids[0].lead))
+    between = [draw(st.sampled_from((0, 0, 1, 3))) for _ in grids[1:]]
+    placed = chain_layouts([replace(grid, lead=grid.lead or 1) for grid in grids], between)
+    return {
+        "layouts": placed,
+        "schedules": [draw(schedules(layout)) for layout in placed],
+        "policies": [draw(policies(layout)) for layout in placed],
+        "max_width": draw(st.none() | st.none() | st.integers(1, 4)),
+    }

@@ -1,0 +1,149 @@
+"""The window of a speculative replay by measurement: a few passes of each width are timed on the model's own device.
+
+What a window gains is the tokens that a pass accepts times the seconds of next-token prediction's pass over those of
+its own. Seconds are measured; how many tokens a model's passes will accept is not known before, and taken from
+crafter-mini (``ACCEPTED``): the optimum is flat, and ``adaptive`` passes follow what is accepted indeed.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from diagplan.adapters.contract import Model, allowed_ids, coordinates_of
+from diagplan.backends.arguments import require_model, require_sampler
+from diagplan.backends.runtime import runtime_of
+from diagplan.backends.sampling import Greedy, Sampler
+from diagplan.backends.speculative_columns import few_lengths
+from diagplan.backends.window import feeds_of
+from diagplan.planner.arguments import require_kind
+from diagplan.planner.layout import require_int
+from diagplan.planner.plan import Plan
+from diagplan.planner.speculation import DraftName, Speculation, plan_entries, widest_step
+
+__all__ = [
+    "ACCEPTED",
+    "Measured",
+    "SpeculationChoice",
+    "accepted",
+    "measured_speculation",
+    "pass_seconds",
+    "settled_speculation",
+]
+
+#: A speculation, or ``"auto"``: its window and draft chosen for plan, model and device.
+SpeculationChoice = Speculation | Literal["auto"]
+
+#: Window -> tokens that a pass accepts, mean of 8 clips of crafter-mini, temperature 1 (bench/speculative.py).
+ACCEPTED: dict[int, float] = {1: 1.0, 4: 3.5, 8: 6.2, 16: 11.0, 24: 14.8, 36: 19.4, 54: 24.4, 72: 28.0, 108: 34.4}
+ACCEPTED |= {160: 42.0, 216: 47.2, 432: 47.2}
+
+_WIDTHS = (1, 8, 16, 32, 64, 128)
+_REPEATS = 3
+#: Wider passes are not timed once a pass costs this many times what a pass of the best width costs a token.
+_WORSE = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A choice, and what it rests on.
+
+    Attributes:
+        speculation: the choice; its window is that with the largest expected gain.
+        seconds: width -> seconds of a pass, choice of tokens included, the least of a few.
+        expected: times next-token prediction's speed, if passes accept as crafter-mini's do.
+    """
+
+    speculation: Speculation
+    seconds: dict[int, float]
+    expected: float
+
+
+def measured_speculation(plan: Plan, model: Model, *, sampler: Sampler | None = None, rows: int = 1) -> Measured:
+    """Choose window and draft for a plan, a model and its device.
+
+    Args:
+        plan: the plan.
+        model: the model, loaded.
+        sampler: as for ``diagplan.backends.prepared.prepare``.
+        rows: of the model's batch.
+
+    Raises:
+        SpecError: a plan that lists mask rows, or arguments of another kind.
+    """
+    require_kind("plan", plan, Plan, "Compile one first.")
+    require_model(model)
+    require_sampler(sampler)
+    rows = require_int("rows", rows, 1)
+    entries = plan_entries(plan)
+    most, seconds = max(1, entries.entries), {}
+    for width in _WIDTHS:
+        if width > 1 and width > most:
+            break
+        seconds[width] = pass_seconds(plan, model, sampler or Greedy(), rows, width)
+        best = min(took / accepted(width) for width, took in seconds.items())
+        if seconds[width] / accepted(width) > _WORSE * best:
+            break
+    least = widest_step(entries)
+    windows = [w for w in range(8, max(seconds) + 1, 8) if w >= min(least, max(seconds))] or [least]
+    gain = {w: accepted(w) * seconds[1] / _between(seconds, feeds_of(w)) for w in windows}
+    window = max(gain, key=lambda w: gain[w])
+    draft: DraftName = "previous-frame" if plan.layout.frames + plan.layout.prompt_frames > 1 else "above"
+    return Measured(
+        speculation=Speculation(window=window, draft=draft, adaptive=True),
+        seconds=seconds,
+        expected=gain[window],
+    )
+
+
+def settled_speculation(
+    speculation: SpeculationChoice, plan: Plan, model: Model, *, sampler: Sampler | None = None, rows: int = 1
+) -> Speculation:
+    """A speculation as it is, or the measured one for ``"auto"``.
+
+    Raises:
+        SpecError: something else.
+    """
+    if isinstance(speculation, str) and speculation == "auto":
+        return measured_speculation(plan, model, sampler=sampler, rows=rows).speculation
+    require_kind(
+        "speculation", speculation, Speculation, "Give Speculation(window=...).", what="a Speculation or 'auto'"
+    )
+    return speculation
+
+
+def accepted(window: int) -> float:
+    """Tokens that a pass accepts, between the windows of ``ACCEPTED``.
+
+    >>> accepted(36), round(accepted(30), 1)
+    (19.4, 17.2)
+    """
+    return _between(ACCEPTED, window)
+
+
+def _between(table: dict[int, float], at: int) -> float:
+    return float(np.interp(at, list(table), list(table.values())))
+
+
+def pass_seconds(plan: Plan, model: Model, sampler: Sampler, rows: int, width: int) -> float:
+    """Seconds of a pass of so many feeds over half the plan's cache, the choice of their tokens included."""
+    runtime = runtime_of(model)
+    put, step = runtime.put, few_lengths(runtime)
+    length = -(-max(width, plan.positions // 2) // step) * step
+    slot = np.arange(length - width, length)
+    ranges = allowed_ids(model.vocabulary, plan.layout)
+    low, high = (int(end) for end in ranges[plan.layout.cell_slots()[0, 0, 0]])
+    ids = put(np.random.default_rng(0).integers(low, high, (rows, width)))
+    place, places = np.linspace(0, plan.positions - 1, width).astype(np.int64), coordinates_of(model, plan.layout)
+    position = put(place if places is None else places[place])
+    mask, keys = put(np.arange(length) <= slot[:, None]), put(np.arange(rows * width).reshape(rows, width))
+    cache, best = model.new_cache(rows, length), float("inf")
+    slots = put(slot)
+    with runtime.inference():
+        for _ in range(_REPEATS):
+            begin = time.perf_counter()
+            logits = model.forward(ids, position, slots, mask, cache)
+            runtime.numpy(runtime.choose(logits, sampler, keys, (low, high)))
+            best = min(best, time.perf_counter() - begin)
+    return best

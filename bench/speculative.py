@@ -1,0 +1,256 @@
+"""Exact and faster: ``python -m bench.speculative``. Speculation against next-token prediction and diagonal plans.
+
+``crafter-mini`` on clips of test worlds, one given frame, one process: next-token prediction, diagonal plans and
+speculation by windows, each in turn for every clip and sampler. *x time* is the mean over clips of next-token
+prediction's seconds over those of the same clip; *same* the share of tokens equal to its own; *overhead* what is not
+the model's forward, choice of tokens included. Then drafts by their passes, what ``"auto"`` takes (the measurement is
+not in its seconds), and a model whose guesses all fail: the same weights, and logits that a hash of each id decides.
+With ``--size`` a released shape too, whose seconds a pass are measured and whose passes are taken from crafter-mini:
+random weights accept nothing that a trained model would.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from bench.plan import machine
+from diagplan import Diagonal, Greedy, Layout, NextToken, Plan, Sample, Speculation, compile_plan, load_world
+from diagplan.adapters.mc_ar import CONFIGS, McAr
+from diagplan.backends import replay as executor
+from diagplan.backends import speculative
+from diagplan.backends.measured import measured_speculation, pass_seconds
+from diagplan.backends.sampling import Sampler
+from diagplan.games.recorder import SPLITS, Recording, play
+from diagplan.planner.schedule import Schedule
+from diagplan.planner.speculation import DraftName
+from diagplan.video.frames import fit
+
+RESULTS = Path(__file__).parent / "results"
+SAMPLERS: dict[str, Sampler] = {"greedy": Greedy(), "temperature 1": Sample(), "top-p 0.8": Sample(top_p=0.8)}
+DIAGONAL: dict[str, Schedule] = {"k=2": Diagonal(k=2), "k=1": Diagonal(k=1), "k=1 d=5": Diagonal(k=1, d=5)}
+WINDOWS = (8, 16, 24, 32, 40, 56, 72, 104)
+GENERATED = 7
+
+
+@dataclass(slots=True)
+class Way:
+    """One way of replaying, and its runs over clips."""
+
+    name: str
+    run: Callable[[NDArray[np.int64], int], Any]
+    seconds: list[float] = field(default_factory=list)
+    passes: list[int] = field(default_factory=list)
+    overhead: list[float] = field(default_factory=list)
+    same: list[float] = field(default_factory=list)
+    ratio: list[float] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """Means over clips, and the worst clip's passes."""
+        names = ("passes", "seconds", "ratio", "same", "overhead")
+        means = {name: float(np.mean(getattr(self, name))) for name in names}
+        return {"way": self.name, "worst_passes": max(self.passes), "ms_a_pass": self.ms_a_pass(), **means}
+
+    def ms_a_pass(self) -> float:
+        """Of all clips."""
+        return 1e3 * sum(self.seconds) / sum(self.passes)
+
+
+@contextmanager
+def forward_seconds(model: Any) -> Iterator[list[float]]:
+    """Adds up the seconds of a model's forward passes."""
+    kind, spent = type(model), [0.0]
+    forward = kind.forward
+
+    def timed(*inputs: Any) -> Any:
+        begin = time.perf_counter()
+        logits = forward(*inputs)
+        spent[0] += time.perf_counter() - begin
+        return logits
+
+    kind.forward = timed
+    try:
+        yield spent
+    finally:
+        kind.forward = forward
+
+
+def failing(model: McAr) -> McAr:
+    """The same model with logits that no guess foresees: each fed id decides what follows it."""
+
+    class Failing(McAr):
+        def forward(self, ids: Any, position: Any, *others: Any) -> Any:
+            logits = super().forward(ids, position, *others)
+            rows = others[3] if len(others) > 3 else None
+            hashed = (ids * 7919 + position * 104_729 + 12_345) % 1009 * 31 % self.vocabulary[0].high
+            hashed = hashed if rows is None else hashed[:, rows]
+            return logits.scatter_add(-1, hashed[..., None], torch.full_like(logits[..., :1], 1e4))
+
+    other = Failing.__new__(Failing)
+    other.__dict__ = model.__dict__
+    return other
+
+
+def step_by_step(plan: Plan, model: Any, sampler: Sampler) -> Callable[[NDArray[np.int64], int], Any]:
+    """Replay of a plan, laid out once."""
+    laid_out: dict[int, executor.Prepared] = {}
+
+    def run(given: NDArray[np.int64], seed: int) -> Any:
+        if seed not in laid_out:
+            laid_out.clear()
+            laid_out[seed] = executor.prepare(plan, model, sampler=sampler, seed=seed)
+        return executor.replay(laid_out[seed], executor.new_state(laid_out[seed], given))
+
+    return run
+
+
+def speculatively(
+    plan: Plan, model: Any, sampler: Sampler, how: Speculation
+) -> Callable[[NDArray[np.int64], int], Any]:
+    """Speculative replay of it."""
+
+    def run(given: NDArray[np.int64], seed: int) -> Any:
+        ready = speculative.prepare(plan, model, how, sampler=sampler, seed=seed)
+        return speculative.replay(ready, speculative.new_state(ready, given))
+
+    return run
+
+
+def compared(ways: list[Way], model: Any, clips: list[NDArray[np.int64]], repeats: int, what: str) -> list[Way]:
+    """Every way on every clip, in turn; the first is what the others are compared with."""
+    for seed, given in track(list(enumerate(clips, start=1)), description=what, transient=True):
+        best: dict[str, tuple[float, Any, float]] = {}
+        for _ in range(repeats):
+            for way in ways:
+                with forward_seconds(model) as spent:
+                    done = way.run(given, seed)
+                if way.name not in best or done.seconds < best[way.name][0]:
+                    best[way.name] = done.seconds, done, spent[0]
+        base = best[ways[0].name]
+        for way in ways:
+            seconds, done, inside = best[way.name]
+            way.seconds.append(seconds)
+            way.passes.append(len(done.pass_seconds))
+            way.overhead.append(1 - inside / seconds)
+            way.same.append(float((done.tokens == base[1].tokens).mean()))
+            way.ratio.append(base[0] / seconds)
+    return ways
+
+
+def shown(title: str, ways: list[Way]) -> list[dict[str, Any]]:
+    """The table, printed."""
+    table = Table(title=title)
+    for name in ("way", "passes", "worst", "ms a pass", "seconds", "x time", "same", "overhead"):
+        table.add_column(name, justify="left" if name == "way" else "right")
+    rows = [way.summary() for way in ways]
+    for row in rows:
+        table.add_row(
+            row["way"], f"{row['passes']:.1f}", str(row["worst_passes"]), f"{row['ms_a_pass']:.2f}",
+            f"{row['seconds']:.3f}", f"{row['ratio']:.2f}", f"{row['same']:.1%}", f"{row['overhead']:.1%}",
+        )  # fmt: skip
+    Console(width=110).print(table)
+    return rows
+
+
+def shape(size: str, passes: dict[int, float], *, int8: bool) -> list[dict[str, Any]]:
+    """What windows would gain on a released shape whose passes accept as crafter-mini's."""
+    model = McAr.random(CONFIGS[size], quantize="int8" if int8 else None)
+    layout = Layout(frames=2, rows=14, cols=24, prompt_frames=1, between_frames=11)
+    plan = compile_plan(layout, NextToken())
+    one = pass_seconds(plan, model, Greedy(), 1, 1)
+    rows = []
+    tokens = 108 * GENERATED
+    for window, count in passes.items():
+        took = pass_seconds(plan, model, Greedy(), 1, window)
+        rows.append({"window": window, "ms_a_pass": 1e3 * took, "gain": one * tokens / (took * count)})
+    table = Table(title=f"{size}{', int8' if int8 else ''}: random weights, crafter-mini's passes; a pass of one "
+                  f"feed takes {1e3 * one:.1f} ms")  # fmt: skip
+    for name in ("window", "ms a pass", "x time"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(str(row["window"]), f"{row['ms_a_pass']:.1f}", f"{row['gain']:.2f}")
+    Console(width=110).print(table)
+    return [{"window": 1, "ms_a_pass": 1e3 * one, "gain": 1.0}, *rows]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=8, help="clips of test worlds")
+    parser.add_argument("--repeats", type=int, default=2, help="runs of each way on each clip; the quickest counts")
+    parser.add_argument("--windows", type=int, nargs="+", default=WINDOWS)
+    parser.add_argument("--size", choices=CONFIGS, help="a released shape as well")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS / "speculative.json")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    world = load_world("crafter-mini")
+    model: Any = world.model
+    layout = world.layout(GENERATED, 1)
+    words = world.words
+    assert words is not None
+    what = Recording(game="crafter", rows=world.rows, cols=world.cols, frames=GENERATED + 1)
+    clips = []
+    for number in range(options.clips):
+        clip = play(what, SPLITS["test"] + number)
+        first = fit(clip.frames[0], world.height, world.width)[None]
+        blocks = np.array([[words.begin, words.ids[name], words.end] for name in clip.actions], dtype=np.int64)
+        clips.append(world.given(layout, world.encode(first), blocks))
+    plan = compile_plan(layout, NextToken())
+    tables: dict[str, list[dict[str, Any]]] = {}
+    passes: dict[str, dict[int, float]] = {}
+    for name, sampler in SAMPLERS.items():
+        ways = [Way("next-token", step_by_step(plan, model, sampler))]
+        ways += [Way(k, step_by_step(compile_plan(layout, s), model, sampler)) for k, s in DIAGONAL.items()]
+        ways += [
+            Way(f"window {n}", speculatively(plan, model, sampler, Speculation(window=n))) for n in options.windows
+        ]
+        auto = measured_speculation(plan, model, sampler=sampler)
+        ways.append(Way(f"auto ({auto.speculation.window})", speculatively(plan, model, sampler, auto.speculation)))
+        tables[name] = shown(f"crafter-mini, {name}", compared(ways, model, clips, options.repeats, name))
+        passes[name] = dict(
+            zip(options.windows, (row["passes"] for row in tables[name][len(DIAGONAL) + 1 :]), strict=False)
+        )
+        drafts = [Way("next-token", step_by_step(plan, model, sampler))]
+        drafts += [
+            Way(draft, speculatively(plan, model, sampler, Speculation(window=40, draft=draft)))
+            for draft in get_args(DraftName)
+        ]
+        tables[f"{name}, drafts"] = shown(f"drafts, window 40, {name}", compared(drafts, model, clips, 1, "drafts"))
+    worst = failing(model)
+    ways = [Way("next-token", step_by_step(plan, worst, Greedy()))]
+    for adaptive in (False, True):
+        how = Speculation(window=40, adaptive=adaptive)
+        ways.append(Way(f"window 40{', adaptive' if adaptive else ''}", speculatively(plan, worst, Greedy(), how)))
+    tables["all guesses fail"] = shown(
+        "every guess fails", compared(ways, worst, clips[:2], options.repeats + 1, "fails")
+    )
+    result = {
+        "machine": machine() | {"torch": torch.__version__, "threads": str(options.threads)},
+        "clips": options.clips,
+        "repeats": options.repeats,
+        "tokens": layout.tokens,
+        "tables": tables,
+    }
+    if options.size:
+        result["shapes"] = {
+            f"{options.size}{', int8' if int8 else ''}": shape(options.size, passes["temperature 1"], int8=int8)
+            for int8 in (False, True)
+        }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {options.out}")
+
+
+if __name__ == "__main__":
+    main()
