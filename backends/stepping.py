@@ -175,6 +175,7 @@ class Stepper:
         if self.samples.shape != (batch,):
             raise MismatchError(f"expected the numbers of {batch} sample(s), got {len(self.samples)}.")
         self.frames = self.passes = 0
+        self._broken = False
         self._first, self._count = require_int("first", first, 0), count  # of the window, and frames known in it
         self._video = np.zeros((batch, plans.whole, layout.rows, layout.cols), dtype=np.int64)
         self._blocks = np.zeros((batch, plans.whole - 1, layout.between_frames), dtype=np.int64)
@@ -223,11 +224,16 @@ class Stepper:
 
         Raises:
             MismatchError: an action of another shape, or ids outside the vocabulary; nothing is changed then.
+            SpecError: a frame before was not finished, because of one of these or of what ``on_step`` raised.
             NumericError: logits that are not finite.
             CapacityError: too little memory.
         """
         require_callbacks(on_step=on_step)
         block = self._block(action)
+        if self._broken:
+            raise SpecError(
+                "expected a stepper whose last frame was finished, got one that stopped within. Start anew."
+            )
         if self._count == self.plans.whole:
             self._slide()
         prepared, state, number = self._prepared, self._state, self._count - self._kept
@@ -249,7 +255,9 @@ class Stepper:
             if on_step is not None and not complete:
                 on_step(np.array(prepared.runtime.numpy(after.tokens)[:batch, cells]))
 
+        self._broken = True  # until the frame is there
         executor.replay(prepared, state, on_frame=done, on_step=stepped, cancelled=lambda: bool(complete))
+        self._broken = False
         self._video[:, self._count] = complete[0]
         self._count += 1
         self.frames += 1

@@ -1,6 +1,8 @@
 """Frame by frame: the tokens of ``roll``, with actions that are known late, in plans that are laid out once."""
 
+import gc
 import re
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -105,6 +107,18 @@ def test_the_wave_is_told_step_by_step() -> None:
     assert stepper.passes == len(waves) + 1 == 6
 
 
+def test_a_frame_that_was_stopped_ends_it() -> None:
+    stepper = Stepper(prepare_stepping(WINDOW, small_mc_ar(frames=5), Diagonal(k=1)), PROMPT[0, :2], BLOCKS[0, :1])
+
+    def stop(_: np.ndarray) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stepper.step(BLOCKS[0, 1], on_step=stop)
+    with pytest.raises(SpecError, match="expected a stepper whose last frame was finished"):
+        stepper.step(BLOCKS[0, 1])
+
+
 def test_overlapping_frames_are_refused() -> None:
     model = small_mc_ar(frames=5)
     with pytest.raises(SpecError, match=r"expected frames one after the other, got generated frame 1 begun at step 2"):
@@ -140,3 +154,26 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
         Stepper(plans, PROMPT[0, :1], seed=0.5)  # type: ignore[arg-type]
     with pytest.raises(MismatchError, match="expected a plan of 3 x 4 tokens a frame"):
         prepare_stepping(replace(WINDOW, rows=4, cols=3), small_mc_ar(frames=5, rope="3d"), NextToken())
+
+
+def test_memory_does_not_grow_with_what_was_played() -> None:
+    plans = prepare_stepping(MC_AR, small_mc_ar(), Diagonal(k=1), prompt_frames=2)
+    stepper = Stepper(plans, PROMPT[0, :2], BLOCKS[0, :1])
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(type(held) is torch.Tensor for held in gc.get_objects())
+
+    def played(frames: int) -> tuple[int, int]:
+        for frame in range(frames):
+            stepper.step(BLOCKS[0, frame % 9])
+        return tracemalloc.get_traced_memory()[0], tensors()
+
+    tracemalloc.start()
+    try:
+        before, held = played(20)
+        after, still = played(100)
+    finally:
+        tracemalloc.stop()
+    assert still == held
+    assert after - before < 20_000
