@@ -171,9 +171,9 @@ def test_memory_does_not_grow_with_what_was_played() -> None:
 
     tracemalloc.start()
     try:
-        before, held = played(20)
-        after, still = played(100)
+        before, held = played(60)
+        after, still = played(240)
     finally:
         tracemalloc.stop()
     assert still == held
-    assert after - before < 20_000
+    assert after - before < 40_000  # a frame's tokens alone, kept, would be more

@@ -1,4 +1,4 @@
-"""A Chromium of the system, driven by Playwright; skipped where either is missing, unless it is asked for."""
+"""A Chromium of the system, driven by Playwright: ``make test-browser``; other runs skip these tests and say so."""
 
 import os
 import shutil
@@ -8,24 +8,17 @@ from typing import Any
 import pytest
 
 #: ``make test-browser`` sets it: then nothing is skipped in silence.
-REQUIRED = os.environ.get("DIAGPLAN_BROWSER") == "required"
-
-
-def missing(what: str) -> Any:
-    if REQUIRED:
-        pytest.fail(f"{what} is missing, and make test-browser asks for it")
-    pytest.skip(f"{what} is missing; make test-browser says more")
+ASKED = os.environ.get("DIAGPLAN_BROWSER") == "required"
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright")
+    if not ASKED:
+        pytest.skip("make test-browser runs the tests in a browser")
+    from playwright.sync_api import sync_playwright
+
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        missing("chromium")
+    assert path is not None, "expected a Chromium, got none. Install it: apt-get install chromium"
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield opened

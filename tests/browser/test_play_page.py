@@ -45,7 +45,7 @@ def ended(server: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(browser: Any) -> Iterator[str]:
     server, where = started()
     yield where
     ended(server)
