@@ -26,6 +26,7 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.rollout import compile_rollout
 from diagplan.planner.schedule import Schedule
+from diagplan.planner.shown import shown
 
 __all__ = ["Stepper", "SteppingPlans", "prepare_stepping"]
 
@@ -205,7 +206,9 @@ class Stepper:
             SpecError: more than there are in the window; a window that has slid holds those that it keeps at least.
         """
         if not 1 <= frames <= self._count:
-            raise SpecError(f"expected 1 to {self._count} frames, got frames={frames}. The window holds no more.")
+            raise SpecError(
+                f"expected 1 to {self._count} frames, got frames={shown(frames)}. The window holds no more."
+            )
         part = slice(self._count - frames, self._count)
         return self._video[:, part].copy(), self._blocks[:, part.start : part.stop - 1].copy()
 

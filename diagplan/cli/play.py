@@ -35,13 +35,15 @@ def play_command(
     model: Annotated[
         str,
         world_option(
-            f"{', '.join(SHIPPED)}; a world model's folder, or what export-onnx wrote of one; or a release: "
+            f"The world: {', '.join(SHIPPED)}; a world model's folder, or what export-onnx wrote of one; or a release: "
             f"{', '.join(release_names())}.",
             releases=True,
         ),
     ] = "crafter-mini",
-    weights: Annotated[Path | None, option(MODEL, "Of a release: the checkpoint.")] = None,
-    tokenizer: Annotated[Path | None, option(MODEL, "Of a release: the image tokenizer's folder.")] = None,
+    weights: Annotated[Path | None, option(MODEL, "Of a release: the checkpoint. Left out: there is none.")] = None,
+    tokenizer: Annotated[
+        Path | None, option(MODEL, "Of a release: the image tokenizer's folder. Left out: as its checkpoint has it.")
+    ] = None,
     config: Annotated[str | None, option(MODEL, "Of a release: its sizes. Left out: as its files tell them.")] = None,
     backend: BackendOption = "torch",
     dtype: DtypeOption = "float32",
@@ -61,7 +63,9 @@ def play_command(
         option(PLAN, "Frames that the window keeps. Left out: as its release has it, or half the context.", min=1),
     ] = None,
     temperature: Annotated[float | None, option(PLAN, "Divides the logits; 0 is greedy. Left out: greedy.")] = None,
-    top_p: Annotated[float | None, option(PLAN, "Keep the most probable tokens up to this probability.")] = None,
+    top_p: Annotated[
+        float | None, option(PLAN, "Keep the most probable tokens up to this probability. Left out: all.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The seed of the sampling.", rich_help_panel=PLAN)] = 0,
     host: Annotated[
         str, typer.Option(help="The address; another than this machine's own needs --token.", rich_help_panel=SERVER)
@@ -69,7 +73,9 @@ def play_command(
     port: Annotated[
         int, typer.Option(help="The port; 0: a free one.", min=0, max=65535, rich_help_panel=SERVER)
     ] = 8000,
-    token: Annotated[str | None, option(SERVER, "What the page must be asked with, 16 letters or more.")] = None,
+    token: Annotated[
+        str | None, option(SERVER, "What the page must be asked with, 16 letters or more. Left out: nothing.")
+    ] = None,
     players: Annotated[
         int, typer.Option(help="Players at a time; more wait.", min=1, max=64, rich_help_panel=SERVER)
     ] = 4,
