@@ -31,6 +31,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("diagplan.cli.run", "Models"),
     "export-onnx": ("diagplan.cli.export_onnx", "Models"),
     "compare": ("diagplan.cli.compare", "Models"),
+    "measure": ("diagplan.cli.measure", "Models"),
+    "tune": ("diagplan.cli.tune", "Models"),
     "inspect-weights": ("diagplan.cli.inspect_weights", "Models"),
     "convert-weights": ("diagplan.cli.convert_weights", "Models"),
     "steps": ("diagplan.cli.steps", "Step counts"),

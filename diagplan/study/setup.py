@@ -1,6 +1,5 @@
 """From a command's options to a study: models that belong together, clips, and networks that the user gives."""
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from diagplan.evaluation.vbench import require_weights, vbench_scores
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.study.conditions import BASE, require_labels
 from diagplan.study.material import read_material
+from diagplan.study.quality import world_digest
 from diagplan.study.run import Extra, Study, tokenizer_latents
 from diagplan.video.files import VideoWriter
 from diagplan.worlds import SHIPPED, World, load_world
@@ -26,7 +26,6 @@ __all__ = ["DEFAULT_COUNT", "parse_tuned", "set_up", "settings_of"]
 
 #: Clips where neither the rule nor the options say how many.
 DEFAULT_COUNT = 128
-_FILES = ("model.safetensors", "config.json", "world.json", "tokenizer/diffusion_pytorch_model.safetensors")
 
 
 def set_up(
@@ -89,7 +88,7 @@ def set_up(
         extras["vbench"] = (str(vbench), lambda videos: _vbench(videos, vbench, base.fps, device))
     return Study(
         worlds=worlds,
-        weights={label: _digest(SHIPPED.get(name, Path(name))) for label, name in _names(model, labels).items()},
+        weights={label: world_digest(SHIPPED.get(name, Path(name))) for label, name in _names(model, labels).items()},
         material=material,
         settings={"rule": rule, "seed": seed, "given": material.given, "frames": material.layout.frames, **slid},
         truth=tokenizer_latents(base, material.frames[:, material.given :]),
@@ -115,15 +114,6 @@ def settings_of(study: Study) -> dict[str, Any]:
 
 def _names(model: str, labels: Mapping[str, Path]) -> dict[str, str]:
     return {BASE: model, **{label: str(folder) for label, folder in labels.items()}}
-
-
-def _digest(folder: Path) -> str:
-    """SHA-256 of the files of a world model's folder."""
-    digest = hashlib.sha256()
-    for name in _FILES:
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _require_same(base: World, other: World, label: str, frames: NDArray[np.uint8]) -> None:
