@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,12 +127,14 @@ class State:
         cache: the model's cache.
         lead: embeddings that are fed in the place of ids, [rows, P, width]; ``None``: there are none.
         done: passes done.
+        static: what runs passes of fixed shapes for this state, once one did.
     """
 
     tokens: Array
     cache: Cache
     lead: Array | None = None
     done: int = 0
+    static: Any = None
 
 
 def prepare(

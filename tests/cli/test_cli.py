@@ -19,7 +19,7 @@ OTHERS = {"help"}
 #: Commands with options of all that load a model, whose sentences are short.
 OF_OTHERS = {"image", "generate", "run", "export-onnx", "compare", "verify-trace", "measure", "tune"}
 #: Options whose absence needs no word.
-ALONE = {"k", "window", "order", "step", "png", "svg", "gif", "trace"}
+ALONE = {"k", "window", "order", "step", "png", "svg", "gif", "html", "against", "trace"}
 
 
 def test_completion_script_is_offered() -> None:
