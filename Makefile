@@ -26,10 +26,10 @@ STAMP := $(VENV)/.installed
 MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo world test search versions always check format docs coverage clean
+.PHONY: help venv demo world test test-browser search versions always check format docs coverage clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 venv: $(STAMP) ## create or update .venv
 
@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml
 	      "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }; \
 	  if test -e $(VENV)/pyvenv.cfg; then $(PYTHON) -m venv --clear $(VENV); else $(PYTHON) -m venv $(VENV); fi; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --editable '.[torch,onnx,images,prove,pictures,video,games,train,zstd,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --editable '.[torch,onnx,images,prove,pictures,video,games,train,play,zstd,dev]'
 	@touch $@
 
 demo: venv ## roll a game's world forward under five plans: video, pictures and table in demo/
@@ -53,6 +53,14 @@ world: venv ## record a game, train tokenizer and world model in build/world/; g
 
 test: venv ## run the tests and doctests, without the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --hypothesis-profile=$(PROFILE) $(PYTEST_ARGS)
+
+test-browser: venv ## run the pages in a real Chromium; it is installed by apt where this is root
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.50'
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	  { echo "test-browser needs Chromium: apt-get install chromium, or your system's own." >&2; exit 1; }
+	DIAGPLAN_BROWSER=required OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
 search: venv ## run the slow tests (SEARCH_EXAMPLES=2000 SEED=today)
 	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) $(BIN)/python -m pytest -m slow --hypothesis-profile=search \

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diagplan.adapters.contract import ImageTokenizer, Model
+from diagplan.adapters.contract import Config, ImageTokenizer, Model
 from diagplan.adapters.families import Family, Inspection, Opened, Pictures
 from diagplan.adapters.options import LoadOptions
 from diagplan.planner.errors import SpecError
@@ -83,12 +83,19 @@ def _picture_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
+def _config_named(name: str) -> Config:
+    from diagplan.adapters.cosmos_config import CONFIGS
+
+    return CONFIGS[name]
+
+
 FAMILY = Family(
     name="cosmos",
     title="Cosmos-Predict1's autoregressive models, Video2World models included",
     weights="a model.pt, a .safetensors file, a folder with one, or shards, a name with {rank}",
     load=_load,
     configs=("cosmos-4b", "cosmos-12b", "cosmos-5b-v2w", "cosmos-13b-v2w"),
+    config_named=_config_named,
     open=_open,
     reads_text=True,
     testable=_testable,

@@ -89,6 +89,7 @@ class Family:
         weights: which files it is loaded from, for people.
         load: a model from weights.
         configs: names of released configurations, which ``LoadOptions.config`` may be.
+        config_named: the sizes of one of them; ``None``: only files tell them.
         open: what the headers of weights tell, with the same checks as ``load``; ``None``: nothing before loading, so
             that memory is estimated once the model is loaded.
         reads_text: whether its models may be led by a text, ``LoadOptions.context``.
@@ -110,6 +111,7 @@ class Family:
     weights: str
     load: Callable[[str | Path, LoadOptions], Model]
     configs: tuple[str, ...] = ()
+    config_named: Callable[[str], Config] | None = None
     open: Callable[[str | Path, LoadOptions], Opened] | None = None
     reads_text: bool = False
     testable: Callable[[Any], Model] = field(default=_itself)

@@ -14,6 +14,8 @@ __all__ = ["Attention", "attention_of", "layer_devices", "require_plannable"]
 Attention = Literal["sdpa", "eager"]
 #: Rotary angles that depend on the position alone. "dynamic" and "longrope" change with the length of the sequence.
 _ROPE = ("default", "linear", "llama3", "yarn")
+#: What a whole model does to logits after its head: Gemma 2, Cohere, Granite.
+_HEAD_SCALES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
 def attention_of(decoder: Any) -> Attention:
@@ -54,6 +56,12 @@ def require_plannable(decoder: Any, config: Any) -> None:
         raise SpecError(
             f"expected rotary positions that do not change with the sequence's length, got rope_type={shown(kind)}. "
             "Keys of earlier passes would be turned by other angles. Take a model without it."
+        )
+    scaled = next((name for name in _HEAD_SCALES if getattr(config, name, None) not in (None, 1, 1.0)), None)
+    if scaled is not None:
+        raise SpecError(
+            f"expected logits as the head gives them, got {scaled}={shown(getattr(config, scaled))}. The whole model's "
+            "forward scales them afterwards, which a pass would leave out. Take a model without it."
         )
     if getattr(config, "is_encoder_decoder", False):
         raise SpecError("expected a decoder alone, got a model with an encoder. A plan feeds one sequence.")

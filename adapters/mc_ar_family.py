@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagplan.adapters.contract import ImageTokenizer, Model
+from diagplan.adapters.contract import Config, ImageTokenizer, Model
 from diagplan.adapters.families import Family, Inspection, Opened, Pictures
 from diagplan.adapters.options import LoadOptions
 from diagplan.planner.errors import DiagplanError
@@ -61,12 +61,19 @@ def _picture_bytes(folder: Path) -> int:
     return tokenizer_bytes(folder)
 
 
+def _config_named(name: str) -> Config:
+    from diagplan.adapters.mc_ar import CONFIGS
+
+    return CONFIGS[name]
+
+
 FAMILY = Family(
     name="mc-ar",
     title="MC-AR, MineWorld's Llama over image and action tokens; crafter-mini is one",
     weights="a release .ckpt, a .safetensors file, or a folder of a Hugging Face LlamaForCausalLM",
     load=_load,
     configs=("300M_16f", "700M_16f", "700M_32f", "1200M_16f", "1200M_32f"),
+    config_named=_config_named,
     open=_open,
     presets=("mc-ar", "mc-ar-32f"),
     inspection=Inspection(

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagplan.adapters.contract import ImageTokenizer, Model
+from diagplan.adapters.contract import Config, ImageTokenizer, Model
 from diagplan.adapters.families import Family, Inspection, Opened, Pictures
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Sample, require_temperature
@@ -79,12 +79,19 @@ def _picture_bytes(weights: Path) -> int:
     return 4 * sum(math.prod(shape) for shape in config.shapes().values())
 
 
+def _config_named(name: str) -> Config:
+    from diagplan.adapters.wham import CONFIGS
+
+    return CONFIGS[name]
+
+
 FAMILY = Family(
     name="wham",
     title="WHAM, the world and human action model of Xbox gameplay",
     weights="a release .ckpt, or what `diagplan convert-weights` made of it",
     load=_load,
     configs=("wham-200m", "wham-1.6b"),
+    config_named=_config_named,
     open=_open,
     sampler=_sampler,
     presets=("wham",),

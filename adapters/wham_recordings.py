@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from diagplan.adapters.wham_actions import BLOCK, BUTTONS, STICKS, bins_from_sticks, decode_actions, encode_actions
 from diagplan.planner.errors import DocumentError, SpecError
 
-__all__ = ["read_actions", "read_clip"]
+__all__ = ["encode_line", "read_actions", "read_clip"]
 
 _LINES = f'{{"buttons": [{BUTTONS} times 0 or 1], "sticks": [{STICKS} positions from -1 to 1]}} on each line'
 #: Bytes that are read: of an actions file, and of the images beside them once they are unpacked.
@@ -64,6 +64,15 @@ def read_actions(path: str | Path) -> NDArray[np.int64]:
     else:
         actions = np.array([_action(*line) for line in _lines(place)], dtype=np.int64).reshape(-1, BLOCK)
     return _encoded(actions, path)
+
+
+def encode_line(action: Any) -> NDArray[np.int64]:
+    """Token ids of one action as JSON lines have it, int64 [16].
+
+    Raises:
+        DocumentError: something else.
+    """
+    return encode_actions(_action(action, "the action given"))
 
 
 def _encoded(actions: NDArray[Any], path: str | Path) -> NDArray[np.int64]:

@@ -13,29 +13,31 @@ from numpy.typing import NDArray
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.prepared import embeddings_of
 from diagplan.backends.replay import Prepared, State
+from diagplan.backends.speculative_prepared import PreparedSpeculation
 from diagplan.planner.errors import DocumentError
 from diagplan.schemas.atomic import write_atomically
 from diagplan.schemas.convert import plan_digest
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["digest_of", "identity", "load_checkpoint", "read_state", "require_same", "save_checkpoint"]
 
 _FORMAT = "diagplan-checkpoint-4"
 
 Ids = NDArray[np.int64]
 
 
-def _identity(prepared: Prepared, given: Ids, lead: Any) -> dict[str, Any]:
+def identity(prepared: Prepared | PreparedSpeculation, given: Ids, lead: Any, form: str = _FORMAT) -> dict[str, Any]:
     """What must agree between the run that wrote a checkpoint and the run that resumes it.
 
     Args:
         prepared: the run.
+        form: the name of the file's format.
         given: ids of the given slots, int64 [rows, G].
         lead: embeddings of a state, or ``None``.
     """
     embeddings = [] if lead is None else [np.asarray(prepared.runtime.numpy(prepared.runtime.float32(lead)))]
     sampler, mix = prepared.sampler, prepared.mix
     return {
-        "format": _FORMAT,
+        "format": form,
         "plan": plan_digest(prepared.plan),
         "model": prepared.model.fingerprint(),
         "dtype": str(prepared.model.dtype).removeprefix("torch."),
@@ -46,12 +48,12 @@ def _identity(prepared: Prepared, given: Ids, lead: Any) -> dict[str, Any]:
         "guidance": list(mix.guidance) if isinstance(mix.guidance, tuple) else mix.guidance,
         "guided_steps": None if mix.steps == (0, None) else list(mix.steps),
         "pad": None if prepared.pad is None else prepared.pad.tolist(),
-        "static": prepared.static,
-        "given": _digest([given, *embeddings]),
+        "static": getattr(prepared, "static", None),
+        "given": digest_of([given, *embeddings]),
     }
 
 
-def _digest(arrays: Sequence[NDArray[Any]]) -> str:
+def digest_of(arrays: Sequence[NDArray[Any]]) -> str:
     """A hash over arrays: kinds, shapes and every byte."""
     whole = hashlib.sha256()
     for array in arrays:
@@ -72,13 +74,12 @@ def save_checkpoint(prepared: Prepared, state: State, path: str | Path) -> None:
     assert done.last
     tokens, cache = prepared.runtime.numpy(state.tokens), state.cache.read(done.mask.shape[1])
     about = {
-        **_identity(prepared, tokens[:, prepared.given_slots], state.lead),
+        **identity(prepared, tokens[:, prepared.given_slots], state.lead),
         "step": done.step,
-        "contents": _digest([np.array(done.step), tokens, *cache]),
+        "contents": digest_of([np.array(done.step), tokens, *cache]),
     }
     arrays = {"tokens": tokens, **{f"cache.{i}": array for i, array in enumerate(cache)}}
-    whole = save(arrays, metadata={"diagplan": json.dumps(about)})
-    write_atomically(path, whole)
+    write_atomically(path, save(arrays, metadata={"diagplan": json.dumps(about)}))
 
 
 def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids, lead: Any = None) -> State:
@@ -94,25 +95,9 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids, lead: Any 
         DocumentError: the file is not a readable checkpoint.
         MismatchError: it belongs to another run; the message says which part differs.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="np") as file:
-            about = json.loads((file.metadata() or {}).get("diagplan", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise DocumentError(
-            f"expected a checkpoint in {path}, got a file that cannot be read: {str(error)[:200]}."
-        ) from None
-    if not isinstance(about, dict) or about.get("format") != _FORMAT:
-        raise DocumentError(f"expected a checkpoint in {path}, got a safetensors file of another kind.")
+    about, tensors = read_state(path, _FORMAT)
     embedded = None if lead is None else embeddings_of(prepared, lead)
-    for name, expected in _identity(prepared, np.asarray(given).astype(np.int64), embedded).items():
-        if about.get(name) != expected:
-            raise MismatchError(
-                f"expected a checkpoint with {name}={expected}, got {name}={str(about.get(name))[:200]}. "
-                "Resume with the plan, model, given ids, sampler, seed and samples of the run that wrote it."
-            )
+    require_same(about, identity(prepared, np.asarray(given).astype(np.int64), embedded))
     step = about.get("step")
     done = sum(p.step <= step for p in prepared.passes) if type(step) is int else 0
     tokens = tensors.pop("tokens", np.zeros(0))
@@ -124,7 +109,38 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids, lead: Any 
     }:
         raise DocumentError(f"expected tokens and a cache of this plan's shape in {path}, got others. Start anew.")
     held = [tensors[f"cache.{i}"] for i in range(len(empty))]
-    if about.get("contents") != _digest([np.array(prepared.passes[done - 1].step), tokens, *held]):
+    if about.get("contents") != digest_of([np.array(prepared.passes[done - 1].step), tokens, *held]):
         raise DocumentError(f"expected the contents that were written to {path}, got others. The file was damaged.")
     cache.write(held)
     return State(tokens=prepared.runtime.put(tokens), cache=cache, lead=embedded, done=done)
+
+
+def read_state(path: str | Path, form: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What a checkpoint of a format says of itself, and its arrays.
+
+    Raises:
+        DocumentError: the file is not a readable checkpoint.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="np") as file:
+            about = json.loads((file.metadata() or {}).get("diagplan", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        raise DocumentError(
+            f"expected a checkpoint in {path}, got a file that cannot be read: {str(error)[:200]}."
+        ) from None
+    if not isinstance(about, dict) or about.get("format") != form:
+        raise DocumentError(f"expected a checkpoint in {path}, got a safetensors file of another kind.")
+    return about, tensors
+
+
+def require_same(about: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Raise ``MismatchError`` where a checkpoint belongs to another run; the message says which part differs."""
+    for name, expected in identity.items():
+        if about.get(name) != expected:
+            raise MismatchError(
+                f"expected a checkpoint with {name}={expected}, got {name}={str(about.get(name))[:200]}. "
+                "Resume with the plan, model, given ids, sampler, seed and samples of the run that wrote it."
+            )

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.shown import shown
 
 __all__ = [
+    "STATIC_WIDTHS",
     "Batched",
     "Pass",
     "Prepared",
@@ -58,7 +59,7 @@ __all__ = [
 ]
 
 #: Passes of few shapes: steps are padded to these widths.
-_WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+STATIC_WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 # Shapes: B samples, n feeds, m of them with a target, L cache slots in use, G given slots, V vocabulary.
 
@@ -126,12 +127,14 @@ class State:
         cache: the model's cache.
         lead: embeddings that are fed in the place of ids, [rows, P, width]; ``None``: there are none.
         done: passes done.
+        static: what runs passes of fixed shapes for this state, once one did.
     """
 
     tokens: Array
     cache: Cache
     lead: Array | None = None
     done: int = 0
+    static: Any = None
 
 
 def prepare(
@@ -190,7 +193,7 @@ def prepare(
     pads = pads_of(plan, model, pad, batch, rows)
     static = runtime.on_gpu if static is None else static
     if static and plan.trash_slot is None and not len(plan.listed):
-        plan = pad_steps(plan, _WIDTHS)
+        plan = pad_steps(plan, STATIC_WIDTHS)
     length_step = STATIC_STEP if static else runtime.length_step
     try:
         held, before = (None, ()) if part is None else (part.held, part.before)

@@ -72,7 +72,7 @@ def probed_promise(prepared: PreparedSpeculation, feeds: Iterable[int] | None = 
     step, room = prepared.length_step, prepared.cache_slots
     widths = {feeds_of(width) for width in prepared.widths} | ({1} if len(prepared.widths) > 1 else set())
     if feeds is not None:
-        widths = {int(n) for n in feeds if n + GRANULE <= room}
+        widths = {int(n) for n in feeds if n + GRANULE <= room} or widths
     shapes = {
         (n, length)
         for n in sorted(widths)

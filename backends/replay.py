@@ -134,9 +134,15 @@ def _replay(
 
 
 def _static_passes(prepared: Prepared, state: State) -> "StaticPasses | None":
-    """A runner of passes of fixed shapes; ``None`` where the runtime sees to them itself, or they are not wanted."""
+    """A runner of passes of fixed shapes; ``None`` where the runtime sees to them itself, or they are not wanted.
+
+    A state that is advanced in several calls keeps it: its graphs are captured once.
+    """
     if not prepared.static or not prepared.runtime.graphs:
         return None
     from diagplan.backends.torch_graphs import StaticPasses
 
-    return StaticPasses(prepared, state, capture=prepared.runtime.on_gpu)
+    if state.static is None or state.static.prepared is not prepared:
+        state.static = StaticPasses(prepared, state, capture=prepared.runtime.on_gpu)
+    kept: StaticPasses = state.static
+    return kept

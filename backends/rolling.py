@@ -23,7 +23,7 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout, Window
 from diagplan.planner.speculation import Speculation
 
-__all__ = ["Blocks", "Rolled", "roll"]
+__all__ = ["Blocks", "Rolled", "moved", "roll", "targets_of"]
 
 Ids = NDArray[np.int64]
 #: The action between frame i and the next one, as one array, or as a function that is asked for it when it is needed.
@@ -145,6 +145,27 @@ def roll(
     )
 
 
+def targets_of(prepared: executor.Prepared) -> list[Ids]:
+    """The slots that each pass chooses, for ``moved``."""
+    return [prepared.runtime.numpy(p.target) for p in prepared.passes]
+
+
+def moved(prepared: executor.Prepared, targets: Sequence[Ids], by: int) -> executor.Prepared:
+    """The same passes, with the noise of slots ``by`` further on.
+
+    Args:
+        prepared: laid out for the beginning of a video; its seed and samples key the noise.
+        targets: from ``targets_of``.
+        by: slots.
+    """
+    if isinstance(prepared.sampler, Greedy):
+        return prepared
+    seeds = np.full(prepared.batch, prepared.seed, dtype=np.int64)
+    put = prepared.runtime.put
+    keys = (put(keys_for(seeds, prepared.samples, target + by)) for target in targets)
+    return replace(prepared, passes=tuple(p._replace(keys=k) for p, k in zip(prepared.passes, keys, strict=True)))
+
+
 class _Run:
     """One plan at a time laid out for a model, and moved along the video."""
 
@@ -175,19 +196,10 @@ class _Run:
             self.prepared = None  # its masks go before the next plan's come
             self.prepared = executor.prepare(plan, self.model, static=self.static, **self.options)
             self.plan = plan
-            self.targets = [self.prepared.runtime.numpy(p.target) for p in self.prepared.passes]
-        prepared = self._moved(self.prepared, by)
+            self.targets = targets_of(self.prepared)
+        prepared = moved(self.prepared, self.targets, by)
         state = executor.new_state(prepared, given)
         return executor.replay(prepared, state, on_step=lambda step, _: on_steps(step + 1), **calls)
-
-    def _moved(self, prepared: executor.Prepared, by: int) -> executor.Prepared:
-        """The same passes, with the noise of slots ``by`` further on."""
-        if isinstance(prepared.sampler, Greedy):
-            return prepared
-        seeds = np.full(prepared.batch, prepared.seed, dtype=np.int64)
-        put = prepared.runtime.put
-        keys = (put(keys_for(seeds, prepared.samples, target + by)) for target in self.targets)
-        return replace(prepared, passes=tuple(p._replace(keys=k) for p, k in zip(prepared.passes, keys, strict=True)))
 
     def prefill_seconds(self, seconds: Sequence[float]) -> float:
         """Of the passes of step 0, or of the first."""

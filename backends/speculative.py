@@ -35,6 +35,7 @@ __all__ = [
     "SpeculativeState",
     "new_state",
     "prepare",
+    "progress_of",
     "replay",
     "shifted",
     "trace_of",
@@ -131,8 +132,7 @@ def replay(
                 frame = due.pop(0)[1]
                 on_frame(frame, prepared.runtime.numpy(state.tokens)[: prepared.batch, cells[frame]])
             if on_pass is not None:
-                steps = entries.steps if least == entries.entries else int(entries.step[least])
-                on_pass(Progress(state.passes, steps, int(tokens_before[least]), state.accepted.copy()))
+                on_pass(progress_of(prepared, state))
             if cancelled is not None and cancelled():
                 break
     tokens = prepared.runtime.numpy(state.tokens)[: prepared.batch, cells]
@@ -148,6 +148,14 @@ def replay(
         pass_seconds=tuple(times),
         traces=None if passes.traces is None else tuple(map(tuple, passes.traces)),
     )
+
+
+def progress_of(prepared: PreparedSpeculation, state: SpeculativeState) -> Progress:
+    """How far a state is."""
+    entries, least = prepared.entries, int(state.accepted.min())
+    steps = entries.steps if least == entries.entries else int(entries.step[least])
+    tokens = int(np.count_nonzero(entries.target[:least] >= 0))
+    return Progress(state.passes, steps, tokens, state.accepted.copy())
 
 
 def trace_of(prepared: PreparedSpeculation, state: SpeculativeState, done: Speculated) -> Trace:

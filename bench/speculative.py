@@ -40,7 +40,7 @@ from diagplan.video.frames import fit
 RESULTS = Path(__file__).parent / "results"
 SAMPLERS: dict[str, Sampler] = {"greedy": Greedy(), "temperature 1": Sample(), "top-p 0.8": Sample(top_p=0.8)}
 DIAGONAL: dict[str, Schedule] = {"k=2": Diagonal(k=2), "k=1": Diagonal(k=1), "k=1 d=5": Diagonal(k=1, d=5)}
-WINDOWS = (8, 16, 24, 32, 40, 56, 72, 104)
+WINDOWS = (8, 16, 24, 32, 40, 56, 72, 104, 160)
 GENERATED = 7
 
 

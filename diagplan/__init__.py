@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.backends.rolling import Rolled, roll
     from diagplan.backends.teacher_check import TeacherCheck
     from diagplan.drawing.draw import Drawing, draw
+    from diagplan.drawing.explorer import Explorer, show
     from diagplan.images.comparing import ComparedImages, compare_images
     from diagplan.images.custom import custom_generate
     from diagplan.images.paint import DrawnImages, draw_image
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.worlds import World, load_world
     from diagplan.worlds.generation import Generated, compile_for, generate, roll_for
     from diagplan.worlds.plans import plan_for
+    from diagplan.worlds.session import Session, start
     from diagplan.worlds.videos import GeneratedVideo, generate_video
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "DocumentError",
     "Drawing",
     "DrawnImages",
+    "Explorer",
     "Generated",
     "GeneratedVideo",
     "Greedy",
@@ -85,6 +88,7 @@ __all__ = [
     "Rolled",
     "Rollout",
     "Sample",
+    "Session",
     "SpecError",
     "Speculation",
     "TeacherCheck",
@@ -122,6 +126,8 @@ __all__ = [
     "roll_for",
     "run_chain",
     "sampler_for",
+    "show",
+    "start",
     "verify",
     "verify_trace",
     "wrap",
@@ -145,6 +151,7 @@ _PLACES = {
     "diagplan.backends.rolling": ("Rolled", "roll"),
     "diagplan.backends.teacher_check": ("TeacherCheck",),
     "diagplan.drawing.draw": ("Drawing", "draw"),
+    "diagplan.drawing.explorer": ("Explorer", "show"),
     "diagplan.images.comparing": ("ComparedImages", "compare_images"),
     "diagplan.images.custom": ("custom_generate",),
     "diagplan.images.paint": ("DrawnImages", "draw_image"),
@@ -178,6 +185,7 @@ _PLACES = {
     "diagplan.worlds": ("World", "load_world"),
     "diagplan.worlds.generation": ("Generated", "compile_for", "generate", "roll_for"),
     "diagplan.worlds.plans": ("plan_for",),
+    "diagplan.worlds.session": ("Session", "start"),
     "diagplan.worlds.videos": ("GeneratedVideo", "generate_video"),
 }
 

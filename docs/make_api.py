@@ -29,7 +29,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "verify_trace", "TraceVerification", "check_trace_tokens", "CheckedTrace", "check_tokens", "TeacherCheck",
         "Trace", "read_trace", "write_trace",
     ),
-    "Pictures": ("draw", "Drawing"),
+    "Pictures": ("draw", "Drawing", "show", "Explorer"),
     "Pictures of prompts": (
         "draw_image", "DrawnImages", "compare_images", "ComparedImages", "custom_generate",
     ),
@@ -39,7 +39,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",
-        "GeneratedVideo",
+        "GeneratedVideo", "start", "Session",
     ),
     "Errors and warnings": (
         "DiagplanError", "SpecError", "DocumentError", "InvalidPlanError", "MissingExtraError", "MismatchError",

@@ -41,6 +41,9 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
         "vizdoom": Package("vizdoom", ("games",)),
         "matplotlib": Package("matplotlib", ("train",)),
         "z3": Package("z3-solver", ("prove",)),
+        "starlette": Package("starlette", ("play",)),
+        "uvicorn": Package("uvicorn", ("play",)),
+        "websockets": Package("websockets", ("play",)),
         "zstandard": Package("zstandard", ("zstd",)),
     }
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from diagplan.planner.columns import CacheInitial, MaskRows, PlanColumns, well_formed
+from diagplan.planner.errors import SpecError
 from diagplan.planner.stats import PlanStats, plan_stats
 
 if TYPE_CHECKING:
@@ -62,6 +63,18 @@ class Plan(PlanColumns):
         from diagplan.planner.graph import plan_graph  # networkx is loaded by those who ask for a graph
 
         return plan_graph(self, nodes, cache_edges=cache_edges)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a small version of what ``diagplan.show`` makes; in words, where it is too large for that."""
+        # NOTE: why by name? planner/ draws nothing and imports none of those that do; a notebook asks for this.
+        from html import escape
+        from importlib import import_module
+
+        try:
+            page: str = import_module("diagplan.drawing.explorer").show(self)._repr_html_()
+        except SpecError as error:
+            return f"<p>{escape(repr(self))}</p><p>{escape(str(error))}</p>"
+        return page
 
     def __repr__(self) -> str:
         layout, schedule = self.layout, self.schedule

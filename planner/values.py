@@ -68,7 +68,7 @@ class ByValue:
 
 
 def _values(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {field.name: getattr(value, field.name) for field in fields(value) if field.init}
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -11,16 +11,25 @@ NAMES: Mapping[str, str] = {
     "plan": "plan.schema.json",
     "chain": "chain.schema.json",
     "trace": "trace.schema.json",
+    "curve": "curve.schema.json",
 }
 
 
 def document_schema(of: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the documents of version 1 of a plan, a chain or a trace."""
+    """The JSON Schema (draft 2020-12) of the documents of version 1 of a plan, a chain, a trace or a cost curve."""
+    from pydantic import BaseModel
+
     from diagplan.schemas.chain_document import ChainDocument
-    from diagplan.schemas.document import PlanDocument, StrictDocument
+    from diagplan.schemas.curve import CurveDocument
+    from diagplan.schemas.document import PlanDocument
     from diagplan.schemas.trace_document import TraceDocument
 
-    kinds: dict[str, type[StrictDocument]] = {"plan": PlanDocument, "chain": ChainDocument, "trace": TraceDocument}
+    kinds: dict[str, type[BaseModel]] = {
+        "plan": PlanDocument,
+        "chain": ChainDocument,
+        "trace": TraceDocument,
+        "curve": CurveDocument,
+    }
     kind = kinds[of]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | kind.model_json_schema()
 

@@ -49,4 +49,5 @@ def demo_command(
     print_table(columns, cells, title=f"{demonstration.world}: {demonstration.frames} frames from one, greedy")
     for name in demonstration.written:
         console().print(Text(f"wrote {name}"), soft_wrap=True)
+    console().print(Text("play it yourself: diagplan play"), soft_wrap=True)
     return FINE

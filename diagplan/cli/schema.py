@@ -1,4 +1,4 @@
-"""Print the JSON Schema of plan, chain or trace documents."""
+"""Print the JSON Schema of plan, chain, trace or curve documents."""
 
 import sys
 from pathlib import Path
@@ -15,8 +15,10 @@ __all__ = ["schema_command"]
 @command
 def schema_command(
     of: Annotated[
-        Literal["plan", "chain", "trace"],
-        typer.Argument(help="The kind of document: a plan, a chain of plans, or a trace.", show_default=False),
+        Literal["plan", "chain", "trace", "curve"],
+        typer.Argument(
+            help="The kind of document: a plan, a chain of plans, a trace, or a cost curve.", show_default=False
+        ),
     ] = "plan",
     out: Annotated[
         Path | None,
@@ -24,7 +26,7 @@ def schema_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.", show_default=False)] = False,
 ) -> int:
-    """Print the JSON Schema of plan documents, of chains of plans, or of traces."""
+    """Print the JSON Schema of plan documents, of chains of plans, of traces, or of cost curves."""
     from diagplan.schemas.atomic import write_atomically
     from diagplan.schemas.schema import document_schema, schema_text
 

@@ -65,23 +65,34 @@ def show_command(
     png: Annotated[Path | None, typer.Option(help="Write the picture as a PNG file too.", show_default=False)] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the picture as an SVG file too.", show_default=False)] = None,
     gif: Annotated[Path | None, typer.Option(help="Write the wave as an animated GIF too.", show_default=False)] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page that a browser walks through, .html.", show_default=False)
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="With --html: another plan of the same layout, beside it.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Show the wave: every cell with its step number, and the width of every step. Or how a speculative replay went."""
+    from diagplan.drawing.explorer import show
     from diagplan.drawing.pictures import save_picture
     from diagplan.drawing.readout import read_out
     from diagplan.drawing.terminal import wave, width_profile
     from diagplan.schemas.chain_files import read_plan_or_chain
+    from diagplan.schemas.files import read_plan
     from diagplan.schemas.verify import verify
 
     if feed is not None and step is None:
         raise SpecError(f"expected --step with --feed, got --feed {feed} alone. Say which step the feed is in.")
+    if against is not None and html is None:
+        raise SpecError(f"expected --html with --against, got --against {against} alone. Say where to write the page.")
     pictures = {"--png": png, "--svg": svg, "--gif": gif}
-    inputs = {"PLAN": plan, "--trace": trace}
-    require_outputs(*(Output(name, path, (f".{name[2:]}",)) for name, path in pictures.items()), inputs=inputs)
+    inputs = {"PLAN": plan, "--trace": trace, "--against": against}
+    outputs = pictures | {"--html": html}
+    require_outputs(*(Output(name, path, (f".{name[2:]}",)) for name, path in outputs.items()), inputs=inputs)
     read = read_plan_or_chain(plan)
     if isinstance(read, Chain):
-        asked = {"--step": step, "--frame": frame, **pictures}
+        asked = {"--step": step, "--frame": frame, **outputs}
         if number is None:
             return _cost(read, plan, next((name for name, value in asked.items() if value), None), as_json=as_json)
         if not 0 <= number < len(read.plans):
@@ -92,6 +103,8 @@ def show_command(
     if trace is not None:
         if step is not None:
             raise SpecError(f"expected --step or --trace, got both, --step {step}. Leave one out.")
+        if html is not None:
+            raise SpecError(f"expected --html or --trace, got both, --html {html}. Leave one out.")
         return _show_trace(read, trace, sample, frame, [path for path in pictures.values() if path], as_json)
     report = verify(read, cap=1)
     if step is not None and not 0 <= step < read.steps:
@@ -102,6 +115,11 @@ def show_command(
             with working(f"drawing {path}", quiet=as_json):
                 save_picture(read, path, step=step, feed=feed, frames=frame)
             written.append(str(path))
+    if html is not None:
+        other = None if against is None else read_plan(against)
+        names = () if other is None or against is None else (plan.name, against.name)
+        show(read, other, names=names).save(html)
+        written.append(str(html))
     if as_json:
         seen = read_out(read)
         print_json(

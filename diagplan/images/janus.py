@@ -14,6 +14,9 @@ from diagplan.planner.layout import Layout
 
 __all__ = ["decoder", "prompts"]
 
+#: What a configuration of transformers leaves out where it is as released.
+_VISION = {"image_size": 384, "patch_size": 16}
+
 #: The text around a prompt where the folder has no chat template.
 _CHAT = "<|User|>: {}\n\n<|Assistant|>:"
 
@@ -44,10 +47,8 @@ def prompts(folder: ModelFolder, request: Request) -> Prompted:
     template = texts.template()
     mark = texts.token("boi_token", text="<begin_of_image>")
     begin, pad = _boi(folder, texts, mark), _special(folder, "pad_token_id")
-    written = [
-        (_CHAT.format(text) if template is None else texts.chat(text, template, answer=True)) + (request.suffix or "")
-        for text in request.texts
-    ]
+    asked = [text + (request.suffix or "") for text in request.texts]
+    written = [_CHAT.format(text) if template is None else texts.chat(text, template, answer=True) for text in asked]
     ids = [texts.ids(text + mark) for text in written]
     for text, row in zip(request.texts, ids, strict=True):
         if row[-1] != begin:
@@ -75,7 +76,7 @@ def _codes(folder: ModelFolder) -> int:
 
 def _grid(folder: ModelFolder) -> int:
     vision = folder.sizes("vision_config")
-    image, patch = (folder.whole(vision.get(name, 0), name) for name in ("image_size", "patch_size"))
+    image, patch = (folder.whole(vision.get(name, usual), name) for name, usual in _VISION.items())
     return image // patch
 
 

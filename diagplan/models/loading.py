@@ -190,8 +190,8 @@ def replay(
         lead: embeddings for a model that takes them, float [rows, P, width]: a given id of -1 - i is embedding i.
         speculation: replay several steps in a pass, with guesses: the same tokens in fewer passes (docs/exact.md).
             ``"auto"``: window and draft chosen for the model and its device by a short measurement.
-        on_pass: called with the number of the plan's steps that are done; each is a pass, but with speculation.
         on_frame: called with a frame's number and tokens, int64 [B, h, w], as soon as the frame is complete.
+        on_pass: called with the number of the plan's steps that are done; each is a pass, but with speculation.
         chunk: feeds of the widest pass: wider steps, such as a long prompt, are cut.
 
     Returns:

@@ -12,7 +12,7 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.samplers import Greedy, Sampler
 from diagplan.backends import checkpoint as checkpoints
 from diagplan.backends import replay as executor
-from diagplan.backends import speculative
+from diagplan.backends import speculative, speculative_checkpoint
 from diagplan.backends.compare import Comparison, compare
 from diagplan.backends.guidance import Guidance
 from diagplan.backends.measured import SpeculationChoice, settled_speculation
@@ -119,7 +119,7 @@ def run_plan(
         checkpoint: the state is written here after every ``checkpoint_every`` steps.
         checkpoint_every: steps between two checkpoints.
         resume: go on from this checkpoint.
-        speculation: as for ``replay``; without checkpoints.
+        speculation: as for ``replay``; a run may be resumed with another, but not without.
         trace: with speculation, whether to say what every pass did.
         on_memory: called with the estimate before anything is loaded, where headers tell it, else before the replay.
         on_step: called after each step with the steps that are done, and the tokens that this call has chosen; with
@@ -131,8 +131,8 @@ def run_plan(
     """
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected checkpoint and checkpoint_every together, got one of them. Give the other.")
-    if speculation is not None and (checkpoint, resume) != (None, None):
-        raise SpecError("expected no checkpoint with speculation, got one. Leave one of them out.")
+    if trace and resume is not None:
+        raise SpecError("expected a trace of a whole replay, got trace and resume. Leave one of them out.")
     asked, sampled = options or LoadOptions(), not isinstance(sampler or Greedy(), Greedy)
     rows = guided_ids(np.asarray(given), guidance, unconditional)
     memory = require_memory_before_loading(
@@ -152,17 +152,28 @@ def run_plan(
         settled = settled_speculation(speculation, plan, model, sampler=sampler, rows=len(rows))
         ready = speculative.prepare(plan, model, settled, **keyed)
 
+        now = (
+            speculative.new_state(ready, rows, lead)
+            if resume is None
+            else speculative_checkpoint.load_speculation(ready, resume, rows, lead)
+        )
+        before, saved = speculative.progress_of(ready, now), 0
+
         def passed(progress: Progress) -> None:
+            nonlocal saved
             if on_step is not None:
-                on_step(progress.steps, progress.tokens * len(given))
+                on_step(progress.steps, (progress.tokens - before.tokens) * len(given))
             if on_pass is not None:
                 on_pass(progress)
+            if checkpoint is not None and checkpoint_every is not None and progress.steps // checkpoint_every > saved:
+                saved = progress.steps // checkpoint_every
+                speculative_checkpoint.save_speculation(ready, now, checkpoint)
 
-        now = speculative.new_state(ready, rows, lead)
         outcome = speculative.replay(ready, now, on_pass=passed, trace=trace)
         promise = probed_promise(ready, set(outcome.feeds.tolist()))
         return Ran(
-            tokens=outcome.tokens, passes=outcome.passes, chosen=plan.layout.tokens * len(given),
+            tokens=outcome.tokens, passes=outcome.passes,
+            chosen=(plan.layout.tokens - before.tokens) * len(given),
             seconds=outcome.seconds, memory=memory, threads=threads_in_use(model),
             speculated=RanSpeculatively(
                 speculation=settled, promise=promise, outcome=outcome,

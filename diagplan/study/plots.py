@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "differences_plot", "horizon_plot", "loss_plot", "policies_plot", "quality_plot", "require_matplotlib",
+    "differences_plot",
+    "horizon_plot",
+    "log_ticks",
+    "loss_plot",
+    "new_figure",
+    "policies_plot",
+    "quality_plot",
+    "require_matplotlib",
     "round_values",
-]  # fmt: skip
+]
 
 #: Of the models in order, the base model first (Okabe and Ito's colours, told apart by everyone).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -39,7 +46,8 @@ def require_matplotlib() -> None:
     require_packages("plots", "matplotlib")
 
 
-def _new(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """A figure of a size in inches, drawn without a screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -76,7 +84,7 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
     kept = [row for row in rows if not row.id.startswith("policies/")]
     groups = list(dict.fromkeys(row.id.partition("/")[0] for row in kept))
     aside = {group: 1.03 ** (i - (len(groups) - 1) / 2) for i, group in enumerate(groups)}  # to tell models apart
-    figure = _new(12, 8)
+    figure = new_figure(12, 8)
     shown = [name for name in _SHOWN if any(row.figures[name].mean is not None for row in kept)]
     for place, name in enumerate(shown, start=1):
         axes = figure.add_subplot(2, 2, place)
@@ -96,10 +104,10 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
         axes.set_xscale("log")
         values = sorted({getattr(row, across) for row in kept})
         axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)
-        _log_ticks(axes.xaxis, *axes.get_xlim())
+        log_ticks(axes.xaxis, *axes.get_xlim())
         if name == "loss":
             axes.set_yscale("log")
-            _log_ticks(axes.yaxis, *axes.get_ylim())
+            log_ticks(axes.yaxis, *axes.get_ylim())
         axes.set_title(f"{about.heading} ({'less' if about.better == 'low' else 'more'} is better)", fontsize=10)
         axes.set_xlabel("forward passes for one clip" if across == "step" else "seconds for one clip alone")
         axes.grid(alpha=0.3)
@@ -132,7 +140,7 @@ def round_values(low: float, high: float) -> list[float]:
 
 def loss_plot(rows: Sequence[ImageRow]) -> bytes:
     """The loss of pictures against passes, with intervals over prompts, as a PNG."""
-    figure = _new(8, 5)
+    figure = new_figure(8, 5)
     axes = figure.add_subplot(1, 1, 1)
     for number, row in enumerate(rows):
         value = row.figures["loss"]
@@ -146,7 +154,7 @@ def loss_plot(rows: Sequence[ImageRow]) -> bytes:
     values = sorted(row.passes for row in rows)
     axes.set_xscale("log")
     axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)
-    _log_ticks(axes.xaxis, *axes.get_xlim())
+    log_ticks(axes.xaxis, *axes.get_xlim())
     axes.set_title("the model's own loss of its pictures, nats a token (less is better)", fontsize=10)
     axes.set_xlabel("forward passes for a batch of pictures")
     axes.grid(alpha=0.3)
@@ -158,7 +166,7 @@ def _exact(value: float) -> float:
     return float(f"{value:.10g}")
 
 
-def _log_ticks(axis: Any, low: float, high: float) -> None:
+def log_ticks(axis: Any, low: float, high: float) -> None:
     """Ticks of a logarithmic axis at a few round values, in plain numbers; none between them."""
     from matplotlib.ticker import NullLocator
 
@@ -187,7 +195,7 @@ def horizon_plot(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
     Args:
         curves: figure -> condition -> one number a frame, as it is shown.
     """
-    figure = _new(4.2 * len(curves), 4.4)
+    figure = new_figure(4.2 * len(curves), 4.4)
     lines: list[Any] = []
     for place, (name, by_condition) in enumerate(curves.items(), start=1):
         axes = figure.add_subplot(1, len(curves), place)
@@ -212,7 +220,7 @@ def policies_plot(rows: Sequence[Row]) -> bytes:
     kept = sorted(
         ((value.mean, value, row.id) for value, row in crossed if value.mean is not None), key=lambda entry: entry[0]
     )
-    figure = _new(9, 1.2 + 0.22 * len(kept))
+    figure = new_figure(9, 1.2 + 0.22 * len(kept))
     axes = figure.add_subplot(1, 1, 1)
     for place, (mean, value, _) in enumerate(kept):
         axes.errorbar(mean, place, xerr=_bars(value, 1.0), fmt="o", color=_COLOURS[0], capsize=2, markersize=4)
@@ -234,7 +242,7 @@ def differences_plot(shares: Mapping[str, NDArray[np.float64]]) -> bytes:
     across = min(3, len(shares))
     down = -(-len(shares) // across)
     rows, cols = next(iter(shares.values())).shape
-    figure = _new(4.2 * across, 0.4 + down * (0.4 + 3.3 * rows / cols))
+    figure = new_figure(4.2 * across, 0.4 + down * (0.4 + 3.3 * rows / cols))
     highest = 100 * max(float(share.max()) for share in shares.values()) or 1.0  # nowhere: a scale all the same
     maps = []
     for place, (name, share) in enumerate(shares.items(), start=1):

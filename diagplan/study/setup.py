@@ -19,6 +19,7 @@ from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.study.conditions import BASE, require_labels
 from diagplan.study.material import read_material
+from diagplan.study.quality import world_digest
 from diagplan.study.run import Extra, Study, has_latents, tokenizer_latents
 from diagplan.video.files import VideoWriter
 from diagplan.worlds import SHIPPED, World, load_world
@@ -27,7 +28,6 @@ __all__ = ["DEFAULT_COUNT", "parse_tuned", "set_up", "settings_of"]
 
 #: Clips where neither the rule nor the options say how many.
 DEFAULT_COUNT = 128
-_FILES = ("model.safetensors", "config.json", "world.json", "tokenizer/diffusion_pytorch_model.safetensors")
 
 
 def set_up(
@@ -105,7 +105,7 @@ def set_up(
     if vbench is not None:
         extras["vbench"] = (str(vbench), lambda videos: _vbench(videos, vbench, base.fps, device))
     folders = _names(model, labels) if weights is None else {}
-    digests = {label: _digest(SHIPPED.get(name, Path(name))) for label, name in folders.items()}
+    digests = {label: world_digest(SHIPPED.get(name, Path(name))) for label, name in folders.items()}
     if weights is not None:
         digests = {BASE: _release_digest(weights, tokenizer, config, context)}
     return Study(
@@ -136,15 +136,6 @@ def settings_of(study: Study) -> dict[str, Any]:
 
 def _names(model: str, labels: Mapping[str, Path]) -> dict[str, str]:
     return {BASE: model, **{label: str(folder) for label, folder in labels.items()}}
-
-
-def _digest(folder: Path) -> str:
-    """SHA-256 of the files of a world model's folder."""
-    digest = hashlib.sha256()
-    for name in _FILES:
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _release_digest(weights: Path, tokenizer: Path | None, config: str | Path | None, context: Path | None) -> str:

@@ -49,7 +49,7 @@ class ClipWorld:
     #: Tokens of one action: there are none.
     block = 0
     #: No window slides, no action is a word, and how well the tokenizer gives clips back was not measured.
-    keeps = words = map_rows = least_psnr = None
+    keeps = words = controls = map_rows = least_psnr = None
 
     @property
     def rows(self) -> int:
@@ -181,6 +181,18 @@ class ClipWorld:
         """The given ids of a layout in slot order, int64 [1, G]; there are no actions."""
         del layout, actions
         return self.config.given(prompt)
+
+    def start(self, prompt: Frames, actions: Ids | None = None, **options: Any) -> NoReturn:
+        """A clip is made whole, and not stepped.
+
+        Raises:
+            SpecError: always.
+        """
+        del prompt, actions, options
+        raise SpecError(
+            f"expected a world that is stepped frame by frame, got {self.name}. It makes {self.context_frames} frames "
+            "at once; generate a clip."
+        )
 
     def decoding(self, prompt: Ids) -> Callable[[Ids], Frames]:
         """As for ``FrameWorld``; nothing comes before the last frame of tokens, and with it all pictures."""

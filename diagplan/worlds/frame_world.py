@@ -19,6 +19,8 @@ from diagplan.worlds.source import Source
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
     from diagplan.schemas.world import ActionWords
+    from diagplan.worlds.controls import Controls
+    from diagplan.worlds.session import Session
 
 __all__ = ["LEAST_PSNR", "FrameWorld"]
 
@@ -46,6 +48,7 @@ class FrameWorld:
         prompt_frames: frames that are given where nobody says how many.
         keeps: frames that its release keeps where a window slides; ``None``: it has no such rule.
         words: ids of the actions, where an action is one word.
+        controls: keys to actions; ``None``: nobody has said how it is played.
         map_rows: rows of tokens, from the top, that move with the player.
         least_psnr: least dB at which the tokenizer gives pictures back that it knows.
     """
@@ -63,6 +66,7 @@ class FrameWorld:
     prompt_frames: int = 1
     keeps: int | None = None
     words: "ActionWords | None" = None
+    controls: "Controls | None" = None
     map_rows: int | None = None
     least_psnr: float | None = LEAST_PSNR
 
@@ -159,6 +163,12 @@ class FrameWorld:
     def given(self, layout: Layout, prompt: Ids, actions: Ids) -> Ids:
         """The given ids of a layout in slot order, int64 [1, G]."""
         return given_from_prompt(layout, prompt, actions if self.block else None)
+
+    def start(self, prompt: Frames, actions: Ids | None = None, **options: Any) -> "Session":
+        """A session that is stepped frame by frame; arguments as for ``diagplan.worlds.session.start``."""
+        from diagplan.worlds.session import start
+
+        return start(self, prompt, actions, **options)
 
     def decoding(self, prompt: Ids) -> Callable[[Ids], Frames]:
         """A function that is given the tokens int64 [rows, cols] of one frame after the other.

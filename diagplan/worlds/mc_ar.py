@@ -10,6 +10,7 @@ from diagplan.adapters.contract import ImageTokenizer
 from diagplan.adapters.options import LoadOptions
 from diagplan.backends.table import backend_named
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.worlds.controls import mc_ar_controls, word_controls
 from diagplan.worlds.frame_world import FrameWorld
 from diagplan.worlds.source import Source
 from diagplan.worlds.world import WorldFiles
@@ -127,7 +128,7 @@ def _of_document(document: "WorldDocument", folder: Path, source: Source, tokeni
     return FrameWorld(
         name=document.name, source=source, tokenizer=tokenizer, rows=document.rows, cols=document.cols, block=3,
         context_frames=document.context_frames, fps=document.fps, read_actions=blocks, words=words,
-        map_rows=document.map_rows,
+        map_rows=document.map_rows, controls=word_controls(words),
     )  # fmt: skip
 
 
@@ -151,4 +152,5 @@ def _of_release(source: Source, tokenizer: ImageTokenizer) -> FrameWorld:
     return FrameWorld(
         name="mc-ar", source=source, tokenizer=tokenizer, rows=rows, cols=cols, block=BLOCK,
         context_frames=(sizes[_POSITIONS] + BLOCK) // (rows * cols + BLOCK), fps=6, read_actions=encode_actions,
+        controls=mc_ar_controls(),
     )  # fmt: skip

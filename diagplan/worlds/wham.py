@@ -12,6 +12,7 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.backends.table import backend_named
 from diagplan.planner.errors import DocumentError
 from diagplan.video.files import read_frames
+from diagplan.worlds.controls import wham_controls
 from diagplan.worlds.frame_world import FrameWorld
 from diagplan.worlds.source import Source
 from diagplan.worlds.world import WorldFiles
@@ -94,6 +95,7 @@ def _world(name: str, source: Source, sizes: Mapping[str, Any], tokenizer: Image
         name=name, source=source, tokenizer=tokenizer, rows=sizes["rows"], cols=sizes["cols"],
         block=sizes["buttons"] + sizes["sticks"], context_frames=frames, fps=_FPS, read_actions=blocks,
         read_frames=_read_frames, prompt_frames=frames, keeps=frames - 1,
+        controls=wham_controls(int(sizes["image_codes"])),
     )  # fmt: skip
 
 

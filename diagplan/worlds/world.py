@@ -15,6 +15,7 @@ from diagplan.worlds.source import Source
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
     from diagplan.schemas.world import ActionWords
+    from diagplan.worlds.controls import Controls
 
 __all__ = ["World", "WorldFiles", "WorldOpener"]
 
@@ -81,6 +82,11 @@ class World(Protocol):
     @property
     def words(self) -> "ActionWords | None":
         """Ids of the actions, where an action is one word."""
+        ...
+
+    @property
+    def controls(self) -> "Controls | None":
+        """Keys to actions; ``None``: nobody has said how it is played."""
         ...
 
     @property
@@ -163,6 +169,10 @@ class World(Protocol):
 
     def given(self, layout: Layout, prompt: Ids, actions: Ids) -> Ids:
         """The given ids of a layout in slot order, int64 [1, G]."""
+        ...
+
+    def start(self, prompt: Frames, actions: Ids | None = None, **options: Any) -> Any:
+        """A ``Session`` that is stepped frame by frame; arguments as for ``diagplan.worlds.session.start``."""
         ...
 
     def decoding(self, prompt: Ids) -> Callable[[Ids], Frames]:

@@ -66,6 +66,8 @@ def test_some_layers_with_a_window_are_refused() -> None:
         ({"rope_parameters": {"rope_type": "dynamic"}}, "change with the sequence's length, got rope_type='dynamic'"),
         ({"rope_scaling": {"type": "longrope"}}, "got rope_type='longrope'"),
         ({"is_encoder_decoder": True}, "got a model with an encoder"),
+        ({"final_logit_softcapping": 30.0}, "got final_logit_softcapping=30.0"),
+        ({"logits_scaling": 8.0}, "got logits_scaling=8.0"),
     ],
 )  # fmt: skip
 def test_what_is_refused(config: dict[str, Any], reason: str) -> None:
@@ -78,6 +80,7 @@ def test_what_is_refused(config: dict[str, Any], reason: str) -> None:
     [
         {},
         {"sliding_window": 8, "use_sliding_window": False},
+        {"logit_scale": 1.0, "final_logit_softcapping": None},
         {"sliding_window": 8, "layer_types": ["full_attention"] * 2},
         {"rope_parameters": {"rope_type": "llama3"}, "rope_scaling": None},
     ],

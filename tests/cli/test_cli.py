@@ -16,8 +16,10 @@ from tests.support.cli import run
 
 #: Written by typer.
 OTHERS = {"help"}
+#: Commands with options of all that load a model, whose sentences are short.
+OF_OTHERS = {"image", "generate", "run", "export-onnx", "compare", "verify-trace", "measure", "tune"}
 #: Options whose absence needs no word.
-ALONE = {"k", "window", "order", "step", "png", "svg", "gif"}
+ALONE = {"k", "window", "order", "step", "png", "svg", "gif", "html", "against", "trace"}
 
 
 def test_completion_script_is_offered() -> None:
@@ -55,7 +57,7 @@ def test_every_option_is_described_by_a_sentence() -> None:
     for command in commands:
         assert command.help[0].isupper(), command.name
         for option in command.params:
-            if option.name in OTHERS or command.name in {"image", "generate", "run", "export-onnx", "compare"}:
+            if option.name in OTHERS or command.name in OF_OTHERS:
                 continue
             assert re.fullmatch(r"(?s)([A-Z]|LABEL).*\.", option.help or ""), (command.name, option.name, option.help)
             if option.default is None and not option.required and not isinstance(option.show_default, str):

@@ -341,7 +341,7 @@ def test_exact_gives_the_tokens_of_the_plan_in_fewer_passes(folder: Path) -> Non
     [
         (["--exact", "--speculate", "8"], "expected --exact or --speculate, got both."),
         (["--draft", "left"], "expected --speculate with --draft, got --draft left alone."),
-        (["--exact", "--checkpoint", "s.safetensors", "--checkpoint-every", "2"], "no checkpoint with speculation"),
+        (["--exact", "--trace", "t.json", "--resume", "s.safetensors"], "expected a trace of a whole replay"),
     ],
 )
 def test_speculation_that_cannot_be(folder: Path, more: list[str], message: str) -> None:

@@ -47,6 +47,17 @@ def test_no_line_is_wrapped_in_a_pipe(tmp_path: Path) -> None:
     assert max(map(len, lines)) > 80
 
 
+def test_show_writes_a_page(tiny: Path) -> None:
+    page = tiny.with_name("wave.html")
+    code, out, _ = run("show", str(tiny), "--html", str(page), "--against", str(tiny))
+    assert code == 0
+    assert f"wrote {page}" in out
+    assert f"{tiny.name}: " in page.read_text()
+    assert run_json("show", str(tiny), "--html", str(page))["written"] == [str(page)]
+    assert run("show", str(tiny), "--against", str(tiny))[0] == 2
+    assert run("show", str(tiny), "--html", str(tiny.with_name("wave.png")))[0] == 2
+
+
 def test_show_a_trace(tmp_path: Path) -> None:
     write_plan(PLAN, tmp_path / "plan.json")
     write_trace(BASE, tmp_path / "trace.json")

@@ -1,6 +1,7 @@
 """Speculative replay of every adapter on every backend, and of the golden cases: the tokens of replay step by step."""
 
 import math
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,12 @@ from diagplan.backends.reference import reference_replay  # noqa: E402
 from diagplan.backends.sampling import Sampler  # noqa: E402
 from diagplan.planner.speculation import Speculation  # noqa: E402
 from tests.conformance.test_conformance import SAMPLERS, small_plans  # noqa: E402
+from tests.conformance.test_every_valid_plan import shuffled  # noqa: E402
 from tests.support import cosmos_golden, mc_ar, mineworld, wham  # noqa: E402
 from tests.support.conformance import LAYOUT, MODELS, exported, ids_for  # noqa: E402
-from tests.support.speculated import speculations  # noqa: E402
+from tests.support.hash_model import HashModel  # noqa: E402
+from tests.support.speculated import guessable, speculations, step_by_step  # noqa: E402
+from tests.support.strategies import Request, plans  # noqa: E402
 
 #: Every adapter; on ONNX Runtime the one whose graph is quickest to export.
 ALL = pytest.mark.parametrize(("model_name", "backend"), [*((name, "torch") for name in MODELS), ("mc-ar-1d", "onnx")])
@@ -62,6 +66,17 @@ def test_a_batch_is_its_samples(model_name: str, backend: str) -> None:
                 plan, run_on, ids[[sample]], Speculation(window=6), sampler=sampler, seed=5, samples=[sample]
             )
             np.testing.assert_array_equal(one[0], whole[sample])
+
+
+@settings(max_examples=40)
+@given_examples(compiled=plans(frames=2, side=4), seed=st.integers(0, 1 << 16), speculation=speculations(widest=30))
+def test_the_order_of_feeds_has_no_meaning(compiled: tuple[Request, Plan], seed: int, speculation: Speculation) -> None:
+    """Entries are put in the order of positions, whatever the order of a step's feeds in the plan."""
+    plan, model = compiled[1], guessable(HashModel, 5)
+    ids = ids_for(plan, model, seed=seed)
+    want = speculated(plan, model, ids, speculation)
+    np.testing.assert_array_equal(want, step_by_step(plan, model, ids))
+    np.testing.assert_array_equal(speculated(shuffled(plan, Random(seed)), model, ids, speculation), want)
 
 
 WINDOWS = pytest.mark.parametrize("speculation", [Speculation(window=8), Speculation(window=40, adaptive=True)])

@@ -61,6 +61,22 @@ def test_they_are_those_of_the_processor() -> None:
     assert np.array_equal(ours.branches[0].pad, (1 - theirs["attention_mask"]).sum(1).numpy())
 
 
+def test_what_is_appended_stands_within_the_template() -> None:
+    folder = open_folder(folder_of("janus-pro"))
+    both = [
+        janus.prompts(folder, Request(texts=("a cat",), suffix=" in ink")),
+        janus.prompts(folder, Request(texts=("a cat in ink",))),
+    ]
+    assert np.array_equal(both[0].branches[0].ids, both[1].branches[0].ids)
+
+
+def test_sizes_that_a_file_leaves_out_are_the_releases(tmp_path: Path) -> None:
+    place = changed(tmp_path, "config.json", vision_config={}, vq_config={})
+    asked = janus.prompts(open_folder(place), Request(texts=("a cat",)))
+    assert (asked.layouts[0].rows, asked.width) == (24, 384)
+    assert asked.branches[0].ids[0, 0] == 16384 + 1
+
+
 def test_without_a_chat_template_the_text_around_is_the_same(tmp_path: Path) -> None:
     place = tmp_path / "bare"
     shutil.copytree(folder_of("janus-pro"), place)

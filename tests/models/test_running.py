@@ -94,3 +94,24 @@ def test_a_speculative_run_says_how_it_went(weights: Path) -> None:
     assert done.speculated.trace is not None
     assert verify_trace(PLAN, done.speculated.trace).ok
     assert done.speculated.promise.places > 0
+
+
+def test_a_speculative_run_is_resumed(weights: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    asked: dict[str, Any] = {"sampler": Sample(top_p=0.9), "seed": 5}
+    whole = run_plan(
+        PLAN, "mc-ar", weights, IDS, OPTIONS, speculation=Speculation(window=16), checkpoint=state,
+        checkpoint_every=PLAN.steps // 2 + 1, **asked,
+    )  # fmt: skip
+    told: list[tuple[int, int]] = []
+    rest = run_plan(
+        PLAN, "mc-ar", weights, IDS, OPTIONS, speculation=Speculation(window=40), resume=state,
+        on_step=lambda *step: told.append(step), **asked,
+    )  # fmt: skip
+    np.testing.assert_array_equal(rest.tokens, whole.tokens)
+    assert rest.passes < whole.passes
+    assert told == [] or told[-1] == (PLAN.steps, rest.chosen)
+    with pytest.raises(SpecError, match="expected a trace of a whole replay"):
+        run_plan(PLAN, "mc-ar", weights, IDS, OPTIONS, speculation=Speculation(window=8), resume=state, trace=True)
+    with pytest.raises(DocumentError, match="of another kind"):
+        run_plan(PLAN, "mc-ar", weights, IDS, OPTIONS, resume=state, **asked)

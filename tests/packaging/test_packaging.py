@@ -26,8 +26,8 @@ PACKAGES: list[str] = PYPROJECT["tool"]["setuptools"]["packages"]
 
 #: The modules that extras bring.
 EXTRAS = {
-    "PIL", "av", "crafter", "diffusers", "matplotlib", "onnx", "onnxruntime", "safetensors", "skimage", "torch",
-    "transformers", "vizdoom", "yaml", "z3", "zstandard",
+    "PIL", "av", "crafter", "diffusers", "matplotlib", "onnx", "onnxruntime", "safetensors", "skimage", "starlette",
+    "torch", "transformers", "uvicorn", "vizdoom", "websockets", "yaml", "z3", "zstandard",
 }  # fmt: skip
 #: What `import diagplan` and the planner must not load: the extras, and what only the border and the face need.
 HEAVY = EXTRAS | {"jsonschema", "pydantic", "rich", "typer"}

@@ -44,7 +44,7 @@ CHECKED = {
         "kinds", "got", "at", "named", "places", "used", "device", "_summary(error)", "type(cause).__name__",
         "expected", "str(error) or 'too deep nesting'", "os.fspath(path)",
         "', '.join((name[:60] for name in unknown[:4]))", "_named(domains) or 'its own'", "_named(nested)",
-        "_named(foreign)", "what", "words",
+        "_named(foreign)", "what", "words", "scaled",
     },
 }  # fmt: skip
 #: json, gzip and zstd tell of a place in a file, and not what stands there.

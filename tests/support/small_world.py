@@ -38,6 +38,7 @@ class _Small:
     name, rows, cols, block, context_frames, fps = "small", ROWS, COLS, 1, 4, 6
     keeps: int | None = None
     map_rows: int | None = None
+    controls = None
     height, width = ROWS * SIDE, COLS * SIDE
 
     def __init__(self) -> None:
