@@ -14,7 +14,6 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.backends.arguments import require_callbacks
 from diagplan.images.defaults import Choice, asked_for
 from diagplan.images.job import ImageJob
-from diagplan.images.judging import losses_of
 from diagplan.images.paint import PIXELS, request_of
 from diagplan.images.sheets import contact_sheet
 from diagplan.planner.errors import SpecError
@@ -207,15 +206,14 @@ def compare_images(
         on_job(job, compiled[0])
     job.require_memory([plan for one in compiled for plan in one], on_memory)
     told("loading")
-    model_ = job.load()
+    job.load()
     job.warm_up(compiled[0])
     decoded, losses = [], []
     for name, one, (_, speculation) in zip(names, compiled, schedules, strict=True):
         done = job.decode(one, partial(told, name), speculation)
         told(f"{name}, loss")
-        losses.append(losses_of(model_, job.prompted, done.tokens, done.earlier, batch=job.batch))
+        losses.append(job.losses(done))
         decoded.append(done)
-    del model_
     job.let_go()
     drawn, count = [], job.pictures_asked
     for number, outcome in enumerate(decoded):

@@ -22,6 +22,7 @@ from diagplan.backends.speculative import Speculated
 from diagplan.backends.table import options_for
 from diagplan.images.defaults import Choice, default_sampler
 from diagplan.images.folder import ModelFolder, open_folder
+from diagplan.images.judging import losses_of
 from diagplan.images.painters import Painter, Weights, painter_named
 from diagplan.images.prompts import Prompted, Request
 from diagplan.models.estimates import require_memory_before_loading
@@ -275,6 +276,17 @@ class ImageJob:
     def _lead(self, model: "Model", part: Prompted) -> Any:
         """Embeddings of all rows, for a model that is led by those."""
         return None if self.painter.embeddings is None else self.painter.embeddings(model, part)
+
+    def losses(self, decoded: Decoded) -> NDArray[np.float64]:
+        """The token model's own loss of each picture, nats a token, float64 [B]; ``teacher_forced_loss`` says which.
+
+        Raises:
+            NumericError: as there.
+        """
+        return losses_of(
+            self.load(), self.prompted, decoded.tokens, decoded.earlier, batch=self.batch,
+            embeddings=self.painter.embeddings,
+        )  # fmt: skip
 
     def pictures(
         self, tokens: NDArray[np.int64], on_picture: Callable[[int], None] = lambda _: None

@@ -17,7 +17,6 @@ from diagplan.evaluation.clip_score import ClipScorer
 from diagplan.images.comparing import plan_named
 from diagplan.images.defaults import described
 from diagplan.images.job import ImageJob, passes_of
-from diagplan.images.judging import losses_of
 from diagplan.images.paint import PIXELS
 from diagplan.images.prompts import Prompted
 from diagplan.planner.arguments import is_file
@@ -199,13 +198,13 @@ def run_images(
     job = study.job
     job.require_memory([plan for one in waiting for plan in one.plans])
     on_progress("loading", 0, 0)
-    model = job.load()
+    job.load()
     job.warm_up(waiting[0].plans)
     for condition in waiting:
         name = condition.name
         done = job.decode(condition.plans, partial(on_progress, name), condition.speculation)
         on_progress(f"{name}, loss", 0, 0)
-        loss = losses_of(model, job.prompted, done.tokens, done.earlier, batch=job.batch)
+        loss = job.losses(done)
         own = done.tokens if name == REFERENCE else folder.read_tokens(f"{_GROUP}/{REFERENCE}")[:, 0]
         same = (done.tokens == own).mean(axis=(1, 2))
         folder.write_tokens(condition.id, done.tokens[:, None])
@@ -224,7 +223,6 @@ def run_images(
                 single={},
             )
         )  # fmt: skip
-    del model
     job.let_go()
 
 

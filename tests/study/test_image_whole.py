@@ -137,3 +137,18 @@ def test_a_chain_takes_no_speculation_and_is_studied(tmp_path: Path) -> None:
         loss = row.figures["loss"].mean
         assert loss is not None
         assert np.isfinite(loss)
+
+
+def test_texts_by_their_features(tmp_path: Path) -> None:
+    """LlamaGen of texts reads embeddings in the place of ids, its judge too."""
+    place = folder_of("llamagen")
+    features = [place / "text-0.npy", place / "text-1.npy"]
+    options = LoadOptions(config=str(place / "t2i.json"))
+    report = study_images(
+        place / "t2i.safetensors", ["a", "b"], tmp_path / "study", plans="k=2,exact=4", size="8x8", samples=0,
+        vq=place / "vq.safetensors", features=features, options=options,
+    )  # fmt: skip
+    ntp, two, exact = report.rows
+    assert (ntp.passes, two.passes) == (16, 10)
+    assert exact.figures["loss"] == ntp.figures["loss"]
+    assert two.figures["equal_ntp"].mean != 1
