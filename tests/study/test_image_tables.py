@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from diagplan.evaluation.intervals import interval
+from diagplan.evaluation.intervals import Interval, interval
 from diagplan.planner.errors import DocumentError
 from diagplan.study.image_tables import image_csv, image_markdown, image_rows, prompt_lines
 from diagplan.study.results import Result
@@ -32,6 +32,8 @@ def test_a_prompt_counts_once() -> None:
     # Two prompts: draws hold one of them twice, or both.
     assert (loss.mean, loss.low, loss.high) == (4.25, 2.0, 6.5)
     assert two.figures["clip"] == interval([15.0, 31.0])
+    # One prompt says nothing about others.
+    assert image_rows(RESULTS, num=4)[1].figures["loss"] == Interval(mean=4.25, low=None, high=None)
     assert two.figures["loss_more"].mean == 0.5
     assert two.figures["equal_ntp"].mean == 0.75
     assert two.figures["clip_more"].mean == -2.0

@@ -39,6 +39,14 @@ def test_clips_are_encoded_whole_but_for_the_prompt(cosmos: Path) -> None:
         np.testing.assert_array_equal(made[1], world.tokenizer.decode(tokens[1])[given:])
 
 
+def test_given_frames_are_encoded_without_those_after_them(cosmos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in of the tokenizer looks at no later frame, so only a mark tells."""
+    world = cosmos_world(cosmos)
+    monkeypatch.setattr(world.tokenizer, "encode_prompt", lambda given: np.full((1, 3, 4), len(given)))
+    tokens = piece_tokens(world, frames(world, 33), 1)
+    assert (tokens[:, 0] == 1).all()
+
+
 def test_a_text_stands_before_the_prompt(cosmos: Path) -> None:
     for model, lead in (("base", 0), ("text", 1)):
         world = cosmos_world(cosmos, model, **({"context": cosmos / "text.npy"} if lead else {}))
