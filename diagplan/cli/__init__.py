@@ -44,10 +44,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train model": ("diagplan.cli.train_model", "World models"),
     "evaluate world": ("diagplan.cli.evaluate_world", "World models"),
     "evaluate study": ("diagplan.cli.evaluate_study", "World models"),
+    "evaluate images": ("diagplan.cli.evaluate_images", "Models"),
 }
 _GROUPS: Mapping[str, str] = {
     "train": "Train an image tokenizer or a world model on recorded clips.",
-    "evaluate": "Judge a world model, or decoding plans, on clips.",
+    "evaluate": "Judge a world model, or decoding plans, on clips or prompts.",
 }
 _HELP = {"help_option_names": ["-h", "--help"]}
 

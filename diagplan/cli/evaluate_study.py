@@ -8,7 +8,15 @@ from rich.progress import TimeRemainingColumn
 from rich.text import Text
 
 from diagplan.cli.shared.files import Output, require_outputs
-from diagplan.cli.shared.models import DeviceOption, ThreadsOption, world_option
+from diagplan.cli.shared.models import (
+    MODEL,
+    ContextOption,
+    DeviceOption,
+    ThreadsOption,
+    for_families,
+    option,
+    world_option,
+)
 from diagplan.cli.shared.output import (
     FINE,
     JsonOption,
@@ -19,13 +27,19 @@ from diagplan.cli.shared.output import (
     progress_bar,
 )
 from diagplan.planner.extras import require_packages
+from diagplan.worlds.loading import release_names
 
 __all__ = ["evaluate_study_command"]
 
 
 @command
 def evaluate_study_command(
-    clips: Annotated[Path, typer.Option(help="The folder of videos with actions beside them.", show_default=False)],
+    clips: Annotated[
+        Path,
+        typer.Option(
+            help="The folder of videos, with actions beside them where the model knows actions.", show_default=False
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -36,8 +50,22 @@ def evaluate_study_command(
         ),
     ],
     model: Annotated[
-        str, world_option("The base model and the judge of all: crafter-mini, or a world model's folder.", panel=None)
+        str,
+        world_option(
+            f"The base model and the judge of all: crafter-mini, a world model's folder, or a release: "
+            f"{', '.join(release_names())}.",
+            releases=True,
+        ),
     ] = "crafter-mini",
+    weights: Annotated[Path | None, option(MODEL, "Of a release: the checkpoint.")] = None,
+    tokenizer: Annotated[
+        Path | None, option(MODEL, "Of a release: the image tokenizer's folder; WHAM's is in its checkpoint.")
+    ] = None,
+    config: Annotated[
+        str | None,
+        option(MODEL, for_families("config", "Of a release: its sizes. Left out: as its files tell them.")),
+    ] = None,
+    context: ContextOption = None,
     tuned: Annotated[
         list[str] | None,
         typer.Option(help="LABEL=FOLDER of a fine-tuned model; may be repeated. Left out: none.", show_default=False),
@@ -96,7 +124,7 @@ def evaluate_study_command(
         report = study_plans(
             model, clips, out, tuned=parse_tuned(tuned or []), rule=rule, count=count, seed=seed, keep=keep,
             only=only or (), batch=batch, repeats=repeats, measure_again=timed_again, samples=samples, device=device,
-            threads=threads or "auto",
+            threads=threads or "auto", weights=weights, tokenizer=tokenizer, config=config, context=context,
             i3d=i3d, vbench=vbench,
             on_progress=lambda what, done, of: progress.update(
                 task, description=what, completed=done, total=of or None

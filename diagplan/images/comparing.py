@@ -14,7 +14,6 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.backends.arguments import require_callbacks
 from diagplan.images.defaults import Choice, asked_for
 from diagplan.images.job import ImageJob
-from diagplan.images.judging import teacher_forced_loss
 from diagplan.images.paint import PIXELS, request_of
 from diagplan.images.sheets import contact_sheet
 from diagplan.planner.errors import SpecError
@@ -207,14 +206,14 @@ def compare_images(
         on_job(job, compiled[0])
     job.require_memory([plan for one in compiled for plan in one], on_memory)
     told("loading")
-    model_ = job.load()
+    job.load()
     job.warm_up(compiled[0])
     decoded, losses = [], []
     for name, one, (_, speculation) in zip(names, compiled, schedules, strict=True):
-        decoded.append(job.decode(one, partial(told, name), speculation))
+        done = job.decode(one, partial(told, name), speculation)
         told(f"{name}, loss")
-        losses.append(_losses(job, model_, decoded[-1]))
-    del model_
+        losses.append(job.losses(done))
+        decoded.append(done)
     job.let_go()
     drawn, count = [], job.pictures_asked
     for number, outcome in enumerate(decoded):
@@ -229,19 +228,6 @@ def compare_images(
     )  # fmt: skip
     return ComparedImages(
         family=job.painter.name, texts=job.prompted.texts, rows=rows, choice=job.choice, guidance=job.scale
-    )
-
-
-def _losses(job: ImageJob, model: Any, decoded: Any) -> NDArray[np.float64]:
-    """Of every picture, a batch at a time."""
-    parts = [slice(at, at + job.batch) for at in range(0, job.pictures_asked, job.batch)]
-    return np.concatenate(
-        [
-            teacher_forced_loss(
-                model, job.prompted.only(part), decoded.tokens[part], [grid[part] for grid in decoded.earlier]
-            )
-            for part in parts
-        ]
     )
 
 

@@ -22,6 +22,7 @@ from diagplan.backends.speculative import Speculated
 from diagplan.backends.table import options_for
 from diagplan.images.defaults import Choice, default_sampler
 from diagplan.images.folder import ModelFolder, open_folder
+from diagplan.images.judging import losses_of
 from diagplan.images.painters import Painter, Weights, painter_named
 from diagplan.images.prompts import Prompted, Request
 from diagplan.models.estimates import require_memory_before_loading
@@ -190,6 +191,13 @@ class ImageJob:
 
                 torch.cuda.empty_cache()
 
+    def require_speculation(self, speculation: SpeculationChoice | None) -> None:
+        """Raise ``SpecError`` where a speculation is asked for that the family's plans do not take."""
+        if speculation is not None and len(self.prompted.layouts) > 1:
+            raise SpecError(
+                f"expected no speculation for {self.painter.title}, whose plans are a chain, got one. Leave it out."
+            )
+
     def warm_up(self, plans: Sequence[Plan]) -> None:
         """One pass of the first plan, so that what a first pass costs is in no plan's time."""
         model, part = self.load(), self.prompted.only(slice(0, self.batch))
@@ -210,10 +218,7 @@ class ImageJob:
         Raises:
             DiagplanError: as ``diagplan.replay``.
         """
-        if speculation is not None and len(plans) > 1:
-            raise SpecError(
-                f"expected no speculation for {self.painter.title}, whose plans are a chain, got one. Leave it out."
-            )
+        self.require_speculation(speculation)
         model = self.load()
         count, passes, taken = self.pictures_asked, passes_of(plans), 0
         parts: list[tuple[NDArray[np.int64], ...]] = []
@@ -271,6 +276,17 @@ class ImageJob:
     def _lead(self, model: "Model", part: Prompted) -> Any:
         """Embeddings of all rows, for a model that is led by those."""
         return None if self.painter.embeddings is None else self.painter.embeddings(model, part)
+
+    def losses(self, decoded: Decoded) -> NDArray[np.float64]:
+        """The token model's own loss of each picture, nats a token, float64 [B]; ``teacher_forced_loss`` says which.
+
+        Raises:
+            NumericError: as there.
+        """
+        return losses_of(
+            self.load(), self.prompted, decoded.tokens, decoded.earlier, batch=self.batch,
+            embeddings=self.painter.embeddings,
+        )  # fmt: skip
 
     def pictures(
         self, tokens: NDArray[np.int64], on_picture: Callable[[int], None] = lambda _: None

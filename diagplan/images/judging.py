@@ -1,6 +1,6 @@
 """How likely a model itself finds pictures: its loss in few wide passes, every token fed the true ones before it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from diagplan.planner.schedule import NextToken
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
 
-__all__ = ["teacher_forced_loss"]
+__all__ = ["losses_of", "teacher_forced_loss"]
 
 Ids = NDArray[np.int64]
 
@@ -28,7 +28,13 @@ Ids = NDArray[np.int64]
 
 
 def teacher_forced_loss(
-    model: "Model", prompted: Prompted, tokens: Ids, earlier: Sequence[Ids] = (), *, chunk: int = 256
+    model: "Model",
+    prompted: Prompted,
+    tokens: Ids,
+    earlier: Sequence[Ids] = (),
+    *,
+    lead: Any = None,
+    chunk: int = 256,
 ) -> NDArray[np.float64]:
     """Mean loss of each picture's tokens in nats, float64 [B], of the conditional branch at temperature 1.
 
@@ -39,6 +45,7 @@ def teacher_forced_loss(
         prompted: the prompts of the pictures.
         tokens: ids of the picture's grid, int64 [B, h, w].
         earlier: those of the grids before it.
+        lead: embeddings that negative ids of the prompts stand for, [B, P, width], of a model that is led by those.
         chunk: feeds of a pass.
 
     Raises:
@@ -56,17 +63,49 @@ def teacher_forced_loss(
     cells = plan.layout.cell_slots()[0]
     known[:, cells] = tokens
     state = runtime.put(known)
-    total = np.zeros(count)
+    total, led = np.zeros(count), () if lead is None else (lead,)
     with runtime.inference():
         cache = model.new_cache(count, max(columns.mask.shape[1] for columns in merged))
         for columns, p in zip(merged, Layer(runtime, keys, ranges, places, pads).laid_out(merged, {}), strict=True):
-            logits = model.forward(state[:, p.source], p.position, p.slot, p.seen, cache, p.rows)
+            logits = model.forward(state[:, p.source], p.position, p.slot, p.seen, cache, p.rows, *led)
             if not len(p.rows):
                 continue
             if not runtime.all_finite(logits):
                 raise not_finite(p.step)
             total += _loss(runtime.float32(logits), ranges[columns.target], known[:, columns.target], runtime)
     return total / plan.layout.tokens
+
+
+def losses_of(
+    model: "Model",
+    prompted: Prompted,
+    tokens: Ids,
+    earlier: Sequence[Ids] = (),
+    *,
+    batch: int,
+    embeddings: Callable[[Any, Prompted], Any] | None = None,
+) -> NDArray[np.float64]:
+    """``teacher_forced_loss`` of every picture, float64 [B], ``batch`` of them at a time.
+
+    Args:
+        model: as there, like the other arguments.
+        prompted: the prompts of all pictures.
+        tokens: of all pictures.
+        earlier: the same.
+        batch: pictures at a time.
+        embeddings: what some prompts' ids stand for, by model and prompts, as of a ``Painter``.
+
+    Raises:
+        NumericError: as there.
+    """
+    losses = []
+    for at in range(0, len(tokens), batch):
+        part = slice(at, at + batch)
+        held, before = prompted.only(part), [grid[part] for grid in earlier]
+        # Of all branches of guidance; the conditional one comes first.
+        lead = None if embeddings is None else embeddings(model, held)[: len(held.texts)]
+        losses.append(teacher_forced_loss(model, held, tokens[part], before, lead=lead))
+    return np.concatenate(losses)
 
 
 def _given_slots(plan: Any) -> Ids:

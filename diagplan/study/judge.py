@@ -1,5 +1,7 @@
 """One judge for all plans: the loss of a model on generated tokens, teacher-forced with next-token masks."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,10 +14,19 @@ from diagplan.planner.rollout import Rollout
 __all__ = ["generated_loss", "rolled_loss"]
 
 Ids = NDArray[np.int64]
+#: The given ids [N, G] of a layout, a prompt and actions.
+Given = Callable[[Layout, Ids, Ids], Ids]
 
 
 def generated_loss(
-    model: Model, layout: Layout, prompt: Ids, actions: Ids, tokens: Ids, *, batch: int = 32
+    model: Model,
+    layout: Layout,
+    prompt: Ids,
+    actions: Ids,
+    tokens: Ids,
+    *,
+    batch: int = 32,
+    given: Given = given_from_prompt,
 ) -> NDArray[np.float64]:
     """Nats a token by clip and frame, float64 [N, T].
 
@@ -28,10 +39,11 @@ def generated_loss(
         actions: blocks int [N, F - 1 + T, n].
         tokens: int [N, T, rows, cols], generated under whatever plan.
         batch: clips at a time.
+        given: the given ids in slot order, of a layout, a prompt and actions.
     """
     cells = layout.cell_slots().astype(np.int64)
     sequences = np.zeros((len(tokens), layout.positions), np.int64)
-    sequences[:, given_slots(layout)] = given_from_prompt(layout, prompt, actions)
+    sequences[:, given_slots(layout)] = given(layout, prompt, actions)
     sequences[:, cells.ravel()] = tokens.reshape(len(tokens), -1)
     return np.concatenate([
         _losses(model, sequences[at : at + batch], cells) for at in range(0, len(sequences), batch)
@@ -39,7 +51,14 @@ def generated_loss(
 
 
 def rolled_loss(
-    model: Model, rollout: Rollout, prompt: Ids, actions: Ids, tokens: Ids, *, batch: int = 32
+    model: Model,
+    rollout: Rollout,
+    prompt: Ids,
+    actions: Ids,
+    tokens: Ids,
+    *,
+    batch: int = 32,
+    given: Given = given_from_prompt,
 ) -> NDArray[np.float64]:
     """Nats a token by clip and frame, float64 [N, T]: each frame in the window that generates it.
 
@@ -50,6 +69,7 @@ def rolled_loss(
         actions: blocks int [N, F - 1 + T, n].
         tokens: int [N, T, rows, cols], generated under whatever plan.
         batch: clips at a time.
+        given: the given ids in slot order, of a layout, a prompt and actions.
     """
     video = np.concatenate([prompt, tokens], axis=1)
     losses = []
@@ -58,7 +78,7 @@ def rolled_loss(
         end = start + window.frames
         layout = rollout.plan_of(window).layout
         kept, between = video[:, window.first : start], actions[:, window.first : end - 1]
-        losses.append(generated_loss(model, layout, kept, between, video[:, start:end], batch=batch))
+        losses.append(generated_loss(model, layout, kept, between, video[:, start:end], batch=batch, given=given))
     return np.concatenate(losses, axis=1)
 
 

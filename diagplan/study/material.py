@@ -16,6 +16,7 @@ from diagplan.planner.layout import Layout
 from diagplan.planner.policy import Policies
 from diagplan.planner.rollout import Rollout, compile_rollout, rollout_cost
 from diagplan.planner.schedule import NextToken, Schedule
+from diagplan.study.pieces import piece_tokens, pixel_frames
 from diagplan.study.world_report import counted_moves
 from diagplan.video.frames import fit
 from diagplan.worlds import World
@@ -27,14 +28,14 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Material:
-    """N pieces of F given frames and T frames to generate.
+    """N pieces of F given frames of tokens and T to generate; n frames of pixels, which are as many or more.
 
     Attributes:
         layout: of one piece.
-        frames: uint8 [N, F + T, height, width, 3], cut to the model's size.
+        frames: uint8 [N, n, height, width, 3], cut to the model's size.
         tokens: int [N, F + T, rows, cols], of those frames.
         actions: blocks int [N, F + T - 1, n].
-        names: of the actions, N x (F + T - 1); numbers where an action is no word.
+        names: of the actions, N x (n - 1); numbers where an action is no word, or there are none.
         moved: int [N, T, 2], what the game says of each generated frame, 0 where unknown.
         counted: bool [N, T], the moves that are judged; ``None`` where the grid shows none.
         pieces: which pieces these are, for JSON.
@@ -53,8 +54,13 @@ class Material:
 
     @property
     def given(self) -> int:
-        """F, the frames that are given."""
+        """F, the frames of tokens that are given."""
         return self.layout.prompt_frames
+
+    @property
+    def given_frames(self) -> int:
+        """The frames of pixels that are given."""
+        return pixel_frames(self.frames.shape[1], self.tokens.shape[1], self.given)
 
     def rollout(self, schedule: Schedule, policies: Policies | None = None) -> Rollout:
         """The windows and plans of a piece: one of each within the context."""
@@ -84,6 +90,7 @@ def read_material(world: World, folder: Path, rule: Rule, *, seed: int, keep: in
         DocumentError: files that cannot be read, or no piece.
     """
     assert rule.frames is not None
+    acts = world.block > 0
     layout, window = _layouts(world, rule.frames, rule.given, keep)
     lines_of: dict[Path, list[dict[str, Any]]] = {}
     blocks: dict[Path, Ids] = {}
@@ -96,12 +103,15 @@ def read_material(world: World, folder: Path, rule: Rule, *, seed: int, keep: in
         return sum(step is None or any(step) for step in steps)
 
     pieces = choose_pieces(
-        list_videos(folder, actions=True), rule, seed=seed, moves=moves, actions=True,
+        list_videos(folder, actions=acts), rule, seed=seed, moves=moves, actions=acts,
         fit=lambda frame: fit(frame, world.height, world.width),
     )  # fmt: skip
     actions, names, moved = [], [], []
     for piece in pieces:
         path, (first, last) = piece.path, (int(piece.numbers[0]), int(piece.numbers[-1]))
+        if not acts:
+            names.append(tuple(f"frame {i + 1}" for i in range(len(piece.numbers) - 1)))
+            continue
         if path not in blocks:
             blocks[path] = world.read_actions(path.with_suffix(".jsonl"))
         mine = blocks[path][first:last]
@@ -115,16 +125,19 @@ def read_material(world: World, folder: Path, rule: Rule, *, seed: int, keep: in
         names.append(tuple(line["action"] for line in lines) or tuple(f"action {i + 1}" for i in range(len(mine))))
         moved.append([line.get("moved", (0, 0)) for line in lines] or [(0, 0)] * len(mine))
     frames = np.stack([piece.frames for piece in pieces])
-    tokens = world.tokenizer.encode(frames.reshape(-1, *frames.shape[2:]))
-    tokens = tokens.reshape(*frames.shape[:2], *tokens.shape[1:])
-    since = np.array(moved, np.int64)[:, rule.given - 1 :]
+    tokens = piece_tokens(world, frames, rule.given)
+    if acts:
+        since, blocks_of = np.array(moved, np.int64)[:, rule.given - 1 :], np.stack(actions)
+    else:
+        since = np.zeros((len(tokens), layout.frames, 2), np.int64)
+        blocks_of = np.zeros((len(tokens), tokens.shape[1] - 1, 0), np.int64)
     shows = world.words is not None and min(world.map_rows or world.rows, world.cols) >= 3
     return Material(
         layout=layout,
         window=window,
         frames=frames,
         tokens=tokens,
-        actions=np.stack(actions),
+        actions=blocks_of,
         names=tuple(names),
         moved=since,
         counted=counted_moves(tokens[:, rule.given - 1 :], since, world.map_rows) if shows else None,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from diagplan.evaluation.intervals import Interval
 from diagplan.planner.extras import require_packages
+from diagplan.study.image_tables import ImageRow
 from diagplan.study.tables import FIGURES, Row
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "differences_plot",
     "horizon_plot",
     "log_ticks",
+    "loss_plot",
     "new_figure",
     "policies_plot",
     "quality_plot",
@@ -134,6 +136,29 @@ def round_values(low: float, high: float) -> list[float]:
         kept = [_exact(step * number) for number in range(first, last + 1)]
         step /= 2
     return kept
+
+
+def loss_plot(rows: Sequence[ImageRow]) -> bytes:
+    """The loss of pictures against passes, with intervals over prompts, as a PNG."""
+    figure = new_figure(8, 5)
+    axes = figure.add_subplot(1, 1, 1)
+    for number, row in enumerate(rows):
+        value = row.figures["loss"]
+        if value.mean is None:
+            continue
+        axes.errorbar(
+            row.passes, value.mean, yerr=_bars(value, 1.0), fmt="*" if row.name == "ntp" else "o",
+            color=_COLOURS[number % len(_COLOURS)], capsize=2, elinewidth=0.8,
+        )  # fmt: skip
+        axes.annotate(row.name, (row.passes, value.mean), xytext=(6, 5), textcoords="offset points", fontsize=8)
+    values = sorted(row.passes for row in rows)
+    axes.set_xscale("log")
+    axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)
+    log_ticks(axes.xaxis, *axes.get_xlim())
+    axes.set_title("the model's own loss of its pictures, nats a token (less is better)", fontsize=10)
+    axes.set_xlabel("forward passes for a batch of pictures")
+    axes.grid(alpha=0.3)
+    return _png(figure)
 
 
 def _exact(value: float) -> float:

@@ -14,11 +14,11 @@ from diagplan.schemas.atomic import make_folder, write_atomically
 from diagplan.study.conditions import BASE
 from diagplan.study.demonstration import side_by_side
 from diagplan.study.effects import policy_effects, tuning_effects
+from diagplan.study.pieces import made_frames
 from diagplan.study.plots import differences_plot, horizon_plot, policies_plot, quality_plot
 from diagplan.study.results import Result, StudyFolder
 from diagplan.study.run import Study
 from diagplan.study.tables import Row, csv_text, markdown, rows_of
-from diagplan.study.world_report import decoded
 from diagplan.video.files import VideoWriter
 
 __all__ = ["pictured", "write_report", "write_samples"]
@@ -169,13 +169,16 @@ def write_samples(
     written = []
     tokens = {id_: folder.read_tokens(id_) for id_ in shown}
     for number in range(min(count, len(material.frames))):
-        prompt, truth = material.frames[number, material.given - 1], material.frames[number, material.given :]
+        given = material.given_frames
+        prompt, truth = material.frames[number, given - 1], material.frames[number, given:]
+        first = material.tokens[number : number + 1, : material.given]
         ways = {"recorded": truth}
         ways |= {
-            id_: decoded(study.worlds[BASE], generated[number : number + 1])[0] for id_, generated in tokens.items()
+            id_: made_frames(study.worlds[BASE], first, generated[number : number + 1])[0]
+            for id_, generated in tokens.items()
         }
         titles = {id_: id_ if id_ == "recorded" else f"{id_}, {results[id_].plan['steps']} passes" for id_ in ways}
-        actions: Sequence[str] = material.names[number][material.given - 1 :]
+        actions: Sequence[str] = material.names[number][given - 1 :]
         blank = np.full_like(truth, 255)
         ways |= {f"empty {i}": blank for i in range(-len(ways) % 3)}  # three in a row
         titles |= {name: "" for name in ways if name.startswith("empty ")}

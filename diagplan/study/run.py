@@ -4,14 +4,18 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.backends.replay import Replayed
 from diagplan.backends.rolling import Rolled, roll
+from diagplan.backends.speculative import Speculated
 from diagplan.evaluation.frechet import frechet_tokenizer
 from diagplan.evaluation.metrics import equal_tokens, squared_error, ssim_curve
+from diagplan.models.loading import replay_ids
 from diagplan.planner.errors import SpecError
 from diagplan.planner.rollout import Rollout
 from diagplan.planner.schedule import NextToken
@@ -19,11 +23,21 @@ from diagplan.schemas.convert import plan_digest
 from diagplan.study.conditions import BASE, Condition
 from diagplan.study.judge import rolled_loss
 from diagplan.study.material import Material
+from diagplan.study.pieces import by_token_frame, given_ids, made_frames
 from diagplan.study.results import Result, StudyFolder
-from diagplan.study.world_report import decoded, followed_moves
+from diagplan.study.world_report import followed_moves
 from diagplan.worlds import World
 
-__all__ = ["Extra", "Study", "judge_truth", "planned_work", "run_study", "time_again", "tokenizer_latents"]
+__all__ = [
+    "Extra",
+    "Study",
+    "has_latents",
+    "judge_truth",
+    "planned_work",
+    "run_study",
+    "time_again",
+    "tokenizer_latents",
+]
 
 Ids = NDArray[np.int64]
 Frames = NDArray[np.uint8]
@@ -40,7 +54,8 @@ class Study:
         weights: label -> SHA-256 of its files.
         material: the clips.
         settings: what else decides the figures; written with each result.
-        truth: latents of the recorded frames to generate, [N T, C, rows, cols], from ``tokenizer_latents``.
+        truth: latents of the recorded frames to generate, [N T, C, rows, cols], from ``tokenizer_latents``; ``None``:
+            a tokenizer that gives none.
         extras: name -> (what it is made of, figures of whole videos, the given frames first).
         batch: clips at a time.
         repeats: timed replays of the first clip alone.
@@ -50,7 +65,7 @@ class Study:
     weights: Mapping[str, str]
     material: Material
     settings: Mapping[str, Any]
-    truth: NDArray[np.float32]
+    truth: NDArray[np.float32] | None
     extras: Mapping[str, tuple[str, Extra]]
     batch: int = 32
     repeats: int = 3
@@ -163,15 +178,27 @@ def judge_truth(study: Study) -> dict[str, Any]:
     truth = material.tokens[:, given:]
     loss = _judged(study, material.rollout(NextToken()), truth)
     followed = _followed(study, truth)
-    again = decoded(world, truth)
+    again = made_frames(world, material.tokens[:, :given], truth)
     return {
         "loss": float(loss.mean()),
         "loss_by_frame": loss.mean(0).tolist(),
         "counted": None if material.counted is None else int(material.counted.sum()),
         "followed": None if followed is None else sum(followed),
-        "squared_error_of_tokenizer": float(squared_error(material.frames[:, given:], again).mean()),
-        "frechet_tokenizer": frechet_tokenizer(tokenizer_latents(world, again), study.truth),
+        "squared_error_of_tokenizer": float(squared_error(material.frames[:, material.given_frames :], again).mean()),
+        **_frechet(study, again),
     }
+
+
+def has_latents(world: World) -> bool:
+    """Whether ``tokenizer_latents`` knows the image tokenizer."""
+    return hasattr(world.tokenizer, "pixels") and hasattr(world.tokenizer, "model")
+
+
+def _frechet(study: Study, frames: Frames) -> dict[str, float]:
+    """The distance of generated frames to the recorded ones, where the tokenizer gives latents."""
+    if study.truth is None:
+        return {}
+    return {"frechet_tokenizer": frechet_tokenizer(tokenizer_latents(study.worlds[BASE], frames), study.truth)}
 
 
 def tokenizer_latents(world: World, frames: Frames, *, chunk: int = 16) -> NDArray[np.float32]:
@@ -183,7 +210,7 @@ def tokenizer_latents(world: World, frames: Frames, *, chunk: int = 16) -> NDArr
     import torch
 
     tokenizer: Any = world.tokenizer
-    if not hasattr(tokenizer, "pixels"):
+    if not has_latents(world):
         raise SpecError(f"expected a world model for PyTorch, got {world.name}, whose tokenizer gives no latents.")
     flat = frames.reshape(-1, *frames.shape[2:])
     with torch.inference_mode():
@@ -212,7 +239,10 @@ def _judged(study: Study, rollout: Rollout, tokens: Ids) -> NDArray[np.float64]:
     """The judge's loss, float64 [N, T]."""
     material = study.material
     prompt = material.tokens[:, : material.given]
-    return rolled_loss(study.worlds[BASE].model, rollout, prompt, material.actions, tokens, batch=study.batch)
+    base = study.worlds[BASE]
+    return rolled_loss(
+        base.model, rollout, prompt, material.actions, tokens, batch=study.batch, given=partial(given_ids, base)
+    )
 
 
 def _work(study: Study, rollout: Rollout) -> int:
@@ -226,14 +256,15 @@ def _run(
     given = material.given
     tokens, batched, single = _generate(study, world, rollout, on_work)
     base = study.worlds[BASE]
-    truth, frames = material.tokens[:, given:], decoded(base, tokens)
+    truth, frames = material.tokens[:, given:], made_frames(base, material.tokens[:, :given], tokens)
+    recorded, token_frames = material.frames[:, material.given_frames :], tokens.shape[1]
     own = tokens if condition.name == "ntp" else folder.read_tokens(f"{condition.model}/ntp")
     curves = {
         "loss": _judged(study, rollout, tokens),
         "equal_truth": equal_tokens(tokens, truth),
         "equal_ntp": equal_tokens(tokens, own),
-        "error": squared_error(material.frames[:, given:], frames),
-        "ssim": ssim_curve(material.frames[:, given:], frames),
+        "error": by_token_frame(squared_error(recorded, frames), token_frames),
+        "ssim": by_token_frame(ssim_curve(recorded, frames), token_frames),
     }
     folder.write_tokens(condition.id, tokens)
     cost, schedule = rollout.cost(), rollout.plans[0].schedule
@@ -244,13 +275,13 @@ def _run(
         plan={
             "condition": condition.id, "schedule": schedule.name, "k": schedule.k, "d": schedule.d,
             "policies": asdict(condition.policies), "steps": cost.passes, "tokens": cost.tokens,
-            "frames": rollout.frames, "digest": _digest(rollout), **slid,
+            "frames": recorded.shape[1], "digest": _digest(rollout), **slid,
         },
         seconds={"single": single, "batched": batched, "batch": study.batch},
         curves={name: curve.tolist() for name, curve in curves.items()},
         counted=None if material.counted is None else material.counted.sum(1).tolist(),
         followed=_followed(study, tokens),
-        single={"frechet_tokenizer": frechet_tokenizer(tokenizer_latents(base, frames), study.truth)},
+        single=_frechet(study, frames),
     )  # fmt: skip
 
 
@@ -266,13 +297,15 @@ def _generate(
 
 def _replay(
     study: Study, world: World, rollout: Rollout, clips: slice, on_work: Callable[[float], None] | None = None
-) -> Rolled:
+) -> Rolled | Replayed | Speculated:
     material = study.material
     part = rollout.cost().passes / rollout.frames
-    return roll(
-        rollout, world.model, material.tokens[clips, : material.given], material.actions[clips],
-        on_frame=None if on_work is None else lambda _f, _t: on_work(part),
-    )  # fmt: skip
+    prompt, actions = material.tokens[clips, : material.given], material.actions[clips]
+    on_frame: Callable[[int, Ids], None] | None = None if on_work is None else lambda _f, _t: on_work(part)
+    if rollout.plans[0].layout.lead:  # what stands before the prompt is no frame of a window
+        plan = rollout.plans[0]
+        return replay_ids(plan, world.model, given_ids(world, plan.layout, prompt, actions), on_frame=on_frame)
+    return roll(rollout, world.model, prompt, actions, on_frame=on_frame)
 
 
 def _followed(study: Study, tokens: Ids) -> list[int] | None:
@@ -294,8 +327,10 @@ def _with_extras(study: Study, folder: StudyFolder, result: Result) -> Result:
     }
     if not missing:
         return result
-    frames = decoded(study.worlds[BASE], folder.read_tokens(result.id))
-    given = study.material.frames[:, : study.material.given]
+    material = study.material
+    prompt = material.tokens[:, : material.given]
+    frames = made_frames(study.worlds[BASE], prompt, folder.read_tokens(result.id))
+    given = material.frames[:, : material.given_frames]
     whole = np.concatenate([given, frames], axis=1)
     added = {name: {"of": of, **figures(whole)} for name, (of, figures) in missing.items()}
     return folder.write(replace(result, extra={**result.extra, **added}))

@@ -1,5 +1,6 @@
 """From a command's options to a study: models that belong together, clips, and networks that the user gives."""
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +15,12 @@ from diagplan.evaluation.clips import RULES, rule_for
 from diagplan.evaluation.frechet import frechet_distance
 from diagplan.evaluation.i3d import load_i3d
 from diagplan.evaluation.vbench import require_weights, vbench_scores
+from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.study.conditions import BASE, require_labels
 from diagplan.study.material import read_material
 from diagplan.study.quality import world_digest
-from diagplan.study.run import Extra, Study, tokenizer_latents
+from diagplan.study.run import Extra, Study, has_latents, tokenizer_latents
 from diagplan.video.files import VideoWriter
 from diagplan.worlds import SHIPPED, World, load_world
 
@@ -43,6 +45,10 @@ def set_up(
     threads: Threads = None,
     i3d: Path | None = None,
     vbench: Path | None = None,
+    weights: Path | None = None,
+    tokenizer: Path | None = None,
+    config: str | Path | None = None,
+    context: Path | None = None,
 ) -> Study:
     """Load models and clips.
 
@@ -60,6 +66,10 @@ def set_up(
         threads: CPU threads of one pass, as for ``load_model``.
         i3d: TorchScript file of I3D, for the Frechet Video Distance.
         vbench: folder of VBench's weights.
+        weights: of a release, as for ``load_world``.
+        tokenizer: the same.
+        config: the same.
+        context: the features of the text that leads all clips, for a Cosmos Video2World model.
 
     Raises:
         SpecError, DocumentError, MissingExtraError: as the parts say.
@@ -69,8 +79,16 @@ def set_up(
     network = None if i3d is None else load_i3d(i3d, device=device)  # whatever is missing is said before any work
     if vbench is not None:
         require_weights(vbench)
-    worlds = {BASE: load_world(model, device=device, threads=threads)}
-    base = worlds[BASE]
+    files: dict[str, Any] = {"weights": weights, "tokenizer": tokenizer, "config": config, "context": context}
+    base = load_world(model, device=device, threads=threads, **files)
+    worlds = {BASE: base}
+    if base.source.exported:
+        raise SpecError(f"expected a world model for PyTorch, got {base.name}, an exported one. Give its own files.")
+    if labels and weights is not None:
+        raise SpecError(
+            f"expected --tuned with a world model's folder, got it with the release {model}. Leave it out, and study "
+            "the fine-tuned checkpoint by itself with --weights."
+        )
     if count is None and rule in RULES and RULES[rule].count is None:
         count = DEFAULT_COUNT
     kept = base.keeps if keep is None else base.window(keep).prompt_frames
@@ -86,12 +104,16 @@ def set_up(
         extras["fvd"] = (network.digest, lambda videos: {"value": frechet_distance(network.features(videos), truth)})
     if vbench is not None:
         extras["vbench"] = (str(vbench), lambda videos: _vbench(videos, vbench, base.fps, device))
+    folders = _names(model, labels) if weights is None else {}
+    digests = {label: world_digest(SHIPPED.get(name, Path(name))) for label, name in folders.items()}
+    if weights is not None:
+        digests = {BASE: _release_digest(weights, tokenizer, config, context)}
     return Study(
         worlds=worlds,
-        weights={label: world_digest(SHIPPED.get(name, Path(name))) for label, name in _names(model, labels).items()},
+        weights=digests,
         material=material,
         settings={"rule": rule, "seed": seed, "given": material.given, "frames": material.layout.frames, **slid},
-        truth=tokenizer_latents(base, material.frames[:, material.given :]),
+        truth=tokenizer_latents(base, material.frames[:, material.given_frames :]) if has_latents(base) else None,
         extras=extras,
         batch=batch,
         repeats=repeats,
@@ -114,6 +136,20 @@ def settings_of(study: Study) -> dict[str, Any]:
 
 def _names(model: str, labels: Mapping[str, Path]) -> dict[str, str]:
     return {BASE: model, **{label: str(folder) for label, folder in labels.items()}}
+
+
+def _release_digest(weights: Path, tokenizer: Path | None, config: str | Path | None, context: Path | None) -> str:
+    """SHA-256 of all files that a release is loaded from, and of the name of its size."""
+    paths = [Path(weights), *(Path(path) for path in (tokenizer, context) if path is not None)]
+    if config is not None and is_file(Path(config)):
+        paths.append(Path(config))
+    digest = hashlib.sha256(b"" if config is None or is_file(Path(config)) else str(config).encode())
+    for path in paths:
+        files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+        for one in files:
+            with one.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _require_same(base: World, other: World, label: str, frames: NDArray[np.uint8]) -> None:

@@ -55,13 +55,18 @@ def study_plans(
     threads: Threads = None,
     i3d: Path | None = None,
     vbench: Path | None = None,
+    weights: Path | None = None,
+    tokenizer: Path | None = None,
+    config: str | Path | None = None,
+    context: Path | None = None,
     on_progress: Callable[[str, float, float], None] | None = None,
 ) -> StudyReport:
     """Compare decoding plans on one set of clips, in the folder ``out``; a call that was stopped is gone on with.
 
     Args:
-        model: ``"crafter-mini"``, or a world model's folder: the base model, and the judge of all.
-        clips: folder of videos with actions beside them.
+        model: ``"crafter-mini"``, a world model's folder, or a release, whose files are yours (``load_world`` lists
+            them): the base model, and the judge of all.
+        clips: folder of videos, with actions beside them where the model knows actions.
         out: the study's folder. A condition that it holds is not run again.
         tuned: label -> folder of a fine-tuned model of the same tokens.
         rule: how pieces are taken from videos, of ``diagplan.evaluation.clips.RULES``.
@@ -77,6 +82,10 @@ def study_plans(
         threads: CPU threads of one pass, as for ``load_model``.
         i3d: TorchScript file of I3D: adds the Frechet Video Distance.
         vbench: folder of VBench's weights: adds three of its scores.
+        weights: of a release, as for ``load_world``.
+        tokenizer: the same.
+        config: the same.
+        context: the features of the text that leads all clips, for a Cosmos Video2World model.
         on_progress: called with what is being done, passes done and passes in all.
 
     Raises:
@@ -90,7 +99,8 @@ def study_plans(
     told.begin("reading clips", 0)
     study = set_up(
         model, Path(clips), tuned=tuned, rule=rule, count=count, seed=seed, keep=keep, batch=batch, repeats=repeats,
-        device=device, threads=threads, i3d=i3d, vbench=vbench,
+        device=device, threads=threads, i3d=i3d, vbench=vbench, weights=weights,
+        tokenizer=tokenizer, config=config, context=context,
     )  # fmt: skip
     every, conditions = _conditions(study, only)
     folder = StudyFolder(Path(out), settings_of(study))

@@ -1,10 +1,14 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from diagplan import LoadOptions
+from diagplan.images.defaults import asked_for
 from diagplan.images.job import ImageJob
 from diagplan.images.judging import teacher_forced_loss
+from diagplan.images.paint import request_of
 from diagplan.images.prompts import Request
 from tests.support.image_folders import folder_of
 
@@ -60,3 +64,22 @@ def test_after_a_preview_it_is_that_of_the_picture_alone() -> None:
         )  # fmt: skip
         logits = torch.stack(out.logits, dim=1)[0, preview.size :, :40]
     assert np.isclose(loss[0], cross_entropy(logits, torch.from_numpy(picture.ravel())), atol=1e-4)
+
+
+def test_a_text_s_features_lead_the_judge() -> None:
+    """Greedy next-token prediction without guidance takes the likeliest id: another last one is less likely."""
+    place = folder_of("llamagen")
+    job = ImageJob(
+        place / "t2i.safetensors",
+        request_of(["a", "b"], size="8x8", features=[place / "text-0.npy", place / "text-1.npy"]),
+        guidance=1.0, choice=lambda own: asked_for(own, {"greedy": True}), vq=place / "vq.safetensors",
+        options=LoadOptions(config=str(place / "t2i.json")),
+    )  # fmt: skip
+    done = job.decode(job.compile())
+    losses = job.losses(done)
+    for code in range(8):
+        tokens = done.tokens.copy()
+        tokens[:, -1, -1] = (tokens[:, -1, -1] + 1 + code) % 16
+        assert (job.losses(replace(done, tokens=tokens)) > losses).all()
+    job.batch = 1
+    assert np.allclose(job.losses(done), losses)

@@ -104,7 +104,8 @@ def test_samples_show_what_was_asked_for(
     from diagplan.video.files import read_video
 
     frames = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 48, 3), dtype=np.uint8)
-    material = SimpleNamespace(frames=frames, given=1, names=[("noop", "do")] * 3)
+    tokens = np.zeros((3, 3, 2, 3), np.int64)
+    material = SimpleNamespace(frames=frames, tokens=tokens, given=1, given_frames=1, names=[("noop", "do")] * 3)
     study: Any = SimpleNamespace(material=material, worlds={"base": None})
     shown: list[dict[str, str]] = []
     from diagplan.study.demonstration import side_by_side
@@ -114,7 +115,9 @@ def test_samples_show_what_was_asked_for(
         return side_by_side(ways, titles, *rest)
 
     monkeypatch.setattr(report, "side_by_side", spy)
-    monkeypatch.setattr(report, "decoded", lambda _world, tokens: np.zeros((*tokens.shape[:2], 32, 48, 3), np.uint8))
+    monkeypatch.setattr(
+        report, "made_frames", lambda _world, _prompt, tokens: np.zeros((*tokens.shape[:2], 32, 48, 3), np.uint8)
+    )
     slow = {**results, "base/k=2": replace(results["base/k=2"], plan={**results["base/k=2"].plan, "steps": 99})}
     written = write_samples(study, folder, slow, count=2, asked=["base/ntp", "base/k=2"])
     assert [path.name for path in written] == ["clip-000.mp4", "clip-001.mp4"]
