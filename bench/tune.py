@@ -35,7 +35,7 @@ from diagplan.models.loading import load_model
 from diagplan.models.measuring import measure_curve
 from diagplan.planner.cost import CostCurve, plan_cost
 from diagplan.planner.roofline import DEVICES, PassWork, roofline_curve
-from diagplan.planner.schedule import Diagonal, NextToken
+from diagplan.planner.schedule import Diagonal, NextToken, Schedule
 from diagplan.planner.tuning import Candidate, Priced, candidate_plan, price
 from diagplan.schemas.curve import curve_of, write_curve
 from diagplan.worlds import SHIPPED
@@ -89,7 +89,7 @@ def loaded(shape: Shape, threads: int | None) -> Iterator[tuple[str, Model]]:
 def candidates(layout: Layout) -> dict[str, Candidate]:
     """The plans that are replayed on each: the demonstration's, overlapping frames, and some under width caps."""
     stacked = 2 * layout.rows
-    schedules = [NextToken(), Diagonal(k=4), Diagonal(k=2), Diagonal(k=1)]
+    schedules: list[Schedule] = [NextToken(), Diagonal(k=4), Diagonal(k=2), Diagonal(k=1)]
     if layout.frames > 1:
         schedules += [Diagonal(k=2, d=stacked), Diagonal(k=2, d=stacked // 2), Diagonal(k=1, d=5), Diagonal(k=1, d=1)]
     some = [Candidate(schedule=schedule) for schedule in schedules]
@@ -129,7 +129,7 @@ def compared(
     for _ in range(repeats):
         for name in random.permutation(list(ready)).tolist():
             times[name].append(seconds_of(ready[name], given))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, prepared in ready.items():
         cost, measured = plan_cost(prepared.plan, curve), float(np.median(times[name]))
         rows.append(
