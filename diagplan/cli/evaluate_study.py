@@ -12,6 +12,7 @@ from diagplan.cli.shared.models import (
     MODEL,
     ContextOption,
     DeviceOption,
+    DtypeOption,
     ThreadsOption,
     for_families,
     option,
@@ -108,6 +109,7 @@ def evaluate_study_command(
             show_default=False,
         ),
     ] = None,
+    dtype: DtypeOption = "float32",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -125,6 +127,7 @@ def evaluate_study_command(
             model, clips, out, tuned=parse_tuned(tuned or []), rule=rule, count=count, seed=seed, keep=keep,
             only=only or (), batch=batch, repeats=repeats, measure_again=timed_again, samples=samples, device=device,
             threads=threads or "auto", weights=weights, tokenizer=tokenizer, config=config, context=context,
+            dtype=dtype,
             i3d=i3d, vbench=vbench,
             on_progress=lambda what, done, of: progress.update(
                 task, description=what, completed=done, total=of or None

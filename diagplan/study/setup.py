@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan import __version__
+from diagplan.adapters.devices import DTypeName
 from diagplan.backends.threads import Threads
 from diagplan.evaluation.clips import RULES, rule_for
 from diagplan.evaluation.frechet import frechet_distance
@@ -49,6 +50,7 @@ def set_up(
     tokenizer: Path | None = None,
     config: str | Path | None = None,
     context: Path | None = None,
+    dtype: DTypeName = "float32",
 ) -> Study:
     """Load models and clips.
 
@@ -70,6 +72,7 @@ def set_up(
         tokenizer: the same.
         config: the same.
         context: the features of the text that leads all clips, for a Cosmos Video2World model.
+        dtype: of the transformers, the judge's too.
 
     Raises:
         SpecError, DocumentError, MissingExtraError: as the parts say.
@@ -80,7 +83,7 @@ def set_up(
     if vbench is not None:
         require_weights(vbench)
     files: dict[str, Any] = {"weights": weights, "tokenizer": tokenizer, "config": config, "context": context}
-    base = load_world(model, device=device, threads=threads, **files)
+    base = load_world(model, device=device, dtype=dtype, threads=threads, **files)
     worlds = {BASE: base}
     if base.source.exported:
         raise SpecError(f"expected a world model for PyTorch, got {base.name}, an exported one. Give its own files.")
@@ -94,9 +97,11 @@ def set_up(
     kept = base.keeps if keep is None else base.window(keep).prompt_frames
     chosen = rule_for(rule, context=base.context_frames, count=count, slides=kept is not None)
     material = read_material(base, clips, chosen, seed=seed, keep=kept)
-    slid = {} if material.window is None else {"keep": kept}
+    slid: dict[str, Any] = {} if material.window is None else {"keep": kept}
+    if dtype != "float32":
+        slid["dtype"] = dtype
     for label, folder in labels.items():
-        worlds[label] = load_world(str(folder), device=device, threads=threads)
+        worlds[label] = load_world(str(folder), device=device, dtype=dtype, threads=threads)
         _require_same(base, worlds[label], label, material.frames[0, :1])
     extras: dict[str, tuple[str, Extra]] = {}
     if network is not None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diagplan.adapters.devices import DTypeName
 from diagplan.backends.threads import Threads
 from diagplan.study.conditions import BASE, Condition, all_conditions, select
 from diagplan.study.plots import require_matplotlib
@@ -59,6 +60,7 @@ def study_plans(
     tokenizer: Path | None = None,
     config: str | Path | None = None,
     context: Path | None = None,
+    dtype: DTypeName = "float32",
     on_progress: Callable[[str, float, float], None] | None = None,
 ) -> StudyReport:
     """Compare decoding plans on one set of clips, in the folder ``out``; a call that was stopped is gone on with.
@@ -86,6 +88,7 @@ def study_plans(
         tokenizer: the same.
         config: the same.
         context: the features of the text that leads all clips, for a Cosmos Video2World model.
+        dtype: of the transformers, the judge's too.
         on_progress: called with what is being done, passes done and passes in all.
 
     Raises:
@@ -100,7 +103,7 @@ def study_plans(
     study = set_up(
         model, Path(clips), tuned=tuned, rule=rule, count=count, seed=seed, keep=keep, batch=batch, repeats=repeats,
         device=device, threads=threads, i3d=i3d, vbench=vbench, weights=weights,
-        tokenizer=tokenizer, config=config, context=context,
+        tokenizer=tokenizer, config=config, context=context, dtype=dtype,
     )  # fmt: skip
     every, conditions = _conditions(study, only)
     folder = StudyFolder(Path(out), settings_of(study))

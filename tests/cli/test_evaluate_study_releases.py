@@ -84,8 +84,12 @@ def test_wham(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows["base/k=2"]["step"] < 36
     assert rows["base/ntp"]["figures"]["equal_ntp"]["mean"] == 1
     assert len(read_video(out / "samples" / "clip-000.mp4")) == 4
+    usual = ("evaluate", "study", "--clips", clips, "-o", out, "--model", "wham", "--weights", checkpoint, "--count", 2)
+    code, _, err = run(*usual, "--dtype", "bfloat16")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "with other clips, dtype" in err or "with other dtype" in err
     code, _, err = run(
-        "evaluate", "study", "--clips", clips, "-o", out, "--model", "wham", "--weights", checkpoint, "--tuned", "a=b"
+        *usual, "--tuned", "a=b"
     )  # fmt: skip
     assert (code, err.count("\n")) == (2, 1)
     assert "expected --tuned with a world model's folder, got it with the release wham" in err
