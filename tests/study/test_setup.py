@@ -28,6 +28,7 @@ def test_a_study_of_the_shipped_model(clips: Path) -> None:
     pytest.importorskip("diffusers")
     study = set_up("crafter-mini", clips, count=1, seed=3, batch=2, repeats=1)
     assert (len(study.material.frames), study.batch, study.repeats) == (1, 2, 1)
+    assert study.truth is not None
     assert study.truth.shape[0] == study.material.layout.frames
     assert study.weights == {"base": folder_digest(SHIPPED["crafter-mini"])}
     assert study.bound("base") == {

@@ -167,7 +167,7 @@ def pairs() -> list[Any]:
 def _is_slow(name: str, backend: str) -> bool:
     if name not in TRANSFORMERS:
         return False
-    return (backend != "torch" and name != "emu3") or name in ("chameleon", "raster-llama")
+    return backend != "torch" or name in ("chameleon", "raster-llama")
 
 
 def ids_for(plan: Plan, model: Any, batch: int = 1, seed: int = 0) -> np.ndarray:
