@@ -192,7 +192,7 @@ def _kept_apart(test: _Test, whole: Float32, bound: float) -> bool:
             test.model.new_cache(len(orders[keep]), test.length + 1),
         )
         values = np.array(test.runtime.numpy(test.runtime.float32(logits)))
-    wanted = np.stack([whole[0, feeds] for feeds in orders[keep]])
+    wanted = np.stack([whole[i % len(whole), feeds] for i, feeds in enumerate(orders[keep])])
     return values.shape == wanted.shape and _distance(values, wanted) <= bound
 
 

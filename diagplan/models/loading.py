@@ -208,6 +208,7 @@ def replay(
     >>> replay(plan, model, prompt, actions, sampler=Greedy()).shape  # doctest: +SKIP
     (1, 15, 14, 24)
     """
+    require_replayable(plan, model, sampler)
     ids = given_ids(plan, prompt, actions, given)
     return replay_ids(
         plan, model, ids, guided_ids(ids, guidance, unconditional), sampler=sampler, seed=seed, samples=samples,

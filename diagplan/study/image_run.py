@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan import __version__
-from diagplan.adapters.weights import open_checkpoint
 from diagplan.evaluation.clip_score import ClipScorer
 from diagplan.images.comparing import plan_named
 from diagplan.images.defaults import described
@@ -130,6 +129,8 @@ def settings_of_images(study: ImageStudy) -> dict[str, Any]:
 
 
 def _weights(job: ImageJob) -> str:
+    from diagplan.adapters.weights import open_checkpoint
+
     digest = hashlib.sha256()
     for path in open_checkpoint(job.weights, foreign=True).files:
         with path.open("rb") as file:

@@ -95,7 +95,7 @@ class Llama(torch.nn.Module):  # type: ignore[misc, name-defined]
         (lambda: roll(ROLLOUT, MODEL, PROMPT, cancelled=3), "cancelled to be a function or None, got cancelled=<int>."),
         (lambda: load_any("mc-ar", 3), "weights to be a path, got weights=<int>. Give a text or a pathlib.Path."),
         (lambda: load_any("mc-ar", None), "weights to be a path, got weights=None. Give a text or a pathlib.Path."),
-        (lambda: load_any(["mc-ar"], "w"), "adapter to be one of mc-ar, cosmos, wham, got adapter=a list of 1."),
+        (lambda: load_any(["mc-ar"], "w"), "adapter to be one of mc-ar, cosmos, wham, llamagen, "),
         (
             lambda: load_any("mc-ar", "w", backend=["torch"]),
             "backend to be one of torch, onnx, got backend=a list of 1.",

