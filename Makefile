@@ -63,8 +63,11 @@ test-browser: venv ## run the pages in a real Chromium; it is installed by apt w
 	DIAGPLAN_BROWSER=required OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
 search: venv ## run the slow tests (SEARCH_EXAMPLES=2000 SEED=today)
-	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) $(BIN)/python -m pytest -m slow --hypothesis-profile=search \
-	  --hypothesis-seed=$(SEED) $(PYTEST_ARGS) || test $$? -eq 5
+	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow \
+	  -n $(WORKERS) --dist loadfile --ignore tests/search --hypothesis-profile=search --hypothesis-seed=$(SEED) \
+	  $(PYTEST_ARGS) || test $$? -eq 5
+	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) $(BIN)/python -m pytest -m slow tests/search \
+	  --hypothesis-profile=search --hypothesis-seed=$(SEED) $(PYTEST_ARGS) || test $$? -eq 5
 
 # What an older transformers needs in the place of newer packages; it stands before them on the path, in build/.
 OLDER_4.57.6 := 'huggingface_hub<1' 'tokenizers<=0.23.0'
