@@ -5,10 +5,11 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 
+from diagplan.adapters.contract import Widths
 from diagplan.planner.errors import SpecError
 from diagplan.planner.shown import shown
 
-__all__ = ["Attention", "attention_of", "layer_devices", "require_plannable"]
+__all__ = ["Attention", "attention_of", "layer_devices", "require_plannable", "widths_of_text"]
 
 #: The kinds of attention that take a mask of any shape.
 Attention = Literal["sdpa", "eager"]
@@ -88,3 +89,11 @@ def layer_devices(decoder: Any) -> Sequence[torch.device]:
             raise SpecError("expected weights that are loaded, got a layer without data. Load the model first.")
         devices.append(device)
     return devices
+
+
+def widths_of_text(config: Any) -> Widths:
+    """What a layer of a text configuration holds of one feed; heads of keys and their width are left out by some."""
+    heads, hidden = int(config.num_attention_heads), int(config.hidden_size)
+    kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
+    head = int(getattr(config, "head_dim", None) or hidden // heads)
+    return Widths(hidden, heads, kv_heads, head, 2 * int(config.intermediate_size))

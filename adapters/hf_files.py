@@ -19,6 +19,7 @@ from diagplan.adapters.contract import Widths
 from diagplan.adapters.devices import require_device
 from diagplan.adapters.families import Opened
 from diagplan.adapters.headers import listed
+from diagplan.adapters.hf_checks import widths_of_text
 from diagplan.adapters.hf_kinds import ANY, KINDS, family_of_kind
 from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.raster import Raster
@@ -208,13 +209,11 @@ def open_folder(folder: Folder) -> tuple[Checkpoint, Any, Opened]:
     with _quiet(), _one_line(folder.path / _CONFIG, "a configuration that transformers takes"):
         config = library.AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
         text = config.get_text_config(decoder=True)
-        heads = int(text.num_attention_heads)
-        kv_heads = int(getattr(text, "num_key_value_heads", None) or heads)
-        head = int(getattr(text, "head_dim", None) or text.hidden_size // heads)
+        widths = widths_of_text(text)
         sizes = FolderConfig(
             model_type=folder.model_type,
-            cache_shapes=((kv_heads, head),) * (2 * int(text.num_hidden_layers)),
-            widths=Widths(int(text.hidden_size), heads, kv_heads, head, 2 * int(text.intermediate_size)),
+            cache_shapes=((widths.kv_heads, widths.head),) * (2 * int(text.num_hidden_layers)),
+            widths=widths,
             tensors={name: header.shape for name, header in checkpoint.headers.items()},
         )
         vocab = {"janus": lambda: config.vq_config.num_embeddings, "glm_image": lambda: text.vision_vocab_size}

@@ -19,26 +19,15 @@ from diagplan.adapters.contract import AllowedIds, Grid
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.llamagen_config import LlamaGenConfig
+from diagplan.adapters.mc_ar import random_weights
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.coordinates import Coordinates
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
 
-__all__ = ["LlamaGen", "random_weights", "rotary_table"]
+__all__ = ["LlamaGen", "rotary_table"]
 
 # Shapes: B samples, n feeds, L cache slots, H heads, D width of a head, P length of the condition, C of text features.
-
-
-def random_weights(
-    config: LlamaGenConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
-) -> dict[str, Tensor]:
-    """Random weights of a trained model's scale by the names of ``LlamaGenConfig.shapes``, for tests and benchmarks."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = {}
-    for name, shape in config.shapes().items():
-        weight = torch.ones(shape) if len(shape) == 1 else torch.randn(shape, generator=generator) * shape[-1] ** -0.5
-        weights[name] = weight.to(device=device, dtype=dtype)
-    return weights
 
 
 class _Layer(NamedTuple):

@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import AllowedIds, Grid, Widths
+from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
@@ -164,9 +164,9 @@ CONFIGS: Mapping[str, McArConfig] = MappingProxyType(
 
 
 def random_weights(
-    config: McArConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
+    config: Config, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> dict[str, Tensor]:
-    """Random weights of a trained model's scale by the names of ``McArConfig.shapes``, for tests and benchmarks."""
+    """Random weights of a trained model's scale by the names of ``config.shapes()``, for tests and benchmarks."""
     generator = torch.Generator().manual_seed(seed)
     weights = {}
     for name, shape in config.shapes().items():

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import AllowedIds, Grid, Widths
+from diagplan.adapters.contract import AllowedIds, Grid
 from diagplan.adapters.fingerprint import checksum
 from diagplan.adapters.hf_cache import SlotCache, cache_argument
-from diagplan.adapters.hf_checks import attention_of, layer_devices, require_plannable
+from diagplan.adapters.hf_checks import attention_of, layer_devices, require_plannable, widths_of_text
 from diagplan.adapters.hf_fast import Core, core_of
 from diagplan.adapters.hf_parts import parts_of
 from diagplan.adapters.raster import Raster
@@ -75,12 +75,9 @@ class TransformersModel:
         self.positions = int(config.max_position_embeddings)
         self.vocab_size, self.input_vocab_size = parts.vocab_size, parts.input_vocab_size
         self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=parts.raster.ids[0], high=parts.raster.ids[1]),)
-        heads = int(config.num_attention_heads)
-        kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
-        head = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
-        self.cache_shapes: tuple[tuple[int, int], ...] = ((kv_heads, head),) * (2 * len(self._devices))
-        self.widths = Widths(config.hidden_size, heads, kv_heads, head, 2 * config.intermediate_size)
-        self.lead_width = int(config.hidden_size)
+        self.widths = widths = widths_of_text(config)
+        self.cache_shapes: tuple[tuple[int, int], ...] = ((widths.kv_heads, widths.head),) * (2 * len(self._devices))
+        self.lead_width = widths.hidden
         self._hashed: tuple[list[tuple[int, int]], str] | None = None
         if parts.coordinates is not None:
             self.coordinates = parts.coordinates

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["NAMES", "document_schema", "plan_schema", "plan_schema_text", "schema_text", "trace_schema"]
+__all__ = ["NAMES", "document_schema", "plan_schema", "plan_schema_text", "schema_text"]
 
 #: What there is a schema of, and the file in schemas/ that is its copy.
 NAMES: Mapping[str, str] = {
@@ -47,8 +47,3 @@ def schema_text(of: str) -> str:
 def plan_schema_text() -> str:
     """The schema as the text of plan.schema.json."""
     return schema_text("plan")
-
-
-def trace_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a trace document of version 1."""
-    return document_schema("trace")

@@ -8,7 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diagplan import Diagonal, Layout, NextToken, SpecError, ZipAR, compile_plan, replay  # noqa: E402
-from diagplan.adapters.llamagen import LlamaGen, random_weights, rotary_table  # noqa: E402
+from diagplan.adapters.llamagen import LlamaGen, rotary_table  # noqa: E402
+from diagplan.adapters.mc_ar import random_weights  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.backends.reference import reference_replay, teacher_forced_logits  # noqa: E402
 from diagplan.backends.sampling import Greedy  # noqa: E402

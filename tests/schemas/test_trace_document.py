@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from diagplan.schemas.schema import schema_text, trace_schema
+from diagplan.schemas.schema import document_schema, schema_text
 from diagplan.schemas.trace import trace_to_json
 from tests.support.invalid_traces import BASE, trace_cases
 
@@ -15,14 +15,14 @@ COMMITTED = Path(__file__).parents[2] / "schemas" / "trace.schema.json"
 
 @pytest.fixture(scope="module")
 def validator() -> jsonschema.Draft202012Validator:
-    schema = trace_schema()
+    schema = document_schema("trace")
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 
 
 def test_the_committed_copy_is_the_models() -> None:
     assert COMMITTED.read_text(encoding="utf-8") == schema_text("trace")
-    assert json.loads(schema_text("trace")) == trace_schema()
+    assert json.loads(schema_text("trace")) == document_schema("trace")
 
 
 def test_traces_satisfy_it_valid_or_not(validator: jsonschema.Draft202012Validator) -> None:
