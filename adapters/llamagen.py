@@ -17,6 +17,7 @@ from torch import Tensor
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid
 from diagplan.adapters.fingerprint import Fingerprinted
+from diagplan.adapters.lead import embedded
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.llamagen_config import LlamaGenConfig
 from diagplan.adapters.mc_ar import random_weights
@@ -219,7 +220,7 @@ class LlamaGen:
         cos, sin = (self._angles(table, position) for table in (self.cos, self.sin))
         bias = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill_(~mask, -math.inf)
         bias = bias if mask.ndim == 2 else bias[:, None]  # [n, L] or [B, 1, n, L]
-        x = self._embedded(ids, lead)  # [B, n, dim]
+        x = embedded(ids, lead, lambda known: F.embedding(known, self.embedding))  # [B, n, dim]
         for i, layer in enumerate(self.layers):
             h = _rms_norm(x, layer.attention_norm, self.config.norm_eps)
             qkv = layer.qkv(h).view(batch, n, 3 * heads, self.config.head_size).transpose(1, 2)  # [B, 3 H, n, D]
@@ -234,13 +235,6 @@ class LlamaGen:
         if rows is not None:
             x = x.index_select(1, rows)
         return self.head(_rms_norm(x, self.norm, self.config.norm_eps))
-
-    def _embedded(self, ids: Tensor, lead: Tensor | None) -> Tensor:
-        """Embeddings of ids, [B, n, dim]; an id -1 - i is embedding i of its row of ``lead``."""
-        if lead is None:
-            return F.embedding(ids, self.embedding)
-        place = (-1 - ids).clamp(min=0)[..., None].expand(-1, -1, lead.shape[-1])
-        return torch.where((ids < 0)[..., None], lead.gather(1, place), F.embedding(ids.clamp(min=0), self.embedding))
 
     def _angles(self, table: Tensor, position: Tensor) -> Tensor:
         """Of rows and columns [..., n, 3], [1 or B, 1, n, D]; zero where there is no rotation."""

@@ -20,6 +20,7 @@ from diagplan.adapters.hf_cache import SlotCache, cache_argument
 from diagplan.adapters.hf_checks import attention_of, layer_devices, require_plannable, widths_of_text
 from diagplan.adapters.hf_fast import Core, core_of
 from diagplan.adapters.hf_parts import parts_of
+from diagplan.adapters.lead import embedded
 from diagplan.adapters.raster import Raster
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
@@ -149,12 +150,14 @@ class TransformersModel:
             )
         with torch.no_grad():
             if self._core is not None:
-                stream = self._core.layers.stream(self._embedded(ids, lead), position, slot, mask, cache, rows)
+                stream = self._core.layers.stream(
+                    embedded(ids, lead, self._parts.embed), position, slot, mask, cache, rows
+                )
                 return self._core.head(stream)
             held = SlotCache.of(cache)
             held.write_at(slot, mask.shape[-1])
             stream = self._parts.decoder(
-                inputs_embeds=self._embedded(ids, lead),
+                inputs_embeds=embedded(ids, lead, self._parts.embed),
                 position_ids=self._position_ids(position, ids.shape[0]),
                 attention_mask=self._attention_mask(mask),
                 use_cache=True,
@@ -164,14 +167,6 @@ class TransformersModel:
                 stream = stream.index_select(1, rows.to(stream.device))
             logits: Tensor = self._parts.head(stream)
             return logits.to(self.device)
-
-    def _embedded(self, ids: Tensor, lead: Tensor | None) -> Tensor:
-        """Embeddings [B, n, H]; an id -1 - i is embedding i of its row of ``lead``, [B, P, H]."""
-        embedded = self._parts.embed(ids.clamp(min=0))
-        if lead is None:
-            return embedded
-        place = (-1 - ids).clamp(min=0)[..., None].expand(-1, -1, lead.shape[-1])
-        return torch.where((ids < 0)[..., None], lead.gather(1, place), embedded)
 
     def _position_ids(self, position: Tensor, batch: int) -> Tensor:
         """As the decoder takes them: [B, n], with axes [axes, B, n]."""

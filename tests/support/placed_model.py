@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds
+from diagplan.adapters.lead import embedded
 from diagplan.planner.coordinates import Coordinates
 
 __all__ = ["PlacedModel"]
@@ -61,10 +62,10 @@ class PlacedModel:
         lead: Any = None,
     ) -> Tensor:
         batch, n = ids.shape
-        x = F.embedding(ids.clamp(min=0), self.weights["token"])
-        if lead is not None:
-            number = (-1 - ids).clamp(min=0)[..., None].expand(-1, -1, lead.shape[-1])
-            x = torch.where((ids < 0)[..., None], lead.gather(1, number) @ self.weights["lead"].T, x)
+        width = self.weights["lead"].T
+        x = embedded(
+            ids, None if lead is None else lead @ width, lambda known: F.embedding(known, self.weights["token"])
+        )
         axis = torch.arange(position.shape[-1]) * _MOST
         x = x + F.embedding(position + axis, self.weights["place"]).sum(-2)
         q, k, v = (x @ self.weights["qkv"].T).view(batch, n, 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
