@@ -17,11 +17,27 @@ from diagplan.cli.shared.models import (
     option,
 )
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
+from diagplan.cli.shared.pictures import (
+    SAMPLING,
+    ChunkOption,
+    FeaturesOption,
+    GreedyOption,
+    GuidanceOption,
+    MinPOption,
+    NegativeOption,
+    NumOption,
+    RasterOption,
+    RatioOption,
+    SizeOption,
+    SuffixOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+    VqOption,
+)
 from diagplan.planner.extras import require_packages
 
 __all__ = ["evaluate_images_command"]
-
-PICTURE, SAMPLING = "Picture", "Sampling"
 
 
 @command
@@ -44,54 +60,33 @@ def evaluate_images_command(
         int | None,
         typer.Option(help="Take the first so many prompts. Left out: all.", min=1, show_default=False),
     ] = None,
-    num: Annotated[int, typer.Option(help="Pictures of each prompt.", min=1, rich_help_panel=PICTURE)] = 1,
-    size: Annotated[
-        str | None, option(PICTURE, "Width and height in pixels, such as 1024x768. Left out: as the release has it.")
-    ] = None,
-    ratio: Annotated[str | None, option(PICTURE, "Instead of --size: width to height, such as 16:9.")] = None,
-    negative: Annotated[
-        str | None, option(PICTURE, "What guidance leads away from. Left out: as the release has it.")
-    ] = None,
-    suffix: Annotated[
-        str | None, option(PICTURE, "Appended to each prompt. Left out: as the release does; '' for nothing.")
-    ] = None,
-    config: Annotated[
-        str | None, option(MODEL, "A raster's file, or the sizes of a LlamaGen that nobody published: JSON.")
-    ] = None,
-    vq: Annotated[
-        Path | None, option(MODEL, "The image decoder, where the folder has none: vqgan.ckpt, vq_ds16_c2i.pt.")
-    ] = None,
-    features: Annotated[
-        list[Path] | None, option(PICTURE, "For a LlamaGen of texts: each prompt's flan-t5-xl features, .npy.")
-    ] = None,
+    num: NumOption = 1,
+    size: SizeOption = None,
+    ratio: RatioOption = None,
+    negative: NegativeOption = None,
+    suffix: SuffixOption = None,
+    config: RasterOption = None,
+    vq: VqOption = None,
+    features: FeaturesOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     batch: Annotated[
         int, typer.Option(help="Pictures that are decoded at once.", min=1, max=4096, rich_help_panel=MODEL)
     ] = 8,
-    chunk: Annotated[
-        int, typer.Option(help="Feeds of the widest pass: a long prompt is cut.", min=1, rich_help_panel=MODEL)
-    ] = 512,
+    chunk: ChunkOption = 512,
     seed: Annotated[
         int,
         typer.Option(
             help="Keys the sampling, with a picture's number; and the intervals.", min=0, rich_help_panel=SAMPLING
         ),
     ] = 0,
-    guidance: Annotated[
-        float | None,
-        option(SAMPLING, "The scale of classifier-free guidance; 1 is none. Left out: as the release has it."),
-    ] = None,
-    greedy: Annotated[bool, option(SAMPLING, "Take the most probable token.", "--greedy")] = False,
-    temperature: Annotated[
-        float | None, option(SAMPLING, "Divides the logits; 0 is greedy. Left out: as the folder or the release says.")
-    ] = None,
-    top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens; 0 keeps all.")] = None,
-    top_p: Annotated[
-        float | None, option(SAMPLING, "Keep the most probable tokens up to this probability; 1 keeps all.")
-    ] = None,
-    min_p: Annotated[float | None, option(SAMPLING, "Keep tokens this share as probable as the first.")] = None,
+    guidance: GuidanceOption = None,
+    greedy: GreedyOption = False,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
     clip: Annotated[
         Path | None,
         typer.Option(
