@@ -10,7 +10,7 @@ from diagplan.backends.errors import MismatchError
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
 
-__all__ = ["batched", "given_from_prompt", "given_slots", "known_ids", "require_choices"]
+__all__ = ["batched", "given_from_prompt", "given_slots", "known_ids", "plan_given_slots", "require_choices"]
 
 Ids = NDArray[np.int64]
 
@@ -18,6 +18,11 @@ Ids = NDArray[np.int64]
 def given_slots(layout: Layout) -> Ids:
     """The given slots in order, int64 [G]."""
     return np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in layout.given_runs().tolist()])
+
+
+def plan_given_slots(plan: Plan) -> Ids:
+    """The slots that a plan says are given, in order, int64 [G]; those of its layout, where it verifies."""
+    return np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in plan.given.tolist()])
 
 
 def batched(name: str, ids: NDArray[np.integer[Any]], shape: tuple[int, ...]) -> Ids:

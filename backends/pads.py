@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from diagplan.adapters.contract import Model, is_ragged
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.program import PassColumns
+from diagplan.backends.sampling import keys_for
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.layout import require_int
 from diagplan.planner.masks import Held
 from diagplan.planner.plan import Plan
 from diagplan.planner.shown import shown
 
-__all__ = ["Ints", "PaddedPass", "padded_passes", "pads_of"]
+__all__ = ["Ints", "PaddedPass", "keys_of", "padded_passes", "pads_of"]
 
 Ints = NDArray[np.int64]
 
@@ -83,6 +84,22 @@ def pads_of(plan: Plan, model: Model, pad: Any, batch: int, rows: int) -> Ints |
             "Replay prompts of each length alone."
         )
     return numbers
+
+
+def keys_of(seed: int, samples: Ints, positions: int, pads: Ints | None, by: int = 0) -> Ints:
+    """The noise key of every slot of every sample, int64 [B, positions]; slots count from the first that is no padding.
+
+    Args:
+        seed: of all samples.
+        samples: their numbers, int64 [B].
+        positions: slots of the plan.
+        pads: of each row, int64 [rows], samples first; ``None``: no row has any.
+        by: slots that lie before the plan's, as in a window of a longer video.
+    """
+    keys = keys_for(np.full(len(samples), seed, dtype=np.int64), samples, np.arange(by, by + positions))
+    if pads is None:
+        return keys
+    return np.stack([np.roll(own, int(count)) for own, count in zip(keys, pads, strict=False)])
 
 
 def padded_passes(

@@ -21,14 +21,14 @@ from diagplan.adapters.contract import (
 )
 from diagplan.backends.arguments import require_replayable, require_seed
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
-from diagplan.backends.given import known_ids, require_choices
+from diagplan.backends.given import known_ids, plan_given_slots, require_choices
 from diagplan.backends.guidance import Guidance, Guided
 from diagplan.backends.memory import estimate_memory
-from diagplan.backends.pads import pads_of
+from diagplan.backends.pads import keys_of, pads_of
 from diagplan.backends.passes import Layer, Pass, complete_after
 from diagplan.backends.program import program
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
-from diagplan.backends.sampling import Greedy, Sampler, keys_for
+from diagplan.backends.sampling import Greedy, Sampler
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.chain import Continued
 from diagplan.planner.checker import verify_plan
@@ -199,9 +199,7 @@ def prepare(
         held, before = (None, ()) if part is None else (part.held, part.before)
         laid_out = list(program(plan, chunk=chunk, length_step=length_step, held=held))
         frames = complete_after(plan, laid_out)
-        keys = keys_for(np.full(batch, seed, dtype=np.int64), numbers, np.arange(plan.positions))
-        if pads is not None:
-            keys = np.stack([np.roll(own, int(count)) for own, count in zip(keys, pads, strict=False)])
+        keys = keys_of(seed, numbers, plan.positions, pads)
         ranges = allowed_ids(model.vocabulary, plan.layout)
         require_choices(ranges, plan)
         layer = Layer(runtime, keys, ranges, coordinates_of(model, *before, plan.layout), pads, held)
@@ -219,7 +217,7 @@ def prepare(
         mix=mix,
         pad=pads,
         passes=passes,
-        given_slots=np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in plan.given.tolist()]),
+        given_slots=plan_given_slots(plan),
         cell_slots=plan.layout.cell_slots().astype(np.int64),
         static=static,
         chunk=chunk,

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids, coordinates_of, is_ragged
 from diagplan.backends.arguments import require_replayable, require_seed
-from diagplan.backends.given import batched, require_choices
+from diagplan.backends.given import batched, plan_given_slots, require_choices
 from diagplan.backends.guidance import Guidance, Guided
-from diagplan.backends.pads import pads_of
+from diagplan.backends.pads import keys_of, pads_of
 from diagplan.backends.prepared import checked_ids, require_fits, sample_numbers, too_large
 from diagplan.backends.runtime import runtime_of
-from diagplan.backends.sampling import Greedy, Sampler, keys_for
+from diagplan.backends.sampling import Greedy, Sampler
 from diagplan.backends.speculative_columns import Columns, columns_of, few_lengths
 from diagplan.backends.window import GRANULE, Window, feeds_of, widths_of_window
 from diagplan.planner.arguments import require_kind
@@ -195,7 +195,7 @@ def prepare(
             samples=numbers,
             mix=mix,
             pad=pads,
-            given_slots=np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in plan.given.tolist()]),
+            given_slots=plan_given_slots(plan),
             cell_slots=cells,
             chunk=chunk,
             speculation=speculation,
@@ -223,10 +223,7 @@ def prepare(
 
 def _keys(runtime: Runtime, seed: int, samples: Ids, positions: int, pads: Ids | None, by: int) -> Array:
     """The keys of slots ``by`` further on, counted from the first that is no padding, int64 [B, positions + 2]."""
-    seeds = np.full(len(samples), seed, dtype=np.int64)
-    keys = keys_for(seeds, samples, np.arange(by, by + positions))
-    if pads is not None:
-        keys = np.stack([np.roll(own, int(count)) for own, count in zip(keys, pads, strict=False)])
+    keys = keys_of(seed, samples, positions, pads, by)
     return runtime.put(np.pad(keys, ((0, 0), (0, 2))))
 
 

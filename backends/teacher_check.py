@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array, allowed_ids, coordinates_of
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.pads import keys_of
 from diagplan.backends.prepared import Prepared, embeddings_of, new_state, not_finite, too_large
-from diagplan.backends.sampling import keys_for
 from diagplan.backends.shortfall import shortfalls
 from diagplan.planner.arguments import require_number
 from diagplan.planner.errors import SpecError
@@ -146,9 +146,7 @@ def _judged(prepared: Prepared, plan: TrainingPlan, ids: Ints, lead: Array | Non
     cache = model.new_cache(prepared.rows, slots)
     table = coordinates_of(model, prepared.plan.layout)
     ranges = allowed_ids(model.vocabulary, prepared.plan.layout)
-    keys = keys_for(np.full(batch, prepared.seed, dtype=np.int64), prepared.samples, np.arange(plan.positions))
-    if prepared.pad is not None:
-        keys = np.stack([np.roll(own, int(count)) for own, count in zip(keys, prepared.pad, strict=False)])
+    keys = keys_of(prepared.seed, prepared.samples, plan.positions, prepared.pad)
     more = () if lead is None else (embeddings_of(prepared, lead),)
     for first in range(0, plan.entries, prepared.chunk):
         last = min(first + prepared.chunk, plan.entries)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import allowed_ids, coordinates_of
+from diagplan.backends.given import plan_given_slots
 from diagplan.backends.pads import pads_of
 from diagplan.backends.passes import Layer
 from diagplan.backends.prepared import not_finite
@@ -59,7 +60,7 @@ def teacher_forced_loss(
     merged = list(_merged(program(plan, chunk=chunk, length_step=runtime.length_step), chunk))
     keys = np.zeros((count, plan.positions), dtype=np.int64)
     known = np.full((count, plan.positions + 1), -1, dtype=np.int64)
-    known[:, _given_slots(plan)] = _given(prompted, earlier)
+    known[:, plan_given_slots(plan)] = _given(prompted, earlier)
     cells = plan.layout.cell_slots()[0]
     known[:, cells] = tokens
     state = runtime.put(known)
@@ -106,10 +107,6 @@ def losses_of(
         lead = None if embeddings is None else embeddings(model, held)[: len(held.texts)]
         losses.append(teacher_forced_loss(model, held, tokens[part], before, lead=lead))
     return np.concatenate(losses)
-
-
-def _given_slots(plan: Any) -> Ids:
-    return np.concatenate([np.arange(start, end) for start, end in plan.given.tolist()])
 
 
 def _given(prompted: Prompted, earlier: Sequence[Ids]) -> Ids:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from diagplan import Layout
 from diagplan.backends.errors import MismatchError
-from diagplan.backends.given import batched, given_from_prompt, given_slots
-from tests.support.strategies import layouts
+from diagplan.backends.given import batched, given_from_prompt, given_slots, plan_given_slots
+from diagplan.planner.plan import Plan
+from tests.support.strategies import Request, layouts, plans
 
 LAYOUT = Layout(frames=2, rows=2, cols=3, prompt_frames=2, between_frames=4)
 PROMPT = np.arange(12).reshape(2, 2, 3)
@@ -88,3 +89,10 @@ def test_a_batch_axis_is_put_in_front() -> None:
     assert made.shape == (1, 3)
     assert made.dtype == np.int64
     assert batched("given", np.stack([ids] * 4), (3,)).shape == (4, 3)
+
+
+@given_examples(drawn=plans(frames=2, side=4))
+def test_a_plan_says_which_slots_are_given(drawn: tuple[Request, Plan]) -> None:
+    plan = drawn[1]
+    np.testing.assert_array_equal(plan_given_slots(plan), given_slots(plan.layout))
+    assert plan_given_slots(plan).dtype == np.int64

@@ -11,11 +11,11 @@ torch = pytest.importorskip("torch")
 from diagplan import Diagonal, Layout, compile_plan  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
-from diagplan.backends.pads import padded_passes, pads_of  # noqa: E402
+from diagplan.backends.pads import keys_of, padded_passes, pads_of  # noqa: E402
 from diagplan.backends.program import program  # noqa: E402
 from diagplan.backends.reference import reference_replay  # noqa: E402
 from diagplan.backends.replay import Prepared, new_state, prepare, replay  # noqa: E402
-from diagplan.backends.sampling import Sample  # noqa: E402
+from diagplan.backends.sampling import Sample, keys_for  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
 from tests.support.families import MODELS  # noqa: E402
 
@@ -126,3 +126,13 @@ def test_passes_share_what_does_not_change() -> None:
     shown, length = padded[0].shown, passes[0].mask.shape[1]
     np.testing.assert_array_equal(shown, [[True] * length, [False] * 2 + [True] * (length - 2)])
     np.testing.assert_array_equal(padded[0].position[1, :4], [0, 0, 0, 1])
+
+
+def test_keys_count_from_the_first_slot_that_is_no_padding() -> None:
+    numbers = np.array([4, 7])
+    plain = keys_of(3, numbers, 6, None)
+    np.testing.assert_array_equal(plain, keys_for(np.array([3, 3]), numbers, np.arange(6)))
+    padded = keys_of(3, numbers, 6, np.array([0, 2, 5]))
+    np.testing.assert_array_equal(padded[0], plain[0])
+    np.testing.assert_array_equal(padded[1, 2:], plain[1, :4])
+    np.testing.assert_array_equal(keys_of(3, numbers, 4, None, by=2), plain[:, 2:])
