@@ -47,15 +47,19 @@ class PlainLinear:
 
 
 class PackedLinear:
-    """The weight in oneDNN's own order, CPU only."""
+    """The weight in oneDNN's own order, CPU only; fewer rows than ``least_rows`` are padded with zeros."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, least_rows: int = 1) -> None:
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+        self.least_rows = least_rows
 
     def __call__(self, x: Tensor) -> Tensor:
         """Apply the layer: [..., in] -> [..., out]."""
         flat = x.reshape(-1, x.shape[-1])
-        out = torch.ops.mkldnn._linear_pointwise(flat, self.packed, None, "none", [], "")
+        rows = flat.shape[0]
+        if rows < self.least_rows:
+            flat = F.pad(flat, (0, 0, 0, self.least_rows - rows))
+        out = torch.ops.mkldnn._linear_pointwise(flat, self.packed, None, "none", [], "")[:rows]
         wide: Tensor = out.view(*x.shape[:-1], out.shape[-1])
         return wide
 
@@ -118,16 +122,19 @@ def require_quantize(quantize: Quantize | None, device: torch.device, dtype: tor
         )
 
 
-def linear_for(weight: Tensor, quantize: Quantize | None = None, *, portable: bool = False) -> Linear:
+def linear_for(
+    weight: Tensor, quantize: Quantize | None = None, *, portable: bool = False, least_rows: int = 1
+) -> Linear:
     """The fastest layer for this weight's device and dtype; plain tensors if ``portable``.
 
-    ``require_quantize`` comes first.
+    ``require_quantize`` comes first. ``least_rows`` is for large matrices, which oneDNN reads faster for four rows than
+    for one to three.
     """
     if portable:
         return PlainLinear(weight)
     if quantize is not None:
         return Int8Linear(weight)
-    return PackedLinear(weight) if is_packed(weight.device, weight.dtype) else PlainLinear(weight)
+    return PackedLinear(weight, least_rows) if is_packed(weight.device, weight.dtype) else PlainLinear(weight)
 
 
 def is_packed(device: torch.device, dtype: torch.dtype) -> bool:

@@ -197,13 +197,15 @@ class McAr:
         *,
         quantize: Quantize | None = None,
         portable: bool = False,
+        least_rows: int = 1,
     ) -> None:
         """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
 
         Each is taken once and let go when packed, the largest first: a mapping that reads them from a file as they
         are taken keeps the peak of memory near the size of the model. ``quantize="int8"`` is for float32 weights on
         the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32. ``portable`` leaves
-        weights in no machine's own order, as ONNX export needs them; slower on a CPU.
+        weights in no machine's own order, as ONNX export needs them; slower on a CPU. ``least_rows`` is that of
+        ``diagplan.adapters.linear.linear_for``.
 
         Raises:
             SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
@@ -219,7 +221,7 @@ class McAr:
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
-        self._linear = partial(linear_for, portable=portable)
+        self._linear = partial(linear_for, portable=portable, least_rows=least_rows)
         self.head = self._linear(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
