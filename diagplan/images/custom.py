@@ -113,6 +113,11 @@ def custom_generate(
     # Of a prompt with pictures Emu3's image_sizes are theirs, in pixels.
     sizes = grid or (_one_grid(image_sizes) if read is None else None)
     scale = _scale(wrapped.family, guidance, generation_config)
+    if scale is None and negative_ids is not None:
+        raise SpecError(
+            "expected a scale of guidance beside a negative prompt, got none. Without one it changes nothing. Give "
+            "guidance_scale=3.0, or leave the negative prompt out."
+        )
     branches = [Branch(ids=ids if read is None else read.ids, pad=pad)]
     if scale is not None:
         branches.append(_other_branch(wrapped, branches[0], generation_config, negative_ids, negative_mask))
