@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from diagplan import Diagonal, LoadOptions, NextToken, ZipAR
+from diagplan.backends.errors import CapacityError
 from diagplan.images import comparing
 from diagplan.images.comparing import compare_images, comparison_sheet, plan_named
-from diagplan.backends.errors import CapacityError
 from diagplan.planner.errors import SpecError
 from diagplan.planner.speculation import Speculation
 from tests.support.image_folders import folder_of
