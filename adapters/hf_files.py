@@ -112,8 +112,10 @@ def read_folder(weights: str | Path, family: str | None = None, raster: Any = No
             f"publisher's own, which would need code from its folder. Take {_OTHER_FORMATS[kind]}."
         )
     if not isinstance(kind, str):
+        other = config.get("_class_name")  # diffusers' own
+        got = shown(kind) if other is None else f"_class_name={shown(other)}, a part of a diffusion pipeline"
         raise DocumentError(
-            f"expected model_type in {path / _CONFIG}, got {shown(kind)}. It names the model's class in transformers. "
+            f"expected model_type in {path / _CONFIG}, got {got}. It names the model's class in transformers. "
             "Give the folder of such a model."
         )
     if config.get("quantization_config") is not None:

@@ -5,7 +5,7 @@ transformers 4.57 to 5.24. GLM-Image turns a picture of the prompt by its rows a
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diagplan.adapters.transformers import TransformersModel
-from diagplan.planner.coordinates import Coordinates
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 
@@ -49,7 +48,7 @@ class _After:
         pictures: their grids, each as the layout that ends in it.
     """
 
-    def __init__(self, own: Coordinates, pictures: Sequence[Layout]) -> None:
+    def __init__(self, own: Callable[..., Ids], pictures: Sequence[Layout]) -> None:
         self.own, self.pictures = own, tuple(pictures)
 
     def __call__(self, *layouts: Layout) -> Ids:

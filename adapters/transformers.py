@@ -7,10 +7,12 @@ are: booleans for sdpa, zero and the least number of the dtype for eager attenti
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
@@ -82,7 +84,7 @@ class TransformersModel:
         self.lead_width = widths.hidden
         self._hashed: tuple[list[tuple[int, int]], str] | None = None
         if parts.coordinates is not None:
-            self.coordinates = parts.coordinates
+            self.coordinates: Callable[..., NDArray[np.int64]] = parts.coordinates
         self._core: Core | None = None
         self._bytes = self._held_bytes()
         self._core = core_of(parts, config, consume=consume) if fast else None

@@ -73,7 +73,7 @@ def sampled(ready: Prepared, given: Any, count: int) -> list[float]:
     state = new_state(ready, given)
     state.tokens.clamp_(min=ready.model.vocabulary[0].low)
     places = np.linspace(1, len(ready.passes) - 1, count + 2).round().astype(int)[1:-1]
-    seconds = []
+    seconds: list[float] = []
     for place in places.tolist():
         state.done = place
         seconds.extend(replay(ready, state, cancelled=lambda: True).pass_seconds)

@@ -42,7 +42,7 @@ def hooked() -> Any:
 
 def brought() -> Any:
     head = torch.nn.Linear(8, 20)
-    head._hf_hook = SimpleNamespace()  # type: ignore[assignment]
+    head._hf_hook = SimpleNamespace()
     return head
 
 

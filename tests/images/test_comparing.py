@@ -5,6 +5,7 @@ from diagplan import Diagonal, LoadOptions, NextToken, ZipAR
 from diagplan.backends.errors import CapacityError
 from diagplan.images import comparing
 from diagplan.images.comparing import compare_images, comparison_sheet, plan_named
+from diagplan.images.job import ImageJob
 from diagplan.planner.errors import SpecError
 from diagplan.planner.speculation import Speculation
 from tests.support.image_folders import folder_of
@@ -57,7 +58,7 @@ def test_more_pictures_than_a_sheet_holds_are_refused_before_anything_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(comparing, "_MOST", 3 * 12 * 12 * 5)
-    monkeypatch.setattr(comparing.ImageJob, "load", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr(ImageJob, "load", lambda _: pytest.fail("loaded"))
     words = "expected at most 5 pictures of 144 pixels on one sheet, got 6: 3 under 2 plans"
     with pytest.raises(CapacityError, match=words) as caught:
         compare_images(folder_of("janus-pro"), "a cat", "ntp,k=2", num=3)
