@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-NAMED = re.compile(r"`([a-z_/]+\.py)::(test_[a-z0-9_]+)`")
+NAMED = re.compile(r"`([a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`")
 
 
 def rows() -> list[str]:
