@@ -112,14 +112,14 @@ def test_a_trace_of_speculative_replay_is_a_candidate(tmp_path: Path) -> None:
     )  # fmt: skip
     write_trace(trace, file)
     asked = ("tune", "--rows", "9", "--cols", "12", "--frames", "7", "--prompt-frames", "1", "--between-frames", "3")
-    asked = (*asked, "--curve", path, "--budget", "9 s/clip", "--speculation", file)
-    assert "replay it with --speculate 36 --draft above." in invoke(*asked)[1]
+    more = ("--curve", path, "--budget", "9 s/clip", "--speculation", file)
+    assert "replay it with --speculate 36 --draft above." in invoke(*asked, *more)[1]
     write_trace(replace(trace, model="cd34"), file)
-    code, _, err = run(*asked)
+    code, _, err = run(*asked, *more)
     assert code == 1
     assert "expected a trace of the curve's model ab12 in trace.json, got one of 'cd34'." in err
     file.write_text("{}")
-    code, _, err = run(*asked)
+    code, _, err = run(*asked, *more)
     assert code == 1
     assert "trace.json" in err
 
