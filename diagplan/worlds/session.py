@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.measured import SpeculationChoice
 from diagplan.backends.sampling import Greedy, Sampler
 from diagplan.backends.stepping import Stepper, SteppingPlans, prepare_stepping
 from diagplan.planner.compiler import compile_plan
@@ -151,6 +152,7 @@ def start(
     keep: int | None = None,
     sampler: Sampler | None = None,
     seed: int = 0,
+    speculation: SpeculationChoice | None = None,
 ) -> Session:
     """Start a world that is stepped frame by frame: plans are compiled, verified and laid out here, and never again.
 
@@ -165,6 +167,7 @@ def start(
         keep: frames that a window keeps where it slides; ``None``: as the world's release has it, or half the context.
         sampler: as for ``replay``.
         seed: as for ``replay``.
+        speculation: as for ``replay``: the same frames in fewer passes.
 
     Raises:
         SpecError: a world of whole clips, overlapping frames, or numbers that do not fit.
@@ -183,7 +186,9 @@ def start(
     tokens, blocks = _given(world, prompt, actions)
     sampled = sampler is not None and not isinstance(sampler, Greedy)
     world.source.require_memory(compile_plan(window, timing, policies), sampled=sampled)
-    plans = prepare_stepping(window, world.load(), timing, policies, prompt_frames=len(tokens), sampler=sampler)
+    plans = prepare_stepping(
+        window, world.load(), timing, policies, prompt_frames=len(tokens), sampler=sampler, speculation=speculation
+    )
     return Session(world, plans, tokens, blocks, seed=seed)
 
 
