@@ -75,6 +75,7 @@ def prepare_stepping(
     sampler: Sampler | None = None,
     batch: int = 1,
     speculation: SpeculationChoice | None = None,
+    slid: Plan | None = None,
     chunk: int = 512,
     static: bool | None = None,
 ) -> SteppingPlans:
@@ -90,6 +91,7 @@ def prepare_stepping(
         sampler: how tokens are chosen; greedy by default.
         batch: B, samples, all advanced together.
         speculation: as for ``diagplan.replay``; guesses end with the frame, whatever ``across_frames`` says.
+        slid: the plan of a window that has slid, as a file has it, instead of one of ``schedule``.
         chunk: as for ``diagplan.backends.replay.prepare``.
         static: as for ``diagplan.backends.replay.prepare``.
 
@@ -101,24 +103,13 @@ def prepare_stepping(
     require_model(model)
     require_sampler(sampler)
     require_tested(model)
-    rollout = compile_rollout(
-        window,
-        schedule,
-        policies,
-        frames=window.prompt_frames + 2 * window.frames,  # the first window and whole ones after it
-        prompt_frames=prompt_frames,
-    )
-    plans = {
-        one.kept: rollout.plan_of(one)
-        for one in rollout.windows
-        if one.kept + one.frames == window.prompt_frames + window.frames
-    }
+    plans = _plans(window, schedule, policies, window.prompt_frames if prompt_frames is None else prompt_frames, slid)
     for plan in plans.values():
         require_grid(plan, model)
         _require_turns(plan)
     if speculation is not None:
-        slid = plans[window.prompt_frames]
-        speculation = settled_speculation(speculation, slid, model, sampler=sampler, rows=batch)
+        own = plans[window.prompt_frames]
+        speculation = settled_speculation(speculation, own, model, sampler=sampler, rows=batch)
     shapes = {
         kept: lay_out(plan, model, speculation, sampler=sampler, batch=batch, chunk=chunk, static=static)
         for kept, plan in plans.items()
@@ -298,6 +289,21 @@ class Stepper:
         given = given_from_prompt(layout, self._video[:, : self._count], actions)
         by = self._first * layout.frame_stride
         self._run = self._shape.begin(given, seed=self.seed, samples=self.samples, by=by)
+
+
+def _plans(
+    window: Layout, schedule: Schedule, policies: Policies | None, prompt_frames: int, slid: Plan | None
+) -> dict[int, Plan]:
+    """The plans of whole windows, by the frames that they begin with."""
+    if slid is not None and slid.layout != window:
+        raise SpecError("expected the plan of a window that has slid, got one of another layout. Give its layout.")
+    if slid is not None and prompt_frames == window.prompt_frames:
+        return {prompt_frames: slid}
+    frames = window.prompt_frames + 2 * window.frames  # the first window and whole ones after it
+    rollout = compile_rollout(window, schedule, policies, frames=frames, prompt_frames=prompt_frames)
+    whole = window.prompt_frames + window.frames
+    plans = {one.kept: rollout.plan_of(one) for one in rollout.windows if one.kept + one.frames == whole}
+    return plans if slid is None else plans | {window.prompt_frames: slid}
 
 
 def _require_turns(plan: Plan) -> None:
