@@ -142,8 +142,8 @@ def _row(result: Result, ntp: Result, seed: int) -> Row:
 def _seconds(result: Result) -> float:
     """Of one clip alone: where clips differ their mean, else the median of replays of the first."""
     if result.passes is None:
-        return statistics.median(result.seconds["single"])
-    return statistics.fmean(result.seconds["clips"])
+        return float(statistics.median(result.seconds["single"]))
+    return float(statistics.fmean(result.seconds["clips"]))
 
 
 def _exact(result: Result, seed: int) -> Exact | None:

@@ -149,7 +149,8 @@ def study_plans(
 def _ways(study: Study, *, exact: bool, windows: Sequence[int], drafts: Sequence[str]) -> list[SpeculationChoice]:
     layout = study.material.layout
     wide = list(windows) or [one.window for one in usual_speculations(layout.rows, layout.cols)]
-    return [*(["auto"] if exact else []), *speculations_of(wide, drafts)]
+    measured: list[SpeculationChoice] = ["auto"] if exact else []
+    return [*measured, *speculations_of(wide, drafts)]
 
 
 def _ways_of(folder: StudyFolder, others: Sequence[SpeculationChoice]) -> list[SpeculationChoice]:
