@@ -311,7 +311,7 @@ class McAr:
         group = heads // k.shape[1]
         folded = q.reshape(batch, k.shape[1], group * n, d)
         out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias, scale=self._scale)
-        return out.view(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
+        return out.reshape(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
