@@ -58,7 +58,7 @@ class PackedLinear:
     def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """Apply the layer, plus ``added``, [..., out], if there is one: [..., in] -> [..., out]."""
         if added is not None and x.dtype == torch.float32:  # narrower floats would be rounded once, not twice
-            return cast(Tensor, self.adding(x, added, self.packed, None, "add"))
+            return cast("Tensor", self.adding(x, added, self.packed, None, "add"))
         out: Tensor = self.plain(x, self.packed, None, "none", [], "")
         return out if added is None else added + out
 
