@@ -348,7 +348,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     # Views that split and join whole axes: torch.export cannot follow the strides of one reshape through both.
     apart = (batch, kv_heads, heads // kv_heads, n, d)
     out = F.scaled_dot_product_attention(q.view(apart).flatten(2, 3), k, v, attn_mask=bias)
-    return out.view(apart).permute(0, 3, 1, 2, 4).flatten(2)
+    return out.reshape(apart).permute(0, 3, 1, 2, 4).flatten(2)
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
