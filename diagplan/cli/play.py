@@ -68,7 +68,11 @@ def play_command(
     ] = None,
     plans: Annotated[
         list[Path] | None,
-        option(PLAN, "A plan file to choose, several times at will; the game begins with the first.", "--plan"),
+        option(
+            PLAN,
+            "A plan file to choose, several times at will; the game begins with the first. Left out: none.",
+            "--plan",
+        ),
     ] = None,
     keep: Annotated[
         int | None,
