@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-__all__ = ["attend", "mask_bias", "parts_for"]
+__all__ = ["attend", "mask_bias", "mask_values", "parts_for"]
 
 # Shapes: B samples, n feeds, L cache slots, H heads, K key-value heads, G = H / K, D width of a head, S parts.
 
@@ -40,19 +40,23 @@ def parts_for(device: torch.device, batch: int, kv_heads: int, length: int) -> i
     return parts
 
 
-def mask_bias(mask: Tensor, dtype: torch.dtype, group: int) -> Tensor:
+def mask_values(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """What is added to the score of a slot that is seen, and of one that is not, [2, 1]."""
+    # On a GPU a part may be hidden wholly: -infinity less -infinity would be NaN.
+    hidden = -math.inf if device.type != "cuda" else -3e4 if dtype == torch.float16 else -1e30
+    return torch.tensor([[0.0], [hidden]], dtype=dtype, device=device)
+
+
+def mask_bias(mask: Tensor, values: Tensor, group: int) -> Tensor:
     """What a mask adds to the scores, [G n, L] or [B, 1, G n, L]: once a pass, not in every layer.
 
     Args:
         mask: bool [n, L] or [B, n, L].
-        dtype: of queries and keys.
+        values: from ``mask_values``.
         group: G.
     """
-    # On a GPU a part may be hidden wholly: -infinity less -infinity would be NaN.
-    finite = -1e30 if dtype != torch.float16 else -3e4
-    hidden = finite if mask.device.type == "cuda" else -math.inf
-    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, hidden)
-    bias = torch.cat([bias] * group, dim=-2)
+    bias = torch.where(mask, *values)
+    bias = torch.cat([bias] * group, dim=-2) if group > 1 else bias
     return bias if mask.ndim == 2 else bias[:, None]
 
 
@@ -73,7 +77,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, *
     kv_heads, length = k.shape[1], k.shape[2]
     # Views that split and join whole axes: torch.export cannot follow the strides of one reshape through both.
     apart = (batch, kv_heads, heads // kv_heads, n, d)
-    folded = q.reshape(apart).flatten(2, 3)
+    folded = q if heads == kv_heads else q.reshape(apart).flatten(2, 3)
     parts = parts_for(q.device, batch, kv_heads, length) if parts is None else parts
     if parts == 1 or bias is None:
         out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias, scale=scale)
@@ -87,14 +91,13 @@ def _in_parts(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, parts
     batch, kv_heads, rows, d = q.shape
     length = k.shape[2]
     apart = (batch * kv_heads, parts, length // parts, d)
-    keys, values = (x.unflatten(2, (parts, -1)).flatten(0, 1) for x in (k, v))
+    keys, values = (x.view(batch, kv_heads, *apart[1:]).flatten(0, 1) for x in (k, v))
     queries = q.reshape(batch * kv_heads, 1, rows, d).expand(-1, parts, -1, -1)
-    cut = bias.unflatten(-1, (parts, -1)).transpose(-3, -2)  # [..., S, R, L / S]
+    cut = bias.view(*bias.shape[:-1], parts, length // parts).transpose(-3, -2)  # [..., S, R, L / S]
     if cut.ndim == 3:
         cut = cut.expand(batch * kv_heads, parts, rows, length // parts)
     else:
         cut = cut.expand(batch, kv_heads, parts, rows, length // parts).flatten(0, 1)
-    assert keys.shape == apart
     out, sums = _with_sums(queries, keys, values, cut, scale)  # [B K, S, R, D], float32 [B K, S, R]
     share = torch.softmax(sums, dim=1)[..., None]
     return (out * share).sum(dim=1).to(q.dtype).view(batch, kv_heads, rows, d)

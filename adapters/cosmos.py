@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diagplan.adapters.attention import attend, mask_bias
+from diagplan.adapters.attention import attend, mask_bias, mask_values
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid
 from diagplan.adapters.cosmos_config import CONFIGS, CosmosConfig
@@ -123,6 +123,7 @@ class Cosmos:
         self._linear = partial(linear_for, portable=portable)
         self._heads = [config.n_heads, config.n_kv_heads]
         self._scale = config.head_size**-0.5
+        self._seen = mask_values(self.device, self.dtype)
         self._fused: Fused | None = None
         self.head = self._linear(weights["output.weight"])
         self.layers = [self._layer(weights, f"layers.{i}.") for i in range(config.n_layers)]
@@ -310,11 +311,13 @@ class Cosmos:
         self._require_context(ids.shape[0])
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
         absolute = None if self.absolute is None else self.absolute[position].to(self.dtype)  # [n, dim] or [B, n, dim]
-        bias = mask_bias(mask, self.dtype, self._heads[0] // self._heads[1])
+        bias = mask_bias(mask, self._seen, self._heads[0] // self._heads[1])
         x = F.embedding(ids, self.embedding)  # [B, n, dim]
         if self._fused is not None:
-            sizes = Sizes(*self._heads, self.config.norm_eps, self._scale)
-            x = fused_stream(self._fused, x, sizes, cos, sin, bias, slot, cache, length)
+            sizes = Sizes(self.config.n_heads, self.config.n_kv_heads, self.config.norm_eps, self._scale)
+            half = self.config.head_size // 2
+            turn = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
+            x = fused_stream(self._fused, x, sizes, cos, turn, bias, slot, cache, length)
         for i, layer in enumerate(self.layers if self._fused is None else ()):
             if absolute is not None:
                 x = x + absolute

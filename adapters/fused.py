@@ -72,7 +72,7 @@ def layer_pass(
         weights: of the layer.
         sizes: of all layers.
         cos: of the feeds, [1 or B, 1, n, D].
-        sin: likewise.
+        sin: likewise, the first half of each row negated.
         bias: from ``diagplan.adapters.attention.mask_bias``.
         slot: cache slots to write, int64 [n] or [B, n].
         keys: the layer's, [B, K, slots, D]; written in place.
@@ -121,8 +121,9 @@ def fused_stream(
     run, layers = fused
     parts = parts_for(x.device, x.shape[0], sizes.kv_heads, length)
     delta = torch.zeros_like(x)
-    caches = ((tensor, 2) for i in range(len(layers)) for tensor in cache.layer(i))
-    for tensor, *axes in ((x, 1), (delta, 1), (cos, -2), (sin, -2), (bias, -2, -1), (slot, -1), *caches):
+    caches = ((tensor, (2,)) for i in range(len(layers)) for tensor in cache.layer(i))
+    free: list[tuple[Tensor, tuple[int, ...]]] = [(x, (1,)), (delta, (1,)), (cos, (-2,)), (sin, (-2,)), *caches]
+    for tensor, axes in (*free, (bias, (-2, -1)), (slot, (-1,))):
         for axis in axes:  # whatever else differs would be compiled anew
             torch._dynamo.maybe_mark_dynamic(tensor, axis % tensor.ndim)
     for i, weights in enumerate(layers):
@@ -138,7 +139,6 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [1 or B, 1, n, D]."""
+    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D]; the first half of ``sin`` is negated."""
     half = x.shape[-1] // 2
-    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
-    return x * cos + turned * sin
+    return x * cos + torch.cat((x[..., half:], x[..., :half]), dim=-1) * sin

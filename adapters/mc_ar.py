@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from diagplan.adapters.attention import attend, mask_bias
+from diagplan.adapters.attention import attend, mask_bias, mask_values, parts_for
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
@@ -227,6 +227,9 @@ class McAr:
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
+        half = torch.ones(config.head_size // 2, device=self.device, dtype=self.dtype)
+        self._turn = torch.cat((-half, half))
+        self._seen = mask_values(self.device, self.dtype)
         self._scale = config.head_size**-0.5
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
         self._splits = [sum(self._heads), config.num_key_value_heads]
@@ -285,20 +288,22 @@ class McAr:
         batch, n, _ = x.shape
         length = mask.shape[-1]
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
-        bias = mask_bias(mask, self.dtype, self._heads[0] // self._heads[1])
+        sin = sin * self._turn
+        bias = mask_bias(mask, self._seen, self._heads[0] // self._heads[1])
         if self._fused is not None:
             x = self._through_fused(self._fused, x, cos, sin, bias, slot, cache, length)
             return _rms_norm(x if rows is None else x.index_select(1, rows), self.norm, self.config.rms_norm_eps)
+        parts = parts_for(self.device, batch, self._heads[1], length)
         for i, layer in enumerate(self.layers):
             h = _rms_norm(x, layer.attention_norm, self.config.rms_norm_eps)
             qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
-            qk, v = torch.split(qkv, self._splits, dim=1)
-            q, k = torch.split(_rotate(qk, cos, sin), self._heads, dim=1)
+            qk, v = qkv.split_with_sizes(self._splits, dim=1)
+            q, k = _rotate(qk, cos, sin).split_with_sizes(self._heads, dim=1)
             keys, values = cache.update(i, slot, k, v, length)
-            x = x + layer.out(attend(q, keys, values, bias, self._scale))
+            x = layer.out(attend(q, keys, values, bias, self._scale, parts=parts), x)
             h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
-            x = x + layer.down(F.silu(gate) * up)
+            x = layer.down(F.silu(gate) * up, x)
         if rows is not None:
             x = x.index_select(1, rows)
         return _rms_norm(x, self.norm, self.config.rms_norm_eps)
@@ -340,16 +345,19 @@ class McAr:
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Statistics in float32, then weight times the value cast back."""
+    if x.dtype == torch.float32 and not torch.compiler.is_exporting():
+        return F.rms_norm(x, weight.shape, weight, eps)  # the same bits by fewer calls
     wide = x.float()
     scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
     return weight * (wide * scale).to(x.dtype)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [1 or B, 1, n, D]."""
-    half = x.shape[-1] // 2
-    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
-    return x * cos + turned * sin
+    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [1 or B, 1, n, D].
+
+    The first half of ``sin`` is negated.
+    """
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 def rotary_tables(config: McArConfig, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

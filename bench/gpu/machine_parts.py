@@ -13,7 +13,7 @@ import torch
 from bench.gpu.bench import Bench, python
 from bench.gpu.shapes import mc_ar, mc_ar_layout
 from diagplan import NextToken, compile_plan
-from diagplan.adapters.attention import attend, mask_bias
+from diagplan.adapters.attention import attend, mask_bias, mask_values
 from diagplan.backends.prepared import new_state, prepare
 from diagplan.backends.torch_graphs import StaticPasses
 
@@ -117,7 +117,7 @@ def _attention(bench: Bench) -> None:
             for n in (1, 8, 32):
                 q = torch.randn(1, kv_heads * group, n, width, device=where, dtype=torch.bfloat16)
                 mask = torch.ones(n, length, dtype=torch.bool, device=where)
-                bias = mask_bias(mask, torch.bfloat16, group)
+                bias = mask_bias(mask, mask_values(where, torch.bfloat16), group)
                 figures = {}
                 for parts in (1, 4, 16):
                     try:

@@ -145,7 +145,7 @@ def _shapes(prepared: Prepared) -> tuple[Counter[tuple[int, int]], dict[tuple[in
 def _between(by_shape: dict[tuple[int, int], float], shape: tuple[int, int]) -> float:
     """Seconds of a shape, between the lengths of its width that were timed."""
     points = sorted((length, took) for (width, length), took in by_shape.items() if width == shape[0])
-    return float(np.interp(shape[1], *zip(*points, strict=True)))
+    return float(np.interp(shape[1], [length for length, _ in points], [took for _, took in points]))
 
 
 def _whole(device: Device, prepared: Prepared, state: State, passes: StaticPasses, ids: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from diagplan.adapters.attention import attend, mask_bias, parts_for  # noqa: E402
+from diagplan.adapters.attention import attend, mask_bias, mask_values, parts_for  # noqa: E402
 
 
 def inputs(batch: int, n: int, dtype: Any, *, ragged: bool) -> tuple[Any, Any, Any, Any]:
@@ -28,7 +28,7 @@ def inputs(batch: int, n: int, dtype: Any, *, ragged: bool) -> tuple[Any, Any, A
 @pytest.mark.parametrize("n", [1, 5])
 def test_parts_give_the_numbers_of_one(parts: int, ragged: bool, batch: int, n: int) -> None:
     q, k, v, mask = inputs(batch, n, torch.float32, ragged=ragged)
-    bias = mask_bias(mask, torch.float32, 2)
+    bias = mask_bias(mask, mask_values(mask.device, torch.float32), 2)
     whole = attend(q, k, v, bias, 0.25)
     assert whole.shape == (batch, n, 8 * 16)
     # On a GPU what is hidden has a bias that is finite.
@@ -37,7 +37,7 @@ def test_parts_give_the_numbers_of_one(parts: int, ragged: bool, batch: int, n: 
 
 def test_one_head_after_the_other() -> None:
     q, k, v, mask = inputs(2, 3, torch.float64, ragged=True)
-    out = attend(q, k, v, mask_bias(mask, torch.float64, 2), 0.25)
+    out = attend(q, k, v, mask_bias(mask, mask_values(mask.device, torch.float64), 2), 0.25)
     for sample in range(2):
         for head in range(8):
             scores = (q[sample, head] @ k[sample, head // 2].T * 0.25).masked_fill(~mask[sample], -torch.inf)

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from diagplan.adapters.attention import attend, mask_bias, parts_for  # noqa: E402
+from diagplan.adapters.attention import attend, mask_bias, mask_values, parts_for  # noqa: E402
 from tests.support.cuda import needs_cuda  # noqa: E402
 
 pytestmark = needs_cuda
@@ -27,7 +27,7 @@ def test_parts_give_the_numbers_of_one(dtype: Any, ragged: bool, n: int) -> None
     mask[..., 300:] = False  # whole parts are hidden
     mask[..., 7] = True
     mask = mask if ragged else mask[0]
-    bias, (k, v) = mask_bias(mask, dtype, 2), (x[:, :, :length] for x in cache)
+    bias, (k, v) = mask_bias(mask, mask_values(mask.device, dtype), 2), (x[:, :, :length] for x in cache)
     assert parts_for(q.device, 2, 4, length) > 1
     exact = attend(q.double(), k.double(), v.double(), bias.double(), 0.125, parts=1)
     for parts in (1, 4, 16, None):
