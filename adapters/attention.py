@@ -55,7 +55,8 @@ def mask_bias(mask: Tensor, values: Tensor, group: int) -> Tensor:
         values: from ``mask_values``.
         group: G.
     """
-    bias = torch.where(mask, *values)
+    seen, hidden = values
+    bias = torch.where(mask, seen, hidden)
     bias = torch.cat([bias] * group, dim=-2) if group > 1 else bias
     return bias if mask.ndim == 2 else bias[:, None]
 

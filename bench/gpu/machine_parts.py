@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,18 +55,13 @@ def tests(bench: Bench) -> None:
     files = sorted(str(path.relative_to(_ROOT)) for path in (_ROOT / "tests").rglob(GPU_TESTS))
     if bench.quick:
         files = [path for path in files if "torch_graphs" in path]
-    try:
-        import xdist  # noqa: F401
-
-        side_by_side = ["-n", "2" if bench.quick else "6"]
-    except ImportError:
-        side_by_side = []
+    side_by_side = ["-n", "6"] if find_spec("xdist") and not bench.quick else []
     with TemporaryDirectory() as folder:
         xml = Path(folder) / "tests.xml"
         # Versions of libraries differ: their warnings are no failures here.
         command = python(
             "-m", "pytest", *files, "-q", "-W", "default", "-p", "no:cacheprovider", "-o", "xfail_strict=false",
-            "-o", "addopts=--import-mode=importlib", f"--junitxml={xml}", *([] if bench.quick else side_by_side),
+            "-o", "addopts=--import-mode=importlib", f"--junitxml={xml}", *side_by_side,
         )  # fmt: skip
         begin, limit = time.monotonic(), min(150.0, bench.left / 2)
         try:
@@ -113,7 +109,7 @@ def _attention(bench: Bench) -> None:
     where, lengths = bench.device.device, ((256,) if bench.quick else (1024, 6144, 12288))
     for kv_heads, width, group in ((4, 64, 4), (8, 128, 4)):
         for length in lengths:
-            cache = [torch.randn(1, kv_heads, length, width, device=where, dtype=torch.bfloat16) for _ in range(2)]
+            k, v = (torch.randn(1, kv_heads, length, width, device=where, dtype=torch.bfloat16) for _ in range(2))
             for n in (1, 8, 32):
                 q = torch.randn(1, kv_heads * group, n, width, device=where, dtype=torch.bfloat16)
                 mask = torch.ones(n, length, dtype=torch.bool, device=where)
@@ -121,12 +117,12 @@ def _attention(bench: Bench) -> None:
                 figures = {}
                 for parts in (1, 4, 16):
                     try:
-                        took = _micros(bench, lambda: attend(q, *cache, bias, width**-0.5, parts=parts))  # noqa: B023
+                        took = _micros(bench, lambda: attend(q, k, v, bias, width**-0.5, parts=parts))  # noqa: B023
                     except RuntimeError as error:
                         took = float("nan")
                         bench.note(f"Attention in {parts} part(s): {str(error)[:200]}")
                     figures[f"us, {parts} part(s)"] = took
-                floor = 1e6 * sum(x.nbytes for x in cache) / bench.bandwidth
+                floor = 1e6 * (k.nbytes + v.nbytes) / bench.bandwidth
                 bench.row(what=f"attention, {kv_heads} x {width}, cache {length}, {n} feeds", **figures, floor=floor)
 
 

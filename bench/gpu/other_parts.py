@@ -116,7 +116,6 @@ def transformers(bench: Bench) -> None:
         torch.set_default_dtype(default)
     side = 3 if bench.quick else 24
     layout = Layout(frames=1, rows=side, cols=side, lead=PROMPT)
-    base = None
     for label, fast in (("transformers' layers", False), ("diagplan's layers", True)):
         model = TransformersModel(module, fast=fast)
         for name in ("next-token", "k=2"):
@@ -134,14 +133,13 @@ def transformers(bench: Bench) -> None:
                 run=f"{label}, {name}", mode=mode, passes=took.passes,
                 **{"ms a pass": 1e3 * took.seconds / took.passes, "s a picture": took.seconds},
             )  # fmt: skip
-            base = took if base is None else base
     tokens = min(4 if bench.quick else 64, layout.tokens)
     with torch.device(bench.device.device):
         generated(module, "janus-pro-1b", 4)
-        took = bench.device.seconds(lambda: generated(module, "janus-pro-1b", tokens))
+        seconds = bench.device.seconds(lambda: generated(module, "janus-pro-1b", tokens))
     bench.row(
         run="transformers' generate, static cache", mode="eager", passes=layout.tokens,
-        **{"ms a pass": 1e3 * took / tokens, "s a picture": took / tokens * layout.tokens},
+        **{"ms a pass": 1e3 * seconds / tokens, "s a picture": seconds / tokens * layout.tokens},
     )  # fmt: skip
     bench.note(f"generate was timed over {tokens} tokens and scaled to the picture's {layout.tokens}.")
 

@@ -110,7 +110,7 @@ def _compiles(bench: Bench) -> bool:
     return bench.device.on_gpu
 
 
-def _repeats(bench: Bench, mode: Mode = "graphs") -> dict[str, int]:
+def _repeats(bench: Bench, mode: Mode = "graphs") -> dict[str, Any]:
     return {"row": 2, "repeats": 1} if bench.quick else {"row": 4, "repeats": 2} if mode == "eager" else {}
 
 
