@@ -107,8 +107,8 @@ def test_a_trace_of_speculative_replay_is_a_candidate(tmp_path: Path) -> None:
     passes = [TracedPass(0, 150, {}, {}, 140), TracedPass(140, 176, {}, {}, 170), TracedPass(170, 206, {}, {}, 206)]
     sample = sample_trace(0, passes, [0])
     trace = Trace(
-        plan="sha256:" + 64 * "0", model="ab12", dtype="float32", sampler={"name": "greedy"}, seed=0, guidance=None, width=36,
-        draft="above", advance="own", samples=(sample,),
+        plan="sha256:" + 64 * "0", model="ab12", dtype="float32", sampler={"name": "greedy"}, seed=0, guidance=None,
+        width=36, draft="above", advance="own", samples=(sample,),
     )  # fmt: skip
     write_trace(trace, file)
     asked = ("tune", "--rows", "9", "--cols", "12", "--frames", "7", "--prompt-frames", "1", "--between-frames", "3")
