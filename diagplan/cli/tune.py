@@ -104,6 +104,9 @@ def tune_command(
     row_end: RowEndOption = None,
     proxy_kv: ProxyKvOption = None,
     visibility: VisibilityOption = None,
+    all_policies: Annotated[
+        bool, typer.Option("--all-policies", help="Try every bundle of policies besides.", rich_help_panel=LAYOUT)
+    ] = False,
     weights: Annotated[
         Path | None, option(MODEL, "The checkpoint that will run the plan; a curve of another one is refused.")
     ] = None,
@@ -119,6 +122,7 @@ def tune_command(
 ) -> int:
     """The best plan that a machine replays within a budget of time, by a cost curve of the model on it."""
     from diagplan.planner.budget import Budget, parse_budget
+    from diagplan.planner.policy import BUNDLES
     from diagplan.schemas.curve import read_curve, require_curve_for
     from diagplan.schemas.files import write_plan
     from diagplan.study.tune import tune_plan
@@ -133,6 +137,7 @@ def tune_command(
         between_frames=between_frames, between_rows=between_rows,
     )  # fmt: skip
     chosen = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
+    tried = list(dict.fromkeys([chosen, *(BUNDLES.values() if all_policies else ())]))
     document, folder = read_curve(curve), _world(model)
     accepted = [_accepted(text, document) for text in speculation or ()]
     require_curve_for(
@@ -143,7 +148,7 @@ def tune_command(
     with bar as progress, naming_options(["max_loss", "budget"]):
         task = progress.add_task("", total=None)
         tuned = tune_plan(
-            layout, document, time, policies=chosen, study=study, world=folder, max_loss=max_loss, latency=latency,
+            layout, document, time, policies=tried, study=study, world=folder, max_loss=max_loss, latency=latency,
             accepted=accepted, on_progress=lambda done, of: progress.update(task, completed=done, total=of),
         )  # fmt: skip
     if tuned.plan is not None and out is not None:

@@ -39,6 +39,13 @@ def test_a_budget_becomes_a_plan(tmp_path: Path, curve: Path) -> None:
     assert value["judged"] is None
 
 
+def test_all_bundles_of_policies_can_be_tried(curve: Path) -> None:
+    asked = ("tune", "--model", "crafter-mini", "--curve", curve, "--budget", "fastest")
+    one, many = run_json(*asked), run_json(*asked, "--all-policies")
+    assert many["candidates"] > 2 * one["candidates"]
+    assert many["best"]["seconds"] <= one["best"]["seconds"]
+
+
 def test_what_people_see(curve: Path) -> None:
     code, text = invoke("tune", "--model", "crafter-mini", "--curve", curve, "--budget", "2 s/clip")
     assert code == 0
