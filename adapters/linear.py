@@ -58,7 +58,7 @@ class PackedLinear:
 
     def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """Apply the layer, plus ``added``, [..., out], if there is one: [..., in] -> [..., out]."""
-        if x.numel() < self.least_rows * x.shape[-1]:
+        if 0 < x.numel() < self.least_rows * x.shape[-1]:
             return self._padded(x, added)
         if added is not None and x.dtype == torch.float32:  # narrower floats would be rounded once, not twice
             return cast("Tensor", self.adding(x, added, self.packed, None, "add"))
