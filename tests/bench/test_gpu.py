@@ -113,7 +113,7 @@ def test_a_part_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
 
     assert not run_parts(bench_in(tmp_path, 0.5), {"long": Named("Long", long, 0)}, [])
     part = Report.read(tmp_path).parts["long"]
-    assert (part.status, part.error) == ("failed", "the budget was used up; rows above are whole")
+    assert (part.status, part.error) == ("failed", "its time was used up; rows above are whole")
 
 
 def test_after_an_error_of_cuda_a_fresh_process_goes_on(tmp_path: Path) -> None:
