@@ -19,6 +19,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
+from diagplan.adapters.llama_fused import MOST_ROWS, fused_for
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import store_int
@@ -197,6 +198,7 @@ class McAr:
         *,
         quantize: Quantize | None = None,
         portable: bool = False,
+        fused: bool = True,
     ) -> None:
         """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
 
@@ -204,6 +206,8 @@ class McAr:
         are taken keeps the peak of memory near the size of the model. ``quantize="int8"`` is for float32 weights on
         the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32. ``portable`` leaves
         weights in no machine's own order, as ONNX export needs them; slower on a CPU.
+        ``fused``: on a GPU, in 16 bits and where Triton is, layers run in kernels of our own, see
+        ``diagplan.adapters.llama_fused``; without, in torch's operators, as everywhere else.
 
         Raises:
             SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
@@ -220,13 +224,16 @@ class McAr:
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable)
-        self.head = self._linear(weights["lm_head.weight"])
+        self.head: Linear = self._linear(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
         self._scale = config.head_size**-0.5
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
         self._splits = [sum(self._heads), config.num_key_value_heads]
+        self._fused = fused_for(self) if fused and not portable else None
+        if self._fused is not None:
+            self.head = partial(self._fused.product, weights["lm_head.weight"])
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
         def joined(*names: str) -> Linear:
@@ -272,12 +279,16 @@ class McAr:
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
-        return self.head(self.stream(F.embedding(ids, self.embedding), position, slot, mask, cache, rows))
+        embed = F.embedding(ids, self.embedding) if self._fused is None else self._fused.embed(ids)
+        return self.head(self.stream(embed, position, slot, mask, cache, rows))
 
     def stream(
         self, x: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """What the head reads, [B, m, hidden], of embeddings x [B, n, hidden]; else as for ``forward``."""
+        if self._fused is not None and x.shape[0] * x.shape[1] <= MOST_ROWS:
+            x = self._fused.layers(x, position, slot, mask, cache)
+            return self._fused.norm(x if rows is None else x.index_select(1, rows), self.norm)
         batch, n, _ = x.shape
         length = mask.shape[-1]
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
