@@ -19,7 +19,7 @@ __all__ = ["MOST_ROWS", "Fused", "fused_for"]
 MOST_ROWS = 256
 _TILE = 16  # rows of a tile, the least of a matrix unit
 _CHUNK, _KEYS = 128, 128  # keys that one program of the attention reads, and reads at once
-_AT_ONCE = 8  # chunks that are added at once
+_AHEAD = 3  # chunks that are fetched ahead when they are added
 
 
 def fused_for(model: "McAr") -> "Fused | None":
@@ -60,8 +60,9 @@ class Fused:
     One pass at a time: counters on the device are shared by all passes of a model.
     """
 
-    def __init__(self, model: "McAr") -> None:
+    def __init__(self, model: "McAr", *, early: bool = False) -> None:
         self.model = model
+        self._early = {"EARLY": early, "launch_pdl": True} if early else {"EARLY": False}
         self.arrived = torch.zeros(1 << 16, dtype=torch.int32, device=model.device)
 
     def layers(self, x: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache) -> Tensor:
@@ -81,7 +82,7 @@ class Fused:
 
         flat, out = x.reshape(-1, x.shape[-1]), torch.empty_like(x)
         k = flat.shape[1]
-        normalise[(len(flat),)](flat, weight, out, self._eps, K=k, BK=_block(k, 1024))
+        normalise[(len(flat),)](flat, weight, out, self._eps, K=k, BK=_block(k, 1024), **self._early)
         return out
 
     def product(self, weight: Tensor, x: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ class Fused:
         table = self.model.embedding
         out = table.new_empty((*ids.shape, table.shape[1]))
         block = 1024
-        embed[(ids.numel(), -(-table.shape[1] // block))](ids.contiguous(), table, out, K=table.shape[1], BK=block)
+        embed[(ids.numel(), -(-table.shape[1] // block))](ids.contiguous(), table, out, K=table.shape[1], BK=block, **self._early)
         return out
 
     @property
@@ -116,9 +117,9 @@ class Fused:
         q, out = x.new_empty((rows, heads, size)), x.new_empty((rows, heads * size))
         outputs, tiles = _block(size // 2, 16), -(-rows // _TILE)
         project_qkv[((heads + 2 * shared) * (size // 2 // outputs), tiles)](
-            x, layer.attention_norm, layer.qkv.weight, self.model.cos, self.model.sin, position, slot, q, keys, values,
-            rows, n, _stride(position), _stride(slot), slots, self._eps,
-            K=k, H=heads, KV=shared, D=size, BM=_TILE, BN=outputs, BK=_block(k, 256), num_warps=4, num_stages=3,
+            self.norm(x, layer.attention_norm), layer.qkv.weight, self.model.cos, self.model.sin, position, slot, q, keys, values,
+            rows, n, _stride(position), _stride(slot), slots,
+            K=k, H=heads, KV=shared, D=size, BM=_TILE, BN=outputs, BK=_block(k, 256), num_warps=4, num_stages=3, **self._early,
         )  # fmt: skip
         groups, chunks = rows // n * shared, -(-length // _CHUNK)
         tiles = -(-(heads // shared * n) // _TILE)
@@ -127,7 +128,7 @@ class Fused:
         attend[(groups, chunks, tiles)](
             q, keys, values, mask.view(torch.uint8), out, peaks, sums, self.arrived, n, length,
             mask.stride(0) if mask.ndim == 3 else 0, mask.stride(-2), slots, self.model._scale,
-            H=heads, KV=shared, D=size, BM=_TILE, CHUNK=_CHUNK, BK=_KEYS, AT_ONCE=_AT_ONCE, num_warps=4, num_stages=1,
+            H=heads, KV=shared, D=size, BM=_TILE, CHUNK=_CHUNK, BK=_KEYS, AHEAD=_AHEAD, num_warps=4, num_stages=1, **self._early,
         )  # fmt: skip
         return out
 
@@ -139,7 +140,7 @@ class Fused:
         part = torch.empty((cut.split, rows, n), dtype=torch.float32, device=x.device) if cut.split > 1 else out
         linear[(-(-n // cut.outputs), -(-rows // _TILE), cut.split)](
             x, weight, out if residual is None else residual, out, part, self.arrived, rows, K=k, N=n, SPLIT=cut.split,
-            RESIDUAL=residual is not None, BM=_TILE, BN=cut.outputs, BK=cut.inputs, num_warps=4, num_stages=4,
+            RESIDUAL=residual is not None, BM=_TILE, BN=cut.outputs, BK=cut.inputs, num_warps=4, num_stages=4, **self._early,
         )  # fmt: skip
         return out
 
@@ -149,8 +150,8 @@ class Fused:
         rows, k, n = len(x), x.shape[1], weight.shape[0] // 2
         outputs, out = _block(n, 32), x.new_empty((rows, n))
         gate_up[(-(-n // outputs), -(-rows // _TILE))](
-            x, norm, weight, out, rows, self._eps, K=k, N=n, BM=_TILE, BN=outputs, BK=_block(k, 256),
-            num_warps=4, num_stages=3,
+            self.norm(x, norm), weight, out, rows, K=k, N=n, BM=_TILE, BN=outputs, BK=_block(k, 256),
+            num_warps=4, num_stages=3, **self._early,
         )  # fmt: skip
         return out
 

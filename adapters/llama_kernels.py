@@ -1,6 +1,6 @@
 """Triton kernels of a Llama's layer for few rows: five launches a layer, each reading its weights once.
 
-A norm's scale multiplies products after the sum, so that its squares are summed in the same loop. A row's numbers never depend on its neighbours: every sum runs over tiles of fixed sizes in a fixed order, split sums
+A row's numbers never depend on its neighbours: every sum runs over tiles of fixed sizes in a fixed order, split sums
 are added by whichever program comes last but always in the same order, and keys that are not seen add exact zeros. So
 a token has the same bits in a pass of any width and cache length, which is what speculation needs to be bit-exact;
 libraries choose other kernels at other widths.
@@ -15,28 +15,32 @@ __all__ = ["attend", "embed", "gate_up", "linear", "normalise", "project_qkv"]
 
 
 @triton.jit
-def _scale(squares, eps, K: tl.constexpr):
-    """1 / RMS of rows whose squares have these sums, [BM] in float32."""
-    return 1.0 / tl.sqrt(squares / K + eps)
+def _after_the_one_before(EARLY: tl.constexpr):
+    """Let the next launch start, and wait for what the launch before wrote: launches overlap on devices that can."""
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
 
 
 @triton.jit
-def embed(ids, table, out, K: tl.constexpr, BK: tl.constexpr):
+def embed(ids, table, out, K: tl.constexpr, BK: tl.constexpr, EARLY: tl.constexpr):
     """A row of the table for each id. Grid: (rows, K tiles)."""
+    _after_the_one_before(EARLY)
     at = tl.program_id(1) * BK + tl.arange(0, BK)
     row = tl.load(ids + tl.program_id(0))
     tl.store(out + tl.program_id(0) * K + at, tl.load(table + row * K + at, mask=at < K, other=0.0), mask=at < K)
 
 
 @triton.jit
-def normalise(x, norm, out, eps, K: tl.constexpr, BK: tl.constexpr):
+def normalise(x, norm, out, eps, K: tl.constexpr, BK: tl.constexpr, EARLY: tl.constexpr):
     """RMS norm. Grid: (rows,)."""
+    _after_the_one_before(EARLY)
     row = tl.program_id(0) * K
     squares = tl.zeros([1], tl.float32)
     for k in range(0, K, BK):
         h = tl.load(x + row + k + tl.arange(0, BK)).to(tl.float32)
         squares += tl.sum(h * h, axis=0)
-    scale = _scale(squares, eps, K)
+    scale = 1.0 / tl.sqrt(squares / K + eps)
     for k in range(0, K, BK):
         at = k + tl.arange(0, BK)
         h = tl.load(x + row + at)
@@ -45,8 +49,9 @@ def normalise(x, norm, out, eps, K: tl.constexpr, BK: tl.constexpr):
 
 @triton.jit(do_not_specialize=["rows"])
 def linear(x, weight, residual, out, part, arrived, rows, K: tl.constexpr, N: tl.constexpr, SPLIT: tl.constexpr,
-           RESIDUAL: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):  # fmt: skip
+           RESIDUAL: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, EARLY: tl.constexpr):  # fmt: skip
     """x [M, K] times weight [N, K], plus residual [M, N]. Grid: (N tiles, M tiles, SPLIT parts of K)."""
+    _after_the_one_before(EARLY)
     m = tl.program_id(1) * BM + tl.arange(0, BM)
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     split = tl.program_id(2)
@@ -81,13 +86,13 @@ def linear(x, weight, residual, out, part, arrived, rows, K: tl.constexpr, N: tl
 
 
 @triton.jit(do_not_specialize=["rows"])
-def gate_up(x, norm, weight, out, rows, eps, K: tl.constexpr, N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-            BK: tl.constexpr):  # fmt: skip
-    """silu(gate) * up of normalised x; the weight [2 N, K] holds gate, then up. Grid: (N tiles, M tiles)."""
+def gate_up(x, weight, out, rows, K: tl.constexpr, N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+            BK: tl.constexpr, EARLY: tl.constexpr):  # fmt: skip
+    """silu(gate) * up; the weight [2 N, K] holds gate, then up. Grid: (N tiles, M tiles)."""
+    _after_the_one_before(EARLY)
     m = tl.program_id(1) * BM + tl.arange(0, BM)
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     live = m < rows
-    squares = tl.zeros([BM], tl.float32)
     gate = tl.zeros([BM, BN], tl.float32)
     up = tl.zeros([BM, BN], tl.float32)
     for k in range(0, K, BK):
@@ -96,34 +101,29 @@ def gate_up(x, norm, weight, out, rows, eps, K: tl.constexpr, N: tl.constexpr, B
         w = weight + n[:, None].to(tl.int64) * K + at[None, :]
         w_gate = tl.load(w, mask=(n < N)[:, None], other=0.0)
         w_up = tl.load(w + N * K, mask=(n < N)[:, None], other=0.0)
-        wide = h.to(tl.float32)
-        squares += tl.sum(wide * wide, axis=1)
-        h = h * tl.load(norm + at)[None, :]
         gate = tl.dot(h, tl.trans(w_gate), gate, input_precision="ieee")
         up = tl.dot(h, tl.trans(w_up), up, input_precision="ieee")
     kind = out.dtype.element_ty
-    scale = _scale(squares, eps, K)[:, None]
-    gate, up = gate * scale, up * scale
     gate = gate.to(kind).to(tl.float32)
     value = (gate / (1.0 + tl.exp(-gate))).to(kind) * up.to(kind)
     tl.store(out + m[:, None] * N + n[None, :], value, mask=live[:, None] & (n < N)[None, :])
 
 
 @triton.jit(do_not_specialize=["rows", "feeds", "position_stride", "slot_stride", "slots"])
-def project_qkv(x, norm, weight, cos, sin, position, slot, q, keys, values, rows, feeds, position_stride, slot_stride,
-                slots, eps, K: tl.constexpr, H: tl.constexpr, KV: tl.constexpr, D: tl.constexpr, BM: tl.constexpr,
-                BN: tl.constexpr, BK: tl.constexpr):  # fmt: skip
+def project_qkv(x, weight, cos, sin, position, slot, q, keys, values, rows, feeds, position_stride, slot_stride,
+                slots, K: tl.constexpr, H: tl.constexpr, KV: tl.constexpr, D: tl.constexpr, BM: tl.constexpr,
+                BN: tl.constexpr, BK: tl.constexpr, EARLY: tl.constexpr):  # fmt: skip
     """Queries [M, H, D], and keys and values written to the cache [B, KV, slots, D], rotated. Grid: (tiles, M tiles).
 
     A program makes channels c to c + BN of one head and their partners D / 2 further on.
     """
+    _after_the_one_before(EARLY)
     HALF: tl.constexpr = D // 2
     TILES: tl.constexpr = HALF // BN
     head = tl.program_id(0) // TILES
     c = (tl.program_id(0) % TILES) * BN + tl.arange(0, BN)
     m = tl.program_id(1) * BM + tl.arange(0, BM)
     live = m < rows
-    squares = tl.zeros([BM], tl.float32)
     first = tl.zeros([BM, BN], tl.float32)
     second = tl.zeros([BM, BN], tl.float32)
     for k in range(0, K, BK):
@@ -131,14 +131,9 @@ def project_qkv(x, norm, weight, cos, sin, position, slot, q, keys, values, rows
         h = tl.load(x + m[:, None] * K + at[None, :], mask=live[:, None], other=0.0)
         w = weight + (head * D + c)[:, None].to(tl.int64) * K + at[None, :]
         w_first, w_second = tl.load(w), tl.load(w + HALF * K)
-        wide = h.to(tl.float32)
-        squares += tl.sum(wide * wide, axis=1)
-        h = h * tl.load(norm + at)[None, :]
         first = tl.dot(h, tl.trans(w_first), first, input_precision="ieee")
         second = tl.dot(h, tl.trans(w_second), second, input_precision="ieee")
     kind = q.dtype.element_ty
-    scale = _scale(squares, eps, K)[:, None]
-    first, second = first * scale, second * scale
     sample, feed = m // feeds, m % feeds
     if head < H + KV:
         place = tl.load(position + sample * position_stride + feed, mask=live, other=0)
@@ -167,11 +162,12 @@ def project_qkv(x, norm, weight, cos, sin, position, slot, q, keys, values, rows
 @triton.jit(do_not_specialize=["feeds", "length", "mask_sample", "mask_feed", "slots"])
 def attend(q, keys, values, mask, out, peaks, sums, arrived, feeds, length, mask_sample, mask_feed, slots, scale,
            H: tl.constexpr, KV: tl.constexpr, D: tl.constexpr, BM: tl.constexpr, CHUNK: tl.constexpr,
-           BK: tl.constexpr, AT_ONCE: tl.constexpr):  # fmt: skip
+           BK: tl.constexpr, AHEAD: tl.constexpr, EARLY: tl.constexpr):  # fmt: skip
     """Attention of queries [M, H, D] over the cache. Grid: (B KV, chunks of CHUNK keys, tiles of BM of the G n rows).
 
     A program leaves what a chunk gives; the last one of a tile to come adds the chunks in their order.
     """
+    _after_the_one_before(EARLY)
     G: tl.constexpr = H // KV
     lane = tl.arange(0, BM)
     r = tl.program_id(2) * BM + lane
@@ -208,23 +204,19 @@ def attend(q, keys, values, mask, out, peaks, sums, arrived, feeds, length, mask
     tl.store(sums + own[:, None].to(tl.int64) * D + d[None, :], acc)
     tl.debug_barrier()
     if tl.atomic_add(arrived + tile, 1) == tl.num_programs(1) - 1:
-        chunks = tl.num_programs(1)
         all_peak = tl.full([BM], float("-inf"), tl.float32)
         all_total = tl.zeros([BM], tl.float32)
         all_acc = tl.zeros([BM, D], tl.float32)
-        for start in range(0, chunks, AT_ONCE):
-            chunk = start + tl.arange(0, AT_ONCE)
-            its = (first + chunk)[:, None] * BM + lane[None, :]
-            there = (chunk < chunks)[:, None] & (lane >= 0)[None, :]
-            its_peak = tl.load(peaks + 2 * its, mask=there, other=float("-inf"), cache_modifier=".cg")
-            its_total = tl.load(peaks + 2 * its + 1, mask=there, other=0.0, cache_modifier=".cg")
-            inner = its[:, :, None].to(tl.int64) * D + d[None, None, :]
-            its_acc = tl.load(sums + inner, mask=there[:, :, None], other=0.0, cache_modifier=".cg")
-            above = tl.maximum(all_peak, tl.max(its_peak, axis=0))
+        for chunk in tl.range(0, tl.num_programs(1), num_stages=AHEAD):
+            its = (first + chunk) * BM + lane
+            its_peak = tl.load(peaks + 2 * its, cache_modifier=".cg")
+            its_total = tl.load(peaks + 2 * its + 1, cache_modifier=".cg")
+            its_acc = tl.load(sums + its[:, None].to(tl.int64) * D + d[None, :], cache_modifier=".cg")
+            above = tl.maximum(all_peak, its_peak)
             ground = tl.where(above == float("-inf"), 0.0, above)
-            mine, other = tl.exp(all_peak - ground), tl.exp(its_peak - ground[None, :])
-            all_total = all_total * mine + tl.sum(its_total * other, axis=0)
-            all_acc = all_acc * mine[:, None] + tl.sum(its_acc * other[:, :, None], axis=0)
+            mine, other = tl.exp(all_peak - ground), tl.exp(its_peak - ground)
+            all_total = all_total * mine + its_total * other
+            all_acc = all_acc * mine[:, None] + its_acc * other[:, None]
             all_peak = above
         result = tl.where(all_total[:, None] == 0.0, 0.0, all_acc / all_total[:, None])
         tl.store(out + head[:, None] * D + d[None, :], result.to(out.dtype.element_ty), mask=live[:, None])
