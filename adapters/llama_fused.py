@@ -1,52 +1,170 @@
-"""MC-AR's layers on a GPU in five kernels each, for passes of few rows; see ``diagplan.adapters.llama_kernels``."""
+"""A Llama's layers on a GPU in seven kernels each, for passes of few rows; see ``diagplan.adapters.llama_kernels``.
 
-from dataclasses import dataclass
+The tiles were chosen by measurement on an H200; they fit the shared memory of every GPU with bfloat16.
+"""
+
+import warnings
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
+from diagplan.adapters.notices import ModelWarning
+from diagplan.planner.shown import shown
 
 if TYPE_CHECKING:
     from diagplan.adapters.mc_ar import McAr, McArConfig
 
-__all__ = ["MOST_ROWS", "Fused", "fused_for"]
+__all__ = ["MOST_ROWS", "Fused", "Places", "cut", "fused_for", "sizes_fit"]
 
 #: Passes of more rows than this (samples times feeds) are bound by arithmetic, where the libraries' kernels are faster.
 MOST_ROWS = 256
 _TILE = 16  # rows of a tile, the least of a matrix unit
-_CHUNK, _KEYS = 128, 128  # keys that one program of the attention reads, and reads at once
-_AHEAD = 3  # chunks that are fetched ahead when they are added
+_OUTPUTS = 32  # of a product that one program makes
+_LEAST_PROGRAMS = 128  # so that every multiprocessor of a large GPU reads weights
+_CHUNK = 128  # keys that one program of the attention reads
+
+
+class Places(NamedTuple):
+    """Where the feeds of a pass stand, and what they see; as for ``diagplan.adapters.contract.Model.forward``."""
+
+    position: Tensor
+    slot: Tensor
+    mask: Tensor
 
 
 def fused_for(model: "McAr") -> "Fused | None":
-    """The layers of a model whose device, dtype and sizes fit; ``None``: others, and where Triton is missing."""
-    if model.device.type != "cuda" or model.dtype != torch.bfloat16 or find_spec("triton") is None:
+    """The layers of a model whose device, dtype and sizes fit; ``None``: others.
+
+    Warns (``ModelWarning``) where Triton is installed and cannot build a kernel; the model then uses torch's operators.
+    """
+    if model.device.type != "cuda" or model.dtype != torch.bfloat16 or not sizes_fit(model.config):
         return None
-    return Fused(model) if sizes_fit(model.config) else None
+    if find_spec("triton") is None:
+        return None
+    fused = Fused(model)
+    try:
+        fused.norm(model.norm[None], model.norm)
+    except Exception as error:  # noqa: BLE001 (a compiler that is missing, a GPU that Triton does not know)
+        text = shown(str(error).strip().partition("\n")[0])
+        warnings.warn(
+            f"expected Triton to build kernels for {torch.cuda.get_device_name(model.device)}, got {text}. "
+            "The model runs in torch's operators, slower. Install a C compiler, or a Triton that knows this GPU.",
+            ModelWarning,
+            stacklevel=2,
+        )
+        return None
+    return fused
 
 
 def sizes_fit(config: "McArConfig") -> bool:
     """Whether tiles of 16 and powers of two cover a model's sizes."""
-    size, half = config.head_size, config.head_size // 2
-    return (
-        size & (size - 1) == 0
-        and half % 16 == 0
-        and all(width % 64 == 0 for width in (config.hidden_size, config.intermediate_size))
-        and (config.num_attention_heads * size) % 64 == 0
-    )
+    size = config.head_size
+    inputs = config.hidden_size, config.intermediate_size, config.num_attention_heads * size
+    return size & (size - 1) == 0 and 32 <= size <= 256 and all(width % 64 == 0 for width in inputs)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """How a product [N, K] is cut: outputs of a program, inputs read at once, parts of the sum."""
+def cut(n: int, k: int) -> tuple[int, int]:
+    """Parts of the sum of a product [N, K], and inputs that a program reads at once."""
+    parts = 1
+    while -(-n // _OUTPUTS) * parts < _LEAST_PROGRAMS and k % (128 * parts) == 0 and k // (2 * parts) >= 256:
+        parts *= 2
+    return parts, _block(k // parts, 128)
 
-    outputs: int
-    inputs: int
-    split: int
+
+class Fused:
+    """A model's embedding, layers, final norm and head for passes of at most ``MOST_ROWS`` rows.
+
+    A token has the same bits in a pass of any width, cache length and batch. One pass at a time: the counters on the
+    device are shared by all passes of a model.
+    """
+
+    def __init__(self, model: "McAr") -> None:
+        from diagplan.adapters import llama_kernels
+
+        self.model = model
+        self._kernels: Any = llama_kernels
+        self._arrived = torch.zeros(1 << 16, dtype=torch.int32, device=model.device)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Embeddings [B, n, hidden] of ids [B, n]."""
+        table, block = self.model.embedding, 1024
+        k = table.shape[1]
+        out = table.new_empty((*ids.shape, k))
+        self._kernels.embed[(ids.numel(), -(-k // block))](ids.contiguous(), table, out, K=k, BK=block)
+        return out
+
+    def layers(self, x: Tensor, places: Places, cache: TensorCache) -> Tensor:
+        """The stream after the last layer, [B, n, hidden], of embeddings x [B, n, hidden]."""
+        batch, n, hidden = x.shape
+        flat = x.reshape(batch * n, hidden)
+        for number, layer in enumerate(self.model.layers):
+            parts: Any = layer
+            h = self.norm(flat, layer.attention_norm)
+            mixed = self._attention(h, parts.qkv.weight, places, *cache.layer(number), n=n)
+            flat = self._product(mixed, parts.out.weight, residual=flat)
+            wide = self._gate_up(self.norm(flat, layer.mlp_norm), parts.gate_up.weight)
+            flat = self._product(wide, parts.down.weight, residual=flat)
+        return flat.view(batch, n, hidden)
+
+    def norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        """RMS norm of rows [..., hidden]."""
+        k, out = x.shape[-1], torch.empty_like(x, memory_format=torch.contiguous_format)
+        rows = x.numel() // k
+        eps = self.model.config.rms_norm_eps
+        self._kernels.normalise[(rows,)](x.contiguous(), weight, out, eps, K=k, BK=_block(k, 1024))
+        return out
+
+    def product(self, weight: Tensor, x: Tensor) -> Tensor:
+        """x [..., K] times a weight [N, K]; of wide passes and odd sizes by the library."""
+        rows = x.numel() // x.shape[-1]
+        if rows > MOST_ROWS or x.shape[-1] % 64:
+            return F.linear(x, weight)
+        return self._product(x.reshape(rows, -1), weight).view(*x.shape[:-1], -1)
+
+    def _attention(self, h: Tensor, weight: Tensor, places: Places, keys: Tensor, values: Tensor, *, n: int) -> Tensor:
+        config, (rows, k) = self.model.config, h.shape
+        position, slot, mask = places
+        heads, shared, size = config.num_attention_heads, config.num_key_value_heads, config.head_size
+        slots, length = keys.shape[2], mask.shape[-1]
+        q, out = h.new_empty((rows, heads, size)), h.new_empty((rows, heads * size))
+        outputs = _block(size // 2, 16)
+        self._kernels.project_qkv[((heads + 2 * shared) * (size // 2 // outputs), -(-rows // _TILE))](
+            h, weight, self.model.cos, self.model.sin, position, slot, q, keys, values,
+            rows, n, _stride(position), _stride(slot), slots,
+            K=k, H=heads, KV=shared, D=size, BM=_TILE, BN=outputs, BK=_block(k, 256), num_warps=2, num_stages=3,
+        )  # fmt: skip
+        groups, chunks, tiles = rows // n * shared, -(-length // _CHUNK), -(-(heads // shared * n) // _TILE)
+        left = groups * chunks * tiles * _TILE
+        peaks = torch.empty((left, 2), dtype=torch.float32, device=h.device)
+        sums = torch.empty((left, size), dtype=torch.float32, device=h.device)
+        self._kernels.attend[(groups, chunks, tiles)](
+            q, keys, values, mask.view(torch.uint8), out, peaks, sums, self._arrived, n, length,
+            mask.stride(0) if mask.ndim == 3 else 0, mask.stride(-2), slots, size**-0.5,
+            H=heads, KV=shared, D=size, BM=_TILE, CHUNK=_CHUNK, BK=_CHUNK, AHEAD=3, num_warps=4, num_stages=1,
+        )  # fmt: skip
+        return out
+
+    def _product(self, x: Tensor, weight: Tensor, residual: Tensor | None = None) -> Tensor:
+        rows, (n, k) = len(x), weight.shape
+        (split, inputs), out = cut(n, k), x.new_empty((rows, n))
+        part = torch.empty((split, rows, n), dtype=torch.float32, device=x.device) if split > 1 else out
+        self._kernels.linear[(-(-n // _OUTPUTS), -(-rows // _TILE), split)](
+            x, weight, out if residual is None else residual, out, part, self._arrived, rows, K=k, N=n, SPLIT=split,
+            RESIDUAL=residual is not None, BM=_TILE, BN=_OUTPUTS, BK=inputs, num_warps=4, num_stages=4,
+        )  # fmt: skip
+        return out
+
+    def _gate_up(self, h: Tensor, weight: Tensor) -> Tensor:
+        (rows, k), n = h.shape, weight.shape[0] // 2
+        out = h.new_empty((rows, n))
+        self._kernels.gate_up[(-(-n // _OUTPUTS), -(-rows // _TILE))](
+            h, weight, out, rows, K=k, N=n, BM=_TILE, BN=_OUTPUTS, BK=_block(k, 128), num_warps=4, num_stages=4
+        )
+        return out
 
 
 def _block(size: int, most: int) -> int:
@@ -54,116 +172,6 @@ def _block(size: int, most: int) -> int:
     return min(size & -size, most)
 
 
-class Fused:
-    """Runs a model's layers, final norm and head for passes of at most ``MOST_ROWS`` rows.
-
-    One pass at a time: counters on the device are shared by all passes of a model.
-    """
-
-    def __init__(self, model: "McAr", *, early: bool = False) -> None:
-        self.model = model
-        self._early = {"EARLY": early, "launch_pdl": True} if early else {"EARLY": False}
-        self.arrived = torch.zeros(1 << 16, dtype=torch.int32, device=model.device)
-
-    def layers(self, x: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache) -> Tensor:
-        """The stream after the last layer, [B, n, hidden], of embeddings x; the rest as for ``McAr.stream``."""
-        batch, n, hidden = x.shape
-        flat = x.reshape(batch * n, hidden)
-        for number, layer in enumerate(self.model.layers):
-            mixed = self._attention(flat, layer, position, slot, mask, *cache.layer(number), n=n)
-            flat = self._linear(mixed, layer.out.weight, residual=flat)  # type: ignore[attr-defined]
-            wide = self._gate_up(flat, layer.mlp_norm, layer.gate_up.weight)  # type: ignore[attr-defined]
-            flat = self._linear(wide, layer.down.weight, residual=flat)  # type: ignore[attr-defined]
-        return flat.view(batch, n, hidden)
-
-    def norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        """RMS norm of rows [..., hidden]."""
-        from diagplan.adapters.llama_kernels import normalise
-
-        flat, out = x.reshape(-1, x.shape[-1]), torch.empty_like(x)
-        k = flat.shape[1]
-        normalise[(len(flat),)](flat, weight, out, self._eps, K=k, BK=_block(k, 1024), **self._early)
-        return out
-
-    def product(self, weight: Tensor, x: Tensor) -> Tensor:
-        """x [..., K] times a weight [N, K]; wide passes by the library."""
-        rows = x.numel() // x.shape[-1]
-        if rows > MOST_ROWS or x.shape[-1] % 64:
-            return F.linear(x, weight)
-        return self._linear(x.reshape(rows, -1), weight).view(*x.shape[:-1], -1)
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Embeddings [B, n, hidden] of ids [B, n]."""
-        from diagplan.adapters.llama_kernels import embed
-
-        table = self.model.embedding
-        out = table.new_empty((*ids.shape, table.shape[1]))
-        block = 1024
-        embed[(ids.numel(), -(-table.shape[1] // block))](ids.contiguous(), table, out, K=table.shape[1], BK=block, **self._early)
-        return out
-
-    @property
-    def _eps(self) -> float:
-        return self.model.config.rms_norm_eps
-
-    def _attention(
-        self, x: Tensor, layer: Any, position: Tensor, slot: Tensor, mask: Tensor, keys: Tensor, values: Tensor, *, n: int
-    ) -> Tensor:
-        from diagplan.adapters.llama_kernels import attend, project_qkv
-
-        config, rows = self.model.config, len(x)
-        heads, shared, size = config.num_attention_heads, config.num_key_value_heads, config.head_size
-        k, slots, length = x.shape[1], keys.shape[2], mask.shape[-1]
-        q, out = x.new_empty((rows, heads, size)), x.new_empty((rows, heads * size))
-        outputs, tiles = _block(size // 2, 16), -(-rows // _TILE)
-        project_qkv[((heads + 2 * shared) * (size // 2 // outputs), tiles)](
-            self.norm(x, layer.attention_norm), layer.qkv.weight, self.model.cos, self.model.sin, position, slot, q, keys, values,
-            rows, n, _stride(position), _stride(slot), slots,
-            K=k, H=heads, KV=shared, D=size, BM=_TILE, BN=outputs, BK=_block(k, 256), num_warps=4, num_stages=3, **self._early,
-        )  # fmt: skip
-        groups, chunks = rows // n * shared, -(-length // _CHUNK)
-        tiles = -(-(heads // shared * n) // _TILE)
-        peaks = torch.empty((groups * tiles * chunks * _TILE, 2), dtype=torch.float32, device=x.device)
-        sums = torch.empty((groups * tiles * chunks * _TILE, size), dtype=torch.float32, device=x.device)
-        attend[(groups, chunks, tiles)](
-            q, keys, values, mask.view(torch.uint8), out, peaks, sums, self.arrived, n, length,
-            mask.stride(0) if mask.ndim == 3 else 0, mask.stride(-2), slots, self.model._scale,
-            H=heads, KV=shared, D=size, BM=_TILE, CHUNK=_CHUNK, BK=_KEYS, AHEAD=_AHEAD, num_warps=4, num_stages=1, **self._early,
-        )  # fmt: skip
-        return out
-
-    def _linear(self, x: Tensor, weight: Tensor, residual: Tensor | None = None) -> Tensor:
-        from diagplan.adapters.llama_kernels import linear
-
-        rows, (n, k) = len(x), weight.shape
-        cut, out = _cut(n, k), x.new_empty((rows, n))
-        part = torch.empty((cut.split, rows, n), dtype=torch.float32, device=x.device) if cut.split > 1 else out
-        linear[(-(-n // cut.outputs), -(-rows // _TILE), cut.split)](
-            x, weight, out if residual is None else residual, out, part, self.arrived, rows, K=k, N=n, SPLIT=cut.split,
-            RESIDUAL=residual is not None, BM=_TILE, BN=cut.outputs, BK=cut.inputs, num_warps=4, num_stages=4, **self._early,
-        )  # fmt: skip
-        return out
-
-    def _gate_up(self, x: Tensor, norm: Tensor, weight: Tensor) -> Tensor:
-        from diagplan.adapters.llama_kernels import gate_up
-
-        rows, k, n = len(x), x.shape[1], weight.shape[0] // 2
-        outputs, out = _block(n, 32), x.new_empty((rows, n))
-        gate_up[(-(-n // outputs), -(-rows // _TILE))](
-            self.norm(x, norm), weight, out, rows, K=k, N=n, BM=_TILE, BN=outputs, BK=_block(k, 256),
-            num_warps=4, num_stages=3, **self._early,
-        )  # fmt: skip
-        return out
-
-
-def _cut(n: int, k: int) -> _Shape:
-    """Some 128 programs or more, so that every multiprocessor reads; parts of at least 256 inputs."""
-    split = 1
-    while -(-n // 32) * split < 128 and k % (128 * split) == 0 and k // (2 * split) >= 256:
-        split *= 2
-    return _Shape(32, _block(k // split, 128), split)
-
-
 def _stride(places: Tensor) -> int:
-    """From one sample's places [B, n] to the next's; places [n] are shared."""
-    return places.stride(0) if places.ndim == 2 else 0
+    """From one sample's places [B, n] to the next's; places [n] or [1, n] are shared."""
+    return places.stride(0) if places.ndim == 2 and len(places) > 1 else 0

@@ -1,4 +1,4 @@
-"""Triton kernels of a Llama's layer for few rows: five launches a layer, each reading its weights once.
+"""Triton kernels of a Llama's layer for few rows: seven launches a layer, each reading its weights once.
 
 A row's numbers never depend on its neighbours: every sum runs over tiles of fixed sizes in a fixed order, split sums
 are added by whichever program comes last but always in the same order, and keys that are not seen add exact zeros. So
@@ -15,26 +15,16 @@ __all__ = ["attend", "embed", "gate_up", "linear", "normalise", "project_qkv"]
 
 
 @triton.jit
-def _after_the_one_before(EARLY: tl.constexpr):
-    """Let the next launch start, and wait for what the launch before wrote: launches overlap on devices that can."""
-    if EARLY:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
-
-
-@triton.jit
-def embed(ids, table, out, K: tl.constexpr, BK: tl.constexpr, EARLY: tl.constexpr):
+def embed(ids, table, out, K: tl.constexpr, BK: tl.constexpr):
     """A row of the table for each id. Grid: (rows, K tiles)."""
-    _after_the_one_before(EARLY)
     at = tl.program_id(1) * BK + tl.arange(0, BK)
     row = tl.load(ids + tl.program_id(0))
     tl.store(out + tl.program_id(0) * K + at, tl.load(table + row * K + at, mask=at < K, other=0.0), mask=at < K)
 
 
 @triton.jit
-def normalise(x, norm, out, eps, K: tl.constexpr, BK: tl.constexpr, EARLY: tl.constexpr):
+def normalise(x, norm, out, eps, K: tl.constexpr, BK: tl.constexpr):
     """RMS norm. Grid: (rows,)."""
-    _after_the_one_before(EARLY)
     row = tl.program_id(0) * K
     squares = tl.zeros([1], tl.float32)
     for k in range(0, K, BK):
@@ -49,9 +39,8 @@ def normalise(x, norm, out, eps, K: tl.constexpr, BK: tl.constexpr, EARLY: tl.co
 
 @triton.jit(do_not_specialize=["rows"])
 def linear(x, weight, residual, out, part, arrived, rows, K: tl.constexpr, N: tl.constexpr, SPLIT: tl.constexpr,
-           RESIDUAL: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, EARLY: tl.constexpr):  # fmt: skip
+           RESIDUAL: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):  # fmt: skip
     """x [M, K] times weight [N, K], plus residual [M, N]. Grid: (N tiles, M tiles, SPLIT parts of K)."""
-    _after_the_one_before(EARLY)
     m = tl.program_id(1) * BM + tl.arange(0, BM)
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     split = tl.program_id(2)
@@ -87,9 +76,8 @@ def linear(x, weight, residual, out, part, arrived, rows, K: tl.constexpr, N: tl
 
 @triton.jit(do_not_specialize=["rows"])
 def gate_up(x, weight, out, rows, K: tl.constexpr, N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-            BK: tl.constexpr, EARLY: tl.constexpr):  # fmt: skip
+            BK: tl.constexpr):  # fmt: skip
     """silu(gate) * up; the weight [2 N, K] holds gate, then up. Grid: (N tiles, M tiles)."""
-    _after_the_one_before(EARLY)
     m = tl.program_id(1) * BM + tl.arange(0, BM)
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     live = m < rows
@@ -112,12 +100,11 @@ def gate_up(x, weight, out, rows, K: tl.constexpr, N: tl.constexpr, BM: tl.const
 @triton.jit(do_not_specialize=["rows", "feeds", "position_stride", "slot_stride", "slots"])
 def project_qkv(x, weight, cos, sin, position, slot, q, keys, values, rows, feeds, position_stride, slot_stride,
                 slots, K: tl.constexpr, H: tl.constexpr, KV: tl.constexpr, D: tl.constexpr, BM: tl.constexpr,
-                BN: tl.constexpr, BK: tl.constexpr, EARLY: tl.constexpr):  # fmt: skip
+                BN: tl.constexpr, BK: tl.constexpr):  # fmt: skip
     """Queries [M, H, D], and keys and values written to the cache [B, KV, slots, D], rotated. Grid: (tiles, M tiles).
 
     A program makes channels c to c + BN of one head and their partners D / 2 further on.
     """
-    _after_the_one_before(EARLY)
     HALF: tl.constexpr = D // 2
     TILES: tl.constexpr = HALF // BN
     head = tl.program_id(0) // TILES
@@ -162,12 +149,11 @@ def project_qkv(x, weight, cos, sin, position, slot, q, keys, values, rows, feed
 @triton.jit(do_not_specialize=["feeds", "length", "mask_sample", "mask_feed", "slots"])
 def attend(q, keys, values, mask, out, peaks, sums, arrived, feeds, length, mask_sample, mask_feed, slots, scale,
            H: tl.constexpr, KV: tl.constexpr, D: tl.constexpr, BM: tl.constexpr, CHUNK: tl.constexpr,
-           BK: tl.constexpr, AHEAD: tl.constexpr, EARLY: tl.constexpr):  # fmt: skip
+           BK: tl.constexpr, AHEAD: tl.constexpr):  # fmt: skip
     """Attention of queries [M, H, D] over the cache. Grid: (B KV, chunks of CHUNK keys, tiles of BM of the G n rows).
 
     A program leaves what a chunk gives; the last one of a tile to come adds the chunks in their order.
     """
-    _after_the_one_before(EARLY)
     G: tl.constexpr = H // KV
     lane = tl.arange(0, BM)
     r = tl.program_id(2) * BM + lane

@@ -19,7 +19,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
-from diagplan.adapters.llama_fused import MOST_ROWS, fused_for
+from diagplan.adapters.llama_fused import MOST_ROWS, Places, fused_for
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import store_int
@@ -287,7 +287,7 @@ class McAr:
     ) -> Tensor:
         """What the head reads, [B, m, hidden], of embeddings x [B, n, hidden]; else as for ``forward``."""
         if self._fused is not None and x.shape[0] * x.shape[1] <= MOST_ROWS:
-            x = self._fused.layers(x, position, slot, mask, cache)
+            x = self._fused.layers(x, Places(position, slot, mask), cache)
             return self._fused.norm(x if rows is None else x.index_select(1, rows), self.norm)
         batch, n, _ = x.shape
         length = mask.shape[-1]
