@@ -228,6 +228,10 @@ class McAr:
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
+        half = torch.ones(config.head_size // 2, device=self.device, dtype=self.dtype)
+        self._turn = torch.cat((-half, half))
+        self._seen = torch.zeros((2, 1), device=self.device, dtype=self.dtype)
+        self._seen[1] = -math.inf
         self._scale = config.head_size**-0.5
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
         self._splits = [sum(self._heads), config.num_key_value_heads]
@@ -292,25 +296,27 @@ class McAr:
         batch, n, _ = x.shape
         length = mask.shape[-1]
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
+        sin = sin * self._turn
         bias = self._bias(mask)
         for i, layer in enumerate(self.layers):
             h = _rms_norm(x, layer.attention_norm, self.config.rms_norm_eps)
             qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
-            qk, v = torch.split(qkv, self._splits, dim=1)
-            q, k = torch.split(_rotate(qk, cos, sin), self._heads, dim=1)
+            qk, v = qkv.split_with_sizes(self._splits, dim=1)
+            q, k = _rotate(qk, cos, sin).split_with_sizes(self._heads, dim=1)
             keys, values = cache.update(i, slot, k, v, length)
-            x = x + layer.out(self._attend(q, keys, values, bias))
+            x = layer.out(self._attend(q, keys, values, bias), x)
             h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
-            x = x + layer.down(F.silu(gate) * up)
+            x = layer.down(F.silu(gate) * up, x)
         if rows is not None:
             x = x.index_select(1, rows)
         return _rms_norm(x, self.norm, self.config.rms_norm_eps)
 
     def _bias(self, mask: Tensor) -> Tensor:
         """What a mask adds to the scores, [G n, L] or [B, 1, G n, L]: once a pass, not in every layer."""
-        bias = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill_(~mask, -math.inf)
-        bias = torch.cat([bias] * (self._heads[0] // self._heads[1]), dim=-2)
+        group = self._heads[0] // self._heads[1]
+        bias = torch.where(mask, *self._seen)
+        bias = torch.cat([bias] * group, dim=-2) if group > 1 else bias
         return bias if mask.ndim == 2 else bias[:, None]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
@@ -320,23 +326,26 @@ class McAr:
         """
         batch, heads, n, d = q.shape
         group = heads // k.shape[1]
-        folded = q.reshape(batch, k.shape[1], group * n, d)
+        folded = q if group == 1 else q.reshape(batch, k.shape[1], group * n, d)
         out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias, scale=self._scale)
         return out.reshape(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Statistics in float32, then weight times the value cast back."""
+    if x.dtype == torch.float32 and not torch.compiler.is_exporting():
+        return F.rms_norm(x, weight.shape, weight, eps)  # the same bits by fewer calls
     wide = x.float()
     scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
     return weight * (wide * scale).to(x.dtype)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [1 or B, 1, n, D]."""
-    half = x.shape[-1] // 2
-    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
-    return x * cos + turned * sin
+    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [1 or B, 1, n, D].
+
+    The first half of ``sin`` is negated.
+    """
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 def rotary_tables(config: McArConfig, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.errors import DiagplanError
 from diagplan.play.messages import FRAME, WAVE, HeldMessage, Order, binary, picture, text
 from diagplan.play.recording import Recording
 from diagplan.play.stage import Stage
@@ -27,7 +28,7 @@ class GoneError(Exception):
 class Player:
     """A player's side of a stage.
 
-    ``hear`` is called where messages arrive; ``work`` and ``open`` in the thread that decodes.
+    ``hear`` is called where messages arrive; ``decode`` in the thread that decodes.
 
     Args:
         stage: what is played.
@@ -59,7 +60,7 @@ class Player:
             self._dx, self._dy = self._dx + message.dx, self._dy + message.dy
         elif message.what == "reset":
             self._reset = True
-        elif message.what == "plan" and message.name in self.stage.schedules:
+        elif message.what == "plan" and message.name in self.stage.choices:
             self._asked = message.name
         elif message.what == "wave":
             self.wave = message.on
@@ -84,18 +85,24 @@ class Player:
         world, controls = self.stage.world, self.stage.controls
         return text(
             "hello", world=world.name, width=world.width, height=world.height, rows=world.rows, cols=world.cols,
-            plans=list(self.stage.schedules), plan=self.plan, keys=dict(controls.keys), touch=list(controls.touch),
+            plans=list(self.stage.choices), plan=self.plan, keys=dict(controls.keys), touch=list(controls.touch),
             mouse=controls.mouse,
         )  # fmt: skip
 
     def work(self, on_wave: Callable[[bytes], None]) -> tuple[str | None, bytes]:
+        """``decode``, and draw what it gives."""
+        notice, draw = self.decode(on_wave)
+        return notice, draw()
+
+    def decode(self, on_wave: Callable[[bytes], None]) -> tuple[str | None, Callable[[], bytes]]:
         """Do what was ordered, else decode the next frame.
 
         Args:
             on_wave: called with messages of the wave while a frame is decoded, if the player wants them.
 
         Returns:
-            A text to send before, and the frame's message.
+            A text to send before, and a function that draws the frame and gives its message. It is called once, before
+            that of the next frame; in another thread if need be, while the next frame is decoded.
 
         Raises:
             GoneError: the player has left.
@@ -106,14 +113,16 @@ class Player:
         if session is None or self._reset:
             self._reset, self._number = False, 0
             self._session = session = self.stage.begin(self.plan)
-            shown = picture(session.frame)
-            self.recording.begin(shown)
-            return None, self._frame(shown, 0, 0, began, self._held.seq)
+            return None, self._drawing(session, 0, began, self._held.seq, self.recording.begin)
         if self._asked:
             name, self._asked = self._asked, ""
-            self._session = session = self.stage.switch(session, name)
-            self.plan = name
-            return text("plan", name=name), self._frame(picture(session.frame), 0, 0, began, self._held.seq)
+            notice = text("plan", name=name)
+            try:
+                self._session = session = self.stage.switch(session, name)
+                self.plan = name
+            except DiagplanError as error:  # the game goes on as it was
+                notice = text("notice", text=str(error))
+            return notice, self._drawing(session, 0, began, self._held.seq, None)
         held, seq = self.take()
         line = self.stage.controls.line(held)
         before, cells = session.passes, session.world.rows * session.world.cols
@@ -125,19 +134,30 @@ class Player:
                 known = np.packbits(tokens.reshape(-1) >= 0).tobytes()
                 on_wave(binary(WAVE, {"n": self._number + 1, "pass": session.passes - before, "cells": cells}, known))
 
-        frame = session.step(line, on_step=stepped)
-        decoded = time.perf_counter()
-        shown = picture(frame)
-        self.recording.add(shown, line)
+        session.advance(line, on_step=stepped)
         self._number += 1
-        self._times.append(decoded)
-        return None, self._frame(shown, session.passes - before, decoded - began, began, seq)
+        passes = session.passes - before
+        return None, self._drawing(session, passes, began, seq, lambda shown: self.recording.add(shown, line))
 
-    def _frame(self, shown: bytes, passes: int, seconds: float, began: float, seq: int) -> bytes:
-        now = time.perf_counter()
-        recent = [at for at in self._times if now - at < _SPAN]
-        header: dict[str, Any] = {
-            "n": self._number, "seq": seq, "plan": self.plan, "passes": passes, "ms": round(1000 * seconds, 1),
-            "server_ms": round(1000 * (now - began), 1), "fps": round(len(recent) / _SPAN, 1),
-        }  # fmt: skip
-        return binary(FRAME, header, shown)
+    def _drawing(
+        self, session: Session, passes: int, began: float, seq: int, keep: Callable[[bytes], None] | None
+    ) -> Callable[[], bytes]:
+        """A function that draws the session's newest frame as it is now; ``keep`` is told the picture."""
+        tokens, number, plan = session.tokens, self._number, self.plan
+        seconds = time.perf_counter() - began
+
+        def draw() -> bytes:
+            shown = picture(session.picture(tokens))
+            if keep is not None:
+                keep(shown)
+            now = time.perf_counter()
+            if passes:
+                self._times.append(now)
+            header: dict[str, Any] = {
+                "n": number, "seq": seq, "plan": plan, "passes": passes, "ms": round(1000 * seconds, 1),
+                "server_ms": round(1000 * (now - began), 1),
+                "fps": round(sum(now - at < _SPAN for at in self._times) / _SPAN, 1),
+            }  # fmt: skip
+            return binary(FRAME, header, shown)
+
+        return draw

@@ -12,6 +12,7 @@ pytest.importorskip("av")
 pytest.importorskip("diffusers")
 pytest.importorskip("safetensors")
 
+from diagplan.backends.errors import CapacityError
 from diagplan.play.messages import FRAME, WAVE, Order, parse, picture
 from diagplan.play.player import GoneError, Player
 from diagplan.play.stage import Stage
@@ -87,6 +88,51 @@ def test_orders(stage: Stage) -> None:
     assert player.paused
 
 
+def test_a_plan_that_cannot_be_laid_out_leaves_the_game_as_it_is(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    player = Player(stage, "k=1")
+    for _ in range(2):
+        player.work(nothing)
+
+    def full(self: Stage, session: Any, name: str) -> Any:
+        raise CapacityError("expected room, got none.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stage, "switch", full)
+        player.hear(Order(what="plan", name="k=2"))
+        said, message = player.work(nothing)
+    assert json.loads(str(said)) == {"type": "notice", "text": "expected room, got none."}
+    assert (player.plan, opened(message)[1]["n"]) == ("k=1", 1)
+    assert opened(player.work(nothing)[1])[1]["plan"] == "k=1"
+
+
+def test_exact_is_next_token_in_fewer_passes(stage: Stage) -> None:
+    frames = []
+    for name in ("exact", "next-token"):
+        player = Player(stage, name)
+        stage.seed = 0
+        player.work(nothing)
+        hold(player, 1, "KeyW")
+        shown = [opened(player.work(nothing)[1]) for _ in range(5)]
+        frames.append([data for _, _, data in shown])
+        passes = [header["passes"] for _, header, _ in shown]
+        assert all(1 <= count <= 12 for count in passes)
+        assert (sum(passes) < 60) == (name == "exact")
+    assert frames[0] == frames[1]
+
+
+def test_drawing_waits_for_nobody(stage: Stage) -> None:
+    """A picture is that of its own frame, although the next one is decoded before it is drawn."""
+    one, other = Player(stage, "k=1"), Player(stage, "k=1")
+    at_once = [opened(one.work(nothing)[1]) for _ in range(4)]
+    late = other.decode(nothing)[1]
+    for number in range(1, 4):
+        after = other.decode(nothing)[1]
+        _, header, data = opened(late())
+        assert (header["n"], data) == (number - 1, at_once[number - 1][2])
+        late = after
+    assert len(other.recording) == 3
+
+
 def test_the_wave(stage: Stage) -> None:
     player, waves = Player(stage, "k=1"), list[bytes]()
     player.work(waves.append)
@@ -112,6 +158,6 @@ def test_a_player_who_leaves_ends_the_frame(stage: Stage) -> None:
 
 def test_hello(stage: Stage, tmp_path: Path) -> None:
     said = json.loads(Player(stage, "k=2").hello())
-    assert (said["type"], said["plan"], said["plans"]) == ("hello", "k=2", ["k=1", "k=2", "next-token"])
+    assert (said["type"], said["plan"], said["plans"]) == ("hello", "k=2", ["k=1", "k=2", "exact", "next-token"])
     assert (said["width"], said["height"], said["rows"], said["cols"]) == (40, 30, 3, 4)
     assert said["keys"]["KeyW"] == "left stick up"
