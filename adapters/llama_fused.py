@@ -5,7 +5,7 @@ The tiles were chosen by measurement on an H200; they fit the shared memory of e
 
 import warnings
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,10 +15,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.notices import ModelWarning
 from diagplan.planner.shown import shown
 
-if TYPE_CHECKING:
-    from diagplan.adapters.mc_ar import McAr, McArConfig
-
-__all__ = ["MOST_ROWS", "Fused", "Places", "cut", "fused_for", "sizes_fit"]
+__all__ = ["MOST_ROWS", "Fused", "Llama", "Places", "cut", "fused_for", "sizes_fit"]
 
 #: Passes of more rows than this (samples times feeds) are bound by arithmetic, where the libraries' kernels are faster.
 MOST_ROWS = 256
@@ -26,6 +23,19 @@ _TILE = 16  # rows of a tile, the least of a matrix unit
 _OUTPUTS = 32  # of a product that one program makes
 _LEAST_PROGRAMS = 128  # so that every multiprocessor of a large GPU reads weights
 _CHUNK = 128  # keys that one program of the attention reads
+
+
+class Llama(Protocol):
+    """What the kernels read of a model: sizes and weights by the names of ``diagplan.adapters.mc_ar.McAr``."""
+
+    config: Any
+    layers: Any
+    embedding: Tensor
+    norm: Tensor
+    cos: Tensor
+    sin: Tensor
+    device: torch.device
+    dtype: torch.dtype
 
 
 class Places(NamedTuple):
@@ -36,7 +46,7 @@ class Places(NamedTuple):
     mask: Tensor
 
 
-def fused_for(model: "McAr") -> "Fused | None":
+def fused_for(model: Llama) -> "Fused | None":
     """The layers of a model whose device, dtype and sizes fit; ``None``: others.
 
     Warns (``ModelWarning``) where Triton is installed and cannot build a kernel; the model then uses torch's operators.
@@ -60,7 +70,7 @@ def fused_for(model: "McAr") -> "Fused | None":
     return fused
 
 
-def sizes_fit(config: "McArConfig") -> bool:
+def sizes_fit(config: Any) -> bool:
     """Whether tiles of 16 and powers of two cover a model's sizes."""
     size = config.head_size
     inputs = config.hidden_size, config.intermediate_size, config.num_attention_heads * size
@@ -82,7 +92,7 @@ class Fused:
     device are shared by all passes of a model.
     """
 
-    def __init__(self, model: "McAr") -> None:
+    def __init__(self, model: Llama) -> None:
         from diagplan.adapters import llama_kernels
 
         self.model = model
@@ -102,12 +112,11 @@ class Fused:
         batch, n, hidden = x.shape
         flat = x.reshape(batch * n, hidden)
         for number, layer in enumerate(self.model.layers):
-            parts: Any = layer
             h = self.norm(flat, layer.attention_norm)
-            mixed = self._attention(h, parts.qkv.weight, places, *cache.layer(number), n=n)
-            flat = self._product(mixed, parts.out.weight, residual=flat)
-            wide = self._gate_up(self.norm(flat, layer.mlp_norm), parts.gate_up.weight)
-            flat = self._product(wide, parts.down.weight, residual=flat)
+            mixed = self._attention(h, layer.qkv.weight, places, *cache.layer(number), n=n)
+            flat = self._product(mixed, layer.out.weight, residual=flat)
+            wide = self._gate_up(self.norm(flat, layer.mlp_norm), layer.gate_up.weight)
+            flat = self._product(wide, layer.down.weight, residual=flat)
         return flat.view(batch, n, hidden)
 
     def norm(self, x: Tensor, weight: Tensor) -> Tensor:

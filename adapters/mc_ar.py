@@ -262,10 +262,11 @@ class McAr:
         device: str = "cpu",
         quantize: Quantize | None = None,
         portable: bool = False,
+        fused: bool = True,
     ) -> Self:
         """A model with random weights of a trained model's scale, for tests and benchmarks."""
         weights = random_weights(config, seed=seed, dtype=dtype, device=device)
-        return cls(config, weights, quantize=quantize, portable=portable)
+        return cls(config, weights, quantize=quantize, portable=portable, fused=fused)
 
     def new_cache(self, batch: int, slots: int) -> TensorCache:
         """A cache of zeros; keys are kept rotated."""
