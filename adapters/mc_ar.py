@@ -316,7 +316,7 @@ class McAr:
     def _bias(self, mask: Tensor) -> Tensor:
         """What a mask adds to the scores, [G n, L] or [B, 1, G n, L]: once a pass, not in every layer."""
         group = self._heads[0] // self._heads[1]
-        bias = torch.where(mask, *self._seen)
+        bias = torch.where(mask, self._seen[0], self._seen[1])
         bias = torch.cat([bias] * group, dim=-2) if group > 1 else bias
         return bias if mask.ndim == 2 else bias[:, None]
 

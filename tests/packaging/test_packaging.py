@@ -25,7 +25,7 @@ PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(en
 PACKAGES: list[str] = PYPROJECT["tool"]["setuptools"]["packages"]
 
 #: The modules that extras bring.
-EXTRAS = {
+EXTRAS = {"triton", 
     "PIL", "av", "crafter", "diffusers", "matplotlib", "onnx", "onnxruntime", "safetensors", "skimage", "starlette",
     "torch", "transformers", "uvicorn", "vizdoom", "websockets", "yaml", "z3", "zstandard",
 }  # fmt: skip
