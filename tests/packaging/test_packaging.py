@@ -25,9 +25,9 @@ PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(en
 PACKAGES: list[str] = PYPROJECT["tool"]["setuptools"]["packages"]
 
 #: The modules that extras bring.
-EXTRAS = {"triton", 
+EXTRAS = {
     "PIL", "av", "crafter", "diffusers", "matplotlib", "onnx", "onnxruntime", "safetensors", "skimage", "starlette",
-    "torch", "transformers", "uvicorn", "vizdoom", "websockets", "yaml", "z3", "zstandard",
+    "torch", "transformers", "triton", "uvicorn", "vizdoom", "websockets", "yaml", "z3", "zstandard",
 }  # fmt: skip
 #: What `import diagplan` and the planner must not load: the extras, and what only the border and the face need.
 HEAVY = EXTRAS | {"jsonschema", "pydantic", "rich", "typer"}
