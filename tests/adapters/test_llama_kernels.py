@@ -1,4 +1,4 @@
-"""The kernels as such; tests/adapters/test_llama_fused.py runs them."""
+"""The kernels as such; tests/adapters/test_llama_layers.py runs them."""
 
 import ast
 from pathlib import Path

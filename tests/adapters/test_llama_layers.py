@@ -14,8 +14,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from diagplan.adapters import llama_fused  # noqa: E402
-from diagplan.adapters.llama_fused import Fused, Places, cut, fused_for, sizes_fit  # noqa: E402
+from diagplan.adapters import llama_layers  # noqa: E402
+from diagplan.adapters.llama_layers import KernelLayers, Places, cut, kernel_layers, sizes_fit  # noqa: E402
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig  # noqa: E402
 
 SLOTS, PROMPT = 300, 20
@@ -45,12 +45,12 @@ def pair() -> tuple[Any, Any]:
     """A model in torch's operators, and the same in kernels."""
     if torch.cuda.is_available():
         of: Any = {"dtype": torch.bfloat16, "device": "cuda"}
-        return McAr.random(CONFIG, fused=False, **of), McAr.random(CONFIG, **of)
+        return McAr.random(CONFIG, kernels=False, **of), McAr.random(CONFIG, **of)
     plain: Any = McAr.random(CONFIG, portable=True)
-    fused: Any = McAr.random(CONFIG, portable=True)
-    fused._fused = Fused(fused)
-    fused.head = lambda x: fused._fused.product(plain.head.weight, x)
-    return plain, fused
+    built: Any = McAr.random(CONFIG, portable=True)
+    built._kernels = KernelLayers(built)
+    built.head = lambda x: built._kernels.product(plain.head.weight, x)
+    return plain, built
 
 
 def feeds(model: Any, n: int, *, batch: int = 1, length: int = 256, apart: bool = False) -> tuple[Any, ...]:
@@ -82,8 +82,8 @@ def prompted(model: Any, batch: int = 1) -> Any:
 @on_a_gpu
 @pytest.mark.parametrize(("n", "batch", "apart"), [(1, 1, False), (24, 1, False), (5, 3, False), (5, 3, True)])
 def test_the_kernels_compute_what_the_operators_compute(n: int, batch: int, apart: bool) -> None:
-    plain, fused = pair()
-    logits = [m.forward(*feeds(m, n, batch=batch, apart=apart), prompted(m, batch)).float() for m in (plain, fused)]
+    plain, built = pair()
+    logits = [m.forward(*feeds(m, n, batch=batch, apart=apart), prompted(m, batch)).float() for m in (plain, built)]
     most = 0.04 if torch.cuda.is_available() else 1e-5
     assert torch.linalg.norm(logits[0] - logits[1]) <= most * torch.linalg.norm(logits[0])
     assert logits[0].abs().mean() > 0.1
@@ -127,15 +127,15 @@ def test_a_bad_weight_is_seen() -> None:
 @on_a_gpu
 def test_wide_passes_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
     _, model = pair()
-    monkeypatch.setattr(Fused, "layers", None)
+    monkeypatch.setattr(KernelLayers, "layers", None)
     x = torch.zeros((1, 257, 128), device=model.device, dtype=model.dtype)
     places, mask = torch.arange(257, device=model.device), torch.ones((257, 300), dtype=torch.bool, device=model.device)
     assert model.stream(x, places, places, mask, model.new_cache(1, SLOTS)).shape == x.shape
 
 
 def test_only_16_bits_on_a_gpu_run_in_kernels() -> None:
-    assert fused_for(McAr.random(CONFIG)) is None
-    assert McAr.random(CONFIG)._fused is None
+    assert kernel_layers(McAr.random(CONFIG)) is None
+    assert McAr.random(CONFIG)._kernels is None
 
 
 def test_a_triton_that_builds_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,13 +149,13 @@ def test_a_triton_that_builds_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -
     model: Any = SimpleNamespace(
         device=torch.device("cuda:0"), dtype=torch.bfloat16, config=CONFIG, norm=torch.ones(128)
     )
-    monkeypatch.setattr(llama_fused, "find_spec", lambda _: object())
-    monkeypatch.setattr(llama_fused, "Fused", Broken)
+    monkeypatch.setattr(llama_layers, "find_spec", lambda _: object())
+    monkeypatch.setattr(llama_layers, "KernelLayers", Broken)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
     with pytest.warns(UserWarning, match="expected Triton to build kernels for a GPU, got 'Failed to find C compiler'"):
-        assert fused_for(model) is None
-    monkeypatch.setattr(llama_fused, "find_spec", lambda _: None)
-    assert fused_for(model) is None
+        assert kernel_layers(model) is None
+    monkeypatch.setattr(llama_layers, "find_spec", lambda _: None)
+    assert kernel_layers(model) is None
 
 
 def test_the_released_sizes_fit() -> None:

@@ -15,7 +15,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.notices import ModelWarning
 from diagplan.planner.shown import shown
 
-__all__ = ["MOST_ROWS", "Fused", "Llama", "Places", "cut", "fused_for", "sizes_fit"]
+__all__ = ["MOST_ROWS", "KernelLayers", "Llama", "Places", "cut", "kernel_layers", "sizes_fit"]
 
 #: Passes of more rows than this (samples times feeds) are bound by arithmetic, where the libraries' kernels are faster.
 MOST_ROWS = 256
@@ -46,7 +46,7 @@ class Places(NamedTuple):
     mask: Tensor
 
 
-def fused_for(model: Llama) -> "Fused | None":
+def kernel_layers(model: Llama) -> "KernelLayers | None":
     """The layers of a model whose device, dtype and sizes fit; ``None``: others.
 
     Warns (``ModelWarning``) where Triton is installed and cannot build a kernel; the model then uses torch's operators.
@@ -55,9 +55,9 @@ def fused_for(model: Llama) -> "Fused | None":
         return None
     if find_spec("triton") is None:
         return None
-    fused = Fused(model)
+    layers = KernelLayers(model)
     try:
-        fused.norm(model.norm[None], model.norm)
+        layers.norm(model.norm[None], model.norm)
     except Exception as error:  # noqa: BLE001 (a compiler that is missing, a GPU that Triton does not know)
         text = shown(str(error).strip().partition("\n")[0])
         warnings.warn(
@@ -67,7 +67,7 @@ def fused_for(model: Llama) -> "Fused | None":
             stacklevel=2,
         )
         return None
-    return fused
+    return layers
 
 
 def sizes_fit(config: Any) -> bool:
@@ -85,7 +85,7 @@ def cut(n: int, k: int) -> tuple[int, int]:
     return parts, _block(k // parts, 128)
 
 
-class Fused:
+class KernelLayers:
     """A model's embedding, layers, final norm and head for passes of at most ``MOST_ROWS`` rows.
 
     A token has the same bits in a pass of any width, cache length and batch. One pass at a time: the counters on the
