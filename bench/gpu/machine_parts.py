@@ -21,7 +21,7 @@ __all__ = ["device", "kernels", "tests"]
 
 _ROOT = Path(__file__).parents[2]
 #: Files of tests that need a CUDA device, or do more where there is one.
-GPU_TESTS = ("test_*_cuda.py", "test_llama_fused.py", "test_llama_kernels.py")
+GPU_TESTS = ("test_*_cuda.py", "test_llama_kernels.py", "test_llama_layers.py")
 
 
 def device(bench: Bench) -> None:
@@ -89,19 +89,20 @@ def kernels(bench: Bench) -> None:
     _attention(bench)
     _products(bench)
     if bench.device.on_gpu:
-        for fused in (True, False):
+        for own in (True, False):
             if bench.room(3, "the profile of a pass"):
-                _profile(bench, fused=fused)
+                _profile(bench, own=own)
 
 
 def _micros(bench: Bench, run: Callable[[], object], repeats: int = 20) -> float:
     """Microseconds of a run inside a graph of several."""
+    repeats = 1 if bench.quick else repeats
 
     def many() -> None:
         for _ in range(repeats):
             run()
 
-    return 1e6 * bench.device.median(bench.device.graphed(many), 5) / repeats
+    return 1e6 * bench.device.median(bench.device.graphed(many), 1 if bench.quick else 5) / repeats
 
 
 def _attention(bench: Bench) -> None:
@@ -109,7 +110,7 @@ def _attention(bench: Bench) -> None:
     for kv_heads, width, group in ((4, 64, 4), (8, 128, 4)):
         for length in lengths:
             k, v = (torch.randn(1, kv_heads, length, width, device=where, dtype=torch.bfloat16) for _ in range(2))
-            for n in (1, 8, 32):
+            for n in (1,) if bench.quick else (1, 8, 32):
                 q = torch.randn(1, kv_heads * group, n, width, device=where, dtype=torch.bfloat16)
                 mask = torch.ones(n, length, dtype=torch.bool, device=where)
                 bias = mask_bias(mask, mask_values(where, torch.bfloat16), group)
@@ -143,9 +144,9 @@ def _products(bench: Bench) -> None:
         bench.row(what=f"product {inside} -> {outside}", **figures, floor=1e6 * weights[0].nbytes / bench.bandwidth)
 
 
-def _profile(bench: Bench, *, fused: bool) -> None:
+def _profile(bench: Bench, *, own: bool) -> None:
     """Kernels of one pass of one feed, by the time they take."""
-    model = mc_ar("300M_16f", bench.device.device, quick=bench.quick, fused=fused)
+    model = mc_ar("300M_16f", bench.device.device, quick=bench.quick, kernels=own)
     prepared = prepare(compile_plan(mc_ar_layout(quick=bench.quick, frames=2), NextToken()), model, static=True)
     state = new_state(prepared, torch.zeros(1, len(prepared.given_slots), dtype=torch.int64).numpy())
     state.tokens.clamp_(0)
@@ -160,7 +161,7 @@ def _profile(bench: Bench, *, fused: bool) -> None:
             bench.device.wait()
     events = [event for event in profile.key_averages() if event.self_device_time_total > 0]
     total = sum(event.self_device_time_total for event in events)
-    label = "own kernels" if fused else "operators"
+    label = "own kernels" if own else "operators"
     bench.note(f"A pass of one feed, {label}: {sum(e.count for e in events)} kernels, {total:.0f} us of them.")
     for event in sorted(events, key=lambda event: -event.self_device_time_total)[:20]:
         bench.row(what=f"{label}: {event.key[:90]}", kernels=event.count, us=float(event.self_device_time_total))

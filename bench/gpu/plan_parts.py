@@ -82,7 +82,7 @@ def _mc_ar(bench: Bench, size: str, ways: dict[Mode, tuple[str, ...]]) -> None:
     for mode, names in ways.items():
         if not bench.room((_COMPILING if mode == "compiled" else 4) * (not bench.quick), f"{size}, {mode}"):
             continue
-        model = mc_ar(size, bench.device.device, quick=bench.quick, fused=mode == "kernels")
+        model = mc_ar(size, bench.device.device, quick=bench.quick, kernels=mode == "kernels")
         bench.part.facts["weights GB"] = model.weight_bytes() / 1e9
         run = model.compiled() if mode == "compiled" else model
         base: Timed | None = None
