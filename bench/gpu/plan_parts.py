@@ -90,7 +90,7 @@ def _mc_ar(bench: Bench, size: str, ways: dict[Mode, tuple[str, ...]]) -> None:
             if not bench.room(3 * (not bench.quick), f"{size}, {name}, {mode}"):
                 continue
             plan = compile_plan(layout, MC_AR_SCHEDULES[name])
-            whole = 1.0 if bench.quick else 4.0 if mode == "kernels" else 0.0
+            whole = 1.0 if bench.quick else 2.0 if mode == "kernels" else 0.0
             took = timed(bench.device, plan, run, mode=mode, whole=whole, **_repeats(bench, mode))
             base = base or took
             _row(bench, model, name, mode, plan, took, base)

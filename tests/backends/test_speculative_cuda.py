@@ -40,10 +40,11 @@ def test_tokens_are_those_of_replay(schedule: Any, sampler: Any, adaptive: bool,
 @pytest.mark.parametrize("batch", [1, 2])
 def test_kernels_are_exact_in_bfloat16(schedule: Any, batch: int) -> None:
     plan, model = compile_plan(SHORT, schedule), kernel_model()
-    plain = executor.prepare(plan, model, sampler=Sample(), seed=2, batch=batch)
+    options: dict[str, Any] = {"sampler": Sample(), "seed": 2, "batch": batch, "chunk": 128}
+    plain = executor.prepare(plan, model, **options)
     ids = grid_ids(batch, layout=SHORT)
     want = executor.replay(plain, executor.new_state(plain, ids)).tokens
-    ready = speculative.prepare(plan, model, Speculation(window=40), sampler=Sample(), seed=2, batch=batch)
+    ready = speculative.prepare(plan, model, Speculation(window=40), **options)
     for guesses in (None, np.where(np.arange(want.shape[-1]) == 7, 0, want)):
         done = speculative.replay(ready, speculative.new_state(ready, ids, guesses=guesses))
         np.testing.assert_array_equal(done.tokens, want)

@@ -51,9 +51,11 @@ def test_graphs_give_the_tokens_of_plain_passes(name: str, batch: int, guidance:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_kernels_give_the_same_bits_in_graphs(name: str) -> None:
-    """In bfloat16, padded or not: a token has the same bits in a pass of any width and cache length."""
+    """In bfloat16, padded or not, as long as passes have at most 256 rows."""
     model, plan, ids = kernel_model(), compile_plan(GRID, SCHEDULES[name]), grid_ids(2)
-    plain, fixed = (prepare(plan, model, static=static, batch=2, sampler=Sample()) for static in (False, True))
+    plain, fixed = (
+        prepare(plan, model, static=static, batch=2, sampler=Sample(), chunk=128) for static in (False, True)
+    )
     want = replay(plain, new_state(plain, ids)).tokens
     np.testing.assert_array_equal(replay(fixed, new_state(fixed, ids)).tokens, want)
 
