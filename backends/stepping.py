@@ -60,6 +60,11 @@ class SteppingPlans:
         return self.window.prompt_frames + self.window.frames
 
     @property
+    def rewinds(self) -> bool:
+        """Whether a frame that was begun can be taken back."""
+        return all(shape.rewinds for shape in self.shapes.values())
+
+    @property
     def model(self) -> Model:
         """The model that they are laid out for."""
         return self.shapes[self.window.prompt_frames].model
@@ -213,14 +218,15 @@ class Stepper:
         Args:
             action: the block that leads to it, int [n] or [B, n]; ``None`` where the layout has nothing between frames.
             on_step: called after each step, or speculative pass, but the frame's last with the tokens of the frame so
-                far, int64 [B, h, w]; -1 where they are not known yet.
+                far, int64 [B, h, w]; -1 where they are not known yet. Where the plans have ``rewinds``, what it raises
+                takes the frame back, and it may be begun anew with another action.
 
         Returns:
             its tokens, int64 [B, h, w].
 
         Raises:
             MismatchError: an action of another shape, or ids outside the vocabulary; nothing is changed then.
-            SpecError: a frame before was not finished, because of one of these or of what ``on_step`` raised.
+            SpecError: a frame before was not finished and could not be taken back.
             NumericError: logits that are not finite.
             CapacityError: too little memory.
         """
@@ -241,7 +247,12 @@ class Stepper:
         def told(so_far: Callable[[], Ids] | None) -> None:
             self.passes += 1
             if on_step is not None and so_far is not None:
-                on_step(so_far())
+                tokens = so_far()
+                try:
+                    on_step(tokens)
+                except BaseException:
+                    self._broken = not self._run.rewind()
+                    raise
 
         self._broken = True  # until the frame is there
         tokens = self._run.frame(number, told)

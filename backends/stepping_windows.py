@@ -41,6 +41,10 @@ class Running(Protocol):
         """
         ...
 
+    def rewind(self) -> bool:
+        """Between two passes: take the frame back, as if it had not been begun. False: it cannot be."""
+        ...
+
 
 class LaidOut(Protocol):
     """A window laid out for a model."""
@@ -49,6 +53,11 @@ class LaidOut(Protocol):
     def plan(self) -> Plan: ...  # noqa: D102
     @property
     def model(self) -> Model: ...  # noqa: D102
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether a frame that was begun can be taken back."""
+        ...
 
     def begin(self, given: Ids, *, seed: int, samples: Ids, by: int) -> Running:
         """A run from given ids, int64 [B, G], with the noise of slots ``by`` further on."""
@@ -97,15 +106,22 @@ class _Stepwise:
     def model(self) -> Model:
         return self.prepared.model
 
+    @property
+    def rewinds(self) -> bool:
+        # What was written is written again before anyone sees it: but where zeros are seen, or passes have graphs.
+        return not self.prepared.static and self.plan.policies.visibility == "written"
+
     def begin(self, given: Ids, *, seed: int, samples: Ids, by: int) -> Running:
         own = moved(replace(self.prepared, seed=seed, samples=samples), self.targets, by)
-        return _StepwiseRun(own, executor.new_state(own, given))
+        return _StepwiseRun(own, executor.new_state(own, given), self.rewinds)
 
 
 @dataclass(slots=True)
 class _StepwiseRun:
     prepared: executor.Prepared
     state: executor.State
+    rewinds: bool
+    begun: tuple[int, Ids] | None = None  # steps done before the frame, and its cells
 
     def put(self, first: int, ids: Ids) -> None:
         with self.prepared.runtime.inference():
@@ -113,6 +129,7 @@ class _StepwiseRun:
 
     def frame(self, number: int, told: Told) -> Ids:
         prepared, cells, complete = self.prepared, self.prepared.cell_slots[number], list[Ids]()
+        self.begun = self.state.done, cells
 
         def done(frame: int, tokens: Ids) -> None:
             del frame
@@ -124,6 +141,14 @@ class _StepwiseRun:
 
         executor.replay(prepared, self.state, on_frame=done, on_step=stepped, cancelled=lambda: bool(complete))
         return complete[0]
+
+    def rewind(self) -> bool:
+        if self.begun is None or not self.rewinds:
+            return False
+        self.state.done, cells = self.begun
+        with self.prepared.runtime.inference():
+            self.state.tokens[:, cells.ravel()] = -1
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +163,10 @@ class _Speculative:
     def model(self) -> Model:
         return self.prepared.model
 
+    @property
+    def rewinds(self) -> bool:
+        return True
+
     def begin(self, given: Ids, *, seed: int, samples: Ids, by: int) -> Running:
         own = replace(self.prepared, seed=seed, samples=samples)
         if not isinstance(own.sampler, Greedy):
@@ -149,6 +178,7 @@ class _Speculative:
 class _SpeculativeRun:
     prepared: speculative.PreparedSpeculation
     state: speculative.SpeculativeState
+    begun: Ids | None = None  # entries accepted before the frame
 
     def put(self, first: int, ids: Ids) -> None:
         with self.prepared.runtime.inference():
@@ -156,7 +186,7 @@ class _SpeculativeRun:
 
     def frame(self, number: int, told: Told) -> Ids:
         prepared, state, complete = self.prepared, self.state, list[Ids]()
-        cells = prepared.cell_slots[number]
+        cells, self.begun = prepared.cell_slots[number], state.accepted.copy()
 
         def done(frame: int, tokens: Ids) -> None:
             del frame
@@ -172,3 +202,9 @@ class _SpeculativeRun:
 
         speculative.replay(prepared, state, on_frame=done, on_pass=passed, cancelled=lambda: bool(complete))
         return complete[0]
+
+    def rewind(self) -> bool:
+        if self.begun is None:
+            return False
+        self.state.accepted = self.begun.copy()  # what was chosen behind are guesses now
+        return True

@@ -19,10 +19,16 @@ __all__ = ["GoneError", "Player"]
 
 #: Seconds over which frames a second are counted.
 _SPAN = 3.0
+#: A frame of which no more than this share of the usual time has passed is begun anew, once, where keys change.
+_EARLY = 0.5
 
 
 class GoneError(Exception):
     """The player has left while a frame was decoded."""
+
+
+class _AnewError(Exception):
+    """Something else is held since the frame was begun."""
 
 
 class Player:
@@ -44,6 +50,7 @@ class Player:
         self.stage, self.plan = stage, plan
         self.paused = self.gone = self.wave = False
         self.recording = Recording()
+        self._fresh, self._usual = False, 0.0  # other keys than the frame's; seconds that a frame takes
         self._held, self._tapped = HeldMessage(seq=0, keys=(), dx=0, dy=0, buttons=()), deque[str](maxlen=8)
         self._dx = self._dy = 0.0
         self._reset, self._asked = False, ""
@@ -56,6 +63,7 @@ class Player:
         if isinstance(message, HeldMessage):
             # A key that is pressed and let go between two frames acts on the next one.
             self._tapped.extend(key for key in message.keys if key not in self._held.keys)
+            self._fresh |= (message.keys, message.buttons) != (self._held.keys, self._held.buttons)
             self._held = message
             self._dx, self._dy = self._dx + message.dx, self._dy + message.dy
         elif message.what == "reset":
@@ -74,7 +82,8 @@ class Player:
 
     def take(self) -> tuple[Held, int]:
         """What acts on the next frame, and the number of the message that it came in."""
-        held, tapped = self._held, [key for key in self._tapped if key not in self._held.keys]
+        self._fresh, held = False, self._held
+        tapped = [key for key in self._tapped if key not in held.keys]
         self._tapped.clear()
         moved = Held(keys=(*tapped, *held.keys), dx=self._dx, dy=self._dy, buttons=held.buttons)
         self._dx = self._dy = 0.0
@@ -123,21 +132,43 @@ class Player:
             except DiagplanError as error:  # the game goes on as it was
                 notice = text("notice", text=str(error))
             return notice, self._drawing(session, 0, began, self._held.seq, None)
-        held, seq = self.take()
-        line = self.stage.controls.line(held)
-        before, cells = session.passes, session.world.rows * session.world.cols
-
-        def stepped(tokens: NDArray[np.int64]) -> None:
-            if self.gone:
-                raise GoneError
-            if self.wave:
-                known = np.packbits(tokens.reshape(-1) >= 0).tobytes()
-                on_wave(binary(WAVE, {"n": self._number + 1, "pass": session.passes - before, "cells": cells}, known))
-
-        session.advance(line, on_step=stepped)
+        line, seq, passes = self._advance(session, on_wave)
         self._number += 1
-        passes = session.passes - before
         return None, self._drawing(session, passes, began, seq, lambda shown: self.recording.add(shown, line))
+
+    def _advance(self, session: Session, on_wave: Callable[[bytes], None]) -> tuple[dict[str, Any], int, int]:
+        """Decode the next frame: the line that led to it, the message that it was in, and the passes.
+
+        Keys that change early in the frame act on it still: it is begun anew, once.
+        """
+        cells, anew = session.world.rows * session.world.cols, session.rewinds
+        while True:
+            taken = tuple(self._tapped), self._dx, self._dy
+            held, seq = self.take()
+            line = self.stage.controls.line(held)
+            before, began = session.passes, time.perf_counter()
+            early = began + _EARLY * self._usual if anew else 0.0
+
+            def stepped(tokens: NDArray[np.int64], before: int = before, early: float = early) -> None:
+                if self.gone:
+                    raise GoneError
+                if self._fresh and time.perf_counter() < early:
+                    raise _AnewError
+                if self.wave:
+                    known = np.packbits(tokens.reshape(-1) >= 0).tobytes()
+                    header = {"n": self._number + 1, "pass": session.passes - before, "cells": cells}
+                    on_wave(binary(WAVE, header, known))
+
+            try:
+                session.advance(line, on_step=stepped)
+            except _AnewError:
+                tapped, dx, dy = taken  # what was tapped before acts on this frame as it did
+                self._tapped.extendleft(reversed(tapped))
+                self._dx, self._dy, anew = self._dx + dx, self._dy + dy, False
+                continue
+            took = time.perf_counter() - began
+            self._usual = took if not self._usual else 0.8 * self._usual + 0.2 * took
+            return line, seq, session.passes - before
 
     def _drawing(
         self, session: Session, passes: int, began: float, seq: int, keep: Callable[[bytes], None] | None

@@ -154,13 +154,16 @@ class _Service:
 
     def refused(self, request: HTTPConnection) -> str | None:
         """Why a request is refused; ``None``: it is not."""
-        host = request.headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
         token = self.settings.token
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            of_page = host if origin is None else urlsplit(origin).netloc
+        except ValueError:
+            return "The headers Host and Origin name no host."
         if token is None and not is_loopback(name):
             return "This server answers to the loopback address alone."  # a foreign name may lead here: DNS rebinding
-        origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if of_page != host:
             return "A page of another origin may not play here."
         if token is not None:
             given = request.query_params.get("token", "")

@@ -59,6 +59,11 @@ class Session:
         return self._drawn[1]
 
     @property
+    def rewinds(self) -> bool:
+        """Whether what ``on_step`` raises takes the frame back, so that it may be begun anew with another action."""
+        return self._plans.rewinds
+
+    @property
     def frames(self) -> int:
         """Frames generated so far."""
         return self._stepper.frames

@@ -133,6 +133,31 @@ def test_drawing_waits_for_nobody(stage: Stage) -> None:
     assert len(other.recording) == 3
 
 
+def test_keys_that_change_early_act_on_the_frame_that_is_decoded(stage: Stage) -> None:
+    player, waves = Player(stage, "exact"), list[bytes]()
+    player.work(nothing)
+    hold(player, 1, "Digit1")
+    player.work(nothing)
+    player.hear(Order(what="wave", on=True))
+    player._usual = 1e9
+
+    def pressing(message: bytes) -> None:
+        waves.append(message)
+        hold(player, 2 + len(waves), "KeyW" if len(waves) % 2 else "KeyS")
+
+    hold(player, 2, "Digit2", dx=3)
+    hold(player, 2)  # a tap: it acts although the frame is begun anew
+    _, message = player.work(pressing)
+    _, header, data = opened(message)
+    assert (header["n"], header["seq"]) == (2, 3)  # once, however often keys change
+    session = stage.root("next-token").again()
+    held = [Held(keys=("Digit1",)), Held(keys=("Digit2", "KeyW"), dx=3)]
+    lines = [stage.controls.line(one) for one in held]
+    assert [line for _, line in player.recording.copy()[1:]] == lines
+    session.step(lines[0])
+    assert data == picture(session.step(lines[1]))
+
+
 def test_the_wave(stage: Stage) -> None:
     player, waves = Player(stage, "k=1"), list[bytes]()
     player.work(waves.append)

@@ -216,6 +216,9 @@ def test_binary_and_too_many_messages(stage: Stage) -> None:
         (HERE, None, "", {"origin": "http://example.org"}, False),
         (HERE, None, "", {"origin": "http://127.0.0.1:9000"}, False),
         (HERE, None, "", {"origin": "null"}, False),
+        (HERE, None, "", {"origin": "http://[evil"}, False),
+        (HERE, None, "", {"host": "[::1"}, False),
+        (HERE, None, "", {"host": ""}, False),
         ("http://attacker.example:8000", None, "", {}, False),  # DNS rebinding
         ("http://attacker.example:8000", None, "", {"origin": "http://attacker.example:8000"}, False),
         ("http://game.example", TOKEN, "", {}, False),
