@@ -59,9 +59,10 @@ def kernel_layers(model: Llama) -> "KernelLayers | None":
     try:
         layers.norm(model.norm[None], model.norm)
     except Exception as error:  # noqa: BLE001 (a compiler that is missing, a GPU that Triton does not know)
-        text = shown(str(error).strip().partition("\n")[0])
+        first_line = str(error).strip().partition("\n")[0]
         warnings.warn(
-            f"expected Triton to build kernels for {torch.cuda.get_device_name(model.device)}, got {text}. "
+            f"expected Triton to build kernels for {torch.cuda.get_device_name(model.device)}, got "
+            f"{shown(first_line)}. "
             "The model runs in torch's operators, slower. Install a C compiler, or a Triton that knows this GPU.",
             ModelWarning,
             stacklevel=2,
