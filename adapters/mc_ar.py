@@ -22,6 +22,7 @@ from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused_stream, plain_weight
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
+from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import store_int
@@ -201,14 +202,16 @@ class McAr:
         quantize: Quantize | None = None,
         portable: bool = False,
         least_rows: int = 1,
+        kernels: bool = True,
     ) -> None:
         """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
 
         Each is taken once and let go when packed, the largest first: a mapping that reads them from a file as they
         are taken keeps the peak of memory near the size of the model. ``quantize="int8"`` is for float32 weights on
         the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32. ``portable`` leaves
-        weights in no machine's own order, as ONNX export needs them; slower on a CPU. ``least_rows`` is that of
-        ``diagplan.adapters.linear.linear_for``.
+        weights in no machine's own order, as ONNX export needs them; slower on a CPU. ``kernels``: on a GPU, in
+        bfloat16 and where Triton is, layers run in kernels of our own, see ``diagplan.adapters.llama_layers``; without,
+        in torch's operators, as everywhere else. ``least_rows``: as for ``linear_for``.
 
         Raises:
             SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
@@ -225,7 +228,7 @@ class McAr:
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable, least_rows=least_rows)
-        self.head = self._linear(weights["lm_head.weight"])
+        self.head: Linear = self._linear(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
@@ -236,9 +239,11 @@ class McAr:
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
         self._splits = [sum(self._heads), config.num_key_value_heads]
         self._fused: Fused | None = None
-        # Torch's attention in bfloat16 takes twice as long for one query row on a CPU as for two.
-        packed = not portable and self.device.type == "cpu" and self.dtype == torch.bfloat16
-        self._twice = packed and self._heads[0] == self._heads[1]
+        alone = not portable and self.device.type == "cpu" and self._heads[0] == self._heads[1]
+        self._twice = alone and self.dtype == torch.bfloat16  # where one query row takes twice as long as two
+        self._kernels = kernel_layers(self) if kernels and not portable else None
+        if self._kernels is not None:
+            self.head = partial(self._kernels.product, plain_weight(self.head))
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
         def joined(*names: str) -> Linear:
@@ -263,10 +268,11 @@ class McAr:
         device: str = "cpu",
         quantize: Quantize | None = None,
         portable: bool = False,
+        kernels: bool = True,
     ) -> Self:
         """A model with random weights of a trained model's scale, for tests and benchmarks."""
         weights = random_weights(config, seed=seed, dtype=dtype, device=device)
-        return cls(config, weights, quantize=quantize, portable=portable)
+        return cls(config, weights, quantize=quantize, portable=portable, kernels=kernels)
 
     def new_cache(self, batch: int, slots: int) -> TensorCache:
         """A cache of zeros; keys are kept rotated."""
@@ -284,12 +290,16 @@ class McAr:
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
-        return self.head(self.stream(F.embedding(ids, self.embedding), position, slot, mask, cache, rows))
+        embed = F.embedding(ids, self.embedding) if self._kernels is None else self._kernels.embed(ids)
+        return self.head(self.stream(embed, position, slot, mask, cache, rows))
 
     def stream(
         self, x: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """What the head reads, [B, m, hidden], of embeddings x [B, n, hidden]; else as for ``forward``."""
+        if self._kernels is not None and x.shape[0] * x.shape[1] <= MOST_ROWS:
+            x = self._kernels.layers(x, Places(position, slot, mask), cache)
+            return self._kernels.norm(x if rows is None else x.index_select(1, rows), self.norm)
         batch, n, _ = x.shape
         length = mask.shape[-1]
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
@@ -305,11 +315,9 @@ class McAr:
             qk, v = qkv.split_with_sizes(self._splits, dim=1)
             q, k = _rotate(qk, cos, sin).split_with_sizes(self._heads, dim=1)
             keys, values = cache.update(i, slot, k, v, length)
-            if self._twice and n == 1:
-                seen = attend(q.expand(-1, -1, 2, -1), keys, values, bias, self._scale, parts=parts)[:, :1]
-            else:
-                seen = attend(q, keys, values, bias, self._scale, parts=parts)
-            x = layer.out(seen, x)
+            q = q.expand(-1, -1, 2, -1) if self._twice and n == 1 else q
+            seen = attend(q, keys, values, bias, self._scale, parts=parts)
+            x = layer.out(seen[:, :1] if self._twice and n == 1 else seen, x)
             h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
             x = layer.down(F.silu(gate) * up, x)
@@ -326,7 +334,8 @@ class McAr:
             SpecError: packed or quantised weights.
         """
         model = copy.copy(self)
-        model._fused = compiled_layer(), self._plain_layers()
+        model._kernels = None
+        model._fused, model._kernels = (compiled_layer(), self._plain_layers()), None
         return model
 
     def _plain_layers(self) -> list[Weights]:
