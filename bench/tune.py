@@ -203,7 +203,7 @@ def measured_beside(
     capped = min((one for one in priced if one.candidate.max_width is not None), key=lambda one: one.cost.seconds)
     wanted = {one.candidate.name: one.candidate for one in (fastest, plain, capped)}
     new = {name: one for name, one in wanted.items() if name not in ready}
-    turns.ready = ready | laid_out(layout, model, batch, shape.most_passes, new)
+    turns.ready = ready | laid_out(layout, model, batch, layout.positions, new)
     for name in set(turns.ready) - set(ready):
         turns.replayed(turns.ready[name])
     medians = {name: float(np.median(some)) for name, some in turns.times.items()}
