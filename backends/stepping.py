@@ -17,9 +17,9 @@ from diagplan.backends import replay as executor
 from diagplan.backends.arguments import require_callbacks, require_model, require_sampler, require_seed
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt
-from diagplan.backends.rolling import moved, targets_of
 from diagplan.backends.sampling import Sampler
 from diagplan.backends.selftest import require_tested
+from diagplan.backends.shifted_noise import moved, targets_of
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
 from diagplan.planner.plan import Plan
