@@ -131,6 +131,7 @@ def replay(
 
     drafted = guess_by_plan(prepared, state, on_pass=told, cancelled=cancelled)
     if drafted is not None:
+        assert prepared.drafter is not None
         times += drafted.pass_seconds
         accepted += [0.0] * len(times)
         passes.feeds += [int(p.source.shape[0]) for p in prepared.drafter.passes[: len(times)]]

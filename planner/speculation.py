@@ -83,8 +83,9 @@ class Speculation:
 
     def __post_init__(self) -> None:
         store_int(self, "window", 1, largest=_WIDEST)
-        if not isinstance(self.draft, Plan):
-            known = isinstance(self.draft, str) and (self.draft in get_args(DraftName) or self.draft.startswith(_PLAN))
+        draft: object = self.draft
+        if not isinstance(draft, Plan):
+            known = isinstance(draft, str) and (draft in get_args(DraftName) or draft.startswith(_PLAN))
             if not known:
                 raise SpecError(
                     f"expected draft to be one of {', '.join(get_args(DraftName))}, or a plan such as plan:k=1, "
