@@ -57,23 +57,23 @@ def check_rolled(
     require_replayable(rollout, model, sampler, kind=Rollout)
     layout = rollout.plans[0].layout
     grid = (layout.rows, layout.cols)
-    made = batched("tokens", tokens, (rollout.frames, *grid))
+    ids = batched("tokens", tokens, (rollout.frames, *grid))
     first = batched("prompt", prompt, (rollout.prompt_frames, *grid))
-    if len(first) not in (1, len(made)):
-        raise MismatchError(f"expected a prompt for all samples or for each of {len(made)}, got {len(first)}.")
-    video = np.concatenate([np.broadcast_to(first, (len(made), *first.shape[1:])), made], axis=1)
+    if len(first) not in (1, len(ids)):
+        raise MismatchError(f"expected a prompt for all samples or for each of {len(ids)}, got {len(first)}.")
+    video = np.concatenate([np.broadcast_to(first, (len(ids), *first.shape[1:])), ids], axis=1)
     gaps = rollout.prompt_frames + rollout.frames - 1
     blocks = None if actions is None else batched("actions", actions, (gaps, layout.between_frames))
-    found = []
+    checks = []
     for window in rollout.windows:
         plan, start = rollout.plan_of(window), window.first + window.kept
         end = start + window.frames
         between = None if blocks is None else blocks[:, window.first : end - 1]
         given = given_from_prompt(plan.layout, video[:, window.first : start], between)
         ready = prepare(
-            plan, model, sampler=sampler, seed=seed, batch=len(made), samples=samples, chunk=chunk, static=False
+            plan, model, sampler=sampler, seed=seed, batch=len(ids), samples=samples, chunk=chunk, static=False
         )
-        given = np.broadcast_to(given, (len(made), given.shape[1]))
+        given = np.broadcast_to(given, (len(ids), given.shape[1]))
         by = window.first * plan.layout.frame_stride
-        found.append(teacher_check(ready, given, video[:, start:end], eps=eps, by=by))
-    return joined(found)
+        checks.append(teacher_check(ready, given, video[:, start:end], eps=eps, by=by))
+    return joined(checks)

@@ -109,13 +109,13 @@ def draft_schedule(draft: Draft) -> Schedule | None:
     if not isinstance(draft, str) or not draft.startswith(_PLAN):
         return None
     number = rf"0|[1-9][0-9]{{0,{_DIGITS - 1}}}"
-    found = re.fullmatch(rf"({'|'.join(_SCHEDULES)})=({number})(?:,d=({number}))?", draft.removeprefix(_PLAN))
-    if found is None or (found[3] is not None and found[1] != "k"):
+    parts = re.fullmatch(rf"({'|'.join(_SCHEDULES)})=({number})(?:,d=({number}))?", draft.removeprefix(_PLAN))
+    if parts is None or (parts[3] is not None and parts[1] != "k"):
         raise SpecError(
             f"expected a draft's plan such as plan:k=1, plan:k=1,d=5, plan:zipar=2 or plan:zipar-llamagen=2, got "
             f"draft={shown(draft)}."
         )
-    return _SCHEDULES[found[1]](int(found[2]), None if found[3] is None else int(found[3]))
+    return _SCHEDULES[parts[1]](int(parts[2]), None if parts[3] is None else int(parts[3]))
 
 
 def plan_entries(plan: Plan) -> TrainingPlan:
