@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.support import kept
+
 if TYPE_CHECKING:
     from diagplan.worlds import World
 
@@ -20,6 +22,11 @@ settings.register_profile(
     max_examples=int(os.environ.get("SEARCH_EXAMPLES", "2000")),
 )
 settings.load_profile("default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if kept.set_up():
+        config.add_cleanup(kept.clear)
 
 
 @pytest.fixture(scope="module")
