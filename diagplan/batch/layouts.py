@@ -77,7 +77,6 @@ class Layouts:
         self.sampler = None if asked is None else sampler_for(world.source.adapter, **asked)
         self._planned: OrderedDict[tuple[int | None, int | None], PlannedClips] = OrderedDict()
         self._ready: OrderedDict[str, Any] = OrderedDict()
-        require_tested(model)
         if recipe.plan is not None:
             self._file: PlannedClips | None = _described(read_plan(recipe.plan))
             require_layout(world, self._file.plan)
@@ -141,7 +140,7 @@ class Layouts:
             np.concatenate([self.world.given(layout, *pair) for pair in zip(prompts, blocks, strict=True)]), model
         )
         own: dict[str, Any] = {"seed": tuple(seeds), "model": model}
-        ready = self._laid_out(planned, plan)
+        ready = self._laid_out(planned, plan, model)
         if isinstance(ready, speculative.PreparedSpeculation):
             guessing = speculative.shifted(replace(ready, **own), 0)
             done = speculative.replay(guessing, speculative.new_state(guessing, ids))
@@ -151,25 +150,24 @@ class Layouts:
         replayed = executor.replay(keyed, executor.new_state(keyed, ids))
         return replayed.tokens, replayed.steps
 
-    def _laid_out(self, planned: PlannedClips, plan: Plan) -> Any:
+    def _laid_out(self, planned: PlannedClips, plan: Plan, model: Model) -> Any:
         """The plan on the device, verified when it is first laid out; the oldest of several go."""
         found = self._ready.get(planned.digest)
         if found is not None:
             self._ready.move_to_end(planned.digest)
             return found
-        executor.require_grid(plan, self.model)
+        require_tested(model)
+        executor.require_grid(plan, model)
         self._require_room(plan)
         keyed: dict[str, Any] = {"sampler": self.sampler, "batch": self.rows, "samples": [0] * self.rows}
         while len(self._ready) >= _LAID_OUT:
             self._ready.popitem(last=False)
         if self.recipe.speculation is None:
-            prepared = executor.prepare(plan, self.model, **keyed)
+            prepared = executor.prepare(plan, model, **keyed)
             found = prepared, targets_of(prepared)
         else:
-            settled = settled_speculation(
-                self.recipe.speculation, plan, self.model, sampler=self.sampler, rows=self.rows
-            )
-            found = speculative.prepare(plan, self.model, settled, **keyed)
+            settled = settled_speculation(self.recipe.speculation, plan, model, sampler=self.sampler, rows=self.rows)
+            found = speculative.prepare(plan, model, settled, **keyed)
         self._ready[planned.digest] = found
         return found
 
