@@ -17,8 +17,10 @@ from diagplan.planner.errors import DiagplanError
 
 __all__ = ["Pool", "drive"]
 
-#: Times that a worker may be lost over one job before the job is called wrong, and in a row before any is ready.
+#: Times that a worker may be lost over one job before the job is called wrong.
 _PATIENCE = 3
+#: Workers in a row that may be lost while they load: before any was ready, and after.
+_FALSE_STARTS = 3, 12
 #: Seconds between two looks at what else there is to do.
 _PULSE = 0.5
 _KINDS: Mapping[str, type[DiagplanError]] = {
@@ -114,7 +116,7 @@ class _Driver:
         self.again: deque[_Unit] = deque()
         self.in_hand: dict[int, _Unit] = {}
         self.ready: set[int] = set()
-        self.false_starts = 0
+        self.false_starts, self.opened = 0, False
         self.empty = False
 
     @property
@@ -136,7 +138,7 @@ class _Driver:
         match reply:
             case Ready():
                 self.ready.add(number)
-                self.false_starts = 0
+                self.false_starts, self.opened = 0, True
             case Finished(outcomes=outcomes, seconds=seconds):
                 unit = self.in_hand.pop(number)
                 if unit.losses:  # what a lost worker had finished is this batch's own
@@ -152,7 +154,7 @@ class _Driver:
         self.tally.workers[number].losses += 1
         if number not in self.ready:
             self.false_starts += 1
-            if self.false_starts >= _PATIENCE:
+            if self.false_starts >= _FALSE_STARTS[self.opened]:
                 raise CapacityError(
                     f"expected workers that load the model, got {self.false_starts} in a row that were lost: {reason}. "
                     "Too little memory is the usual cause. Take fewer workers, or dtype bfloat16."

@@ -5,7 +5,9 @@ cannot stop early at a number of errors, and brings pyarrow and pandas for block
 plain actors the driver, the same as of local processes, knows which job was in hand, and how often.
 """
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from diagplan.batch.jobs import Job
@@ -37,6 +39,9 @@ class RayActors:
 
         self._ray, self._opening = ray, opening
         self._began = not ray.is_initialized()
+        # It prints what becomes of actors on stdout, which is for the command's own words.
+        self._quiet = redirect_stdout(sys.stderr)
+        self._quiet.__enter__()
         if self._began:
             try:
                 ray.init(
@@ -46,6 +51,7 @@ class RayActors:
                     include_dashboard=False if address == "local" else None,
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
+                self._quiet.__exit__(None, None, None)
                 raise SpecError(
                     f"expected a Ray cluster at {address!r}, got none: {str(error)[:300]} Start one with `ray start "
                     "--head`, or say 'local'."
@@ -91,6 +97,7 @@ class RayActors:
             self._stop(number)
         if self._began:
             self._ray.shutdown()
+        self._quiet.__exit__(None, None, None)
 
     def _stop(self, number: int) -> None:
         actor = self._actors.pop(number, None)

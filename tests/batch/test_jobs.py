@@ -12,11 +12,8 @@ from tests.support.batch import write_jobs
 
 
 def test_lines_are_jobs_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:
-    lines: list[Any] = [
-        {"video": "a.mp4", "actions": "a.jsonl"},
-        "",
-        {"id": "x", "tokens": "/t.npy", "seed": 7, "frames": 2},
-    ]
+    lines: list[Any] = [{"video": "a.mp4", "actions": "a.jsonl"}, ""]
+    lines.append({"id": "x", "tokens": "/t.npy", "seed": 7, "frames": 2})
     source = job_source(write_jobs(tmp_path / "jobs.jsonl", lines))
     shares = [(job, source.share) for job in source]
     assert [job for job, _ in shares] == [

@@ -63,8 +63,8 @@ def test_speculation_gives_the_same(world: World) -> None:
     for speculation in (None, Speculation(window=16)):
         layouts = Layouts(world, world.model, replace(RECIPE, speculation=speculation))
         planned = layouts.planned(blocks[0], None)
-        for seeds in ([3, 4], [5, 3]):
-            made.append((*layouts.replay(planned, world.model, prompts, blocks, seeds), planned.steps))
+        replays = [layouts.replay(planned, world.model, prompts, blocks, seeds) for seeds in ([3, 4], [5, 3])]
+        made += [(*one, planned.steps) for one in replays]
     for step_by_step, speculated in zip(made[:2], made[2:], strict=True):
         np.testing.assert_array_equal(step_by_step[0], speculated[0])
         assert speculated[1] < step_by_step[1] == step_by_step[2]

@@ -56,7 +56,7 @@ def test_faults_of_workers_and_of_jobs(cluster: None, tmp_path: Path) -> None:
     assert "expected a clip, got none." in text
     assert "LookupError: a fault" in text
     again = run_batch(jobs, tmp_path / "out", Recipe(batch=2), workers=1, ray="auto", max_errors=0, opener=STUB)
-    assert (again.there, again.wrong, again.stopped) == (2, 1, True)
+    assert (again.there, again.wrong, again.stopped) == (1, 1, True)
 
 
 def test_clips_are_those_of_one_process_though_an_actor_is_killed(cluster: None, tmp_path: Path) -> None:

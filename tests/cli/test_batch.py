@@ -21,7 +21,6 @@ from diagplan.planner.speculation import Speculation
 from tests.support.batch import small_batch, worker_pids
 from tests.support.cli import run, run_json
 
-
 SAMPLING = {"temperature": 2.0, "top_k": 5, "top_p": None, "min_p": None}
 
 
