@@ -54,13 +54,10 @@ world: venv ## record a game, train tokenizer and world model in build/world/; g
 test: venv ## run the tests and doctests, without the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --hypothesis-profile=$(PROFILE) $(PYTEST_ARGS)
 
+# Chromium comes by apt where this is root; without BROWSER=required its absence is said, and is no failure.
+BROWSER ?= required
 test-browser: venv ## run the pages in a real Chromium; it is installed by apt where this is root
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'playwright>=1.50'
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
-	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
-	  { echo "test-browser needs Chromium: apt-get install chromium, or your system's own." >&2; exit 1; }
-	DIAGPLAN_BROWSER=required OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+	@PYTHON=$(BIN)/python BROWSER=$(BROWSER) PYTEST_ARGS='$(PYTEST_ARGS)' .ci/browser
 
 search: venv ## run the slow tests (SEARCH_EXAMPLES=2000 SEED=today)
 	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow \

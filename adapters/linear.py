@@ -5,7 +5,7 @@ the weights are reordered ahead for oneDNN, which is nearly flat there, in bfloa
 rounding. On request the products are taken in int8, which reads a quarter of float32's bytes and rounds far more.
 """
 
-from typing import Protocol, get_args
+from typing import Protocol, cast, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -30,8 +30,8 @@ __all__ = [
 class Linear(Protocol):
     """y = x W^T without bias, for x [..., in]."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Apply the layer: [..., in] -> [..., out]."""
+    def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """Apply the layer, plus ``added``, [..., out], if there is one: [..., in] -> [..., out]."""
         ...
 
 
@@ -41,9 +41,10 @@ class PlainLinear:
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Apply the layer: [..., in] -> [..., out]."""
-        return F.linear(x, self.weight)
+    def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """Apply the layer, plus ``added``, [..., out], if there is one: [..., in] -> [..., out]."""
+        out = F.linear(x, self.weight)
+        return out if added is None else added + out
 
 
 class PackedLinear:
@@ -51,13 +52,15 @@ class PackedLinear:
 
     def __init__(self, weight: Tensor) -> None:
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+        self.plain = torch.ops.mkldnn._linear_pointwise.default
+        self.adding = torch.ops.mkldnn._linear_pointwise.binary
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Apply the layer: [..., in] -> [..., out]."""
-        flat = x.reshape(-1, x.shape[-1])
-        out = torch.ops.mkldnn._linear_pointwise(flat, self.packed, None, "none", [], "")
-        wide: Tensor = out.view(*x.shape[:-1], out.shape[-1])
-        return wide
+    def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """Apply the layer, plus ``added``, [..., out], if there is one: [..., in] -> [..., out]."""
+        if added is not None and x.dtype == torch.float32:  # narrower floats would be rounded once, not twice
+            return cast("Tensor", self.adding(x, added, self.packed, None, "add"))
+        out: Tensor = self.plain(x, self.packed, None, "none", [], "")
+        return out if added is None else added + out
 
 
 class Int8Linear:
@@ -76,8 +79,8 @@ class Int8Linear:
         self.zero = torch.zeros(len(peak), dtype=torch.int64)
         self.middle = torch.tensor(128.5)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Apply the layer: [..., in] -> [..., out]. NaN and infinity come through as NaN."""
+    def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """Apply the layer, as ``Linear`` says. NaN and infinity come through as NaN."""
         flat = x.reshape(-1, x.shape[-1])
         peak = flat.abs().amax(dim=1, keepdim=True)
         # Codes 1 to 255 around 128: the cast cuts off, the half makes it round. A row of zeros is scaled by 0 below.
@@ -86,7 +89,7 @@ class Int8Linear:
             codes, 1.0, 128, self.packed, self.scale, self.zero, None, 1.0, 0, torch.float32, "none", [], ""
         )
         wide: Tensor = out.mul_(peak).view(*x.shape[:-1], out.shape[-1])
-        return wide
+        return wide if added is None else wide.add_(added)
 
 
 def require_quantize(quantize: Quantize | None, device: torch.device, dtype: torch.dtype) -> None:

@@ -4,6 +4,7 @@ Sequence: frame 0 | action 0 | frame 1 | action 1 | ...; image ids come first in
 Source: the Diagonal Decoding paper's supplement and the public release (configs, lvm.py).
 """
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,9 +16,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from diagplan.adapters.attention import attend, mask_bias, mask_values, parts_for
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
+from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused_stream, plain_weight
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
@@ -224,9 +227,13 @@ class McAr:
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
+        half = torch.ones(config.head_size // 2, device=self.device, dtype=self.dtype)
+        self._turn = torch.cat((-half, half))
+        self._seen = mask_values(self.device, self.dtype)
         self._scale = config.head_size**-0.5
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
         self._splits = [sum(self._heads), config.num_key_value_heads]
+        self._fused: Fused | None = None
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
         def joined(*names: str) -> Linear:
@@ -281,51 +288,76 @@ class McAr:
         batch, n, _ = x.shape
         length = mask.shape[-1]
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
-        bias = self._bias(mask)
+        sin = sin * self._turn
+        bias = mask_bias(mask, self._seen, self._heads[0] // self._heads[1])
+        if self._fused is not None:
+            x = self._through_fused(self._fused, x, cos, sin, bias, slot, cache, length)
+            return _rms_norm(x if rows is None else x.index_select(1, rows), self.norm, self.config.rms_norm_eps)
+        parts = parts_for(self.device, batch, self._heads[1], length)
         for i, layer in enumerate(self.layers):
             h = _rms_norm(x, layer.attention_norm, self.config.rms_norm_eps)
             qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
-            qk, v = torch.split(qkv, self._splits, dim=1)
-            q, k = torch.split(_rotate(qk, cos, sin), self._heads, dim=1)
+            qk, v = qkv.split_with_sizes(self._splits, dim=1)
+            q, k = _rotate(qk, cos, sin).split_with_sizes(self._heads, dim=1)
             keys, values = cache.update(i, slot, k, v, length)
-            x = x + layer.out(self._attend(q, keys, values, bias))
+            x = layer.out(attend(q, keys, values, bias, self._scale, parts=parts), x)
             h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
-            x = x + layer.down(F.silu(gate) * up)
+            x = layer.down(F.silu(gate) * up, x)
         if rows is not None:
             x = x.index_select(1, rows)
         return _rms_norm(x, self.norm, self.config.rms_norm_eps)
 
-    def _bias(self, mask: Tensor) -> Tensor:
-        """What a mask adds to the scores, [G n, L] or [B, 1, G n, L]: once a pass, not in every layer."""
-        bias = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill_(~mask, -math.inf)
-        bias = torch.cat([bias] * (self._heads[0] // self._heads[1]), dim=-2)
-        return bias if mask.ndim == 2 else bias[:, None]
+    def compiled(self) -> Self:
+        """This model with layers that torch.compile makes few kernels of; the weights are shared.
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        """Attention of q [B, H, n, D] over k, v [B, K, L, D] plus bias [..., G n, L], as [B, n, H D].
+        For GPUs, where the first pass of one feed and the first of more compile for some seconds each.
 
-        The G query heads of one key-value head become rows of one query, so that keys are read once.
+        Raises:
+            SpecError: packed or quantised weights.
         """
-        batch, heads, n, d = q.shape
-        group = heads // k.shape[1]
-        folded = q.reshape(batch, k.shape[1], group * n, d)
-        out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias, scale=self._scale)
-        return out.view(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
+        model = copy.copy(self)
+        model._fused = compiled_layer(), self._plain_layers()
+        return model
+
+    def _plain_layers(self) -> list[Weights]:
+        return [
+            Weights(
+                layer.attention_norm,
+                plain_weight(layer.qkv),
+                None,
+                plain_weight(layer.out),
+                layer.mlp_norm,
+                plain_weight(layer.gate_up),
+                plain_weight(layer.down),
+            )
+            for layer in self.layers
+        ]
+
+    def _through_fused(
+        self, fused: Fused, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, slot: Tensor, cache: TensorCache,
+        length: int,
+    ) -> Tensor:  # fmt: skip
+        heads, kv_heads = self._heads
+        sizes = Sizes(heads, kv_heads, self.config.rms_norm_eps, self._scale)
+        return fused_stream(fused, x, sizes, cos, sin, bias, slot, cache, length)
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Statistics in float32, then weight times the value cast back."""
+    if x.dtype == torch.float32 and not torch.compiler.is_exporting():
+        return F.rms_norm(x, weight.shape, weight, eps)  # the same bits by fewer calls
     wide = x.float()
     scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
     return weight * (wide * scale).to(x.dtype)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [1 or B, 1, n, D]."""
-    half = x.shape[-1] // 2
-    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
-    return x * cos + turned * sin
+    """Half-rotation: channel c pairs with c + D/2. x [B, heads, n, D], cos and sin [1 or B, 1, n, D].
+
+    The first half of ``sin`` is negated.
+    """
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 def rotary_tables(config: McArConfig, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.given import on_host
 from diagplan.backends.prepared import embeddings_of
 from diagplan.backends.replay import Prepared, State
 from diagplan.backends.speculative_prepared import PreparedSpeculation
@@ -97,7 +98,7 @@ def load_checkpoint(prepared: Prepared, path: str | Path, given: Ids, lead: Any 
     """
     about, tensors = read_state(path, _FORMAT)
     embedded = None if lead is None else embeddings_of(prepared, lead)
-    require_same(about, identity(prepared, np.asarray(given).astype(np.int64), embedded))
+    require_same(about, identity(prepared, on_host(given).astype(np.int64), embedded))
     step = about.get("step")
     done = sum(p.step <= step for p in prepared.passes) if type(step) is int else 0
     tokens = tensors.pop("tokens", np.zeros(0))

@@ -10,9 +10,23 @@ from diagplan.backends.errors import MismatchError
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
 
-__all__ = ["batched", "given_from_prompt", "given_slots", "known_ids", "plan_given_slots", "require_choices"]
+__all__ = [
+    "batched",
+    "given_from_prompt",
+    "given_slots",
+    "known_ids",
+    "on_host",
+    "plan_given_slots",
+    "require_choices",
+]
 
 Ids = NDArray[np.int64]
+
+
+def on_host(array: Any) -> NDArray[Any]:
+    """An array or a tensor of any device as NumPy's; a copy only where it lies on another device."""
+    fetch = getattr(array, "cpu", None)
+    return np.asarray(array if fetch is None else fetch())
 
 
 def given_slots(layout: Layout) -> Ids:
@@ -32,7 +46,7 @@ def batched(name: str, ids: NDArray[np.integer[Any]], shape: tuple[int, ...]) ->
         MismatchError: not integers, or of another shape.
     """
     try:
-        array = np.asarray(ids)
+        array = on_host(ids)
     except ValueError:
         raise MismatchError(f"expected {name} to hold integers, got a ragged list. Save token ids.") from None
     if array.dtype == np.uint64 and array.size and int(array.max()) >= 1 << 63:
@@ -101,7 +115,7 @@ def known_ids(given: Array, model: Model, embedded: int = 0) -> Ids:
     Raises:
         MismatchError: not integers, or ids outside the model's vocabulary.
     """
-    held = np.asarray(given)
+    held = on_host(given)
     if held.dtype.kind not in "iu":
         raise MismatchError(f"expected given ids as integers, got dtype {held.dtype}. Give token ids.")
     ids, known = held.astype(np.int64), input_vocab_of(model)

@@ -21,7 +21,7 @@ from diagplan.adapters.contract import (
 )
 from diagplan.backends.arguments import require_replayable, require_seeds
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
-from diagplan.backends.given import known_ids, plan_given_slots, require_choices
+from diagplan.backends.given import known_ids, on_host, plan_given_slots, require_choices
 from diagplan.backends.guidance import Guidance, Guided
 from diagplan.backends.memory import estimate_memory
 from diagplan.backends.pads import keys_of, pads_of
@@ -339,7 +339,7 @@ def embeddings_of(prepared: Batched, lead: Array) -> Array:
     if len(shape) != 3 or shape[::2] != (prepared.rows, width):
         raise MismatchError(f"expected embeddings of shape [{prepared.rows}, P, {width}], got {shown(list(shape))}.")
     if isinstance(model.dtype, np.dtype):
-        held: Array = prepared.runtime.put(np.asarray(lead).astype(model.dtype))
+        held: Array = prepared.runtime.put(on_host(lead).astype(model.dtype))
     else:
         import torch
 

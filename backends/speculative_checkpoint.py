@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.backends.checkpoint import digest_of, identity, read_state, require_same
+from diagplan.backends.given import on_host
 from diagplan.backends.speculative_prepared import PreparedSpeculation, SpeculativeState, new_state
 from diagplan.planner.errors import DocumentError
 from diagplan.schemas.atomic import write_atomically
@@ -57,7 +58,7 @@ def load_speculation(prepared: PreparedSpeculation, path: str | Path, given: Ids
     """
     about, tensors = read_state(path, _FORMAT)
     state = new_state(prepared, given, lead)
-    require_same(about, identity(prepared, np.asarray(given).astype(np.int64), state.lead, _FORMAT))
+    require_same(about, identity(prepared, on_host(given).astype(np.int64), state.lead, _FORMAT))
     count = prepared.entries.entries
     tokens, accepted, fed = (tensors.get(name, np.zeros(0)) for name in ("tokens", "accepted", "fed"))
     whole = all(column.dtype == np.int64 for column in (tokens, accepted, fed))

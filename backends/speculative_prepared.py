@@ -119,6 +119,7 @@ class SpeculativeState:
         window: the width of the next pass.
         passes: done.
         careful: up to this entry passes feed one step each.
+        graphed: what runs the model's passes as CUDA graphs for this state, once one did.
     """
 
     tokens: Array
@@ -129,6 +130,7 @@ class SpeculativeState:
     window: Window
     passes: int = 0
     careful: int = 0
+    graphed: Any = None
 
 
 def prepare(

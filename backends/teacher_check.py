@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array, allowed_ids, coordinates_of
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.given import on_host
 from diagplan.backends.pads import keys_of
 from diagplan.backends.prepared import Prepared, embeddings_of, new_state, not_finite, too_large
 from diagplan.backends.shortfall import shortfalls
@@ -114,7 +115,7 @@ def teacher_check(
 
 def _ids(prepared: Prepared, given: Array, tokens: Array, lead: Array | None) -> Ints:
     """The ids of all slots of all rows, int64 [R, positions]."""
-    plan, model, cells = prepared.plan, prepared.model, np.asarray(tokens)
+    plan, model, cells = prepared.plan, prepared.model, on_host(tokens)
     shape = (prepared.batch, *prepared.cell_slots.shape)
     if cells.dtype.kind not in "iu" or cells.shape != shape:
         raise MismatchError(

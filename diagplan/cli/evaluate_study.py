@@ -27,10 +27,20 @@ from diagplan.cli.shared.output import (
     print_table,
     progress_bar,
 )
+from diagplan.cli.shared.speculation import EXACT
 from diagplan.planner.extras import require_packages
 from diagplan.worlds.loading import release_names
 
 __all__ = ["evaluate_study_command"]
+
+ExactOption = Annotated[
+    bool,
+    option(
+        EXACT,
+        "Add base/exact: next-token prediction's own tokens in fewer passes; the window is measured.",
+        "--exact",
+    ),
+]
 
 
 @command
@@ -92,6 +102,15 @@ def evaluate_study_command(
         list[str] | None,
         typer.Option(help="Run these conditions, e.g. base/k=*; may be repeated. Left out: all.", show_default=False),
     ] = None,
+    exact: ExactOption = False,
+    speculate: Annotated[
+        str | None,
+        option(EXACT, "The windows of base/exact=N, with commas. Left out: a third of a frame, and a frame."),
+    ] = None,
+    draft: Annotated[
+        str | None,
+        option(EXACT, "First guesses of base/exact=N, with commas, as for run. Left out: previous-frame."),
+    ] = None,
     batch: Annotated[int, typer.Option(help="Replay so many clips at a time.", min=1, max=4096)] = 32,
     repeats: Annotated[int, typer.Option(help="Time so many replays of the first clip alone.", min=1)] = 3,
     timed_again: Annotated[
@@ -115,7 +134,7 @@ def evaluate_study_command(
     as_json: JsonOption = False,
 ) -> int:
     """Compare decoding plans on one set of clips: tables with intervals, plots, sample videos."""
-    from diagplan.study.setup import parse_tuned
+    from diagplan.study.setup import parse_list, parse_tuned, parse_windows
     from diagplan.study.whole import study_plans
 
     require_packages("a study", "torch", "safetensors", "av", "diffusers", "PIL", "skimage", "matplotlib")
@@ -125,7 +144,8 @@ def evaluate_study_command(
         task = progress.add_task("", total=None)
         report = study_plans(
             model, clips, out, tuned=parse_tuned(tuned or []), rule=rule, count=count, seed=seed, keep=keep,
-            only=only or (), batch=batch, repeats=repeats, measure_again=timed_again, samples=samples, device=device,
+            only=only or (), exact=exact, windows=parse_windows(speculate), drafts=parse_list(draft),
+            batch=batch, repeats=repeats, measure_again=timed_again, samples=samples, device=device,
             threads=threads or "auto", weights=weights, tokenizer=tokenizer, config=config, context=context,
             dtype=dtype,
             i3d=i3d, vbench=vbench,
@@ -145,6 +165,8 @@ def evaluate_study_command(
             }
         )
         return FINE
+    from diagplan.study.tables import passes_text
+
     columns = [
         "condition",
         ">passes",
@@ -158,7 +180,7 @@ def evaluate_study_command(
     print_table(
         columns,
         [
-            (row.id, row.step, f"{row.fewer_passes:.2f}", f"{row.faster:.2f}", *_shown(row))
+            (row.id, passes_text(row.step), f"{row.fewer_passes:.2f}", f"{row.faster:.2f}", *_shown(row))
             for row in report.rows
         ],
         title=f"{report.clips} clips; {report.run_now} conditions run, {report.done_before} done before",

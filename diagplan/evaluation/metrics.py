@@ -29,12 +29,12 @@ class Rates(NamedTuple):
         fps: FPS: video frames generated a second. A tokenizer that packs several frames into one grid counts them all.
     """
 
-    step: int
+    step: float
     tp: float
     fps: float
 
 
-def rates(*, steps: int, tokens: int, frames: int, seconds: float) -> Rates:
+def rates(*, steps: float, tokens: int, frames: int, seconds: float) -> Rates:
     """The rates of one replay.
 
     Args:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from diagplan.evaluation.intervals import Interval, difference
 from diagplan.planner.policy import Policies
-from diagplan.study.conditions import BASE
+from diagplan.study.conditions import BASE, is_exact
 from diagplan.study.results import Result
 
 __all__ = ["TUNED_FIGURES", "TuningEffect", "policy_effects", "tuning_effects"]
@@ -79,9 +79,10 @@ def tuning_effects(results: Mapping[str, Result], *, seed: int = 0) -> list[Tuni
         seed: of the intervals' draws.
 
     Returns:
-        the effects in ``loss``, then in ``equal_truth``, each in the order of the results.
+        the effects in ``loss``, then in ``equal_truth``, each in the order of the results; without those of
+        ``exact``, which are next-token prediction's.
     """
-    tuned = [id_ for id_ in results if _base_of(id_) in results and id_.partition("/")[0] != BASE]
+    tuned = [id_ for id_ in results if _base_of(id_) in results and id_.partition("/")[0] != BASE and not is_exact(id_)]
     return [_effect(results, id_, figure, seed) for figure in TUNED_FIGURES for id_ in tuned]
 
 

@@ -30,10 +30,10 @@ __all__ = [
 
 #: Of the models in order, the base model first (Okabe and Ito's colours, told apart by everyone).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-_MARKERS = {"ntp": "*", "k=": "o", "overlap": "D", "zipar-w": "^", "zipar-release": "v"}
+_MARKERS = {"ntp": "*", "exact": "P", "k=": "o", "overlap": "D", "zipar-w": "^", "zipar-release": "v"}
 _MARKER_NAMES = {
-    "ntp": "next-token", "k=": "diagonal k", "overlap": "diagonal k, d", "zipar-w": "ZipAR", "zipar-release":
-    "ZipAR as released",
+    "ntp": "next-token", "exact": "exact: next-token's own tokens", "k=": "diagonal k", "overlap": "diagonal k, d",
+    "zipar-w": "ZipAR", "zipar-release": "ZipAR as released",
 }  # fmt: skip
 #: Differences to next-token prediction where clips differ more than plans do.
 _SHOWN = ("loss", "equal_truth_more", "followed_more", "psnr")
@@ -63,6 +63,8 @@ def _png(figure: "Figure") -> bytes:
 
 
 def _kind(name: str) -> str:
+    if name.startswith("exact"):
+        return "exact"
     if ",d=" in name:
         return "overlap"
     return next(kind for kind in ("zipar-release", "zipar-w", "ntp", "k=") if name.startswith(kind))
@@ -86,9 +88,9 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
     aside = {group: 1.03 ** (i - (len(groups) - 1) / 2) for i, group in enumerate(groups)}  # to tell models apart
     figure = new_figure(12, 8)
     shown = [name for name in _SHOWN if any(row.figures[name].mean is not None for row in kept)]
-    for place, name in enumerate(shown, start=1):
-        axes = figure.add_subplot(2, 2, place)
-        about = FIGURES[name]
+    for number, name in enumerate(shown, start=1):
+        axes = figure.add_subplot(2, 2, number)
+        about, below = FIGURES[name], 0
         for row in kept:
             value, (group, _, plan) = row.figures[name], row.id.partition("/")
             if value.mean is None:
@@ -99,8 +101,13 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
                 x, y, yerr=_bars(value, about.scale), fmt=marker, color=colour, alpha=0.8, capsize=2, elinewidth=0.8,
                 markersize=10 if marker == "*" else 6,
             )  # fmt: skip
-            if group == groups[0] and (plan in ("ntp", "k=1", "k=2", "k=4") or len(kept) <= _MOST_NAMES):
-                axes.annotate(plan, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8)
+            named = plan in ("ntp", "k=1", "k=2", "k=4") or _kind(plan) == "exact"
+            if group == groups[0] and (named or len(kept) <= _MOST_NAMES):
+                place = (6, 5)
+                if _kind(plan) == "exact":  # all at one height, under each other
+                    place = (6, -13 - 10 * (below % 4))
+                    below += 1
+                axes.annotate(plan, (x, y), xytext=place, textcoords="offset points", fontsize=8)
         axes.set_xscale("log")
         values = sorted({getattr(row, across) for row in kept})
         axes.set_xlim(values[0] / 1.25, values[-1] * 1.35)

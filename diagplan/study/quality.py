@@ -15,7 +15,7 @@ from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import NextToken, Schedule
 from diagplan.planner.tuning import Candidate, Priced
 from diagplan.schemas.files import read_bytes
-from diagplan.study.conditions import BASE, all_conditions
+from diagplan.study.conditions import BASE, all_conditions, is_exact
 
 __all__ = ["Judged", "losses_for", "read_judged", "world_digest"]
 
@@ -68,6 +68,8 @@ def read_judged(folder: str | Path, layout: Layout, *, label: str = BASE) -> Jud
     losses: dict[tuple[Schedule, Policies], Loss] = {}
     for row in rows:
         name, loss = _row(row, place)
+        if is_exact(name):  # next-token prediction's tokens, and so its loss
+            continue
         group = name.partition("/")[0]
         if group != label and not (label == BASE and group == "policies"):
             continue

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from diagplan.evaluation.metrics import decibels
 from diagplan.schemas.atomic import make_folder, write_atomically
-from diagplan.study.conditions import BASE
+from diagplan.study.conditions import BASE, is_exact
 from diagplan.study.demonstration import side_by_side
 from diagplan.study.effects import policy_effects, tuning_effects
 from diagplan.study.pieces import made_frames
@@ -68,6 +68,7 @@ def write_report(
         "horizons": {
             id_: {name: one.curve(name).mean(0).tolist() for name in one.curves} for id_, one in results.items()
         },
+        "exact": {id_: {**one.plan["speculation"], "passes": one.passes} for id_, one in results.items() if one.passes},
         "rollouts": {
             id_: {"windows": one.plan["windows"], "prefill_tokens": one.plan["prefill_tokens"]}
             for id_, one in results.items()
@@ -109,7 +110,7 @@ def _differing(
 
 
 def pictured(results: Mapping[str, Result], asked: Sequence[str] | None, usual: Sequence[str], most: int) -> list[str]:
-    """The conditions in a picture that holds at most ``most``.
+    """The conditions in a picture that holds at most ``most``; ``exact`` ones look like next-token prediction.
 
     Args:
         results: by id.
@@ -120,7 +121,7 @@ def pictured(results: Mapping[str, Result], asked: Sequence[str] | None, usual: 
     common = [id_ for id_ in usual if id_ in results]
     if asked is None:
         return common
-    wanted = [id_ for id_ in results if id_ in asked]
+    wanted = [id_ for id_ in results if id_ in asked and not is_exact(id_)]
     if len(wanted) <= most:
         return wanted
     return ([id_ for id_ in common if id_ in wanted] or wanted)[:most]

@@ -33,6 +33,7 @@ class Result:
         counted, followed: moves of each clip that are judged, and those made; ``None`` where none can be.
         single: figures of all clips together.
         extra: figures of networks that the user gave, with what gave them.
+        passes: of each clip replayed alone, where they differ from clip to clip; ``None``: the plan's steps.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Result:
     followed: list[int] | None
     single: Mapping[str, float]
     extra: Mapping[str, Any] = field(default_factory=dict)
+    passes: list[int] | None = None
 
     def curve(self, name: str) -> NDArray[np.float64]:
         """One curve, float64 [clips, frames]."""
@@ -112,6 +114,10 @@ class StudyFolder:
             )
         return result
 
+    def names(self, pattern: str) -> list[str]:
+        """The names of conditions that are done, of any group, sorted."""
+        return sorted({path.stem for path in self.folder.glob(f"conditions/*/{pattern}.json")})
+
     def write(self, result: Result) -> Result:
         """Write a result; what is returned is what ``read`` gives of it, with curves of six digits."""
         path = self.path(result.id, ".json")
@@ -151,13 +157,14 @@ class StudyFolder:
 
 def _is_result(document: Mapping[str, Any]) -> bool:
     """Whether it has the fields of a ``Result``, of their kinds, its curves [clips][frames] of numbers."""
-    document = {"extra": {}, **document}
+    document = {"extra": {}, "passes": None, **document}
     mappings = ("bound", "plan", "seconds", "curves", "single", "extra")
     if set(document) != {entry.name for entry in fields(Result)} or not all(
         isinstance(document[name], dict) for name in mappings
     ):
         return False
-    curves, counts = document["curves"].values(), (document["counted"], document["followed"])
+    curves = document["curves"].values()
+    counts = (document["counted"], document["followed"], document["passes"])
     sizes = {_sizes(curve) for curve in curves}
     return (
         None not in sizes

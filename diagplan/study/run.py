@@ -19,8 +19,10 @@ from diagplan.models.loading import replay_ids
 from diagplan.planner.errors import SpecError
 from diagplan.planner.rollout import Rollout
 from diagplan.planner.schedule import NextToken
+from diagplan.planner.speculation import Speculation
 from diagplan.schemas.convert import plan_digest
 from diagplan.study.conditions import BASE, Condition
+from diagplan.study.exact import expected_passes, replay_clips, require_same, same_result, settled
 from diagplan.study.judge import rolled_loss
 from diagplan.study.material import Material
 from diagplan.study.pieces import by_token_frame, given_ids, made_frames
@@ -36,6 +38,7 @@ __all__ = [
     "planned_work",
     "run_study",
     "time_again",
+    "timing_work",
     "tokenizer_latents",
 ]
 
@@ -83,7 +86,7 @@ def run_study(
     folder: StudyFolder,
     conditions: Sequence[Condition],
     *,
-    on_start: Callable[[str, int], None] | None = None,
+    on_start: Callable[[str, float], None] | None = None,
     on_work: Callable[[float], None] | None = None,
 ) -> tuple[dict[str, Result], int]:
     """Run the conditions that are not done yet.
@@ -100,6 +103,7 @@ def run_study(
 
     Raises:
         DocumentError: results that cannot be read or are of another study.
+        MismatchError: an ``exact`` condition whose tokens are not next-token prediction's.
     """
     results: dict[str, Result] = {}
     by_plan: dict[tuple[str, str], str] = {}
@@ -107,12 +111,14 @@ def run_study(
     for condition in conditions:
         result = folder.read(condition.id, study.bound(condition.model))
         rollout = None if result is not None else _rollout(study, condition)
-        work = 0 if rollout is None else _work(study, rollout)
+        work = 0 if rollout is None else _work(study, condition, rollout)
         if on_start is not None:
             on_start(condition.id, work)
         if rollout is not None:
             same = by_plan.get((condition.model, _digest(rollout)))
-            if same is None:
+            if condition.speculation is not None:
+                result = _run_exact(study, folder, condition, rollout, results[f"{condition.model}/ntp"], on_work)
+            elif same is None:
                 result = _run(study, folder, condition, rollout, on_work)
             else:  # other names, the same facts: replaying it would give the same tokens
                 folder.write_tokens(condition.id, folder.read_tokens(same))
@@ -124,7 +130,8 @@ def run_study(
             ran += 1
         assert result is not None
         results[condition.id] = _with_extras(study, folder, result)
-        by_plan.setdefault((condition.model, result.plan["digest"]), condition.id)
+        if condition.speculation is None:
+            by_plan.setdefault((condition.model, result.plan["digest"]), condition.id)
     return results, ran
 
 
@@ -138,6 +145,8 @@ def time_again(
 ) -> dict[str, Result]:
     """Measure every condition's seconds anew, one after the other and then again, so that a slow minute hits all alike.
 
+    Of an ``exact`` condition each turn replays some clips, and all turns together every clip once.
+
     Args:
         study: as for ``run_study``.
         folder: where the results are; they are written with the new times.
@@ -148,27 +157,45 @@ def time_again(
     Returns:
         all results, with the new times.
     """
-    times: dict[str, list[float]] = {condition.id: [] for condition in conditions}
+    times: dict[str, dict[int, float]] = {condition.id: {} for condition in conditions}
     rollouts = [(condition, _rollout(study, condition)) for condition in conditions]
-    for _ in range(study.repeats):
+    for turn in range(study.repeats):
         for condition, rollout in rollouts:
-            times[condition.id].append(_replay(study, study.worlds[condition.model], rollout, slice(1)).seconds)
-            if on_work is not None:
-                on_work(rollout.cost().passes)
+            world, speculation = study.worlds[condition.model], _held(results[condition.id])
+            numbers = [turn] if speculation is None else range(turn, len(study.material.tokens), study.repeats)
+            for number in numbers:
+                clip = 0 if speculation is None else number
+                took = _replay(study, world, rollout, slice(clip, clip + 1), speculation=speculation)
+                times[condition.id][number] = took.seconds
+                if on_work is not None:
+                    on_work(rollout.cost().passes if isinstance(took, Replayed) else took.passes)
     measured = dict(results)
     for id_, seconds in times.items():
-        measured[id_] = folder.write(replace(results[id_], seconds={**results[id_].seconds, "single": seconds}))
+        name = "single" if results[id_].passes is None else "clips"
+        ordered = [seconds[number] for number in sorted(seconds)]
+        measured[id_] = folder.write(replace(results[id_], seconds={**results[id_].seconds, name: ordered}))
     return measured
 
 
-def planned_work(study: Study, folder: StudyFolder, conditions: Sequence[Condition]) -> tuple[int, int]:
-    """How many of the conditions are done, and the passes that the others take.
+def timing_work(study: Study, results: Mapping[str, Result], conditions: Sequence[Condition]) -> int:
+    """The passes of ``time_again``."""
+    done = (results[condition.id] for condition in conditions)
+    return sum(study.repeats * one.plan["steps"] if one.passes is None else sum(one.passes) for one in done)
+
+
+def _held(result: Result) -> Speculation | None:
+    """How a condition that is done was replayed."""
+    return None if result.passes is None else Speculation(**result.plan["speculation"])
+
+
+def planned_work(study: Study, folder: StudyFolder, conditions: Sequence[Condition]) -> tuple[int, float]:
+    """How many of the conditions are done, and the passes that the others take, those of ``exact`` estimated.
 
     Raises:
         DocumentError: as ``run_study``.
     """
     waiting = [c for c in conditions if folder.read(c.id, study.bound(c.model)) is None]
-    return len(conditions) - len(waiting), sum(_work(study, _rollout(study, c)) for c in waiting)
+    return len(conditions) - len(waiting), sum(_work(study, c, _rollout(study, c)) for c in waiting)
 
 
 def judge_truth(study: Study) -> dict[str, Any]:
@@ -245,7 +272,9 @@ def _judged(study: Study, rollout: Rollout, tokens: Ids) -> NDArray[np.float64]:
     )
 
 
-def _work(study: Study, rollout: Rollout) -> int:
+def _work(study: Study, condition: Condition, rollout: Rollout) -> float:
+    if condition.speculation is not None:
+        return expected_passes(condition.speculation, rollout.cost().passes) * len(study.material.tokens)
     return rollout.cost().passes * (-(-len(study.material.tokens) // study.batch) + study.repeats)
 
 
@@ -285,6 +314,34 @@ def _run(
     )  # fmt: skip
 
 
+def _run_exact(
+    study: Study,
+    folder: StudyFolder,
+    condition: Condition,
+    rollout: Rollout,
+    ntp: Result,
+    on_work: Callable[[float], None] | None,
+) -> Result:
+    """Every clip alone, its tokens compared with next-token prediction's."""
+    world, count = study.worlds[condition.model], len(study.material.tokens)
+    assert condition.speculation is not None
+    speculation = settled(condition.speculation, rollout, world)
+    part = _work(study, condition, rollout) / count
+
+    def replayed(clip: int, how: Speculation) -> Rolled | Speculated:
+        done = _replay(study, world, rollout, slice(clip, clip + 1), speculation=how)
+        assert not isinstance(done, Replayed)
+        return done
+
+    replayed(0, speculation)  # a first replay is slower than others
+    clips = replay_clips(
+        replayed, range(count), speculation, on_clip=None if on_work is None else lambda: on_work(part)
+    )
+    require_same(condition, clips.tokens, folder.read_tokens(ntp.id))
+    folder.write_tokens(condition.id, clips.tokens)
+    return same_result(condition, ntp, speculation, clips)
+
+
 def _generate(
     study: Study, world: World, rollout: Rollout, on_work: Callable[[float], None] | None
 ) -> tuple[Ids, float, list[float]]:
@@ -296,7 +353,12 @@ def _generate(
 
 
 def _replay(
-    study: Study, world: World, rollout: Rollout, clips: slice, on_work: Callable[[float], None] | None = None
+    study: Study,
+    world: World,
+    rollout: Rollout,
+    clips: slice,
+    on_work: Callable[[float], None] | None = None,
+    speculation: Speculation | None = None,
 ) -> Rolled | Replayed | Speculated:
     material = study.material
     part = rollout.cost().passes / rollout.frames
@@ -304,8 +366,9 @@ def _replay(
     on_frame: Callable[[int, Ids], None] | None = None if on_work is None else lambda _f, _t: on_work(part)
     if rollout.plans[0].layout.lead:  # what stands before the prompt is no frame of a window
         plan = rollout.plans[0]
-        return replay_ids(plan, world.model, given_ids(world, plan.layout, prompt, actions), on_frame=on_frame)
-    return roll(rollout, world.model, prompt, actions, on_frame=on_frame)
+        given = given_ids(world, plan.layout, prompt, actions)
+        return replay_ids(plan, world.model, given, speculation=speculation, on_frame=on_frame)
+    return roll(rollout, world.model, prompt, actions, speculation=speculation, on_frame=on_frame)
 
 
 def _followed(study: Study, tokens: Ids) -> list[int] | None:

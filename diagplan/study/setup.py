@@ -18,6 +18,7 @@ from diagplan.evaluation.i3d import load_i3d
 from diagplan.evaluation.vbench import require_weights, vbench_scores
 from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.shown import shown
 from diagplan.study.conditions import BASE, require_labels
 from diagplan.study.material import read_material
 from diagplan.study.quality import world_digest
@@ -25,7 +26,7 @@ from diagplan.study.run import Extra, Study, has_latents, tokenizer_latents
 from diagplan.video.files import VideoWriter
 from diagplan.worlds import SHIPPED, World, load_world
 
-__all__ = ["DEFAULT_COUNT", "parse_tuned", "set_up", "settings_of"]
+__all__ = ["DEFAULT_COUNT", "parse_list", "parse_tuned", "parse_windows", "set_up", "settings_of"]
 
 #: Clips where neither the rule nor the options say how many.
 DEFAULT_COUNT = 128
@@ -179,6 +180,30 @@ def _vbench(videos: NDArray[np.uint8], weights: Path, fps: int, device: str) -> 
                 for frame in frames:
                     writer.add(frame)
         return vbench_scores(paths, weights, device=device)
+
+
+def parse_list(text: str | None) -> list[str]:
+    """The parts of an option with commas.
+
+    >>> parse_list("previous-frame, above"), parse_list(None)
+    (['previous-frame', 'above'], [])
+    """
+    return [] if text is None else [part.strip() for part in text.split(",")]
+
+
+def parse_windows(text: str | None) -> list[int]:
+    """``--speculate 36,108`` as numbers.
+
+    Raises:
+        SpecError: another form.
+    """
+    try:
+        return [int(part) for part in parse_list(text)]
+    except ValueError:
+        raise SpecError(
+            f"expected --speculate with numbers and commas, such as 36,108, got {shown(text)}. A window is the most "
+            "tokens of a pass."
+        ) from None
 
 
 def parse_tuned(options: list[str]) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from diagplan.evaluation.metrics import decibels, rates
 from diagplan.study.effects import TuningEffect
 from diagplan.study.results import Result
 
-__all__ = ["FIGURES", "Figure", "Row", "csv_text", "markdown", "rows_of"]
+__all__ = ["FIGURES", "Exact", "Figure", "Row", "csv_text", "markdown", "passes_text", "rows_of"]
 
 _REFERENCE = "base/ntp"
 
@@ -63,19 +63,40 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exact:
+    """What differs from clip to clip where next-token prediction is replayed in fewer passes.
+
+    Attributes:
+        window, draft: of the replays.
+        passes, seconds: of a clip alone.
+        most_passes: of the worst clip.
+        tokens: accepted by a pass, of all clips.
+    """
+
+    window: int
+    draft: str
+    passes: Interval
+    seconds: Interval
+    most_passes: int
+    tokens: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One condition's figures.
 
     Attributes:
         id: of the condition.
-        step, seconds, tp, fps: passes; seconds of one clip alone (median); tokens and frames a second.
+        step, seconds, tp, fps: passes; seconds of one clip alone (median); tokens and frames a second. Of an exact
+            condition they are means over clips.
         fewer_passes, faster: against next-token prediction of the base model.
         figures: name of ``FIGURES`` -> figure with interval.
         single: figures without interval.
+        exact: of an exact condition how it was replayed.
     """
 
     id: str
-    step: int
+    step: float
     seconds: float
     tp: float
     fps: float
@@ -83,6 +104,7 @@ class Row:
     faster: float
     figures: Mapping[str, Interval]
     single: Mapping[str, float]
+    exact: "Exact | None" = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -101,7 +123,7 @@ def rows_of(results: Mapping[str, Result], *, seed: int = 0) -> list[Row]:
 
 
 def _row(result: Result, ntp: Result, seed: int) -> Row:
-    seconds, reference = (statistics.median(one.seconds["single"]) for one in (result, ntp))
+    seconds, reference = (_seconds(one) for one in (result, ntp))
     plan = result.plan
     speed = rates(steps=plan["steps"], tokens=plan["tokens"], frames=plan["frames"], seconds=seconds)
     extra = {
@@ -113,7 +135,25 @@ def _row(result: Result, ntp: Result, seed: int) -> Row:
     return Row(
         id=result.id, step=speed.step, seconds=seconds, tp=speed.tp, fps=speed.fps,
         fewer_passes=ntp.plan["steps"] / plan["steps"], faster=reference / seconds,
-        figures=_figures(result, ntp, seed), single={**result.single, **extra},
+        figures=_figures(result, ntp, seed), single={**result.single, **extra}, exact=_exact(result, seed),
+    )  # fmt: skip
+
+
+def _seconds(result: Result) -> float:
+    """Of one clip alone: where clips differ their mean, else the median of replays of the first."""
+    if result.passes is None:
+        return float(statistics.median(result.seconds["single"]))
+    return float(statistics.fmean(result.seconds["clips"]))
+
+
+def _exact(result: Result, seed: int) -> Exact | None:
+    if result.passes is None:
+        return None
+    how = result.plan["speculation"]
+    return Exact(
+        window=how["window"], draft=how["draft"], passes=interval(result.passes, seed=seed),
+        seconds=interval(result.seconds["clips"], seed=seed), most_passes=max(result.passes),
+        tokens=result.plan["tokens"] * len(result.passes) / sum(result.passes),
     )  # fmt: skip
 
 
@@ -168,7 +208,24 @@ def markdown(
         lines += [f"## {group}", "", _line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
         lines += [_line(_cells(row, names, single)) for row in rows if row.id.startswith(f"{group}/")]
         lines.append("")
-    return "\n".join(lines + _policy_lines(policies) + _tuning_lines(tuning))
+    return "\n".join(lines + _exact_lines(rows) + _policy_lines(policies) + _tuning_lines(tuning))
+
+
+def _exact_lines(rows: Sequence[Row]) -> list[str]:
+    exact = [(row, row.exact) for row in rows if row.exact is not None]
+    if not exact:
+        return []
+    about = (
+        "Next-token prediction's own tokens, all compared, in fewer passes. Every clip was replayed alone; passes and "
+        "seconds are means over clips, in the tables above too."
+    )
+    heads = ["condition", "window", "first guesses", "passes", "worst clip", "tokens a pass", "s a clip", "x time"]
+    lines = ["## Exact", "", about, "", _line(heads), _line(["---", "---:", "---", *["---:"] * 5])]
+    passes, seconds = Figure(heading="", digits=1), Figure(heading="", digits=3)
+    for row, one in exact:
+        cells = [f"`{row.id}`", str(one.window), one.draft, passes.shown(one.passes), str(one.most_passes)]
+        lines.append(_line([*cells, f"{one.tokens:.1f}", seconds.shown(one.seconds), f"{row.faster:.2f}"]))
+    return [*lines, ""]
 
 
 def _policy_lines(effects: Sequence[tuple[str, str, Interval]]) -> list[str]:
@@ -205,11 +262,20 @@ def _tuning_lines(effects: Sequence[TuningEffect]) -> list[str]:
 
 def _cells(row: Row, names: Sequence[str], single: Sequence[str]) -> list[str]:
     fixed = [
-        str(row.step), f"{row.seconds:.3f}", f"{row.fps:.2f}", f"{row.tp:.0f}", f"{row.fewer_passes:.2f}",
+        passes_text(row.step), f"{row.seconds:.3f}", f"{row.fps:.2f}", f"{row.tp:.0f}", f"{row.fewer_passes:.2f}",
         f"{row.faster:.2f}",
     ]  # fmt: skip
     figures = [FIGURES[name].shown(row.figures[name]) for name in names]
     return [f"`{row.id.partition('/')[2]}`", *fixed, *figures, *(_single(row, name) for name in single)]
+
+
+def passes_text(step: float) -> str:
+    """Passes as text: the mean of clips that differ with one digit.
+
+    >>> passes_text(196), passes_text(31.04)
+    ('196', '31.0')
+    """
+    return str(step) if isinstance(step, int) else f"{step:.1f}"
 
 
 def _single(row: Row, name: str) -> str:

@@ -5,12 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diagplan.adapters.devices import DTypeName
+from diagplan.backends.measured import SpeculationChoice
 from diagplan.backends.threads import Threads
-from diagplan.study.conditions import BASE, Condition, all_conditions, select
+from diagplan.study.conditions import (
+    BASE,
+    Condition,
+    all_conditions,
+    named_speculation,
+    select,
+    speculations_of,
+    usual_speculations,
+)
 from diagplan.study.plots import require_matplotlib
 from diagplan.study.report import write_report, write_samples
 from diagplan.study.results import Result, StudyFolder
-from diagplan.study.run import Study, judge_truth, planned_work, run_study, time_again
+from diagplan.study.run import Study, judge_truth, planned_work, run_study, time_again, timing_work
 from diagplan.study.setup import set_up, settings_of
 from diagplan.study.tables import Row
 
@@ -48,6 +57,9 @@ def study_plans(
     seed: int = 0,
     keep: int | None = None,
     only: Sequence[str] = (),
+    exact: bool = False,
+    windows: Sequence[int] = (),
+    drafts: Sequence[str] = (),
     batch: int = 32,
     repeats: int = 3,
     measure_again: bool = False,
@@ -76,6 +88,9 @@ def study_plans(
         seed: of the choice of clips and of the intervals.
         keep: where a rule has more frames than the context: a window slides that keeps so many.
         only: conditions to run, with ``*`` and ``?``; none: all.
+        exact: also next-token prediction in fewer passes with the window that is measured to be best.
+        windows: of such conditions, entries a pass; none: a third of a frame and a frame.
+        drafts: where their first guesses come from, each with every window; none: ``"previous-frame"``.
         batch: clips at a time.
         repeats: timed replays of the first clip alone; the median counts.
         measure_again: measure the times of every condition anew, in turn, when all are done.
@@ -94,6 +109,7 @@ def study_plans(
     Raises:
         SpecError: settings that contradict each other or name nothing.
         DocumentError: clips, models or a folder that cannot be used, or the folder of another study.
+        MismatchError: an ``exact`` condition whose tokens are not next-token prediction's.
         MissingExtraError: a package is not installed.
         KeyboardInterrupt: interrupted; its text says how many conditions are done.
     """
@@ -105,17 +121,19 @@ def study_plans(
         device=device, threads=threads, i3d=i3d, vbench=vbench, weights=weights,
         tokenizer=tokenizer, config=config, context=context, dtype=dtype,
     )  # fmt: skip
-    every, conditions = _conditions(study, only)
+    ways = _ways(study, exact=exact, windows=windows, drafts=drafts)
+    conditions = select(_conditions(study, ways), list(only))
     folder = StudyFolder(Path(out), settings_of(study))
     done, work = planned_work(study, folder, conditions)
     try:
         told.begin("replaying", work)
         results, ran = run_study(study, folder, conditions, on_start=lambda name, _: told.name(name), on_work=told.add)
         if measure_again:
-            told.begin("measuring times", repeats * sum(results[one.id].plan["steps"] for one in conditions))
+            told.begin("measuring times", timing_work(study, results, conditions))
             results = time_again(study, folder, conditions, results, on_work=told.add)
         told.begin("writing tables and plots", 0)
         asked = [condition.id for condition in conditions] if only else None
+        every = _conditions(study, [*ways, *_ways_of(folder, ways)])
         rows, written = _report(study, folder, every, dict(results), rule=rule, seed=seed, samples=samples, asked=asked)
     except KeyboardInterrupt:
         now = planned_work(study, folder, conditions)[0]
@@ -128,10 +146,22 @@ def study_plans(
     )  # fmt: skip
 
 
-def _conditions(study: Study, only: Sequence[str]) -> tuple[Sequence[Condition], Sequence[Condition]]:
+def _ways(study: Study, *, exact: bool, windows: Sequence[int], drafts: Sequence[str]) -> list[SpeculationChoice]:
     layout = study.material.layout
-    every = all_conditions(layout.rows, layout.cols, [label for label in study.worlds if label != BASE])
-    return every, select(every, list(only))
+    wide = list(windows) or [one.window for one in usual_speculations(layout.rows, layout.cols)]
+    measured: list[SpeculationChoice] = ["auto"] if exact else []
+    return [*measured, *speculations_of(wide, drafts)]
+
+
+def _ways_of(folder: StudyFolder, others: Sequence[SpeculationChoice]) -> list[SpeculationChoice]:
+    """The ways of exact conditions that earlier calls have left in a folder, without those named already."""
+    held = (named_speculation(name) for name in folder.names("exact*"))
+    return list(dict.fromkeys(way for way in held if way is not None and way not in others))
+
+
+def _conditions(study: Study, ways: Sequence[SpeculationChoice]) -> list[Condition]:
+    layout = study.material.layout
+    return all_conditions(layout.rows, layout.cols, [label for label in study.worlds if label != BASE], ways)
 
 
 def _report(

@@ -1,6 +1,7 @@
 """The given ids: laid out from a prompt and actions slot by slot, or refused."""
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from diagplan import Layout
 from diagplan.backends.errors import MismatchError
-from diagplan.backends.given import batched, given_from_prompt, given_slots, plan_given_slots
+from diagplan.backends.given import batched, given_from_prompt, given_slots, known_ids, on_host, plan_given_slots
 from diagplan.planner.plan import Plan
 from tests.support.strategies import Request, layouts, plans
 
@@ -96,3 +97,23 @@ def test_a_plan_says_which_slots_are_given(drawn: tuple[Request, Plan]) -> None:
     plan = drawn[1]
     np.testing.assert_array_equal(plan_given_slots(plan), given_slots(plan.layout))
     assert plan_given_slots(plan).dtype == np.int64
+
+
+class OnADevice:
+    """A tensor of a GPU, as far as NumPy sees it."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError("can't convert a device's tensor to numpy")
+
+    def cpu(self) -> np.ndarray:
+        return self._array
+
+
+def test_ids_on_a_device_are_fetched() -> None:
+    ids = np.arange(6)
+    np.testing.assert_array_equal(on_host(OnADevice(ids)), ids)
+    np.testing.assert_array_equal(batched("prompt", OnADevice(ids), (6,)), ids[None])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(known_ids(OnADevice(ids), SimpleNamespace(vocab_size=6)), ids)  # type: ignore[arg-type]

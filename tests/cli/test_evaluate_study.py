@@ -30,19 +30,22 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_two_clips(tmp_path_factory.mktemp("clips"))
 
 
+EXACT = ("--exact", "--speculate", "36", "--draft", "previous-frame,above")
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> tuple[Path, list[object], dict[str, Any]]:
     folder = tmp_path_factory.mktemp("study") / "out"
     usual: list[object] = ["evaluate", "study", "--clips", clips, "-o", folder, "--count", 2, "--repeats", 1, "--json"]
-    named = ("base/k=1,d=5", "base/k=2", "policies/previous-frame,refresh,hidden,*")
-    code, out, err = run(*usual, *(part for name in named for part in ("--only", name)), "--samples", 1)
+    named = ("base/k=1,d=5", "base/k=2", "base/exact*", "policies/previous-frame,refresh,hidden,*")
+    code, out, err = run(*usual, *(part for name in named for part in ("--only", name)), "--samples", 1, *EXACT)
     assert (code, err) == (0, ""), out
     return folder, usual, json.loads(out)
 
 
 def test_one_command_makes_tables_plots_and_videos(study: tuple[Path, list[object], dict[str, Any]]) -> None:
     folder, _, said = study
-    assert (said["clips"], said["conditions"], said["done_before"], said["run_now"]) == (2, 5, 0, 5)
+    assert (said["clips"], said["conditions"], said["done_before"], said["run_now"]) == (2, 8, 0, 8)
     rows = {row["id"]: row for row in said["rows"]}
     assert [rows[name]["step"] for name in ("base/ntp", "base/k=2", "base/k=1,d=5")] == [756, 196, 50]
     assert rows["base/k=2"]["fewer_passes"] == pytest.approx(756 / 196)
@@ -70,6 +73,49 @@ def test_one_command_makes_tables_plots_and_videos(study: tuple[Path, list[objec
     assert {piece["name"]: piece["first"] for piece in about["pieces"]} == {"a.mp4": 0, "b.mp4": 0}
 
 
+def test_exact_conditions_are_next_token_prediction_s_in_fewer_passes(
+    study: tuple[Path, list[object], dict[str, Any]],
+) -> None:
+    folder, _, said = study
+    rows = {row["id"]: row for row in said["rows"]}
+    names = ("base/exact", "base/exact=36", "base/exact=36,above")
+    assert [id_ for id_ in rows if "exact" in id_] == list(names)
+    for name in names:
+        assert rows[name]["figures"] == rows["base/ntp"]["figures"]
+        exact = rows[name]["exact"]
+        assert 7 < rows[name]["step"] == exact["passes"]["mean"] <= exact["most_passes"] < 200
+        assert rows[name]["fewer_passes"] == pytest.approx(756 / rows[name]["step"])
+        tokens = StudyFolder(folder, json.loads((folder / "study.json").read_text())).read_tokens
+        np.testing.assert_array_equal(tokens(name), tokens("base/ntp"))
+    assert rows["base/exact=36"]["step"] < rows["base/exact=36,above"]["step"]
+    assert (rows["base/exact=36"]["exact"]["window"], rows["base/exact"]["exact"]["draft"]) == (36, "previous-frame")
+    assert "| `base/exact=36,above` | 36 | above |" in (folder / "results.md").read_text()
+    assert (folder / "results.csv").read_text().splitlines()[2].startswith("base/exact,")
+    held = json.loads((folder / "conditions" / "base" / "exact=36.json").read_text())
+    assert len(held["passes"]) == len(held["seconds"]["clips"]) == 2
+
+
+def test_a_speculation_with_other_tokens_is_refused(
+    study: tuple[Path, list[object], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diagplan.study.run
+    from diagplan.backends.rolling import roll
+
+    def wrong(*args: Any, **options: Any) -> Any:
+        done = roll(*args, **options)
+        if options.get("speculation") is not None:
+            done.tokens[0, 3, 4, 5] += 1
+        return done
+
+    monkeypatch.setattr(diagplan.study.run, "roll", wrong)
+    folder, usual, _ = study
+    code, out, _ = run(*usual, "--only", "base/exact=54", "--speculate", 54)
+    assert code == 1
+    said = "expected the tokens of base/ntp from base/exact=54, got 2 others of 1512, the first in clip 0, frame 3."
+    assert said in json.loads(out)["error"]
+    assert not (folder / "conditions" / "base" / "exact=54.json").exists()
+
+
 def test_the_same_plan_is_not_replayed_under_another_name(study: tuple[Path, list[object], dict[str, Any]]) -> None:
     folder = study[0]
     path = folder / "conditions" / "policies" / "previous-frame,refresh,hidden,written.json"
@@ -86,7 +132,12 @@ def test_a_second_run_goes_on(study: tuple[Path, list[object], dict[str, Any]]) 
     assert (code, err) == (0, "")
     said = json.loads(out)
     assert (said["conditions"], said["done_before"], said["run_now"]) == (3, 2, 1)
-    assert len(said["rows"]) == 6  # those of the first run too
+    assert len(said["rows"]) == 9  # those of the first run too
+    assert [row["id"] for row in said["rows"] if "exact" in row["id"]] == [
+        "base/exact=36",  # a window of this call's too, the others are from the folder
+        "base/exact",
+        "base/exact=36,above",
+    ]
     drawn = json.loads((folder / "results.json").read_text())["differing"]
     assert list(drawn) == ["base/k=2", "base/k=1,d=9"]  # not what the first run has left
     assert kept == {path: path.read_bytes() for path in kept}
@@ -96,8 +147,16 @@ def test_times_are_measured_again(study: tuple[Path, list[object], dict[str, Any
     folder, usual, _ = study
     path = folder / "conditions" / "base" / "k=2.json"
     before = json.loads(path.read_text())
-    code, out, err = run(*usual, "--only", "base/k=2", "--samples", 0, "--time-again")
+    exact = folder / "conditions" / "base" / "exact=36.json"
+    first = json.loads(exact.read_text())
+    code, out, err = run(*usual, "--only", "base/k=2", "--only", "base/exact=36", "--samples", 0, "--time-again")
     assert (code, err) == (0, "")
+    again = json.loads(exact.read_text())
+    assert [one == other for one, other in zip(first["seconds"]["clips"], again["seconds"]["clips"], strict=True)] == [
+        False,
+        False,
+    ]
+    assert {**first, "seconds": None} == {**again, "seconds": None}
     after = json.loads(path.read_text())
     assert before["seconds"]["single"] != after["seconds"]["single"]
     assert len(after["seconds"]["single"]) == 1
@@ -204,6 +263,8 @@ def test_interrupted_in_the_middle(
         (("--rule", "wham", "--keep", 4), 2, "expected at most 8 prompt frames, as many as a window holds"),
         (("--rule", "zork"), 2, "a rule out of"),
         (("--only", "zork"), 2, "expected --only to name conditions"),
+        (("--speculate", "8,x"), 2, "expected --speculate with numbers and commas, such as 36,108, got '8,x'."),
+        (("--draft", "zork"), 2, "expected draft to be one of"),
         (("--tuned", "base=x"), 2, "expected a label"),
         (("--tuned", "x"), 2, "LABEL=FOLDER"),
         (("--i3d", "none.pt"), 1, "weights needed: none.pt"),

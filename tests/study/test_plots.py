@@ -22,7 +22,7 @@ from diagplan.study.plots import (
     round_values,
 )
 from diagplan.study.tables import Row, rows_of
-from tests.support.study import result
+from tests.support.study import exact_result, result
 
 LOSSES = {"base/ntp": 1.0, "base/k=2": 1.2, "base/k=1,d=5": 1.5, "base/zipar-release-w=2": 2.0, "t/k=2": 1.1}
 
@@ -82,6 +82,19 @@ def test_a_quality_plot_has_a_point_for_each_condition_and_plain_ticks(
                 assert "e" not in text
     names = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert names == {id_.removeprefix("base/") for id_ in ids if id_.startswith("base/")}
+
+
+def test_both_families_are_drawn_and_exact_is_named(figures: list[Any]) -> None:
+    losses = {"base/ntp": 1.0} | {f"base/k=1,d={d}": 1.5 for d in range(1, 14)}
+    results = {id_: result(id_, loss=loss) for id_, loss in losses.items()}
+    results["base/exact=36"] = exact_result("base/exact=36", results["base/ntp"])
+    quality_plot(rows_of(results), "seconds")
+    for axes in figures[0].axes:
+        assert len(axes.containers) == 15
+        assert {text.get_text() for text in axes.texts} == {"ntp", "exact=36"}
+        (line,) = [bars.lines[0] for bars in axes.containers if bars.lines[0].get_marker() == "P"]
+        assert line.get_xdata()[0] == 0.5
+    assert "exact: next-token's own tokens" in [text.get_text() for text in figures[0].legends[0].get_texts()]
 
 
 def test_policies_are_no_part_of_a_quality_plot(figures: list[Any]) -> None:

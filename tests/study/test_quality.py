@@ -44,6 +44,13 @@ def test_candidates_have_the_loss_of_the_plan_whose_tokens_they_give(tmp_path: P
     assert {losses[one.candidate].mean for one in priced if one.candidate.schedule == NextToken()} == {0.0}
 
 
+def test_exact_conditions_have_no_loss_of_their_own(tmp_path: Path) -> None:
+    exact = [judged_row("base/exact", 9.0), judged_row("base/exact=24,above", 9.0)]
+    assert read_judged(write_study(tmp_path, [*exact, *ROWS]), LAYOUT) == read_judged(
+        write_study(tmp_path / "plain", ROWS), LAYOUT
+    )
+
+
 @pytest.mark.parametrize(
     ("rows", "settings", "message"),
     [

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 from diagplan.study import report
 from diagplan.study.report import pictured, write_report, write_samples
 from diagplan.study.results import Result, StudyFolder
-from tests.support.study import result
+from tests.support.study import exact_result, result
 
 IDS = ["base/ntp", "base/k=2", "base/k=1,d=5", "t/ntp", "t/k=2", "policies/above,keep,hidden,causal"]
 
@@ -85,6 +85,20 @@ def test_what_was_asked_for_is_drawn_and_nothing_else(
         expected = np.zeros((2, 6))
         expected[1, IDS.index(id_)] = 1  # against its own model: of another's every token differs
         np.testing.assert_array_equal(share, expected)
+
+
+def test_exact_conditions_are_drawn_where_they_differ(
+    folder: StudyFolder, results: dict[str, Result], drawn: dict[str, list[str]]
+) -> None:
+    exact = "base/exact=36"
+    both = {**results, exact: exact_result(exact, results["base/ntp"])}
+    write_report(folder, both, {}, {}, seed=0, asked=["base/ntp", exact, "base/k=2"])
+    assert drawn["quality_plot"] == ["base/ntp", "base/k=2", exact]
+    assert drawn["horizon_plot"] == ["base/ntp", "base/k=2"]  # its curves are next-token prediction's
+    assert drawn["differences_plot"] == ["base/k=2"]
+    said = json.loads((folder.folder / "results.json").read_text())
+    assert said["exact"] == {exact: {"window": 36, "draft": "previous-frame", "adaptive": False, "passes": [2, 2, 5]}}
+    assert [row["id"] for row in said["rows"]][-1] == exact
 
 
 def test_a_picture_holds_so_many() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from diagplan.evaluation.intervals import Interval
 from diagplan.study.tables import FIGURES, csv_text, markdown, rows_of
-from tests.support.study import result
+from tests.support.study import exact_result, result
 
 
 def test_rows_are_means_over_clips() -> None:
@@ -27,6 +27,36 @@ def test_rows_are_means_over_clips() -> None:
     lines = csv_text(rows).splitlines()
     assert len({line.count(",") for line in lines}) == 1
     assert lines[0].endswith("frechet_tokenizer,fvd")
+
+
+def test_an_exact_row_has_means_over_clips_and_a_table_of_its_own() -> None:
+    ntp = result("base/ntp", loss=1.0)
+    rows = rows_of({"base/ntp": ntp, "base/exact=36": exact_result("base/exact=36", ntp)})
+    row, exact = rows[1], rows[1].exact
+    assert rows[0].exact is None
+    assert exact is not None
+    assert (row.step, row.seconds, row.fewer_passes, row.faster) == (3.0, 0.5, 10 / 3, 4.0)
+    assert (exact.window, exact.draft, exact.most_passes) == (36, "previous-frame", 5)
+    assert exact.passes.mean == 3
+    assert exact.passes.low is not None
+    assert 2 <= exact.passes.low < 3
+    assert exact.tokens == pytest.approx(20 / 3)  # of 20 tokens a clip
+    assert row.figures == rows[0].figures
+    text = markdown(rows, {"model": "m"}, [], [], clips=3)
+    assert re.search(r"^\| `exact=36` \| 3\.0 \| 0\.500 \|", text, re.MULTILINE)
+    (line,) = [line for line in text.splitlines() if line.startswith("| `base/exact=36` |")]
+    assert line.split(" | ")[1:5] == ["36", "previous-frame", exact_passes(text), "5"]
+    assert line.endswith(" | 4.00 |")
+    assert csv_text(rows).splitlines()[2].startswith("base/exact=36,3,0.5,")
+    assert json.loads(json.dumps(row.as_dict()))["exact"]["passes"]["mean"] == 3
+    assert "## Exact" not in markdown(rows[:1], {"model": "m"}, [], [], clips=3)
+
+
+def exact_passes(text: str) -> str:
+    """The cell of passes in the table of exact conditions."""
+    found = re.search(r"previous-frame \| (3\.0 \[2\.0, [345]\.0\]) \|", text)
+    assert found is not None
+    return found[1]
 
 
 def test_a_figure_is_shown_with_its_interval_and_scale() -> None:
