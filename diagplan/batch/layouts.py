@@ -102,16 +102,16 @@ class Layouts:
         recipe = self.recipe
         asked = recipe.frames if frames is None else frames
         key = (None if actions is None else len(actions), asked)
-        found = self._planned.get(key)
-        if found is None:
+        kept = self._planned.get(key)
+        if kept is None:
             plan = plan_for(
                 self.world, actions, frames=asked, prompt_frames=recipe.prompt_frames, keep=recipe.keep,
                 policies=recipe.policies, schedule=recipe.schedule_for,
             )  # fmt: skip
-            found = self._planned[key] = _described(plan)
+            kept = self._planned[key] = _described(plan)
             if len(self._planned) > _PLANS:
                 self._planned.popitem(last=False)
-        return found
+        return kept
 
     def replay(
         self, planned: PlannedClips, model: Model, prompts: Ids, blocks: Ids, seeds: Sequence[int]
@@ -152,10 +152,10 @@ class Layouts:
 
     def _laid_out(self, planned: PlannedClips, plan: Plan, model: Model) -> Any:
         """The plan on the device, verified when it is first laid out; the oldest of several go."""
-        found = self._ready.get(planned.digest)
-        if found is not None:
+        kept = self._ready.get(planned.digest)
+        if kept is not None:
             self._ready.move_to_end(planned.digest)
-            return found
+            return kept
         require_tested(model)
         executor.require_grid(plan, model)
         self._require_room(plan)
@@ -164,12 +164,12 @@ class Layouts:
             self._ready.popitem(last=False)
         if self.recipe.speculation is None:
             prepared = executor.prepare(plan, model, **keyed)
-            found = prepared, targets_of(prepared)
+            kept = prepared, targets_of(prepared)
         else:
             settled = settled_speculation(self.recipe.speculation, plan, model, sampler=self.sampler, rows=self.rows)
-            found = speculative.prepare(plan, model, settled, **keyed)
-        self._ready[planned.digest] = found
-        return found
+            kept = speculative.prepare(plan, model, settled, **keyed)
+        self._ready[planned.digest] = kept
+        return kept
 
     def _require_room(self, plan: Plan) -> None:
         """Raise ``CapacityError`` where so many samples do not fit into the memory that is free, beside the weights."""

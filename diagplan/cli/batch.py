@@ -225,8 +225,8 @@ def _words(now: "Progress") -> str:
     '‰: 7 made, 2 there, 1 wrong, 0.25 clips/s, 0:01:15 left, 2 workers'
     """
     left = "" if now.seconds_left is None else f", {int(now.seconds_left) // 3600}:{_clock(now.seconds_left)} left"
-    made = f"‰: {now.done:,} made, {now.there:,} there, {now.wrong:,} wrong"
-    return f"{made}, {now.clips_per_second:.2f} clips/s{left}, {now.workers} workers"
+    counts = f"‰: {now.done:,} made, {now.there:,} there, {now.wrong:,} wrong"
+    return f"{counts}, {now.clips_per_second:.2f} clips/s{left}, {now.workers} workers"
 
 
 def _clock(seconds: float) -> str:
