@@ -330,7 +330,7 @@ class McAr:
         """
         model = copy.copy(self)
         model._kernels = None
-        model._fused = compiled_layer(), self._plain_layers()
+        model._fused, model._kernels = (compiled_layer(), self._plain_layers()), None
         return model
 
     def _plain_layers(self) -> list[Weights]:

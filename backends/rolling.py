@@ -60,7 +60,7 @@ def roll(
     actions: Blocks | None = None,
     *,
     sampler: Sampler | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     samples: Sequence[int] | None = None,
     speculation: SpeculationChoice | None = None,
     on_frame: Callable[[int, Ids], None] | None = None,
@@ -79,7 +79,7 @@ def roll(
             function of i that gives a block, int [n] or [B, n]. It is asked for each block once, in order, before the
             window that needs it: where windows generate one frame, after ``on_frame`` has had the frame before.
         sampler: how tokens are chosen; greedy by default.
-        seed: each sample is keyed by (seed, its number).
+        seed: each sample is keyed by (seed, its number); one for all, or B of them.
         samples: the number of each sample, B; 0 to B - 1 by default.
         speculation: as for ``diagplan.replay``; of every window alone.
         on_frame: called with the number, from 0, and the tokens, int64 [B, h, w], of each generated frame.

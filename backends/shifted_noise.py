@@ -29,7 +29,7 @@ def moved(prepared: Prepared, targets: Sequence[Ids], by: int) -> Prepared:
     """
     if isinstance(prepared.sampler, Greedy):
         return prepared
-    seeds = np.full(prepared.batch, prepared.seed, dtype=np.int64)
+    seeds = np.broadcast_to(np.array(prepared.seed, dtype=np.int64), prepared.batch)
     put = prepared.runtime.put
     keys = (put(keys_for(seeds, prepared.samples, target + by)) for target in targets)
     return replace(prepared, passes=tuple(p._replace(keys=k) for p, k in zip(prepared.passes, keys, strict=True)))
