@@ -22,6 +22,7 @@ from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused_stream, plain_weight
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
+from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import store_int
@@ -200,6 +201,7 @@ class McAr:
         *,
         quantize: Quantize | None = None,
         portable: bool = False,
+        kernels: bool = True,
     ) -> None:
         """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
 
@@ -207,6 +209,8 @@ class McAr:
         are taken keeps the peak of memory near the size of the model. ``quantize="int8"`` is for float32 weights on
         the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32. ``portable`` leaves
         weights in no machine's own order, as ONNX export needs them; slower on a CPU.
+        ``kernels``: on a GPU, in bfloat16 and where Triton is, layers run in kernels of our own, see
+        ``diagplan.adapters.llama_layers``; without, in torch's operators, as everywhere else.
 
         Raises:
             SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
@@ -223,7 +227,7 @@ class McAr:
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable)
-        self.head = self._linear(weights["lm_head.weight"])
+        self.head: Linear = self._linear(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
@@ -234,6 +238,9 @@ class McAr:
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
         self._splits = [sum(self._heads), config.num_key_value_heads]
         self._fused: Fused | None = None
+        self._kernels = kernel_layers(self) if kernels and not portable else None
+        if self._kernels is not None:
+            self.head = partial(self._kernels.product, weights["lm_head.weight"])
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
         def joined(*names: str) -> Linear:
@@ -258,10 +265,11 @@ class McAr:
         device: str = "cpu",
         quantize: Quantize | None = None,
         portable: bool = False,
+        kernels: bool = True,
     ) -> Self:
         """A model with random weights of a trained model's scale, for tests and benchmarks."""
         weights = random_weights(config, seed=seed, dtype=dtype, device=device)
-        return cls(config, weights, quantize=quantize, portable=portable)
+        return cls(config, weights, quantize=quantize, portable=portable, kernels=kernels)
 
     def new_cache(self, batch: int, slots: int) -> TensorCache:
         """A cache of zeros; keys are kept rotated."""
@@ -279,12 +287,16 @@ class McAr:
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
-        return self.head(self.stream(F.embedding(ids, self.embedding), position, slot, mask, cache, rows))
+        embed = F.embedding(ids, self.embedding) if self._kernels is None else self._kernels.embed(ids)
+        return self.head(self.stream(embed, position, slot, mask, cache, rows))
 
     def stream(
         self, x: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """What the head reads, [B, m, hidden], of embeddings x [B, n, hidden]; else as for ``forward``."""
+        if self._kernels is not None and x.shape[0] * x.shape[1] <= MOST_ROWS:
+            x = self._kernels.layers(x, Places(position, slot, mask), cache)
+            return self._kernels.norm(x if rows is None else x.index_select(1, rows), self.norm)
         batch, n, _ = x.shape
         length = mask.shape[-1]
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
@@ -317,7 +329,8 @@ class McAr:
             SpecError: packed or quantised weights.
         """
         model = copy.copy(self)
-        model._fused = compiled_layer(), self._plain_layers()
+        model._kernels = None
+        model._fused, model._kernels = (compiled_layer(), self._plain_layers()), None
         return model
 
     def _plain_layers(self) -> list[Weights]:

@@ -9,9 +9,10 @@ buffers from outside (tokens, cache, ``first_bad``), and replays come one after 
 use the memory of another: many graphs take hardly more than the largest.
 """
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -144,6 +145,7 @@ class StaticPasses:
         self.prepared, self.state, self.capture = prepared, state, capture
         self.buckets: dict[tuple[int, int], _Bucket] = {}
         self.first_bad = torch.full((), _NO_STEP, dtype=torch.int64, device=prepared.model.device)
+        self.allowed = _one_range(prepared.passes)
         self.columns = [self._columns(p) for p in prepared.passes]
         self.uses = Counter(tuple(p.mask.shape) for p in prepared.passes)
         self._graphs = _Graphs()
@@ -202,14 +204,24 @@ class StaticPasses:
         return _Bucket(columns=columns, position=position, mask=mask, launch=launch)
 
     def _pass(self, columns: Tensor, position: Tensor, mask: Tensor) -> None:
+        """One pass; every operator is a kernel, of which the small ones count as well."""
         prepared, tokens = self.prepared, self.state.tokens
-        ids = tokens.index_select(1, columns[_SOURCE])
+        target = columns[_TARGET]
         lead = () if self.state.lead is None else (None, self.state.lead)
+        ids = tokens[:, columns[_SOURCE]]
         logits = prepared.model.forward(ids, position, columns[_SLOT], mask, self.state.cache, *lead)
         logits = prepared.mix.logits(logits, columns[_STEP], prepared.runtime)
-        chosen_for = columns[_TARGET] < prepared.plan.positions
-        bad = (~torch.isfinite(logits).all(dim=-1).all(dim=0) & chosen_for).any()
-        self.first_bad.copy_(torch.where(bad, torch.minimum(self.first_bad, columns[_STEP, 0]), self.first_bad))
-        chosen = torch_choose(logits, prepared.sampler, columns[_KEYS:], columns[_LOW : _HIGH + 1].T)
-        chosen = chosen.repeat(prepared.rows // prepared.batch, 1)
-        tokens.index_copy_(1, columns[_TARGET], chosen)
+        peak = logits.abs().amax(dim=(0, 2))  # NaN where one is
+        fine = (peak < math.inf) | (target >= prepared.plan.positions)
+        bad = columns[_STEP].masked_fill(fine, _NO_STEP).amin()
+        torch.minimum(self.first_bad, bad, out=self.first_bad)
+        allowed = columns[_LOW : _HIGH + 1].T if self.allowed is None else self.allowed
+        chosen = torch_choose(logits, prepared.sampler, columns[_KEYS:], allowed)
+        branches = prepared.rows // prepared.batch
+        tokens.index_copy_(1, target, chosen if branches == 1 else chosen.repeat(branches, 1))
+
+
+def _one_range(passes: Iterable[Pass]) -> tuple[int, int] | None:
+    """The ids that every target of some passes may take; ``None``: they differ."""
+    ranges = {p.allowed if isinstance(p.allowed, tuple) else None for p in passes if len(p.target)}
+    return ranges.pop() if len(ranges) == 1 else None

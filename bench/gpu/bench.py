@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from bench.gpu.clock import Device
 from bench.gpu.report import Part, Report
 
@@ -22,7 +24,7 @@ _STICKY = ("cuda error", "device-side assert", "illegal memory access", "unspeci
 
 
 class _Late(BaseException):
-    """The budget is used up; no ``except Exception`` of a library holds it back."""
+    """The time is used up; no ``except Exception`` of a library holds it back."""
 
 
 @dataclass(slots=True)
@@ -76,11 +78,19 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One part: what it is called, what it does, and the seconds below which it is not begun."""
+    """One part.
+
+    Attributes:
+        title: for people.
+        run: what it does.
+        seconds: below which it is not begun.
+        most: after which it is stopped, so that the others come to their turn.
+    """
 
     title: str
     run: Callable[[Bench], None]
     seconds: float
+    most: float = 120.0
 
 
 def run_parts(bench: Bench, parts: dict[str, Named], again: Sequence[str]) -> bool:
@@ -117,11 +127,11 @@ def _one(bench: Bench, named: Named) -> str | None:
     """Run a part and put down how it ended; its error."""
     part, begin, error = bench.part, time.monotonic(), None
     try:
-        with _limit(bench.left):
+        with _limit(min(bench.left, named.most)):
             named.run(bench)
         part.status = "done"
     except _Late:
-        part.status, error = "failed", "the budget was used up; rows above are whole"
+        part.status, error = "failed", "its time was used up; rows above are whole"
     except Exception as raised:  # noqa: BLE001 - whatever a part raises, the others go on
         text = f"{type(raised).__name__}: {raised}"
         part.status, error = "failed", f"{text[:2000]}\n{''.join(traceback.format_tb(raised.__traceback__)[-4:])}"
@@ -129,6 +139,8 @@ def _one(bench: Bench, named: Named) -> str | None:
     if error is not None:
         print(f"  failed: {error}", flush=True)
     bench.report.write()
+    if "torch._dynamo" in sys.modules:  # each part compiles its own shapes, not all that came before too
+        torch._dynamo.reset()
     gc.collect()
     if error is None or "cuda" not in error.lower():
         bench.device.empty()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import torch
@@ -21,8 +20,8 @@ from diagplan.backends.torch_graphs import StaticPasses
 __all__ = ["device", "kernels", "tests"]
 
 _ROOT = Path(__file__).parents[2]
-#: Files of tests that need a CUDA device.
-GPU_TESTS = "test_*_cuda.py"
+#: Files of tests that need a CUDA device, or do more where there is one.
+GPU_TESTS = ("test_*_cuda.py", "test_llama_kernels.py", "test_llama_layers.py")
 
 
 def device(bench: Bench) -> None:
@@ -52,7 +51,7 @@ def device(bench: Bench) -> None:
 
 def tests(bench: Bench) -> None:
     """The tests that need CUDA, several processes at a time."""
-    files = sorted(str(path.relative_to(_ROOT)) for path in (_ROOT / "tests").rglob(GPU_TESTS))
+    files = sorted(str(path.relative_to(_ROOT)) for name in GPU_TESTS for path in (_ROOT / "tests").rglob(name))
     if bench.quick:
         files = [path for path in files if "torch_graphs" in path]
     side_by_side = ["-n", "6"] if find_spec("xdist") and not bench.quick else []
@@ -63,7 +62,7 @@ def tests(bench: Bench) -> None:
             "-m", "pytest", *files, "-q", "-W", "default", "-p", "no:cacheprovider", "-o", "xfail_strict=false",
             "-o", "addopts=--import-mode=importlib", f"--junitxml={xml}", *side_by_side,
         )  # fmt: skip
-        begin, limit = time.monotonic(), min(150.0, bench.left / 2)
+        begin, limit = time.monotonic(), min(90.0, bench.left - 5)
         try:
             done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=limit, check=False)
             output = done.stdout[-6000:] + done.stderr[-2000:]
@@ -90,19 +89,20 @@ def kernels(bench: Bench) -> None:
     _attention(bench)
     _products(bench)
     if bench.device.on_gpu:
-        for compiled in (False, True):
-            if bench.room(20, "the profile of a pass"):
-                _profile(bench, compiled=compiled)
+        for own in (True, False):
+            if bench.room(3, "the profile of a pass"):
+                _profile(bench, own=own)
 
 
 def _micros(bench: Bench, run: Callable[[], object], repeats: int = 20) -> float:
     """Microseconds of a run inside a graph of several."""
+    repeats = 1 if bench.quick else repeats
 
     def many() -> None:
         for _ in range(repeats):
             run()
 
-    return 1e6 * bench.device.median(bench.device.graphed(many), 5) / repeats
+    return 1e6 * bench.device.median(bench.device.graphed(many), 1 if bench.quick else 5) / repeats
 
 
 def _attention(bench: Bench) -> None:
@@ -110,7 +110,7 @@ def _attention(bench: Bench) -> None:
     for kv_heads, width, group in ((4, 64, 4), (8, 128, 4)):
         for length in lengths:
             k, v = (torch.randn(1, kv_heads, length, width, device=where, dtype=torch.bfloat16) for _ in range(2))
-            for n in (1, 8, 32):
+            for n in (1,) if bench.quick else (1, 8, 32):
                 q = torch.randn(1, kv_heads * group, n, width, device=where, dtype=torch.bfloat16)
                 mask = torch.ones(n, length, dtype=torch.bool, device=where)
                 bias = mask_bias(mask, mask_values(where, torch.bfloat16), group)
@@ -144,10 +144,9 @@ def _products(bench: Bench) -> None:
         bench.row(what=f"product {inside} -> {outside}", **figures, floor=1e6 * weights[0].nbytes / bench.bandwidth)
 
 
-def _profile(bench: Bench, *, compiled: bool) -> None:
-    """Kernels of one pass of one feed, operator by operator, by the time they take."""
-    model: Any = mc_ar("300M_16f", bench.device.device, quick=bench.quick)
-    model = model.compiled() if compiled else model
+def _profile(bench: Bench, *, own: bool) -> None:
+    """Kernels of one pass of one feed, by the time they take."""
+    model = mc_ar("300M_16f", bench.device.device, quick=bench.quick, kernels=own)
     prepared = prepare(compile_plan(mc_ar_layout(quick=bench.quick, frames=2), NextToken()), model, static=True)
     state = new_state(prepared, torch.zeros(1, len(prepared.given_slots), dtype=torch.int64).numpy())
     state.tokens.clamp_(0)
@@ -162,7 +161,7 @@ def _profile(bench: Bench, *, compiled: bool) -> None:
             bench.device.wait()
     events = [event for event in profile.key_averages() if event.self_device_time_total > 0]
     total = sum(event.self_device_time_total for event in events)
-    label = "compiled" if compiled else "plain"
-    bench.note(f"A {label} pass of one feed: {sum(e.count for e in events)} kernels, {total:.0f} us of them.")
-    for event in sorted(events, key=lambda event: -event.self_device_time_total)[:25]:
+    label = "own kernels" if own else "operators"
+    bench.note(f"A pass of one feed, {label}: {sum(e.count for e in events)} kernels, {total:.0f} us of them.")
+    for event in sorted(events, key=lambda event: -event.self_device_time_total)[:20]:
         bench.row(what=f"{label}: {event.key[:90]}", kernels=event.count, us=float(event.self_device_time_total))

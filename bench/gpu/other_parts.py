@@ -47,7 +47,7 @@ def speculation(bench: Bench) -> None:
     model = mc_ar("300M_16f", bench.device.device, quick=bench.quick)
     layout = mc_ar_layout(quick=bench.quick, frames=3)
     plan = compile_plan(layout, NextToken())
-    base = timed(bench.device, plan, model, mode="graphs", whole=10.0)
+    base = timed(bench.device, plan, model, mode="kernels", whole=10.0)
     window = 8 if bench.quick else _WINDOW
     random = np.random.default_rng(0)
     high = model.vocabulary[0].high
@@ -67,7 +67,7 @@ def speculation(bench: Bench) -> None:
             "all guesses right": (scripted, tokens),
         }
         for way, (who, guesses) in ways.items():
-            if bench.room(0 if bench.quick else 12, way):
+            if bench.room(0 if bench.quick else 4, way):
                 _speculate(bench, f"{way}{', adaptive' * adaptive}", plan, who, guesses, seconds,
                            Speculation(window=window, adaptive=adaptive))  # fmt: skip
     bench.note(

@@ -24,8 +24,9 @@ from diagplan.planner.plan import Plan
 
 __all__ = ["Mode", "Timed", "floor_seconds", "given_ids", "timed"]
 
-#: Operators one by one; as CUDA graphs; as graphs of layers that torch.compile has fused.
-Mode = Literal["eager", "graphs", "compiled"]
+#: torch's operators one by one; the same as CUDA graphs; graphs of layers that torch.compile has fused; graphs of a
+#: model's own kernels, where it has some.
+Mode = Literal["eager", "graphs", "compiled", "kernels"]
 _LENGTHS = 3
 
 

@@ -2,39 +2,39 @@
 
 from typing import Any
 
+import torch
+
 from bench.gpu.bench import Bench
 from bench.gpu.passes import Mode, Timed, floor_seconds, timed
 from bench.gpu.shapes import MC_AR_SCHEDULES, cosmos, cosmos_layout, mc_ar, mc_ar_layout
 from diagplan import Diagonal, NextToken, Plan, compile_plan
 from diagplan.adapters.samplers import Sample
 
-__all__ = ["batches", "cosmos_4b", "cosmos_12b", "large", "medium", "small"]
+__all__ = ["batches", "compiled", "cosmos_4b", "cosmos_12b", "large", "medium", "small"]
 
 #: About what compiling a shape's layers takes, in seconds.
-_COMPILING = 60
+_COMPILING = 40
+_THREE = ("next-token", "k=2", "k=2 d=28")
 
 
 def small(bench: Bench) -> None:
-    """300M_16f: all plans as graphs and as compiled graphs, two of them operator by operator."""
-    _mc_ar(bench, "300M_16f", {"graphs": list(MC_AR_SCHEDULES), "compiled": list(MC_AR_SCHEDULES),
-                               "eager": ["next-token", "k=2"]})  # fmt: skip
+    """300M_16f: all plans in our kernels, two of them in torch's operators, as graphs and one by one."""
+    _mc_ar(bench, "300M_16f", {"kernels": tuple(MC_AR_SCHEDULES), "graphs": _THREE[:2], "eager": _THREE[:2]})
 
 
 def medium(bench: Bench) -> None:
     """700M_16f: three plans."""
-    some = ["next-token", "k=2", "k=2 d=28"]
-    _mc_ar(bench, "700M_16f", {"graphs": some, "compiled": some[:2]})
+    _mc_ar(bench, "700M_16f", {"kernels": _THREE})
 
 
 def large(bench: Bench) -> None:
     """1200M_16f: three plans."""
-    some = ["next-token", "k=2", "k=2 d=28"]
-    _mc_ar(bench, "1200M_16f", {"graphs": some, "compiled": some[:2]})
+    _mc_ar(bench, "1200M_16f", {"kernels": _THREE, "graphs": _THREE[:2]})
 
 
 def cosmos_4b(bench: Bench) -> None:
     """The shape of Cosmos 4B."""
-    _cosmos(bench, "cosmos-4b", ("graphs", "compiled"))
+    _cosmos(bench, "cosmos-4b", ("graphs",))
 
 
 def cosmos_12b(bench: Bench) -> None:
@@ -42,8 +42,20 @@ def cosmos_12b(bench: Bench) -> None:
     _cosmos(bench, "cosmos-12b", ("graphs",))
 
 
+def compiled(bench: Bench) -> None:
+    """Graphs of layers that torch.compile has fused."""
+    if not bench.device.on_gpu:
+        bench.part.status = "skipped"
+        bench.note("Left out: a CPU takes minutes to compile, and says nothing of a GPU's kernels.")
+        return
+    _mc_ar(bench, "300M_16f", {"compiled": _THREE[:2]})
+    if bench.room(_COMPILING, "Cosmos 4B, compiled"):
+        torch._dynamo.reset()
+        _cosmos(bench, "cosmos-4b", ("compiled",))
+
+
 def batches(bench: Bench) -> None:
-    """300M_16f with eight samples, greedy and sampled, and with guidance."""
+    """300M_16f with eight samples, sampled tokens, and guidance."""
     model = mc_ar("300M_16f", bench.device.device, quick=bench.quick)
     layout = mc_ar_layout(quick=bench.quick)
     ways: dict[str, dict[str, Any]] = {
@@ -55,31 +67,30 @@ def batches(bench: Bench) -> None:
     for way, options in ways.items():
         base: Timed | None = None
         for name in ("next-token", "k=2"):
-            if not bench.room(8, f"{way}, {name}"):
+            if not bench.room(4 * (not bench.quick), f"{way}, {name}"):
                 return
             plan = compile_plan(layout, MC_AR_SCHEDULES[name])
-            took = timed(bench.device, plan, model, mode="graphs", **options, **_repeats(bench))
+            took = timed(bench.device, plan, model, mode="kernels", **options, **_repeats(bench))
             base = base or took
             samples = options.get("batch", 1)
-            _row(bench, model, f"{way}, {name}", "graphs", plan, took, base, samples=samples)
+            _row(bench, model, f"{way}, {name}", "kernels", plan, took, base, samples=samples)
 
 
-def _mc_ar(bench: Bench, size: str, ways: dict[Mode, list[str]]) -> None:
-    model = mc_ar(size, bench.device.device, quick=bench.quick)
+def _mc_ar(bench: Bench, size: str, ways: dict[Mode, tuple[str, ...]]) -> None:
     layout = mc_ar_layout(quick=bench.quick)
-    bench.part.facts |= {"weights GB": model.weight_bytes() / 1e9, "generated frames": layout.frames}
+    bench.part.facts["generated frames"] = layout.frames
     for mode, names in ways.items():
-        if mode == "compiled" and not _compiles(bench):
+        if not bench.room((_COMPILING if mode == "compiled" else 4) * (not bench.quick), f"{size}, {mode}"):
             continue
-        if not bench.room((_COMPILING if mode == "compiled" else 5) * (not bench.quick), f"{size}, {mode}"):
-            continue
+        model = mc_ar(size, bench.device.device, quick=bench.quick, kernels=mode == "kernels")
+        bench.part.facts["weights GB"] = model.weight_bytes() / 1e9
         run = model.compiled() if mode == "compiled" else model
         base: Timed | None = None
         for name in names:
-            if not bench.room(4 * (not bench.quick), f"{size}, {name}, {mode}"):
+            if not bench.room(3 * (not bench.quick), f"{size}, {name}, {mode}"):
                 continue
             plan = compile_plan(layout, MC_AR_SCHEDULES[name])
-            whole = 0.0 if mode == "eager" else 1.0 if bench.quick else 4.0
+            whole = 1.0 if bench.quick else 2.0 if mode == "kernels" else 0.0
             took = timed(bench.device, plan, run, mode=mode, whole=whole, **_repeats(bench, mode))
             base = base or took
             _row(bench, model, name, mode, plan, took, base)
@@ -90,10 +101,6 @@ def _cosmos(bench: Bench, name: str, modes: tuple[Mode, ...]) -> None:
     layout = cosmos_layout(model)
     bench.part.facts |= {"weights GB": model.weight_bytes() / 1e9, "generated frames": layout.frames}
     for mode in modes:
-        if mode == "compiled" and not _compiles(bench):
-            continue
-        if not bench.room((_COMPILING if mode == "compiled" else 10) * (not bench.quick), f"{name}, {mode}"):
-            continue
         run = model.compiled() if mode == "compiled" else model
         base: Timed | None = None
         for label, schedule in (("next-token", NextToken()), ("k=2 d=10", Diagonal(k=2, d=2 if bench.quick else 10))):
@@ -103,14 +110,7 @@ def _cosmos(bench: Bench, name: str, modes: tuple[Mode, ...]) -> None:
             _row(bench, model, label, mode, plan, took, base)
 
 
-def _compiles(bench: Bench) -> bool:
-    """Whether layers are compiled: a CPU takes minutes to, and says nothing of a GPU's kernels."""
-    if not bench.device.on_gpu:
-        bench.note("Compiled layers are left out: they are for GPUs.")
-    return bench.device.on_gpu
-
-
-def _repeats(bench: Bench, mode: Mode = "graphs") -> dict[str, Any]:
+def _repeats(bench: Bench, mode: Mode = "kernels") -> dict[str, Any]:
     return {"row": 2, "repeats": 1} if bench.quick else {"row": 4, "repeats": 2} if mode == "eager" else {}
 
 

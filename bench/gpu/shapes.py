@@ -65,10 +65,12 @@ class DrawnWeights(Mapping[str, Tensor]):
         return len(self._shapes)
 
 
-def mc_ar(size: str, device: torch.device, *, quick: bool, dtype: torch.dtype = torch.bfloat16) -> McAr:
-    """A released MC-AR's shape, or a tiny one."""
+def mc_ar(
+    size: str, device: torch.device, *, quick: bool, dtype: torch.dtype = torch.bfloat16, kernels: bool = True
+) -> McAr:
+    """A released MC-AR's shape, or a tiny one; on a GPU in kernels of our own, or without them."""
     config = _TINY if quick else MC_AR[size]
-    return McAr(config, DrawnWeights(config, dtype, device), portable=True)
+    return McAr(config, DrawnWeights(config, dtype, device), portable=device.type == "cpu", kernels=kernels)
 
 
 def mc_ar_layout(*, quick: bool, frames: int = 15) -> Layout:

@@ -12,7 +12,7 @@ from diagplan import Diagonal, NextToken, Sample, Speculation, compile_plan  # n
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends import speculative  # noqa: E402
 from diagplan.backends.sampling import Greedy  # noqa: E402
-from tests.support.cuda import GRID, grid_ids, grid_model, needs_cuda  # noqa: E402
+from tests.support.cuda import GRID, grid_ids, grid_model, kernel_model, needs_cuda  # noqa: E402
 
 pytestmark = needs_cuda
 SHORT = replace(GRID, frames=1)
@@ -34,3 +34,17 @@ def test_tokens_are_those_of_replay(schedule: Any, sampler: Any, adaptive: bool,
         done = speculative.replay(ready, state)
         np.testing.assert_array_equal(done.tokens, want)
         assert state.graphed.graphs > 0
+
+
+@pytest.mark.parametrize("schedule", [NextToken(), Diagonal(k=2)], ids=repr)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_kernels_are_exact_in_bfloat16(schedule: Any, batch: int) -> None:
+    plan, model = compile_plan(SHORT, schedule), kernel_model()
+    options: dict[str, Any] = {"sampler": Sample(), "seed": 2, "batch": batch, "chunk": 128}
+    plain = executor.prepare(plan, model, **options)
+    ids = grid_ids(batch, layout=SHORT)
+    want = executor.replay(plain, executor.new_state(plain, ids)).tokens
+    ready = speculative.prepare(plan, model, Speculation(window=40), **options)
+    for guesses in (None, np.where(np.arange(want.shape[-1]) == 7, 0, want)):
+        done = speculative.replay(ready, speculative.new_state(ready, ids, guesses=guesses))
+        np.testing.assert_array_equal(done.tokens, want)

@@ -15,7 +15,7 @@ from diagplan.backends.guidance import branches_of  # noqa: E402
 from diagplan.backends.replay import new_state, prepare, replay  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from diagplan.backends.torch_graphs import StaticPasses  # noqa: E402
-from tests.support.cuda import GRID, grid_ids, grid_model, needs_cuda  # noqa: E402
+from tests.support.cuda import GRID, grid_ids, grid_model, kernel_model, needs_cuda  # noqa: E402
 from tests.support.mc_ar import GOLDEN, golden_weights  # noqa: E402
 from tests.support.mineworld import DATA, GIVEN, META, golden_plan  # noqa: E402
 
@@ -47,6 +47,17 @@ def test_graphs_give_the_tokens_of_plain_passes(name: str, batch: int, guidance:
         tokens = replay(fixed, state).tokens
         assert 0 < state.static.graphs < len(fixed.passes)
         np.testing.assert_array_equal(tokens, replay(plain, new_state(plain, ids)).tokens)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_kernels_give_the_same_bits_in_graphs(name: str) -> None:
+    """In bfloat16, padded or not, as long as passes have at most 256 rows."""
+    model, plan, ids = kernel_model(), compile_plan(GRID, SCHEDULES[name]), grid_ids(2)
+    plain, fixed = (
+        prepare(plan, model, static=static, batch=2, sampler=Sample(), chunk=128) for static in (False, True)
+    )
+    want = replay(plain, new_state(plain, ids)).tokens
+    np.testing.assert_array_equal(replay(fixed, new_state(fixed, ids)).tokens, want)
 
 
 @pytest.mark.parametrize("name", META["cases"])

@@ -21,7 +21,7 @@ from tests.support.cuda import CONFIG  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 #: Of the parts that need other packages, and of the tests, which are tested elsewhere.
-PARTS = "device,300m,kernels,cosmos-4b,1200m,speculation,batches,cosmos-12b,700m"
+PARTS = "device,300m,1200m,cosmos-4b,speculation,kernels,batches,cosmos-12b,700m"
 
 
 def test_every_part_runs_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +31,7 @@ def test_every_part_runs_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert {part["status"] for part in held["parts"].values()} == {"done"}
     text = (tmp_path / "gpu.md").read_text()
     assert "## MC-AR 300M, batch 1 (`300m`: done" in text
-    assert "| k=2 d=28 | graphs |" in text
+    assert "| k=2 d=28 | kernels |" in text
     assert held["parts"]["device"]["facts"]["copy GB/s"] > 0
     rows = held["parts"]["speculation"]["rows"]
     by_way = {row["way"]: row["passes"] for row in rows}
@@ -113,7 +113,7 @@ def test_a_part_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
 
     assert not run_parts(bench_in(tmp_path, 0.5), {"long": Named("Long", long, 0)}, [])
     part = Report.read(tmp_path).parts["long"]
-    assert (part.status, part.error) == ("failed", "the budget was used up; rows above are whole")
+    assert (part.status, part.error) == ("failed", "its time was used up; rows above are whole")
 
 
 def test_after_an_error_of_cuda_a_fresh_process_goes_on(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Their files are named ``test_<module>_cuda.py``; ``python -m bench.gpu --parts tests -o DIR`` runs them all.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ def grid_model(device: str = "cuda", *, dtype: Any = torch.float32) -> McAr:
     """A tiny MC-AR; large weights, so that no two logits are nearly equal."""
     weights = {name: 3 * weight if weight.ndim > 1 else weight for name, weight in random_weights(CONFIG).items()}
     return McAr(CONFIG, {name: weight.to(device, dtype) for name, weight in weights.items()}, portable=True)
+
+
+def kernel_model() -> McAr:
+    """A tiny MC-AR in bfloat16, of sizes that run in kernels of our own."""
+    config = replace(CONFIG, hidden_size=128, intermediate_size=192)
+    weights = {name: 2 * weight if weight.ndim > 1 else weight for name, weight in random_weights(config).items()}
+    return McAr(config, {name: weight.to("cuda", torch.bfloat16) for name, weight in weights.items()})
 
 
 def grid_ids(rows: int, *, layout: Layout = GRID) -> np.ndarray:
