@@ -69,7 +69,7 @@ class PackedLinear:
         flat = x.reshape(-1, x.shape[-1])
         rows = flat.shape[0]
         wide = F.pad(flat, (0, 0, 0, self.least_rows - rows))
-        out = self.plain(wide, self.packed, None, "none", [], "")[:rows].view(*x.shape[:-1], -1)
+        out: Tensor = self.plain(wide, self.packed, None, "none", [], "")[:rows].view(*x.shape[:-1], -1)
         return out if added is None else added + out
 
 

@@ -1,14 +1,17 @@
 """What replay is asked with: a plan, a model and a sampler, and nothing else in their places."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from diagplan.adapters.contract import Model
 from diagplan.adapters.samplers import Greedy, Sample
+from diagplan.backends.errors import MismatchError
 from diagplan.planner.arguments import named_briefly, require_call, require_kind
 from diagplan.planner.chain import Chain
-from diagplan.planner.errors import SpecError
+from diagplan.planner.checker import verify_plan
+from diagplan.planner.errors import InvalidPlanError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
 from diagplan.planner.shown import shown
@@ -19,6 +22,8 @@ __all__ = [
     "require_replayable",
     "require_sampler",
     "require_seed",
+    "require_seeds",
+    "require_valid",
 ]
 
 _MEMBERS = ("family", "vocab_size", "positions", "device", "dtype", "cache_shapes", "vocabulary", "grid")
@@ -58,6 +63,22 @@ def require_seed(seed: object) -> int:
     return int(seed)
 
 
+def require_seeds(seed: object, batch: int) -> int | tuple[int, ...]:
+    """One seed for all samples, or the seed of each of ``batch``.
+
+    Raises:
+        SpecError: as ``require_seed``.
+        MismatchError: seeds for another number of samples.
+    """
+    if not isinstance(seed, Sequence | np.ndarray) or isinstance(seed, str | bytes):
+        return require_seed(seed)
+    if len(seed) != batch:
+        raise MismatchError(
+            f"expected one seed, or the seeds of {batch} sample(s), got {len(seed)}. Give each its own."
+        )
+    return tuple(require_seed(one) for one in seed)
+
+
 def require_callbacks(*, on_frame: object = None, on_pass: object = None, **others: object) -> None:
     """Raise ``SpecError`` unless what a replay is to call can be called; ``None``: nothing is."""
     require_call("on_frame", on_frame, "Give one that takes a frame's number and tokens.")
@@ -86,3 +107,14 @@ def require_replayable(plan: Any, model: Model, sampler: Any, *, kind: type = Pl
     require_kind("plan", plan, kind, remedy)
     require_model(model)
     require_sampler(sampler)
+
+
+def require_valid(plan: Plan) -> None:
+    """Raise ``InvalidPlanError`` unless a plan verifies."""
+    report = verify_plan(plan, cap=1)
+    if not report.ok:
+        first = next(d for d in report.diagnostics if d.severity == "error")
+        raise InvalidPlanError(
+            f"expected a valid plan, got {report.errors} error(s), the first {first.code}: {first.message} "
+            "`diagplan verify` lists them."
+        )

@@ -19,7 +19,7 @@ from diagplan.adapters.contract import (
     coordinates_of,
     lead_width_of,
 )
-from diagplan.backends.arguments import require_replayable, require_seed
+from diagplan.backends.arguments import require_replayable, require_seeds, require_valid
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
 from diagplan.backends.given import known_ids, on_host, plan_given_slots, require_choices
 from diagplan.backends.guidance import Guidance, Guided
@@ -31,12 +31,11 @@ from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.backends.sampling import Greedy, Sampler
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.chain import Continued
-from diagplan.planner.checker import verify_plan
-from diagplan.planner.errors import InvalidPlanError
 from diagplan.planner.layout import require_int
 from diagplan.planner.lowering import pad_steps
 from diagplan.planner.plan import Plan
 from diagplan.planner.shown import shown
+from diagplan.planner.speculation import Speculation
 
 __all__ = [
     "STATIC_WIDTHS",
@@ -86,6 +85,7 @@ class Prepared:
             of every other branch.
         pad: padding of each row, int64 [rows]; ``None``: there is none.
         passes: the plan's passes, in order.
+        seed: of all samples, or of each.
         samples: the number of each sample, int64 [B]; with the seed and the slot it keys the noise.
         given_slots, cell_slots: int64 [G] and [T, h, w].
         static: whether passes have few shapes, as CUDA graphs need.
@@ -96,7 +96,7 @@ class Prepared:
     model: Model
     runtime: Runtime
     sampler: Sampler
-    seed: int
+    seed: int | tuple[int, ...]
     batch: int
     samples: NDArray[np.int64]
     mix: Guided
@@ -142,7 +142,7 @@ def prepare(
     model: Model,
     *,
     sampler: Sampler | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     batch: int = 1,
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
@@ -159,7 +159,7 @@ def prepare(
         plan: the plan.
         model: the model.
         sampler: how tokens are chosen; greedy by default.
-        seed: each sample is keyed by (seed, its number).
+        seed: each sample is keyed by (seed, its number); one for all, or B of them.
         batch: B, samples.
         samples: the number of each sample, B; ``None``: 0 to B - 1. With its number a sample keeps its tokens at any
             place of any batch.
@@ -177,13 +177,13 @@ def prepare(
     Raises:
         InvalidPlanError: the plan does not verify.
         SpecError: an argument of another kind, a seed out of range, or a scale of guidance that is not finite.
-        MismatchError: the plan is longer than the model's position embeddings, or has cells that no id may take; or
-            padding that leaves nothing of a prompt, or that the model cannot hide.
+        MismatchError: seeds for another number of samples; the plan is longer than the model's position embeddings, or
+            has cells that no id may take; or padding that leaves nothing of a prompt, or that the model cannot hide.
         CapacityError: too little memory.
     """
     require_replayable(plan, model, sampler)
     chunk, batch = require_int("chunk", chunk, 1), require_int("batch", batch, 1)
-    seed = require_seed(seed)
+    seeds = require_seeds(seed, batch)
     if static is not None:
         require_kind("static", static, bool, "None: as the device asks.", what="True, False or None")
     require_fits(plan, model, unverified=unverified)
@@ -199,7 +199,7 @@ def prepare(
         held, before = (None, ()) if part is None else (part.held, part.before)
         laid_out = list(program(plan, chunk=chunk, length_step=length_step, held=held))
         frames = complete_after(plan, laid_out)
-        keys = keys_of(seed, numbers, plan.positions, pads)
+        keys = keys_of(seeds, numbers, plan.positions, pads)
         ranges = allowed_ids(model.vocabulary, plan.layout)
         require_choices(ranges, plan)
         layer = Layer(runtime, keys, ranges, coordinates_of(model, *before, plan.layout), pads, held)
@@ -211,7 +211,7 @@ def prepare(
         model=model,
         runtime=runtime,
         sampler=sampler or Greedy(),
-        seed=seed,
+        seed=seeds,
         batch=batch,
         samples=numbers,
         mix=mix,
@@ -233,13 +233,7 @@ def require_fits(plan: Plan, model: Model, *, unverified: bool) -> None:
         unverified: take the plan as it is.
     """
     if not unverified:
-        report = verify_plan(plan, cap=1)
-        if not report.ok:
-            first = next(d for d in report.diagnostics if d.severity == "error")
-            raise InvalidPlanError(
-                f"expected a valid plan, got {report.errors} error(s), the first {first.code}: {first.message} "
-                "`diagplan verify` lists them."
-            )
+        require_valid(plan)
     if plan.positions > model.positions:
         raise MismatchError(
             f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
@@ -275,14 +269,18 @@ def require_grid(plan: Plan, model: Model) -> None:
         )
 
 
-def too_large(error: Exception, plan: Plan, model: Model, rows: int, chunk: int) -> Exception:
+def too_large(
+    error: Exception, plan: Plan, model: Model, rows: int, chunk: int, speculation: Speculation | None = None
+) -> Exception:
     """A ``CapacityError`` with the estimate where an error says that there is too little memory, else the error."""
     text = str(error).lower()
     if not isinstance(error, MemoryError) and not any(word in text for word in ("memory", "failed to allocate")):
         return error
+    needed = estimate_memory(model, plan, rows, chunk=chunk, speculation=speculation)
+    window = "" if speculation is None else "a narrower window, "
     return CapacityError(
-        f"expected room on {model.device} for at least {estimate_memory(model, plan, rows, chunk=chunk)}, for {rows} "
-        "row(s) of batch, got an out-of-memory error. Take a smaller batch or chunk, fewer frames, or dtype bfloat16."
+        f"expected room on {model.device} for at least {needed}, for {rows} row(s) of batch, got an out-of-memory "
+        f"error. Take a smaller batch or chunk, {window}fewer frames, or dtype bfloat16."
     )
 
 

@@ -8,17 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids, coordinates_of, is_ragged
-from diagplan.backends.arguments import require_replayable, require_seed
+from diagplan.backends.arguments import require_replayable, require_seeds
 from diagplan.backends.given import batched, plan_given_slots, require_choices
 from diagplan.backends.guidance import Guidance, Guided
 from diagplan.backends.pads import keys_of, pads_of
-from diagplan.backends.prepared import checked_ids, require_fits, sample_numbers, too_large
+from diagplan.backends.prepared import Prepared, checked_ids, require_fits, sample_numbers, too_large
+from diagplan.backends.prepared import prepare as prepare_plan
 from diagplan.backends.runtime import runtime_of
 from diagplan.backends.sampling import Greedy, Sampler
-from diagplan.backends.speculative_columns import Columns, columns_of, few_lengths
-from diagplan.backends.window import GRANULE, Window, feeds_of, widths_of_window
+from diagplan.backends.shifted_noise import moved, targets_of
+from diagplan.backends.speculative_columns import Columns, columns_of, few_lengths, spare_rows
+from diagplan.backends.window import Window, feeds_of, widths_of_window
 from diagplan.planner.arguments import require_kind
-from diagplan.planner.drafts import draft_sources
+from diagplan.planner.drafts import draft_plan, draft_sources
 from diagplan.planner.layout import Int32, require_int
 from diagplan.planner.plan import Plan
 from diagplan.planner.speculation import (
@@ -56,6 +58,7 @@ class PreparedSpeculation:
         columns: the same on the device.
         order: per slot the entry that chooses it, -1 for a given one, int32 [positions].
         drafts: per slot the slot of its first guess, int32 [positions].
+        drafter: the plan that is replayed first, for first guesses; ``None``: there is none.
         borders: entries behind which a window does not reach over; the last is N.
         finals: per generated frame, in the order in which they are complete, the entries it takes and its number.
         prompt: entries before the first that chooses.
@@ -71,7 +74,7 @@ class PreparedSpeculation:
     model: Model
     runtime: Runtime
     sampler: Sampler
-    seed: int
+    seed: int | tuple[int, ...]
     batch: int
     samples: Ids
     mix: Guided
@@ -84,6 +87,7 @@ class PreparedSpeculation:
     columns: Columns
     order: Int32
     drafts: Int32
+    drafter: Prepared | None
     borders: NDArray[np.intp]
     finals: tuple[tuple[int, int], ...]
     prompt: int
@@ -139,7 +143,7 @@ def prepare(
     speculation: Speculation,
     *,
     sampler: Sampler | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     batch: int = 1,
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
@@ -172,9 +176,11 @@ def prepare(
     """
     require_replayable(plan, model, sampler)
     require_kind("speculation", speculation, Speculation, "Give Speculation(window=...).")
-    chunk, batch, seed = require_int("chunk", chunk, 1), require_int("batch", batch, 1), require_seed(seed)
+    chunk, batch = require_int("chunk", chunk, 1), require_int("batch", batch, 1)
+    seeds = require_seeds(seed, batch)
     require_fits(plan, model, unverified=unverified)
     entries = plan_entries(plan)
+    first = draft_plan(plan, speculation)
     mix, numbers, runtime = Guided.of(batch, guidance, guided_steps), sample_numbers(samples, batch), runtime_of(model)
     pads = pads_of(plan, model, pad, batch, mix.rows)
     window = min(speculation.window, entries.entries)
@@ -192,7 +198,7 @@ def prepare(
             model=model,
             runtime=runtime,
             sampler=sampler or Greedy(),
-            seed=seed,
+            seed=seeds,
             batch=batch,
             samples=numbers,
             mix=mix,
@@ -203,27 +209,37 @@ def prepare(
             speculation=speculation,
             entries=entries,
             columns=columns_of(
-                entries, runtime, coordinates_of(model, plan.layout), spare=feeds_of(window) + GRANULE, length_step=step
+                entries,
+                runtime,
+                coordinates_of(model, plan.layout),
+                spare=spare_rows(feeds_of(window)),
+                length_step=step,
             ),
             order=order,
             drafts=draft_sources(plan, entries, speculation),
+            drafter=None if first is None else prepare_plan(
+                first, model, sampler=sampler, seed=seed, batch=batch, samples=samples, guidance=guidance, pad=pad,
+                chunk=chunk,
+            ),
             borders=np.append(borders, entries.entries),
             finals=tuple(finals),
             prompt=prompt_entries(entries),
             widths=widths_of_window(window, widest_step(entries), adaptive=speculation.adaptive),
             own=batch > 1 and (is_ragged(model) if own is None else own),
             length_step=step,
-            keys=_keys(runtime, seed, numbers, plan.positions, pads, 0),
+            keys=_keys(runtime, seeds, numbers, plan.positions, pads, 0),
             allowed=(int(ranges[cells[0, 0, 0], 0]), int(ranges[cells[0, 0, 0], 1]))
             if one_range
             else runtime.put(np.concatenate([ranges, np.tile([[0, model.vocab_size]], (2, 1))])),
             branch=runtime.put(np.arange(mix.rows) % batch),
         )  # fmt: skip
     except (RuntimeError, MemoryError) as error:
-        raise too_large(error, plan, model, mix.rows, chunk) from None
+        raise too_large(error, plan, model, mix.rows, chunk, speculation) from None
 
 
-def _keys(runtime: Runtime, seed: int, samples: Ids, positions: int, pads: Ids | None, by: int) -> Array:
+def _keys(
+    runtime: Runtime, seed: int | tuple[int, ...], samples: Ids, positions: int, pads: Ids | None, by: int
+) -> Array:
     """The keys of slots ``by`` further on, counted from the first that is no padding, int64 [B, positions + 2]."""
     keys = keys_of(seed, samples, positions, pads, by)
     return runtime.put(np.pad(keys, ((0, 0), (0, 2))))
@@ -231,8 +247,10 @@ def _keys(runtime: Runtime, seed: int, samples: Ids, positions: int, pads: Ids |
 
 def shifted(prepared: PreparedSpeculation, by: int) -> PreparedSpeculation:
     """The same with the noise of slots ``by`` further on, as windows of one video need it."""
+    first = prepared.drafter
     return replace(
         prepared,
+        drafter=None if first is None else moved(first, targets_of(first), by),
         keys=_keys(prepared.runtime, prepared.seed, prepared.samples, prepared.plan.positions, prepared.pad, by),
     )
 
@@ -281,4 +299,4 @@ def new_state(
             window=Window(prepared.widths, mean_step),
         )
     except (RuntimeError, MemoryError) as error:
-        raise too_large(error, plan, prepared.model, prepared.rows, prepared.chunk) from None
+        raise too_large(error, plan, prepared.model, prepared.rows, prepared.chunk, prepared.speculation) from None
