@@ -18,7 +18,7 @@ from torch import Tensor
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
-from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
+from diagplan.adapters.linear import SMALL, Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import store_int
@@ -219,15 +219,15 @@ class McAr:
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
-        self._linear = partial(linear_for, portable=portable)
+        small = config.weight_bytes(self.dtype.itemsize) <= SMALL
+        self._linear = partial(linear_for, portable=portable, small=small)
         self.head = self._linear(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
         half = torch.ones(config.head_size // 2, device=self.device, dtype=self.dtype)
         self._turn = torch.cat((-half, half))
-        self._seen = torch.zeros((2, 1), device=self.device, dtype=self.dtype)
-        self._seen[1] = -math.inf
+        self._added = torch.tensor([0, -math.inf], device=self.device, dtype=self.dtype).unbind()
         self._scale = config.head_size**-0.5
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
         self._splits = [sum(self._heads), config.num_key_value_heads]
@@ -304,7 +304,8 @@ class McAr:
     def _bias(self, mask: Tensor) -> Tensor:
         """What a mask adds to the scores, [G n, L] or [B, 1, G n, L]: once a pass, not in every layer."""
         group = self._heads[0] // self._heads[1]
-        bias = torch.where(mask, *self._seen)
+        seen, hidden = self._added
+        bias = torch.where(mask, seen, hidden)
         bias = torch.cat([bias] * group, dim=-2) if group > 1 else bias
         return bias if mask.ndim == 2 else bias[:, None]
 
