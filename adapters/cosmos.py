@@ -16,11 +16,13 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diagplan.adapters.attention import attend, mask_bias, mask_values
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid
 from diagplan.adapters.cosmos_config import CONFIGS, CosmosConfig
 from diagplan.adapters.cosmos_positions import absolute_table, rotary_tables
 from diagplan.adapters.fingerprint import Fingerprinted, checksum
+from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused_stream, plain_weight
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
@@ -120,6 +122,9 @@ class Cosmos:
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable)
         self._heads = [config.n_heads, config.n_kv_heads]
+        self._scale = config.head_size**-0.5
+        self._seen = mask_values(self.device, self.dtype)
+        self._fused: Fused | None = None
         self.head = self._linear(weights["output.weight"])
         self.layers = [self._layer(weights, f"layers.{i}.") for i in range(config.n_layers)]
         self.norm = weights["norm.weight"]
@@ -268,6 +273,32 @@ class Cosmos:
 
     # The pass
 
+    def compiled(self) -> Self:
+        """This model with layers that torch.compile makes few kernels of; the weights are shared.
+
+        For GPUs, where the first pass of one feed and the first of more compile for some seconds each.
+
+        Raises:
+            SpecError: packed or quantised weights, or a Video2World model, whose layers read a text as well.
+        """
+        if self.config.context_dim is not None or self.config.absolute:
+            raise SpecError("expected a Cosmos model that reads no text for compiled layers, got a Video2World one.")
+        model = copy.copy(self)
+        layers = [
+            Weights(
+                layer.attention_norm,
+                plain_weight(layer.qkv),
+                layer.qk_norm,
+                plain_weight(layer.out),
+                layer.ffn_norm,
+                plain_weight(layer.gate_up),
+                plain_weight(layer.down),
+            )
+            for layer in self.layers
+        ]
+        model._fused = compiled_layer(), layers
+        return model
+
     def forward(
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
@@ -280,15 +311,19 @@ class Cosmos:
         self._require_context(ids.shape[0])
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
         absolute = None if self.absolute is None else self.absolute[position].to(self.dtype)  # [n, dim] or [B, n, dim]
-        bias = torch.cat([self._bias(mask)] * (self._heads[0] // self._heads[1]), dim=-2)  # [G n, L], made once a pass
-        bias = bias if mask.ndim == 2 else bias[:, None]  # [B, 1, G n, L]
+        bias = mask_bias(mask, self._seen, self._heads[0] // self._heads[1])
         x = F.embedding(ids, self.embedding)  # [B, n, dim]
-        for i, layer in enumerate(self.layers):
+        if self._fused is not None:
+            sizes = Sizes(self.config.n_heads, self.config.n_kv_heads, self.config.norm_eps, self._scale)
+            half = self.config.head_size // 2
+            turn = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
+            x = fused_stream(self._fused, x, sizes, cos, turn, bias, slot, cache, length)
+        for i, layer in enumerate(self.layers if self._fused is None else ()):
             if absolute is not None:
                 x = x + absolute
             q, k, v = self._projected(layer, x, cos, sin)
             keys, values = cache.update(i, slot, k, v, length)
-            x = x + layer.out(_attend(q, keys, values, bias))
+            x = x + layer.out(attend(q, keys, values, bias, self._scale))
             if layer.cross is not None:
                 x = x + self._read_text(i, layer.cross, x)
             h = _rms_norm(x, layer.ffn_norm, self.config.norm_eps)
@@ -316,7 +351,7 @@ class Cosmos:
         q = self._split(cross.q(_rms_norm(x, cross.norm, eps)))
         q = _rms_norm(q, cross.q_norm, eps).transpose(1, 2)
         k, v = (held[number].expand(batch, -1, -1, -1) for held in (self.context.keys, self.context.values))
-        return cross.out(_attend(q, k, v, self.context.bias))
+        return cross.out(attend(q, k, v, self.context.bias, self._scale, parts=1))
 
     def _split(self, x: Tensor) -> Tensor:
         """Heads apart: [..., heads D] -> [..., heads, D]."""
@@ -336,19 +371,6 @@ class Cosmos:
     def _bias(self, mask: Tensor) -> Tensor:
         """What a mask adds to the scores, in its shape."""
         return torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill_(~mask, -math.inf)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """Attention of q [B, H, n, D] over k, v [B, K, L, D] plus bias [..., G n or 1, L], as [B, n, H D].
-
-    The G query heads of one key-value head become rows of one query, so that keys are read once.
-    """
-    batch, heads, n, d = q.shape
-    kv_heads = k.shape[1]
-    # Views that split and join whole axes: torch.export cannot follow the strides of one reshape through both.
-    apart = (batch, kv_heads, heads // kv_heads, n, d)
-    out = F.scaled_dot_product_attention(q.view(apart).flatten(2, 3), k, v, attn_mask=bias)
-    return out.reshape(apart).permute(0, 3, 1, 2, 4).flatten(2)
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

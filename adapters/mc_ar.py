@@ -4,6 +4,7 @@ Sequence: frame 0 | action 0 | frame 1 | action 1 | ...; image ids come first in
 Source: the Diagonal Decoding paper's supplement and the public release (configs, lvm.py).
 """
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,10 +16,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from diagplan.adapters.attention import attend, mask_bias, mask_values, parts_for
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
+from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused_stream, plain_weight
 from diagplan.adapters.linear import SMALL, Linear, Quantize, linear_for, require_quantize
+from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import store_int
@@ -197,6 +201,7 @@ class McAr:
         *,
         quantize: Quantize | None = None,
         portable: bool = False,
+        kernels: bool = True,
     ) -> None:
         """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
 
@@ -204,6 +209,8 @@ class McAr:
         are taken keeps the peak of memory near the size of the model. ``quantize="int8"`` is for float32 weights on
         the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32. ``portable`` leaves
         weights in no machine's own order, as ONNX export needs them; slower on a CPU.
+        ``kernels``: on a GPU, in bfloat16 and where Triton is, layers run in kernels of our own, see
+        ``diagplan.adapters.llama_layers``; without, in torch's operators, as everywhere else.
 
         Raises:
             SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
@@ -221,16 +228,20 @@ class McAr:
         self.quantize = quantize
         small = config.weight_bytes(self.dtype.itemsize) <= SMALL
         self._linear = partial(linear_for, portable=portable, small=small)
-        self.head = self._linear(weights["lm_head.weight"])
+        self.head: Linear = self._linear(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
         half = torch.ones(config.head_size // 2, device=self.device, dtype=self.dtype)
         self._turn = torch.cat((-half, half))
-        self._added = torch.tensor([0, -math.inf], device=self.device, dtype=self.dtype).unbind()
+        self._seen = mask_values(self.device, self.dtype)
         self._scale = config.head_size**-0.5
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
         self._splits = [sum(self._heads), config.num_key_value_heads]
+        self._fused: Fused | None = None
+        self._kernels = kernel_layers(self) if kernels and not portable else None
+        if self._kernels is not None:
+            self.head = partial(self._kernels.product, weights["lm_head.weight"])
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
         def joined(*names: str) -> Linear:
@@ -255,10 +266,11 @@ class McAr:
         device: str = "cpu",
         quantize: Quantize | None = None,
         portable: bool = False,
+        kernels: bool = True,
     ) -> Self:
         """A model with random weights of a trained model's scale, for tests and benchmarks."""
         weights = random_weights(config, seed=seed, dtype=dtype, device=device)
-        return cls(config, weights, quantize=quantize, portable=portable)
+        return cls(config, weights, quantize=quantize, portable=portable, kernels=kernels)
 
     def new_cache(self, batch: int, slots: int) -> TensorCache:
         """A cache of zeros; keys are kept rotated."""
@@ -276,24 +288,32 @@ class McAr:
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
-        return self.head(self.stream(F.embedding(ids, self.embedding), position, slot, mask, cache, rows))
+        embed = F.embedding(ids, self.embedding) if self._kernels is None else self._kernels.embed(ids)
+        return self.head(self.stream(embed, position, slot, mask, cache, rows))
 
     def stream(
         self, x: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """What the head reads, [B, m, hidden], of embeddings x [B, n, hidden]; else as for ``forward``."""
+        if self._kernels is not None and x.shape[0] * x.shape[1] <= MOST_ROWS:
+            x = self._kernels.layers(x, Places(position, slot, mask), cache)
+            return self._kernels.norm(x if rows is None else x.index_select(1, rows), self.norm)
         batch, n, _ = x.shape
         length = mask.shape[-1]
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
         sin = sin * self._turn
-        bias = self._bias(mask)
+        bias = mask_bias(mask, self._seen, self._heads[0] // self._heads[1])
+        if self._fused is not None:
+            x = self._through_fused(self._fused, x, cos, sin, bias, slot, cache, length)
+            return _rms_norm(x if rows is None else x.index_select(1, rows), self.norm, self.config.rms_norm_eps)
+        parts = parts_for(self.device, batch, self._heads[1], length)
         for i, layer in enumerate(self.layers):
             h = _rms_norm(x, layer.attention_norm, self.config.rms_norm_eps)
             qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
             qk, v = qkv.split_with_sizes(self._splits, dim=1)
             q, k = _rotate(qk, cos, sin).split_with_sizes(self._heads, dim=1)
             keys, values = cache.update(i, slot, k, v, length)
-            x = layer.out(self._attend(q, keys, values, bias), x)
+            x = layer.out(attend(q, keys, values, bias, self._scale, parts=parts), x)
             h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
             x = layer.down(F.silu(gate) * up, x)
@@ -301,24 +321,40 @@ class McAr:
             x = x.index_select(1, rows)
         return _rms_norm(x, self.norm, self.config.rms_norm_eps)
 
-    def _bias(self, mask: Tensor) -> Tensor:
-        """What a mask adds to the scores, [G n, L] or [B, 1, G n, L]: once a pass, not in every layer."""
-        group = self._heads[0] // self._heads[1]
-        seen, hidden = self._added
-        bias = torch.where(mask, seen, hidden)
-        bias = torch.cat([bias] * group, dim=-2) if group > 1 else bias
-        return bias if mask.ndim == 2 else bias[:, None]
+    def compiled(self) -> Self:
+        """This model with layers that torch.compile makes few kernels of; the weights are shared.
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        """Attention of q [B, H, n, D] over k, v [B, K, L, D] plus bias [..., G n, L], as [B, n, H D].
+        For GPUs, where the first pass of one feed and the first of more compile for some seconds each.
 
-        The G query heads of one key-value head become rows of one query, so that keys are read once.
+        Raises:
+            SpecError: packed or quantised weights.
         """
-        batch, heads, n, d = q.shape
-        group = heads // k.shape[1]
-        folded = q if group == 1 else q.reshape(batch, k.shape[1], group * n, d)
-        out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias, scale=self._scale)
-        return out.reshape(batch, heads, n, d).transpose(1, 2).reshape(batch, n, heads * d)
+        model = copy.copy(self)
+        model._kernels = None
+        model._fused, model._kernels = (compiled_layer(), self._plain_layers()), None
+        return model
+
+    def _plain_layers(self) -> list[Weights]:
+        return [
+            Weights(
+                layer.attention_norm,
+                plain_weight(layer.qkv),
+                None,
+                plain_weight(layer.out),
+                layer.mlp_norm,
+                plain_weight(layer.gate_up),
+                plain_weight(layer.down),
+            )
+            for layer in self.layers
+        ]
+
+    def _through_fused(
+        self, fused: Fused, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, slot: Tensor, cache: TensorCache,
+        length: int,
+    ) -> Tensor:  # fmt: skip
+        heads, kv_heads = self._heads
+        sizes = Sizes(heads, kv_heads, self.config.rms_norm_eps, self._scale)
+        return fused_stream(fused, x, sizes, cos, sin, bias, slot, cache, length)
 
 
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -7,7 +7,7 @@ of a shape costs there is seen too.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -30,8 +30,10 @@ __all__ = ["Measured", "TimedPoint", "grid_points", "measure_passes"]
 #: Widths that are timed, those that say most first; of wide passes, which are prompts, one feed chooses a token.
 _COARSE, _FINE = (1, 8, 32, 128, 512), (4, 16, 64, 2, 24, 3, 6, 12, 48, 96, 256)
 _PROMPT = 128
-#: Rounds at least and at most; points at least, however slow the model is.
-_LEAST_ROUNDS, _MOST_ROUNDS, _LEAST_POINTS = 3, 25, 6
+#: Rounds that are wanted and at most; points that are kept rather than more rounds.
+_WANTED_ROUNDS, _MOST_ROUNDS, _KEPT_POINTS = 3, 25, 6
+#: Shares of the time: that warming up may take, and at which a round is broken off.
+_WARM_UP, _TOO_LONG = 0.35, 1.2
 #: On a GPU passes are launched in rows of so many, and waited for once.
 _ROW = 8
 #: A pass of so many seconds is timed once a round, not twice.
@@ -41,6 +43,8 @@ _SLOW = 0.25
 _SHAPE_COSTS, _NOISY = 0.05, 0.05
 
 Clock = Callable[[], float]
+#: Feeds, cache slots, and feeds that choose a token.
+Shape = tuple[int, int, int]
 
 
 class TimedPoint(NamedTuple):
@@ -95,7 +99,12 @@ class Measured:
     @property
     def noisy(self) -> bool:
         """Whether the times are too uncertain to choose between plans by them."""
-        return self.error > _NOISY
+        return self.few or self.error > _NOISY
+
+    @property
+    def few(self) -> bool:
+        """Whether a point was timed too few times to tell how uncertain it is: the model is slow, or the time short."""
+        return min(point.passes for point in self.points) < _WANTED_ROUNDS
 
 
 def grid_points(positions: int, length_step: int, *, chunk: int = 512) -> list[tuple[int, int]]:
@@ -137,7 +146,8 @@ def measure_passes(
         longest: cache slots of the longest passes; as many as the model has positions by default.
         chunk: feeds of the widest pass.
         sampler: how tokens are chosen; greedy by default.
-        seconds: to spend, about.
+        seconds: to spend: at most a fifth more, and a pass or two. A pass that would take too large a part is left out;
+            only that of one feed is timed however long it takes, twice. ``points`` of one's own are all timed.
         static: as for ``prepare``.
         clock: seconds; tests bring one of their own.
         on_progress: called with the share of the time that is spent.
@@ -148,9 +158,10 @@ def measure_passes(
         NumericError: logits that are not finite.
     """
     grid = _Grid(model, batch, require_int("chunk", chunk, 1), longest, sampler, static, clock)
+    own = points is not None
     asked = list(dict.fromkeys(points or grid_points(grid.positions, grid.length_step, chunk=chunk)))
     begin, spent = clock(), 0.0
-    times: dict[tuple[int, int, int], list[tuple[float, float]]] = {}
+    times: dict[Shape, list[tuple[float, float]]] = {}
 
     def went_on() -> float:
         if on_progress is not None:
@@ -158,52 +169,68 @@ def measure_passes(
         return clock() - begin
 
     with grid.prepared.runtime.inference():
-        shapes = _with_targets(asked)
-        for number, shape in enumerate(shapes):  # the first time warms up, and says how long the others will take
-            times[shape] = [grid.timed([shape])[shape]]
-            spent = went_on()
-            if points is None and spent > seconds / 4 and number + 1 >= _LEAST_POINTS:
-                shapes = shapes[: number + 1]
-                break
-        shapes, rounds = _affordable(shapes, times, seconds - spent, fixed=points is not None)
-        kept: dict[tuple[int, int, int], list[tuple[float, float]]] = {shape: [] for shape in shapes}
-        order, done = np.random.default_rng(0), 0
-        while done < rounds and (done < _LEAST_ROUNDS or went_on() < seconds):
+        for shape in _with_targets(asked):  # the first time warms up, and says how long the others will take
+            if own or not times or spent + _expected(shape, times) <= _WARM_UP * seconds:
+                times[shape] = [grid.timed([shape])[shape]]
+                spent = went_on()
+        shapes, rounds = _affordable(times, seconds - spent, own=own)
+        kept: dict[Shape, list[tuple[float, float]]] = {shape: [] for shape in shapes}
+        order, done, last = np.random.default_rng(0), 0, 0.0
+        while done < rounds and (not done or own or went_on() + last <= seconds):
+            begun = clock()
             for length in order.permutation(sorted({length for _, length, _ in shapes})).tolist():
+                if not own and clock() - begin > _TOO_LONG * seconds:
+                    break
                 mine = [shape for shape in shapes if shape[1] == length]
                 for shape, pair in grid.timed([mine[i] for i in order.permutation(len(mine))]).items():
                     kept[shape].append(pair)
                 went_on()
-            done += 1
-    return grid.measured(kept, done)
+            done, last = done + 1, clock() - begun
+    return grid.measured({shape: kept[shape] or times[shape] for shape in shapes}, done)
+
+
+def _expected(shape: Shape, times: Mapping[Shape, list[tuple[float, float]]]) -> float:
+    """At most so many seconds of timing a shape: in proportion to its width, from those that were timed already.
+
+    Infinite for a prompt with one target whose pass with all of them was left out: there is nothing to compare.
+    """
+    width, length, targets = shape
+    if 1 == targets < width <= _PROMPT and (width, length, width) not in times:
+        return np.inf
+    once = min(_once(pair) * max(1.0, width / other) for (other, _, _), (pair, *_) in times.items())
+    return once if once > _SLOW else 2 * once
+
+
+def _once(pair: tuple[float, float]) -> float:
+    """Seconds of a pass, the later one where there is one."""
+    return pair[0] if np.isnan(pair[1]) else pair[1]
 
 
 def _with_targets(points: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
     """Points with the feeds that choose a token: all of them, of a prompt one; and one point both ways."""
     shapes = [(width, length, width if width <= _PROMPT else 1) for width, length in points]
-    both = [shape for shape in shapes[:_LEAST_POINTS] if 1 < shape[0] <= _PROMPT]
+    both = [shape for shape in shapes[:_KEPT_POINTS] if 1 < shape[0] <= _PROMPT]
     if both:
         width, length, _ = max(both)
-        shapes.insert(min(len(shapes), _LEAST_POINTS - 1), (width, length, 1))
+        shapes.insert(min(len(shapes), _KEPT_POINTS - 1), (width, length, 1))
     return shapes
 
 
 def _affordable(
-    shapes: list[tuple[int, int, int]],
-    times: dict[tuple[int, int, int], list[tuple[float, float]]],
-    seconds: float,
-    *,
-    fixed: bool,
-) -> tuple[list[tuple[int, int, int]], int]:
-    """As many points as can be timed often enough, and how often."""
-    each = [float(np.nansum(times[shape][0])) for shape in shapes]
-    while not fixed and len(shapes) > _LEAST_POINTS and _LEAST_ROUNDS * sum(each) > seconds:
+    times: Mapping[Shape, list[tuple[float, float]]], seconds: float, *, own: bool
+) -> tuple[list[Shape], int]:
+    """As many points as can be timed often enough, those first that say most, and how often."""
+    shapes, each = list(times), [float(np.nansum(times[shape][0])) for shape in times]
+    while not own and len(shapes) > 1:
+        wanted = _WANTED_ROUNDS if len(shapes) > _KEPT_POINTS else 1
+        if wanted * sum(each) <= seconds:
+            break
         shapes, each = shapes[:-1], each[:-1]
-    if not fixed:
+    if not own:
         based = {length for width, length, _ in shapes if width == 1}
         shapes = [shape for shape in shapes if shape[1] in based]
-    rounds = int(seconds / max(sum(each), 1e-9))
-    return shapes, max(_LEAST_ROUNDS, min(_MOST_ROUNDS, rounds))
+    rounds = min(_MOST_ROUNDS, int(seconds / max(sum(each), 1e-9)))
+    return shapes, max(_WANTED_ROUNDS if own else 1, rounds)
 
 
 class _Grid:
@@ -282,7 +309,7 @@ class _Grid:
         )  # fmt: skip
         return next(iter(self.layer.laid_out([columns], {})))
 
-    def measured(self, kept: dict[tuple[int, int, int], list[tuple[float, float]]], rounds: int) -> Measured:
+    def measured(self, kept: dict[Shape, list[tuple[float, float]]], rounds: int) -> Measured:
         """Medians; first passes count too where they cost no more than later ones."""
         pairs = {shape: np.array(times) for shape, times in kept.items()}
         every = np.concatenate(list(pairs.values()))

@@ -1,5 +1,6 @@
 """One pass of a speculative replay: guess, feed, choose, accept. A host read of one number a sample, no more."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,7 @@ class Passes:
         steps = prepared.entries.step
         self.step_end = np.append(np.searchsorted(steps, steps, side="right"), len(steps))
         self.pad = None if prepared.pad is None else prepared.runtime.put(prepared.pad[:, None])
+        self.forward = _forward_of(prepared, state)
 
     def advance(self) -> None:
         """One pass, which accepts an entry of every sample at least; the first takes the prompt too."""
@@ -83,7 +85,8 @@ class Passes:
         prompt = max(0, prepared.prompt - int(first[0]))
         if state.window.one_step or int(first.min()) < state.careful:
             end = np.minimum(first + prompt + width, self.step_end[first + prompt])
-            return self._run(first, end, prompt, feeds_of(int((end - first).max())), prepared.runtime.length_step)
+            step = prepared.length_step if prepared.runtime.on_gpu else prepared.runtime.length_step
+            return self._run(first, end, prompt, feeds_of(int((end - first).max())), step)
         end = np.minimum(first + prompt + width, count)
         if len(prepared.borders) > 1:
             border = np.searchsorted(prepared.borders, np.minimum(first, count - 1), side="right")
@@ -148,7 +151,7 @@ class Passes:
             shown = (columns.key_position[:length] >= self.pad)[:, None]
             seen = seen & shown | (columns.rows[:length] == slot[..., None])
         lead = () if state.lead is None else (state.lead,)
-        return ids, prepared.model.forward(ids, place, slot, seen, state.cache, rows, *lead)
+        return ids, self.forward(ids, place, slot, seen, state.cache, rows, *lead)
 
     def _accepts(self, run: _Run, begun: Ids) -> bool:
         """Take a pass and put down what it chose; false where it has to be taken again."""
@@ -293,6 +296,19 @@ class Passes:
                     accepted=int(state.accepted[group]),
                 )
             )
+
+
+def _forward_of(prepared: PreparedSpeculation, state: SpeculativeState) -> Callable[..., Array]:
+    """The model's passes; on a GPU those of a shape that comes again are CUDA graphs, which stay with the state."""
+    if not (prepared.runtime.on_gpu and prepared.runtime.graphs):
+        forward: Callable[..., Array] = prepared.model.forward
+        return forward
+    from diagplan.backends.torch_graphs import GraphedForward
+
+    if state.graphed is None:
+        state.graphed = GraphedForward(prepared.model, capture=True)
+    graphed: GraphedForward = state.graphed
+    return graphed
 
 
 def resolved_drafts(prepared: PreparedSpeculation, first: int, end: int) -> tuple[Ids, Ids]:

@@ -2,24 +2,26 @@
 
 The plans of a window are compiled, verified and laid out once. A window's plan is replayed up to the end of one frame,
 waits there with its cache, and goes on when the next action comes; only where the window slides does it begin anew. The
-tokens are those of ``diagplan.backends.rolling.roll`` with the same window, prompt, actions and seed.
+tokens are those of ``diagplan.backends.rolling.roll`` with the same window, prompt, actions and seed, speculatively or
+not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Model, input_vocab_of
-from diagplan.backends import replay as executor
 from diagplan.backends.arguments import require_callbacks, require_model, require_sampler, require_seed
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt
-from diagplan.backends.rolling import moved, targets_of
+from diagplan.backends.measured import SpeculationChoice, settled_speculation
+from diagplan.backends.prepared import require_grid
 from diagplan.backends.sampling import Sampler
 from diagplan.backends.selftest import require_tested
+from diagplan.backends.stepping_windows import LaidOut, lay_out
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout, require_int
 from diagplan.planner.plan import Plan
@@ -34,14 +36,6 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shape:
-    """A window that begins with so many frames, laid out."""
-
-    prepared: executor.Prepared
-    targets: list[Ids]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SteppingPlans:
     """The laid-out plans of a window that slides; any number of ``Stepper`` share them and the model.
 
@@ -52,13 +46,13 @@ class SteppingPlans:
     """
 
     window: Layout
-    shapes: Mapping[int, _Shape]
+    shapes: Mapping[int, LaidOut]
     batch: int
 
     @property
     def plan(self) -> Plan:
         """The plan of a window that has slid."""
-        return self.shapes[self.window.prompt_frames].prepared.plan
+        return self.shapes[self.window.prompt_frames].plan
 
     @property
     def whole(self) -> int:
@@ -66,9 +60,14 @@ class SteppingPlans:
         return self.window.prompt_frames + self.window.frames
 
     @property
+    def rewinds(self) -> bool:
+        """Whether a frame that was begun can be taken back."""
+        return all(shape.rewinds for shape in self.shapes.values())
+
+    @property
     def model(self) -> Model:
         """The model that they are laid out for."""
-        return self.shapes[self.window.prompt_frames].prepared.model
+        return self.shapes[self.window.prompt_frames].model
 
 
 def prepare_stepping(
@@ -80,6 +79,8 @@ def prepare_stepping(
     prompt_frames: int | None = None,
     sampler: Sampler | None = None,
     batch: int = 1,
+    speculation: SpeculationChoice | None = None,
+    slid: Plan | None = None,
     chunk: int = 512,
     static: bool | None = None,
 ) -> SteppingPlans:
@@ -94,6 +95,8 @@ def prepare_stepping(
         prompt_frames: frames that are given at the start; as many as a window keeps by default.
         sampler: how tokens are chosen; greedy by default.
         batch: B, samples, all advanced together.
+        speculation: as for ``diagplan.replay``; guesses end with the frame, whatever ``across_frames`` says.
+        slid: the plan of a window that has slid, as a file has it, instead of one of ``schedule``.
         chunk: as for ``diagplan.backends.replay.prepare``.
         static: as for ``diagplan.backends.replay.prepare``.
 
@@ -105,22 +108,17 @@ def prepare_stepping(
     require_model(model)
     require_sampler(sampler)
     require_tested(model)
-    rollout = compile_rollout(
-        window,
-        schedule,
-        policies,
-        frames=window.prompt_frames + 2 * window.frames,  # the first window and whole ones after it
-        prompt_frames=prompt_frames,
-    )
-    shapes = {}
-    for one in rollout.windows:
-        if one.kept in shapes or one.kept + one.frames != window.prompt_frames + window.frames:
-            continue
-        plan = rollout.plan_of(one)
-        executor.require_grid(plan, model)
+    plans = _plans(window, schedule, policies, window.prompt_frames if prompt_frames is None else prompt_frames, slid)
+    for plan in plans.values():
+        require_grid(plan, model)
         _require_turns(plan)
-        prepared = executor.prepare(plan, model, sampler=sampler, batch=batch, chunk=chunk, static=static)
-        shapes[one.kept] = _Shape(prepared=prepared, targets=targets_of(prepared))
+    if speculation is not None:
+        own = plans[window.prompt_frames]
+        speculation = settled_speculation(speculation, own, model, sampler=sampler, rows=batch)
+    shapes = {
+        kept: lay_out(plan, model, speculation, sampler=sampler, batch=batch, chunk=chunk, static=static)
+        for kept, plan in plans.items()
+    }
     return SteppingPlans(window=window, shapes=shapes, batch=batch)
 
 
@@ -138,7 +136,7 @@ class Stepper:
 
     Attributes:
         frames: frames generated so far.
-        passes: steps done so far.
+        passes: forward passes so far: steps, or with speculation fewer.
 
     Raises:
         MismatchError: plans, prompt and actions do not fit together.
@@ -219,15 +217,16 @@ class Stepper:
 
         Args:
             action: the block that leads to it, int [n] or [B, n]; ``None`` where the layout has nothing between frames.
-            on_step: called after each step but the frame's last with the tokens of the frame so far, int64 [B, h, w];
-                -1 where they are not known yet.
+            on_step: called after each step, or speculative pass, but the frame's last with the tokens of the frame so
+                far, int64 [B, h, w]; -1 where they are not known yet. Where the plans have ``rewinds``, what it raises
+                takes the frame back, and it may be begun anew with another action.
 
         Returns:
             its tokens, int64 [B, h, w].
 
         Raises:
             MismatchError: an action of another shape, or ids outside the vocabulary; nothing is changed then.
-            SpecError: a frame before was not finished, because of one of these or of what ``on_step`` raised.
+            SpecError: a frame before was not finished and could not be taken back.
             NumericError: logits that are not finite.
             CapacityError: too little memory.
         """
@@ -239,32 +238,29 @@ class Stepper:
             )
         if self._count == self.plans.whole:
             self._slide()
-        prepared, state, number = self._prepared, self._state, self._count - self._kept
-        batch, cells = self.plans.batch, prepared.cell_slots[number]
+        number, between = self._count - self._kept, block.shape[1]
         self._blocks[:, self._count - 1] = block
-        start = int(cells.min()) - block.shape[1]
-        with prepared.runtime.inference():
-            if block.shape[1]:
-                state.tokens[:, start : start + block.shape[1]] = prepared.runtime.put(self._blocks[:, self._count - 1])
-        complete: list[Ids] = []
+        if between:
+            first = int(self._shape.plan.layout.cell_slots()[number].min()) - between
+            self._run.put(first, self._blocks[:, self._count - 1])
 
-        def done(frame: int, tokens: Ids) -> None:
-            del frame
-            complete.append(np.array(tokens))
-
-        def stepped(step: int, after: executor.State) -> None:
-            del step
+        def told(so_far: Callable[[], Ids] | None) -> None:
             self.passes += 1
-            if on_step is not None and not complete:
-                on_step(np.array(prepared.runtime.numpy(after.tokens)[:batch, cells]))
+            if on_step is not None and so_far is not None:
+                tokens = so_far()
+                try:
+                    on_step(tokens)
+                except BaseException:
+                    self._broken = not self._run.rewind()
+                    raise
 
         self._broken = True  # until the frame is there
-        executor.replay(prepared, state, on_frame=done, on_step=stepped, cancelled=lambda: bool(complete))
+        tokens = self._run.frame(number, told)
         self._broken = False
-        self._video[:, self._count] = complete[0]
+        self._video[:, self._count] = tokens
         self._count += 1
         self.frames += 1
-        return complete[0]
+        return tokens
 
     def _block(self, action: NDArray[np.integer[Any]] | None) -> Ids:
         """A checked action, int64 [1 or B, n]."""
@@ -296,17 +292,29 @@ class Stepper:
         self._begin()
 
     def _begin(self) -> None:
-        shape = self.plans.shapes[self._count]
-        layout = shape.prepared.plan.layout
-        own = replace(shape.prepared, seed=self.seed, samples=self.samples)
-        self._kept = self._count
-        self._prepared = moved(own, shape.targets, self._first * layout.frame_stride)
+        self._shape, self._kept = self.plans.shapes[self._count], self._count
+        layout = self._shape.plan.layout
         blocks = self._blocks.copy()
         blocks[:, self._count - 1 :] = 0  # not known yet: each is put down before the first pass that feeds it
         actions = blocks if layout.between_frames else None
-        self._state = executor.new_state(
-            self._prepared, given_from_prompt(layout, self._video[:, : self._count], actions)
-        )
+        given = given_from_prompt(layout, self._video[:, : self._count], actions)
+        by = self._first * layout.frame_stride
+        self._run = self._shape.begin(given, seed=self.seed, samples=self.samples, by=by)
+
+
+def _plans(
+    window: Layout, schedule: Schedule, policies: Policies | None, prompt_frames: int, slid: Plan | None
+) -> dict[int, Plan]:
+    """The plans of whole windows, by the frames that they begin with."""
+    if slid is not None and slid.layout != window:
+        raise SpecError("expected the plan of a window that has slid, got one of another layout. Give its layout.")
+    if slid is not None and prompt_frames == window.prompt_frames:
+        return {prompt_frames: slid}
+    frames = window.prompt_frames + 2 * window.frames  # the first window and whole ones after it
+    rollout = compile_rollout(window, schedule, policies, frames=frames, prompt_frames=prompt_frames)
+    whole = window.prompt_frames + window.frames
+    plans = {one.kept: rollout.plan_of(one) for one in rollout.windows if one.kept + one.frames == whole}
+    return plans if slid is None else plans | {window.prompt_frames: slid}
 
 
 def _require_turns(plan: Plan) -> None:

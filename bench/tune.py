@@ -1,19 +1,20 @@
 """Predicted against measured seconds of plans: ``python -m bench.tune``.
 
-For each of three models' shapes, on each runtime: a cost curve is measured, plans are replayed in turn, and the time
-that the curve predicts is compared with the median of the replays. Then what ``diagplan tune`` would take as fastest is
-held against the fastest of all that were replayed, and plans under width caps against the same plans without. The
-curves go to ``bench/results/`` too. Small shapes have random weights; a replay is greedy, and has run once before it is
-timed.
+For each of three models' shapes, on each runtime: a cost curve is measured, plans are replayed, and the time that the
+curve predicts is compared with the median of the replays. Replays and timed passes take turns, so that both see the
+machine equally busy: the comparison is of the curve, not of two minutes of a machine that others use too. Then the plan
+that ``diagplan tune`` would take as fastest is replayed in turn with the fastest of all that ran, and plans under width
+caps are held against those without. The curves go to ``bench/results/`` too. Small shapes have random weights; a replay
+is greedy, and has run once before it is timed.
 
-    python -m bench.tune [--models crafter-mini,wide,300M_16f] [--batch 1] [--repeats 3] [--seconds 30]
+    python -m bench.tune [--models crafter-mini,wide,300M_16f] [--batch 1] [--seconds 32]
 """
 
 import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,38 +34,51 @@ from diagplan.backends.replay import Prepared, new_state, prepare, replay
 from diagplan.models.exporting import export_onnx
 from diagplan.models.loading import load_model
 from diagplan.models.measuring import measure_curve
-from diagplan.planner.cost import CostCurve, plan_cost
+from diagplan.planner.cost import plan_cost
+from diagplan.planner.passes import pass_shapes
 from diagplan.planner.roofline import DEVICES, PassWork, roofline_curve
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule
-from diagplan.planner.tuning import Candidate, Priced, candidate_plan, price
-from diagplan.schemas.curve import curve_of, write_curve
+from diagplan.planner.tuning import Candidate, candidate_plan, price
+from diagplan.schemas.curve import CurveDocument, curve_of, write_curve
 from diagplan.worlds import SHIPPED
 
 RESULTS = Path(__file__).parent / "results"
-#: The plans of the demonstration, by frame shape: h is a frame's rows.
-_CAPS = (8, 16, 32)
+#: Width caps that are replayed.
+_CAPS = (4, 8, 16, 32)
+#: The uncapped diagonal plans of the demonstration.
+DEMO = ("k=4", "k=2", "k=1", "k=2 d=14")
+#: Feeds of the widest pass: wide enough for these prompts in few passes, and soon measured.
+_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """A model's sizes and the clip that is generated; no config: the model that ships."""
+    """A model's sizes and the clip that is generated; no config: the model that ships.
+
+    Plans of more than ``most_passes`` are not replayed, for time. ``share`` is this model's of ``--seconds``.
+    """
 
     layout: Layout
     config: McArConfig | None = None
+    most_passes: int = 100_000
+    share: float = 1.0
 
 
 SHAPES: Mapping[str, Shape] = {
-    "crafter-mini": Shape(layout=Layout(frames=7, rows=9, cols=12, prompt_frames=1, between_frames=3)),
-    # WHAM's grid on a small transformer with a vocabulary of its size.
+    "crafter-mini": Shape(layout=Layout(frames=7, rows=9, cols=12, prompt_frames=1, between_frames=3), share=0.7),
+    # A small transformer with a vocabulary of WHAM's size, on frames that are wider than high.
     "wide": Shape(
-        layout=Layout(frames=2, rows=18, cols=30, prompt_frames=1, between_frames=16),
+        layout=Layout(frames=2, rows=8, cols=20, prompt_frames=1, between_frames=16),
         config=McArConfig(
             hidden_size=512, intermediate_size=2048, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8,
             vocab_size=4096, max_position_embeddings=2048,
         ),
+        most_passes=120,
     ),
+    # A released size, on a smaller frame: a pass takes long here.
     "300M_16f": Shape(
-        layout=Layout(frames=1, rows=14, cols=24, prompt_frames=1, between_frames=11), config=CONFIGS["300M_16f"]
+        layout=Layout(frames=1, rows=6, cols=10, prompt_frames=1, between_frames=11), config=CONFIGS["300M_16f"],
+        most_passes=40, share=1.8,
     ),
 }  # fmt: skip
 
@@ -91,61 +105,132 @@ def candidates(layout: Layout) -> dict[str, Candidate]:
     stacked = 2 * layout.rows
     schedules: list[Schedule] = [NextToken(), Diagonal(k=4), Diagonal(k=2), Diagonal(k=1)]
     if layout.frames > 1:
-        schedules += [Diagonal(k=2, d=stacked), Diagonal(k=2, d=stacked // 2), Diagonal(k=1, d=5), Diagonal(k=1, d=1)]
+        schedules += [Diagonal(k=2, d=14), Diagonal(k=2, d=stacked // 2), Diagonal(k=1, d=5), Diagonal(k=1, d=1)]
     some = [Candidate(schedule=schedule) for schedule in schedules]
     densest = schedules[-1]
     some += [Candidate(schedule=densest, max_width=cap) for cap in _CAPS]
     return {one.name: one for one in some}
 
 
-def seconds_of(prepared: Prepared, given: np.ndarray) -> float:
-    state = new_state(prepared, given)
-    begin = time.perf_counter()
-    replay(prepared, state)
-    return time.perf_counter() - begin
+class Turns:
+    """Replays that take turns with the passes of a curve: a clock that stands still while a plan is replayed.
+
+    Args:
+        ready: plans by name, laid out.
+        given: the prompt's ids.
+        share: seconds of replays for one of timed passes.
+    """
+
+    def __init__(self, ready: Mapping[str, Prepared], given: np.ndarray, share: float) -> None:
+        self.ready, self.given, self.share = ready, given, share
+        self.times: dict[str, list[float]] = {name: [] for name in ready}
+        self.order, self.queue = np.random.default_rng(0), list[str]()
+        self.away = 0.0
+        for prepared in ready.values():
+            self.replayed(prepared)
+        self.begin, self.away = time.perf_counter(), 0.0
+
+    def clock(self) -> float:
+        """Seconds without those of replays."""
+        return time.perf_counter() - self.begin - self.away
+
+    def replayed(self, prepared: Prepared) -> float:
+        """Seconds of one replay."""
+        begin = time.perf_counter()
+        state = new_state(prepared, self.given)
+        ready = time.perf_counter()
+        replay(prepared, state)
+        self.away += (end := time.perf_counter()) - begin
+        return end - ready
+
+    def one(self) -> None:
+        """The next plan in an order that is another in each round."""
+        if not self.queue:
+            self.queue = self.order.permutation(list(self.ready)).tolist()
+        name = self.queue.pop()
+        self.times[name].append(self.replayed(self.ready[name]))
+
+    def turn(self, _: float) -> None:
+        """As many replays as are due; called between two groups of timed passes."""
+        while self.away < self.share * self.clock():
+            self.one()
+
+    def duel(self, names: Sequence[str], *, seconds: float) -> dict[str, float]:
+        """Median seconds of some plans that are replayed in turn, an odd number of times."""
+        times: dict[str, list[float]] = {name: [] for name in names}
+        begin = time.perf_counter()
+        while len(times[names[0]]) < 3 or time.perf_counter() - begin < seconds or len(times[names[0]]) % 2 == 0:
+            for name in self.order.permutation(list(names)).tolist():
+                times[name].append(self.replayed(self.ready[name]))
+        return {name: float(np.median(some)) for name, some in times.items()}
 
 
-def compared(
-    layout: Layout, model: Model, curve: CostCurve, *, batch: int, repeats: int, priced: list[Priced]
-) -> dict[str, Any]:
-    """Every plan's prediction beside its measured time; the fastest by prediction is among them."""
-    asked = candidates(layout)
-    fastest = min(priced, key=lambda one: one.cost.seconds).candidate
-    without = min(
-        (one for one in priced if one.candidate.max_width is None), key=lambda one: one.cost.seconds
-    ).candidate
-    asked |= {fastest.name: fastest, without.name: without}
-    ready: dict[str, Prepared] = {}
+def laid_out(
+    layout: Layout, model: Model, batch: int, most: int, asked: Mapping[str, Candidate]
+) -> dict[str, Prepared]:
+    """Plans that can be replayed, without caps that change nothing."""
+    ready = {}
     for name, candidate in asked.items():
         plan = candidate_plan(layout, candidate)
-        if candidate.max_width is None or plan.steps > compile_plan(layout, candidate.schedule).steps:
-            ready[name] = prepare(plan, model, batch=batch)
+        cap, whole = candidate.max_width, compile_plan(layout, candidate.schedule)
+        same = cap is not None and pass_shapes(whole).widest <= cap
+        if not same and plan.steps <= most:
+            ready[name] = prepare(plan, model, batch=batch, chunk=_CHUNK)
+    return ready
+
+
+def measured_beside(
+    name: str, shape: Shape, model: Model, *, runtime: str, batch: int, seconds: float
+) -> tuple[CurveDocument, dict[str, Any]]:
+    """A curve, and every plan's prediction beside its measured time; the fastest by prediction is among them."""
+    begin, layout = time.perf_counter(), shape.layout
+    asked = candidates(layout)
+    ready = laid_out(layout, model, batch, shape.most_passes, asked)
     random = np.random.default_rng(0)
     size = len(next(iter(ready.values())).given_slots)
     given = random.integers(model.vocabulary[0].low, model.vocabulary[0].high, (batch, size))
-    times: dict[str, list[float]] = {name: [] for name in ready}
-    for prepared in ready.values():
-        seconds_of(prepared, given)
-    for _ in range(repeats):
-        for name in random.permutation(list(ready)).tolist():
-            times[name].append(seconds_of(ready[name], given))
+    turns = Turns(ready, given, share=1.5)
+    document, measured = measure_curve(
+        model, name=name, options=LoadOptions(backend=runtime), batch=batch, seconds=0.3 * seconds,
+        longest=layout.positions, chunk=_CHUNK, clock=turns.clock, on_progress=turns.turn,
+    )  # fmt: skip
+    curve = curve_of(document)
+    while turns.queue or min(map(len, turns.times.values())) < 3:
+        turns.one()
+    priced = price(layout, curve)
+    fastest = min(priced, key=lambda one: one.cost.seconds)
+    plain = min((one for one in priced if one.candidate.max_width is None), key=lambda one: one.cost.seconds)
+    capped = min((one for one in priced if one.candidate.max_width is not None), key=lambda one: one.cost.seconds)
+    wanted = {one.candidate.name: one.candidate for one in (fastest, plain, capped)}
+    new = {name: one for name, one in wanted.items() if name not in ready}
+    turns.ready = ready | laid_out(layout, model, batch, shape.most_passes, new)
+    for name in set(turns.ready) - set(ready):
+        turns.replayed(turns.ready[name])
+    medians = {name: float(np.median(some)) for name, some in turns.times.items()}
+    among = sorted(medians, key=lambda name: medians[name])[:3]
+    finals = list(dict.fromkeys([*(name for name in wanted if name in turns.ready), *among]))
+    left = seconds - (time.perf_counter() - begin)
+    final = turns.duel(finals, seconds=max(0.1 * seconds, min(left, 0.4 * seconds)))
     rows: list[dict[str, Any]] = []
     for name, prepared in ready.items():
-        cost, measured = plan_cost(prepared.plan, curve), float(np.median(times[name]))
+        cost = plan_cost(prepared.plan, curve)
         rows.append(
             {
                 "plan": name, "passes": cost.passes, "widest": cost.widest, "predicted": cost.seconds,
-                "measured": measured, "all_seconds": times[name], "error": cost.seconds / measured - 1,
-                "capped": asked[name].max_width is not None,
+                "measured": medians[name], "all_seconds": turns.times[name],
+                "error": cost.seconds / medians[name] - 1, "capped": asked[name].max_width is not None,
             }
         )  # fmt: skip
-    best = min(rows, key=lambda row: row["measured"])
-    picked = next(row for row in rows if row["plan"] == fastest.name)
-    plain = min((row for row in rows if not row["capped"]), key=lambda row: row["measured"])
-    return {
-        "rows": rows, "picked": picked["plan"], "fastest": best["plan"], "fastest_without_cap": plain["plan"],
-        "picked_over_fastest": picked["measured"] / best["measured"],
-        "cap_gains": plain["measured"] / best["measured"] if best["capped"] else None,
+    best, own = min(final, key=lambda name: final[name]), fastest.candidate.name
+    chosen = capped.candidate.name
+    return document, {
+        "rows": rows, "picked": own, "fastest": best, "final_seconds": final,
+        "picked_over_fastest": final[own] / final[best],
+        "fastest_under_a_cap": chosen, "fastest_without_cap": plain.candidate.name,
+        "cap_gains": final[plain.candidate.name] / final[chosen],
+        "cap_gains_over_demo": min(medians[one] for one in DEMO if one in medians) / final[chosen],
+        "points": len(document.points), "rounds": measured.rounds, "spread": measured.spread,
+        "median_error_of_points": measured.error, "residual": float(np.median(curve.residuals)),
     }  # fmt: skip
 
 
@@ -174,8 +259,10 @@ def show(screen: Console, title: str, found: dict[str, Any]) -> None:
         f"picked {found['picked']}: {100 * (found['picked_over_fastest'] - 1):+.1f} % against the fastest, "
         f"{found['fastest']}"
     )
-    if found["cap_gains"] is not None:
-        screen.print(f"the width cap gains {100 * (found['cap_gains'] - 1):.1f} % over {found['fastest_without_cap']}")
+    screen.print(
+        f"under a width cap the fastest is {found['fastest_under_a_cap']}: {found['cap_gains']:.3f} x as fast as "
+        f"{found['fastest_without_cap']}, {found['cap_gains_over_demo']:.3f} x as fast as the demonstration's plans"
+    )
 
 
 def main() -> None:
@@ -183,8 +270,7 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(SHAPES), help=f"out of {', '.join(SHAPES)}")
     parser.add_argument("--runtimes", default="torch,onnx", help="torch, onnx or both")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3, help="timed replays of each plan; the median counts")
-    parser.add_argument("--seconds", type=float, default=30, help="to spend on each curve")
+    parser.add_argument("--seconds", type=float, default=32, help="to spend on each model and runtime, about")
     parser.add_argument("--threads", type=int, help="CPU threads; left out: as the models choose")
     parser.add_argument("--out", type=Path, help="default: bench/results/tune-bBATCH.json")
     options = parser.parse_args()
@@ -196,21 +282,11 @@ def main() -> None:
         for runtime, model in loaded(shape, options.threads):
             if runtime not in options.runtimes.split(","):
                 continue
-            document, measured = measure_curve(
-                model, name=name, options=LoadOptions(backend=runtime), batch=options.batch, seconds=options.seconds,
-                longest=shape.layout.positions,
-            )  # fmt: skip
-            curve = curve_of(document)
+            document, found = measured_beside(
+                name, shape, model, runtime=runtime, batch=options.batch, seconds=shape.share * options.seconds
+            )
             write_curve(document, out.parent / f"curve-{name}-{runtime}-b{options.batch}.json")
-            priced = price(shape.layout, curve)
-            found = compared(
-                shape.layout, model, curve, batch=options.batch, repeats=options.repeats, priced=priced
-            )  # fmt: skip
-            found |= {
-                "model": name, "runtime": runtime, "batch": options.batch, "threads": document.threads,
-                "points": len(document.points), "rounds": measured.rounds, "spread": measured.spread,
-                "median_error_of_points": measured.error, "residual": float(np.median(curve.residuals)),
-            }  # fmt: skip
+            found |= {"model": name, "runtime": runtime, "batch": options.batch, "threads": document.threads}
             show(screen, f"{name} on {runtime}, batch {options.batch}, {document.threads} thread(s)", found)
             results.append(found)
     pricing = pricing_seconds()

@@ -5,6 +5,7 @@ A static plan names the feeds and the cache slots of every pass before it runs, 
 (``diagplan.planner.roofline``).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ Floats = NDArray[np.float64]
 
 #: The most points of a curve.
 MAX_POINTS = 4096
+#: Speculative passes are padded to multiples of so many feeds, but those of one (backends/window.py).
+PASS_GRANULE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -286,17 +289,20 @@ def rollout_seconds(rollout: Rollout, curve: CostCurve) -> PlanCost:
     )
 
 
-def speculative_cost(plan: Plan, curve: CostCurve, *, window: int, accepted: float) -> PlanCost:
+def speculative_cost(
+    plan: Plan, curve: CostCurve, *, window: int, accepted: float, fed: float | None = None
+) -> PlanCost:
     """The predicted time of a plan that is replayed speculatively: its tokens, in fewer passes of one width.
 
-    Behind the prompt, a pass feeds ``window`` of the plan's feeds and accepts ``accepted`` of them on average, a figure
-    that only runs can tell: it depends on the model, the sampling and the draft.
+    Behind the prompt, a pass feeds ``fed`` of the plan's feeds and accepts ``accepted`` of them on average, figures
+    that only runs can tell: they depend on the model, the sampling and the draft.
 
     Args:
         plan: the plan whose tokens are wanted.
         curve: of the model.
         window: feeds of a pass.
-        accepted: feeds that a pass accepts on average, from 1 to ``window``.
+        accepted: feeds that a pass accepts on average, from 1 to ``fed``.
+        fed: feeds of a pass on average, where windows are narrower while guesses fail; ``None``: ``window``.
 
     Raises:
         SpecError: an argument of another kind or out of range.
@@ -305,14 +311,16 @@ def speculative_cost(plan: Plan, curve: CostCurve, *, window: int, accepted: flo
     _require_curve(curve)
     window = require_int("window", window, 1)
     accepted = require_number("accepted", accepted, "Give the mean of a run.", finite=True)
-    if not 1 <= accepted <= window:
-        raise SpecError(
-            f"expected accepted from 1 to window={shown(window)}, got accepted={shown(accepted)}. Give a mean."
-        )
+    if fed is not None and not 1 <= require_number("fed", fed, "Give the mean of a run.", finite=True) <= window:
+        raise SpecError(f"expected fed from 1 to window={shown(window)}, got fed={shown(fed)}. Give a mean.")
+    if not 1 <= accepted <= (fed or window):
+        most = f"window={shown(window)}" if fed is None else f"fed={shown(fed)}"
+        raise SpecError(f"expected accepted from 1 to {most}, got accepted={shown(accepted)}. Give a mean.")
+    wide = 1 if window == 1 else -(-math.ceil(fed or window) // PASS_GRANULE) * PASS_GRANULE
     shapes = pass_shapes(plan, chunk=curve.chunk, length_step=curve.length_step)
     prompt, feeds = shapes.prompt, len(shapes.feed_reach)
     first = np.unique(np.ceil(np.arange(0.0, feeds - prompt, accepted)).astype(np.int64)) + prompt
-    end = np.minimum(first + window, feeds)
+    end = np.minimum(first + wide, feeds)
     begun = np.arange(0, end[0], curve.chunk)  # the first pass feeds the prompt too, and is cut where it is wide
     start = np.concatenate([begun, first[1:]])
     end = np.concatenate([begun[1:], end])
@@ -325,7 +333,7 @@ def speculative_cost(plan: Plan, curve: CostCurve, *, window: int, accepted: flo
         seconds=float(seconds.sum()),
         first_frame_seconds=float(seconds[:frame_done].sum()),
         passes=len(first),
-        widest=min(window, feeds - prompt),
+        widest=min(wide, feeds - prompt),
         shapes=len(_kinds(width, length)[0]),
         inside=curve.covers(width, length),
     )

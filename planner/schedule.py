@@ -28,6 +28,7 @@ __all__ = [
     "ZipAR",
     "cell_steps",
     "record",
+    "recorded",
     "require_schedule",
 ]
 
@@ -215,6 +216,28 @@ def record(schedule: Schedule, layout: Layout) -> ScheduleRecord:
     d_in_force = alone if d is None else min(d, alone)
     steps = (layout.frames - 1) * d_in_force + alone
     return ScheduleRecord(name=name, steps=steps, k=k, d=d, k_in_force=k_in_force, d_in_force=d_in_force)
+
+
+def recorded(kept: ScheduleRecord) -> Schedule:
+    """The schedule that a plan remembers, for other numbers of frames.
+
+    Raises:
+        SpecError: an imported order or another producer's, which fit one number of frames.
+
+    >>> recorded(record(Diagonal(k=2), Layout(frames=1, rows=3, cols=4, lead=1)))
+    Diagonal(k=2, d=None)
+    """
+    match kept.name:
+        case "next-token":
+            return NextToken()
+        case "diagonal" if kept.k is not None:
+            return Diagonal(k=kept.k, d=kept.d)
+        case "zipar" | "zipar-llamagen" if kept.k is not None:
+            return ZipAR(window=kept.k, variant="ideal" if kept.name == "zipar" else "llamagen")
+    raise SpecError(
+        f"expected a schedule by name, which gives the steps of any number of frames, got {kept.name}. Compile one by "
+        "--k, --window or --schedule next-token."
+    )
 
 
 def cell_steps(schedule: Schedule, layout: Layout) -> NDArray[np.int32]:

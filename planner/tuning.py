@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 
+import numpy as np
+
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.cost import CostCurve, PlanCost, plan_cost, speculative_cost
@@ -15,6 +17,7 @@ from diagplan.planner.passes import pass_shapes
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, ZipAR
+from diagplan.planner.trace import Trace
 
 __all__ = [
     "CAPS",
@@ -22,6 +25,7 @@ __all__ = [
     "Accepted",
     "Candidate",
     "Priced",
+    "accepted_of",
     "candidate_plan",
     "name_of_schedule",
     "price",
@@ -42,12 +46,38 @@ class Accepted:
     """What speculative replay of next-token prediction did on a model, which only runs can tell.
 
     Args:
-        window: feeds of a pass.
+        window: the most feeds of a pass.
         mean: feeds that a pass accepted, on average.
+        fed: feeds of a pass, on average, where windows are narrower while guesses fail; ``None``: ``window``.
+        draft: of first guesses, where a trace tells.
     """
 
     window: int
     mean: float
+    fed: float | None = None
+    draft: str | None = None
+
+
+def accepted_of(trace: Trace) -> Accepted:
+    """What a trace's passes fed and accepted on average, without each sample's first, which takes the prompt too.
+
+    Raises:
+        SpecError: no trace, or one of less than two passes.
+    """
+    require_kind("trace", trace, Trace, "Give read_trace(path).")
+    later = [(np.diff(one.accepted), (one.end - one.first)[1:]) for one in trace.samples]
+    accepted, fed = (np.concatenate(some) for some in zip(*later, strict=True)) if later else (np.zeros(0),) * 2
+    if not len(accepted) or accepted.sum() < len(accepted):
+        raise SpecError(
+            f"expected a trace with passes behind its first that accept something, got {len(accepted)} of them. Give "
+            "that of a whole replay."
+        )
+    return Accepted(
+        window=trace.width,
+        mean=float(accepted.mean()),
+        fed=min(float(fed.mean()), float(trace.width)),
+        draft=trace.draft,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +204,7 @@ def price(
     base = compile_plan(layout, NextToken(), policies[0]) if accepted else None
     for one in accepted:
         assert base is not None
-        cost = speculative_cost(base, curve, window=one.window, accepted=one.mean)
+        cost = speculative_cost(base, curve, window=one.window, accepted=one.mean, fed=one.fed)
         priced.append(
             Priced(candidate=Candidate(schedule=NextToken(), policies=policies[0], speculation=one), cost=cost)
         )

@@ -72,7 +72,7 @@ def measure_command(
     ] = 512,
     seconds: Annotated[
         float,
-        typer.Option(help="Spend about so many seconds on timing.", min=1, max=3600, rich_help_panel=GRID),
+        option(GRID, "Spend so many seconds on timing, at most a fifth more.", min=1, max=3600),
     ] = 30.0,
     roofline: Annotated[
         str | None,
@@ -171,6 +171,7 @@ def _print(document: "CurveDocument", measured: "Measured | None", out: Path, *,
         "spread": None if measured is None else measured.spread,
         "error": None if measured is None else measured.error,
         "noisy": None if measured is None else measured.noisy,
+        "few": None if measured is None else measured.few,
     }  # fmt: skip
     if as_json:
         print_json(facts | {"out": str(out)})
@@ -198,6 +199,8 @@ def _print(document: "CurveDocument", measured: "Measured | None", out: Path, *,
             ),
             soft_wrap=True,
         )
-        if measured.noisy:
+        if measured.few:
+            screen.print(Text("Some passes were timed fewer than three times. Give it more --seconds."))
+        elif measured.noisy:
             screen.print(Text("The spread is too large to choose by. Measure again when the machine is idle."))
     screen.print(Text(f"wrote {out} ({out.stat().st_size:,} bytes)"), soft_wrap=True)

@@ -55,9 +55,25 @@ def play_command(
         option(PLAN, "A video whose frame is the start, or a folder of videos. Left out: the clip that ships."),
     ] = None,
     at: Annotated[int | None, option(PLAN, "The number of the start's frame. Left out: the first.", min=0)] = None,
+    exact: Annotated[
+        bool,
+        option(
+            PLAN,
+            "Begin with the tokens of next-token prediction in fewer passes (the default without --k and --plan).",
+            "--exact",
+        ),
+    ] = False,
     k: Annotated[
-        str, typer.Option(help="Row delays to choose from; the first is the start's.", rich_help_panel=PLAN)
-    ] = "1,2,4",
+        str | None, option(PLAN, "Row delays to choose from; the game begins with the first. Left out: 1,2,4.")
+    ] = None,
+    plans: Annotated[
+        list[Path] | None,
+        option(
+            PLAN,
+            "A plan file to choose, several times at will; the game begins with the first. Left out: none.",
+            "--plan",
+        ),
+    ] = None,
     keep: Annotated[
         int | None,
         option(PLAN, "Frames that the window keeps. Left out: as its release has it, or half the context.", min=1),
@@ -88,7 +104,6 @@ def play_command(
     as_json: JsonOption = False,
 ) -> int:
     """Play a world model in the browser, with the keys."""
-    from diagplan.planner.schedule import Diagonal, NextToken, Schedule
     from diagplan.worlds.loading import open_world
 
     require_for(
@@ -101,31 +116,34 @@ def play_command(
         "uvicorn",
         "websockets",
     )
+    from diagplan.play.choices import choices_of
     from diagplan.play.server import Settings
     from diagplan.play.serving import listen, require_token, serve
     from diagplan.play.stage import Stage, start_frames
 
     require_token(host, token)
-    schedules: dict[str, Schedule] = {f"k={delay}": Diagonal(k=delay) for delay in _delays(k)}
-    schedules["next-token"] = NextToken()
+    files = plans or []
+    choices = choices_of(_delays(k or "1,2,4"), files, exact=exact or (k is None and not files))
     options = load_options(backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads)
     world = open_world(model, options, weights=weights, tokenizer=tokenizer)
     sampler = sampler_from_options(
         temperature=temperature, top_k=None, top_p=top_p, min_p=None, greedy=False, adapter=world.source.adapter
     )
     stage = Stage(
-        world=world, schedules=schedules, first=start_frames(world, model, start, at, seed), keep=keep,
-        sampler=sampler, seed=seed,
+        world=world, choices=choices, first=start_frames(world, model, start, at, seed), keep=keep, sampler=sampler,
+        seed=seed,
     )  # fmt: skip
-    first = next(iter(schedules))
+    first = next(iter(choices))
     _ = stage.controls
     with working("laying the plan out", quiet=as_json):
-        stage.root(first)
+        for name, choice in choices.items():
+            if name == first or choice.plan is not None:  # a file that does not fit is refused now
+                stage.root(name)
     opened = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{opened.getsockname()[1]}/"
     if as_json:
-        print_json({"address": address, "model": world.name, "plans": list(schedules)})
+        print_json({"address": address, "model": world.name, "plans": list(choices)})
     else:
         console().print(
             Text(f"playing {world.name} at {address}{'' if token is None else '?token=...'}  (Ctrl-C ends it)")

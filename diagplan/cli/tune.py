@@ -36,7 +36,7 @@ from diagplan.cli.shared.requests import (
     naming_options,
     policies_from_options,
 )
-from diagplan.planner.errors import SpecError
+from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.shown import shown
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ def tune_command(
     ] = "clip",
     speculation: Annotated[
         list[str] | None,
-        option(LIMITS, "WINDOW:ACCEPTED of speculative replay on this model, such as 36:21.5; may be repeated."),
+        option(
+            LIMITS,
+            "Speculative replay is a candidate: a trace of it on this model, or WINDOW:ACCEPTED, such as 36:21.5.",
+        ),
     ] = None,
     model: LayoutModel = None,
     frames: Frames = None,
@@ -101,6 +104,9 @@ def tune_command(
     row_end: RowEndOption = None,
     proxy_kv: ProxyKvOption = None,
     visibility: VisibilityOption = None,
+    all_policies: Annotated[
+        bool, typer.Option("--all-policies", help="Try every bundle of policies besides.", rich_help_panel=LAYOUT)
+    ] = False,
     weights: Annotated[
         Path | None, option(MODEL, "The checkpoint that will run the plan; a curve of another one is refused.")
     ] = None,
@@ -116,6 +122,7 @@ def tune_command(
 ) -> int:
     """The best plan that a machine replays within a budget of time, by a cost curve of the model on it."""
     from diagplan.planner.budget import Budget, parse_budget
+    from diagplan.planner.policy import BUNDLES
     from diagplan.schemas.curve import read_curve, require_curve_for
     from diagplan.schemas.files import write_plan
     from diagplan.study.tune import tune_plan
@@ -130,8 +137,9 @@ def tune_command(
         between_frames=between_frames, between_rows=between_rows,
     )  # fmt: skip
     chosen = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
-    accepted = [_accepted(text) for text in speculation or ()]
+    tried = list(dict.fromkeys([chosen, *(BUNDLES.values() if all_policies else ())]))
     document, folder = read_curve(curve), _world(model)
+    accepted = [_accepted(text, document) for text in speculation or ()]
     require_curve_for(
         document, layout=layout, files=_digest(folder, weights, document), backend=backend, device=device, dtype=dtype,
         threads=threads, batch=batch,
@@ -140,7 +148,7 @@ def tune_command(
     with bar as progress, naming_options(["max_loss", "budget"]):
         task = progress.add_task("", total=None)
         tuned = tune_plan(
-            layout, document, time, policies=chosen, study=study, world=folder, max_loss=max_loss, latency=latency,
+            layout, document, time, policies=tried, study=study, world=folder, max_loss=max_loss, latency=latency,
             accepted=accepted, on_progress=lambda done, of: progress.update(task, completed=done, total=of),
         )  # fmt: skip
     if tuned.plan is not None and out is not None:
@@ -163,16 +171,27 @@ def tune_command(
     return FINE if tuned.plan is not None else PROBLEM
 
 
-def _accepted(text: str) -> "Accepted":
-    from diagplan.planner.tuning import Accepted
+def _accepted(text: str, document: "CurveDocument") -> "Accepted":
+    """Figures as they are typed, or those of a trace's file, which is of the curve's model."""
+    from diagplan.planner.tuning import Accepted, accepted_of
 
+    if text.endswith((".json", ".json.gz", ".json.zst")):
+        from diagplan.schemas.trace import read_trace
+
+        trace, own = read_trace(text), document.model.fingerprint
+        if own is not None and trace.model != own:
+            raise DocumentError(
+                f"expected a trace of the curve's model {own[:12]} in {Path(text).name}, got one of "
+                f"{shown(trace.model[:12])}. Write one: diagplan run --exact --trace."
+            )
+        return accepted_of(trace)
     window, _, mean = text.partition(":")
     try:
         return Accepted(window=int(window), mean=float(mean))
     except ValueError:
         raise SpecError(
-            f"expected --speculation as WINDOW:ACCEPTED, got {shown(text)}. Write 36:21.5: of 36 feeds of a pass 21.5 "
-            "were accepted on average."
+            f"expected --speculation as WINDOW:ACCEPTED or a trace's file, got {shown(text)}. Write 36:21.5: passes "
+            "that accept 21.5 feeds on average; or the file of `diagplan run --trace`."
         ) from None
 
 
@@ -209,7 +228,9 @@ def _words(tuned: "Tuned", document: "CurveDocument", layout: "Layout", time: "B
     if best is not None:
         words = f"takes {best.candidate.name}: {time.shown(best.cost.seconds, layout.frames)}{estimate}"
         if best.candidate.speculation is not None:
+            draft = best.candidate.speculation.draft
             words += f"; replay it with --speculate {best.candidate.speculation.window}"
+            words += "" if draft is None else f" --draft {draft}"
         beyond = "" if best.cost.inside else ". Some passes lie beyond what was measured"
         return f"{words}{beyond}."
     limit = "without limit" if time.fastest else f"within {time.shown(time.of_clip(layout.frames), layout.frames)}"

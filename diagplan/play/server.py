@@ -1,4 +1,8 @@
-"""The server: the page, and a WebSocket for each player. Frames are decoded in one thread, never in the event loop."""
+"""The server: the page, and a WebSocket for each player.
+
+Frames are decoded in one thread and drawn in another, never in the event loop: while one frame's picture is made of its
+tokens, the next frame is decoded.
+"""
 
 import asyncio
 import contextlib
@@ -6,7 +10,7 @@ import hmac
 import ipaddress
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -132,29 +136,34 @@ class _Outbox:
 
 
 class _Service:
-    """The handlers, and what they share: the thread that decodes, and the places."""
+    """The handlers, and what they share: the threads that decode and draw, and the places."""
 
     def __init__(self, stage: Stage, settings: Settings) -> None:
         self.stage, self.settings = stage, settings
         self.hall = Hall(settings.players)
         self.decoder = ThreadPoolExecutor(1, "diagplan-decode")
+        self.painter = ThreadPoolExecutor(1, "diagplan-draw")
         self.players: set[Player] = set()
 
     def close(self) -> None:
         """End what is being decoded at its next pass."""
         for player in self.players:
             player.gone = True
-        self.decoder.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.decoder, self.painter):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def refused(self, request: HTTPConnection) -> str | None:
         """Why a request is refused; ``None``: it is not."""
-        host = request.headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
         token = self.settings.token
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            of_page = host if origin is None else urlsplit(origin).netloc
+        except ValueError:
+            return "The headers Host and Origin name no host."
         if token is None and not is_loopback(name):
             return "This server answers to the loopback address alone."  # a foreign name may lead here: DNS rebinding
-        origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if of_page != host:
             return "A page of another origin may not play here."
         if token is not None:
             given = request.query_params.get("token", "")
@@ -265,21 +274,33 @@ class _Connection:
         def on_wave(message: bytes) -> None:
             loop.call_soon_threadsafe(lambda: self.outbox.put(wave=message))
 
-        due = loop.time()
-        while True:
-            resting = time.monotonic() - self.heard > settings.rest
-            if (player.paused or resting) and not player.ordered and len(player.recording):
-                if resting:
-                    self.outbox.put(text=text("resting"))
-                await self._quiet()
-                due = loop.time()
-            self.changed.clear()
-            notice, frame = await loop.run_in_executor(self.service.decoder, player.work, on_wave)
-            self.outbox.put(text=notice, frame=frame)
-            due = max(due + 1 / settings.fps, loop.time())
-            # A key that changes now need not wait until the frame is due.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.changed.wait(), max(0.001, due - loop.time()))
+        due, drawing = loop.time(), None
+        try:
+            while True:
+                resting = time.monotonic() - self.heard > settings.rest
+                if (player.paused or resting) and not player.ordered and drawing is not None:
+                    await drawing
+                    if resting:
+                        self.outbox.put(text=text("resting"))
+                    await self._quiet()
+                    due = loop.time()
+                self.changed.clear()
+                notice, draw = await loop.run_in_executor(self.service.decoder, player.decode, on_wave)
+                if drawing is not None:  # one at a time: pictures come in order, and none piles up
+                    await drawing
+                drawing = asyncio.ensure_future(self._show(notice, draw))
+                due = max(due + 1 / settings.fps, loop.time())
+                # A key that changes now need not wait until the frame is due.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.changed.wait(), max(0.001, due - loop.time()))
+        finally:
+            if drawing is not None:
+                drawing.cancel()
+
+    async def _show(self, notice: str | None, draw: Callable[[], bytes]) -> None:
+        """Draw a frame, and have it sent."""
+        frame = await asyncio.get_running_loop().run_in_executor(self.service.painter, draw)
+        self.outbox.put(text=notice, frame=frame)
 
     async def _quiet(self) -> None:
         """Until the next message, or until the player is idle for good."""

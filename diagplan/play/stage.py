@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from diagplan.backends.sampling import Sampler
 from diagplan.planner.errors import DocumentError, SpecError
-from diagplan.planner.policy import Policies
-from diagplan.planner.schedule import Schedule
+from diagplan.play.choices import Choice
 from diagplan.video.files import read_video
 from diagplan.worlds.controls import Controls
 from diagplan.worlds.loading import SHIPPED
@@ -32,19 +31,17 @@ class Stage:
 
     Attributes:
         world: that is played; it has controls.
-        schedules: name -> schedule, of which players choose.
+        choices: name -> plan, of which players choose.
         first: a function that gives the frame to start with, uint8 [height, width, 3].
-        keep: frames that a window keeps; ``None``: as for ``start``.
-        policies: of all plans.
+        keep: frames that a window keeps, but those of files, which say it; ``None``: as for ``start``.
         sampler: as for ``replay``.
         seed: of the first session; each further one has the next.
     """
 
     world: World
-    schedules: Mapping[str, Schedule]
+    choices: Mapping[str, Choice]
     first: Callable[[], Frame]
     keep: int | None = None
-    policies: Policies | None = None
     sampler: Sampler | None = None
     seed: int = 0
     _roots: dict[str, Session] = field(default_factory=dict, repr=False)
@@ -69,12 +66,13 @@ class Stage:
         Raises:
             SpecError: no such plan.
         """
-        if name not in self.schedules:
-            raise SpecError(f"expected a plan of {', '.join(self.schedules)}, got another one. Choose one of them.")
+        if name not in self.choices:
+            raise SpecError(f"expected a plan of {', '.join(self.choices)}, got another one. Choose one of them.")
         if name not in self._roots:
+            choice = self.choices[name]
             self._roots[name] = start(
-                self.world, self.first(), schedule=self.schedules[name], policies=self.policies, keep=self.keep,
-                sampler=self.sampler, seed=self.seed,
+                self.world, self.first(), schedule=choice.schedule, keep=None if choice.plan else self.keep,
+                sampler=self.sampler, seed=self.seed, speculation=choice.speculation, plan=choice.plan,
             )  # fmt: skip
         return self._roots[name]
 

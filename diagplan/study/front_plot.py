@@ -69,8 +69,9 @@ def front_plot(
     for i, one in enumerate(named):
         offset = aside if tuned.losses is None or i % 2 == 0 else (6, -12)
         axes.annotate(
-            one.candidate.name, (across(one), up(one)), xytext=offset, textcoords="offset points", fontsize=8, ha=side
-        )
+            one.candidate.name, (across(one), up(one)), xytext=offset, textcoords="offset points", fontsize=8, ha=side,
+            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
     if within is not None and latency == "clip":
         axes.axvline(within, color=_TAKEN, lw=1, ls="--", label="budget")
     if max_loss is not None:

@@ -45,7 +45,7 @@ def tune_plan(
     document: CurveDocument,
     budget: Budget,
     *,
-    policies: Policies | None = None,
+    policies: Policies | Sequence[Policies] | None = None,
     study: str | Path | None = None,
     world: str | Path | None = None,
     max_loss: float | None = None,
@@ -62,7 +62,8 @@ def tune_plan(
         layout: of the plan.
         document: the cost curve of the model that is to run it.
         budget: of time.
-        policies: of all candidates; with a study also those that it has judged.
+        policies: of all candidates, or several that are tried with each schedule; with a study also those that it has
+            judged.
         study: the folder of a study of the model.
         world: the world model's folder; a study of another model is refused.
         max_loss: the most loss over next-token prediction's, at the upper end of the study's interval.
@@ -79,14 +80,15 @@ def tune_plan(
     if latency not in ("clip", "first-frame"):
         raise SpecError(f"expected latency to be clip or first-frame, got latency={str(latency)[:60]!r}.")
     require_curve_for(document, layout=layout)
-    curve, chosen = curve_of(document), Policies() if policies is None else policies
+    chosen = [policies or Policies()] if policies is None or isinstance(policies, Policies) else list(policies)
+    curve = curve_of(document)
     judged = None if study is None else read_judged(study, layout)
     if judged is not None and world is not None and judged.weights != world_digest(Path(world)):
         raise DocumentError(
             f"expected a study of the same model, got one of {judged.model} with other weights. Give its own study."
         )
     also = () if judged is None else tuple(judged.losses)
-    priced = price(layout, curve, policies=[chosen], also=also, accepted=accepted, on_progress=on_progress)
+    priced = price(layout, curve, policies=chosen, also=also, accepted=accepted, on_progress=on_progress)
     losses = None if judged is None else losses_for(priced, judged)
     choice = choose_plan(priced, budget, curve, frames=layout.frames, losses=losses, max_loss=max_loss, latency=latency)
     plan = None

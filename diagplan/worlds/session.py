@@ -7,16 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.backends.errors import MismatchError
+from diagplan.backends.measured import SpeculationChoice
 from diagplan.backends.sampling import Greedy, Sampler
 from diagplan.backends.stepping import Stepper, SteppingPlans, prepare_stepping
+from diagplan.planner.arguments import require_kind
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
-from diagplan.planner.schedule import NextToken, Schedule
+from diagplan.planner.schedule import NextToken, Schedule, recorded
 from diagplan.planner.shown import shown
-from diagplan.worlds.generation import prompt_tokens, require_world
+from diagplan.worlds.generation import prompt_tokens, require_layout, require_world
 from diagplan.worlds.world import World
 
 __all__ = ["Session", "start"]
@@ -33,7 +35,6 @@ class Session:
 
     Attributes:
         world: that is played.
-        frame: the newest picture, uint8 [height, width, 3].
     """
 
     def __init__(
@@ -43,12 +44,24 @@ class Session:
         self._start, self._seed = (tokens, actions), seed
         self._stepper = Stepper(plans, tokens, actions, seed=seed, first=first)
         self._decode = world.decoding(tokens)
-        self.frame: Frame = self._decode(tokens[-1])[-1]
+        self._drawn: tuple[int, Frame] | None = None
 
     @property
     def plan(self) -> Plan:
         """The plan of a window that has slid."""
         return self._plans.plan
+
+    @property
+    def frame(self) -> Frame:
+        """The newest picture, uint8 [height, width, 3]."""
+        if self._drawn is None or self._drawn[0] != self.frames:
+            self._drawn = self.frames, self.picture(self.tokens)
+        return self._drawn[1]
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether what ``on_step`` raises takes the frame back, so that it may be begun anew with another action."""
+        return self._plans.rewinds
 
     @property
     def frames(self) -> int:
@@ -83,11 +96,19 @@ class Session:
 
         >>> frame = session.step("move_left")  # doctest: +SKIP
         """
+        self.advance(action, on_step=on_step)
+        return self.frame
+
+    def advance(self, action: Any = None, *, on_step: Callable[[Ids], None] | None = None) -> Ids:
+        """Generate the next frame's tokens, int64 [rows, cols]; ``picture`` draws them, in another thread if need be.
+
+        Args:
+            action: as for ``step``, and so are the errors.
+            on_step: likewise.
+        """
         block = self._block(action)
         told = None if on_step is None else lambda tokens: on_step(tokens[0])
-        tokens = self._stepper.step(block, on_step=told)
-        self.frame = self._decode(tokens[0])[-1]
-        return self.frame
+        return np.asarray(self._stepper.step(block, on_step=told)[0])
 
     def picture(self, tokens: Ids) -> Frame:
         """The picture of tokens int64 [rows, cols], uint8 [height, width, 3]; unknown ones, -1, are taken for 0."""
@@ -151,6 +172,8 @@ def start(
     keep: int | None = None,
     sampler: Sampler | None = None,
     seed: int = 0,
+    speculation: SpeculationChoice | None = None,
+    plan: Plan | None = None,
 ) -> Session:
     """Start a world that is stepped frame by frame: plans are compiled, verified and laid out here, and never again.
 
@@ -165,6 +188,9 @@ def start(
         keep: frames that a window keeps where it slides; ``None``: as the world's release has it, or half the context.
         sampler: as for ``replay``.
         seed: as for ``replay``.
+        speculation: as for ``replay``: the same frames in fewer passes.
+        plan: of a window that has slid, as ``read_plan`` gives it, instead of ``schedule``, ``policies`` and ``keep``.
+            A prompt of fewer frames than it has begins with a window of the plan's own schedule.
 
     Raises:
         SpecError: a world of whole clips, overlapping frames, or numbers that do not fit.
@@ -176,15 +202,40 @@ def start(
     (144, 192, 3)
     """
     require_world(world)
-    if keep is None:
-        keep = world.keeps if world.keeps is not None else max(1, world.context_frames // 2)
-    window = world.window(keep)
-    timing = NextToken() if schedule is None else schedule(window) if callable(schedule) else schedule
     tokens, blocks = _given(world, prompt, actions)
+    window, timing, policies = _window(world, len(tokens), schedule, policies, keep, plan)
     sampled = sampler is not None and not isinstance(sampler, Greedy)
-    world.source.require_memory(compile_plan(window, timing, policies), sampled=sampled)
-    plans = prepare_stepping(window, world.load(), timing, policies, prompt_frames=len(tokens), sampler=sampler)
+    slid = compile_plan(window, timing, policies) if plan is None else plan
+    world.source.require_memory(slid, sampled=sampled)
+    plans = prepare_stepping(
+        window, world.load(), timing, policies, prompt_frames=len(tokens), sampler=sampler, speculation=speculation,
+        slid=plan,
+    )  # fmt: skip
     return Session(world, plans, tokens, blocks, seed=seed)
+
+
+def _window(
+    world: World,
+    prompt_frames: int,
+    schedule: Schedule | Callable[[Layout], Schedule] | None,
+    policies: Policies | None,
+    keep: int | None,
+    plan: Plan | None,
+) -> tuple[Layout, Schedule, Policies | None]:
+    """The layout of a window that has slid, and what the first window is compiled of."""
+    if plan is None:
+        if keep is None:
+            keep = world.keeps if world.keeps is not None else max(1, world.context_frames // 2)
+        window = world.window(keep)
+        timing = NextToken() if schedule is None else schedule(window) if callable(schedule) else schedule
+        return window, timing, policies
+    require_kind("plan", plan, Plan, "Compile or read one first.")
+    if (schedule, policies, keep) != (None, None, None):
+        raise SpecError("expected a plan, or schedule, policies and keep, got both. A plan says them.")
+    require_layout(world, plan)
+    if prompt_frames == plan.layout.prompt_frames:
+        return plan.layout, NextToken(), None  # no other window than the plan's own
+    return plan.layout, recorded(plan.schedule), plan.policies
 
 
 def _given(world: World, prompt: Frame, actions: Ids | None) -> tuple[Ids, Ids]:

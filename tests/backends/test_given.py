@@ -116,4 +116,4 @@ def test_ids_on_a_device_are_fetched() -> None:
     ids = np.arange(6)
     np.testing.assert_array_equal(on_host(OnADevice(ids)), ids)
     np.testing.assert_array_equal(batched("prompt", OnADevice(ids), (6,)), ids[None])  # type: ignore[arg-type]
-    np.testing.assert_array_equal(known_ids(OnADevice(ids), SimpleNamespace(vocab_size=6)), ids)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(known_ids(OnADevice(ids), SimpleNamespace(vocab_size=6)), ids)

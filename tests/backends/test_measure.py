@@ -110,6 +110,35 @@ def test_a_slow_model_gets_a_coarser_grid_and_enough_rounds() -> None:
     assert len(model.passes) < 80
 
 
+@pytest.mark.parametrize("narrow", [0.02, 0.13, 3.0, 40.0])
+@pytest.mark.parametrize("feed", [0.0, 0.01, 1.0])
+def test_the_time_is_bounded_whatever_the_model(narrow: float, feed: float) -> None:
+    """0.13 s and a hundredth of it a feed is a model of 300M parameters on two cores."""
+    measured, _, clock = timed(lambda *shape: narrow * (1 + feed * (shape[0] - 1)), positions=1200)
+    assert clock.now <= 1.2 * 30 + 2 * narrow
+    assert {point.length for point in measured.points} >= {1216}
+    assert all((1, point.length) in {one[:2] for one in measured.points} for point in measured.points)
+    if narrow <= 0.13 and feed <= 0.01:
+        assert not measured.few
+        assert max(point.width for point in measured.points) >= 128
+    if narrow >= 9.0:
+        assert measured.few
+        assert measured.noisy
+        assert [point[:3] for point in measured.points] == [(1, 1216, 1)]
+
+
+def test_the_time_is_bounded_when_the_machine_becomes_busy() -> None:
+    clock = FakeClock()
+    model: Any = Slowed(
+        ImageModel.random(positions=1200),
+        clock,
+        lambda *shape: (0.02 if clock.now < 9 else 0.3) * (1 + 0.01 * shape[0]),
+    )
+    measured = measure_passes(model, clock=clock, seconds=30.0)
+    assert clock.now <= 1.2 * 30 + 14 * 2 * 0.3 * 6.2  # what is broken off ends with the points of one length
+    assert all(point.passes >= 1 for point in measured.points)
+
+
 def test_points_of_ones_own_and_progress() -> None:
     shares: list[float] = []
     measured, model, _ = timed(points=[(1, 64), (9, 64)], on_progress=shares.append, seconds=1.0, longest=64)

@@ -1,5 +1,6 @@
 """Frame by frame: the tokens of ``roll``, with actions that are known late, in plans that are laid out once."""
 
+import contextlib
 import gc
 import re
 import tracemalloc
@@ -18,6 +19,7 @@ from diagplan.backends.rolling import roll  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from diagplan.backends.stepping import Stepper, prepare_stepping  # noqa: E402
 from diagplan.planner.rollout import compile_rollout  # noqa: E402
+from diagplan.planner.speculation import Speculation  # noqa: E402
 from tests.backends.test_rolling import BLOCKS, MC_AR, PROMPT, SAMPLER, small_mc_ar  # noqa: E402
 
 WINDOW = replace(MC_AR, frames=3)
@@ -107,8 +109,38 @@ def test_the_wave_is_told_step_by_step() -> None:
     assert stepper.passes == len(waves) + 1 == 6
 
 
-def test_a_frame_that_was_stopped_ends_it() -> None:
-    stepper = Stepper(prepare_stepping(WINDOW, small_mc_ar(frames=5), Diagonal(k=1)), PROMPT[0, :2], BLOCKS[0, :1])
+@pytest.mark.parametrize("speculation", [None, Speculation(window=6), Speculation(window=20, draft="none")], ids=repr)
+@pytest.mark.parametrize("schedule", [NextToken(), Diagonal(k=1)], ids=repr)
+def test_a_frame_that_was_stopped_is_taken_back(schedule: Any, speculation: Speculation | None) -> None:
+    """Stopped within any frame, after any pass, and begun anew with another action."""
+    plans = prepare_stepping(WINDOW, small_mc_ar(frames=5), schedule, sampler=SAMPLER, speculation=speculation)
+    assert plans.rewinds
+    stepper, plain = (Stepper(plans, PROMPT[0, :2], BLOCKS[0, :1]) for _ in range(2))
+    for number in range(1, 9):
+        waves: list[np.ndarray] = []
+
+        def stop(wave: np.ndarray, waves: list[np.ndarray] = waves, after: int = number % 4) -> None:
+            waves.append(wave)
+            if len(waves) > after:
+                raise KeyboardInterrupt
+
+        with contextlib.suppress(KeyboardInterrupt):
+            stepper.step(BLOCKS[1, number], on_step=stop)
+            plain.step(BLOCKS[1, number])  # it was complete before
+            continue
+        told: list[np.ndarray] = []
+        got, want = stepper.step(BLOCKS[0, number], on_step=told.append), plain.step(BLOCKS[0, number])
+        np.testing.assert_array_equal(got, want)
+        counts = [int((wave >= 0).sum()) for wave in told]
+        assert counts == sorted(counts)
+        assert stepper.frames == plain.frames
+
+
+def test_a_frame_that_cannot_be_taken_back_ends_it() -> None:
+    policies = Policies(proxy_kv="visible", visibility="causal")
+    plans = prepare_stepping(WINDOW, small_mc_ar(frames=5), Diagonal(k=1), policies)
+    assert not plans.rewinds
+    stepper = Stepper(plans, PROMPT[0, :2], BLOCKS[0, :1])
 
     def stop(_: np.ndarray) -> None:
         raise KeyboardInterrupt

@@ -11,6 +11,8 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("websockets")
 
+from diagplan import Diagonal, Layout, compile_plan, write_plan
+from diagplan.cli.shared.requests import layout_from_options
 from tests.support.cli import run
 
 
@@ -36,3 +38,19 @@ def test_frames_that_are_not_there(tmp_path: Path) -> None:
     code, _, err = run("play", "--no-open", "--start", tmp_path)
     assert code == 1
     assert "expected videos in" in err
+
+
+def test_plan_files_that_do_not_fit(tmp_path: Path) -> None:
+    layout = Layout(frames=2, rows=3, cols=4, prompt_frames=1)
+    write_plan(compile_plan(layout, Diagonal(k=1)), tmp_path / "small.json")
+    code, _, err = run("play", "--no-open", "--plan", tmp_path / "small.json")
+    assert code == 1
+    assert "expected a plan for crafter-mini's layout" in " ".join(err.split())
+    code, _, err = run("play", "--no-open", "--plan", tmp_path / "none.json")
+    assert code == 1
+    assert "none.json" in err
+    overlapping = compile_plan(layout_from_options("crafter-mini"), Diagonal(k=1, d=4))
+    write_plan(overlapping, tmp_path / "wave.json")
+    code, _, err = run("play", "--no-open", "--plan", tmp_path / "wave.json")
+    assert code == 2
+    assert "expected frames one after the other" in " ".join(err.split())

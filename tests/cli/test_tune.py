@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from diagplan.planner.checker import verify_plan
+from diagplan.planner.trace import Trace, TracedPass, sample_trace
 from diagplan.schemas.curve import CurveModel, write_curve
 from diagplan.schemas.files import read_plan
+from diagplan.schemas.trace import write_trace
 from tests.support.cli import invoke, run, run_json
 from tests.support.curves import document, judged_row, write_study
 
@@ -34,6 +37,13 @@ def test_a_budget_becomes_a_plan(tmp_path: Path, curve: Path) -> None:
     assert value["best"] in value["front"]
     assert value["estimate"] is False
     assert value["judged"] is None
+
+
+def test_all_bundles_of_policies_can_be_tried(curve: Path) -> None:
+    asked = ("tune", "--model", "crafter-mini", "--curve", curve, "--budget", "fastest")
+    one, many = run_json(*asked), run_json(*asked, "--all-policies")
+    assert many["candidates"] > 2 * one["candidates"]
+    assert many["best"]["seconds"] <= one["best"]["seconds"]
 
 
 def test_what_people_see(curve: Path) -> None:
@@ -98,6 +108,29 @@ def test_estimates_are_marked_and_speculation_takes_part(tmp_path: Path) -> None
     assert run_json(*asked)["estimate"] is True
 
 
+def test_a_trace_of_speculative_replay_is_a_candidate(tmp_path: Path) -> None:
+    path, file = tmp_path / "curve.json", tmp_path / "trace.json"
+    write_curve(document(model=CurveModel(name="m", family="mc-ar", fingerprint="ab12", positions=1024)), path)
+    passes = [TracedPass(0, 150, {}, {}, 140), TracedPass(140, 176, {}, {}, 170), TracedPass(170, 206, {}, {}, 206)]
+    sample = sample_trace(0, passes, [0])
+    trace = Trace(
+        plan="sha256:" + 64 * "0", model="ab12", dtype="float32", sampler={"name": "greedy"}, seed=0, guidance=None,
+        width=36, draft="above", advance="own", samples=(sample,),
+    )  # fmt: skip
+    write_trace(trace, file)
+    asked = ("tune", "--rows", "9", "--cols", "12", "--frames", "7", "--prompt-frames", "1", "--between-frames", "3")
+    more = ("--curve", path, "--budget", "9 s/clip", "--speculation", file)
+    assert "replay it with --speculate 36 --draft above." in invoke(*asked, *more)[1]
+    write_trace(replace(trace, model="cd34"), file)
+    code, _, err = run(*asked, *more)
+    assert code == 1
+    assert "expected a trace of the curve's model ab12 in trace.json, got one of 'cd34'." in err
+    file.write_text("{}")
+    code, _, err = run(*asked, *more)
+    assert code == 1
+    assert "trace.json" in err
+
+
 def test_beyond_the_curve_is_said(tmp_path: Path) -> None:
     short = document()
     points = tuple(point for point in short.points if point.length <= 512)
@@ -112,7 +145,21 @@ def test_beyond_the_curve_is_said(tmp_path: Path) -> None:
         (("--model", "crafter-mini"), 2, "expected --budget, --max-loss or both, got neither"),
         (("--model", "crafter-mini", "--budget", "-3 fps"), 2, "expected a budget above 0, got"),
         (("--model", "crafter-mini", "--budget", "soon"), 2, "expected a budget such as '10 fps'"),
+        (("--model", "crafter-mini", "--budget", "nan fps"), 2, "expected a budget such as '10 fps'"),
+        (("--model", "crafter-mini", "--budget", "0 ms/frame"), 2, "expected a budget above 0, got"),
         (("--model", "crafter-mini", "--max-loss", "0.1"), 2, "expected a study with"),
+        (
+            ("--model", "crafter-mini", "--study", str(STUDY), "--max-loss", "-0.1"),
+            2,
+            "expected --max-loss >= 0, got --max-loss -0.1.",
+        ),
+        (
+            ("--model", "crafter-mini", "--study", str(STUDY), "--max-loss", "nan"),
+            2,
+            "expected --max-loss >= 0, got --max-loss nan.",
+        ),
+        (("--model", "crafter-mini", "--study", "nowhere", "--max-loss", "1"), 1, "nowhere"),
+        (("--model", "crafter-mini", "--budget", "1 fps", "--speculation", "none.json"), 1, "none.json"),
         (("--model", "crafter-mini", "--budget", "1 fps", "--device", "cuda"), 1, "device cpu where cuda is meant"),
         (("--model", "crafter-mini", "--budget", "1 fps", "--dtype", "bfloat16"), 1, "dtype float32 where bfloat16"),
         (("--model", "crafter-mini", "--budget", "1 fps", "--backend", "onnx"), 1, "backend torch where onnx is meant"),
@@ -126,7 +173,7 @@ def test_beyond_the_curve_is_said(tmp_path: Path) -> None:
         (
             ("--model", "crafter-mini", "--budget", "1 fps", "--speculation", "many"),
             2,
-            "expected --speculation as WINDOW:",
+            "expected --speculation as WINDOW:ACCEPTED or a trace's file, got 'many'",
         ),
         (
             ("--model", "crafter-mini", "--budget", "1 fps", "--speculation", "4:9"),

@@ -27,7 +27,7 @@ def test_every_module_has_a_test_by_its_path(module: str) -> None:
 
 def test_every_folder_of_tests_mirrors_one_or_says_what_it_is() -> None:
     folders = {folder_of(module) for module in MODULES}
-    others = {"browser", "conformance", "docs", "golden", "packaging", "search", "support"}
+    others = {"bench", "browser", "conformance", "docs", "golden", "packaging", "search", "support"}
     for path in TESTS.rglob("test_*.py"):
         folder = path.parent.relative_to(TESTS).as_posix().removeprefix(".")
         assert folder in folders or folder.split("/")[0] in others, f"{folder} mirrors no folder of the sources"

@@ -27,7 +27,7 @@ PACKAGES: list[str] = PYPROJECT["tool"]["setuptools"]["packages"]
 #: The modules that extras bring.
 EXTRAS = {
     "PIL", "av", "crafter", "diffusers", "matplotlib", "onnx", "onnxruntime", "safetensors", "skimage", "starlette",
-    "torch", "transformers", "uvicorn", "vizdoom", "websockets", "yaml", "z3", "zstandard",
+    "torch", "transformers", "triton", "uvicorn", "vizdoom", "websockets", "yaml", "z3", "zstandard",
 }  # fmt: skip
 #: What `import diagplan` and the planner must not load: the extras, and what only the border and the face need.
 HEAVY = EXTRAS | {"jsonschema", "pydantic", "rich", "typer"}

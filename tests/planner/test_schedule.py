@@ -12,7 +12,17 @@ from diagplan.planner.compiler import compile_plan
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.policy import Policies
-from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, ScheduleRecord, ZipAR, cell_steps, record
+from diagplan.planner.schedule import (
+    Diagonal,
+    Imported,
+    NextToken,
+    Schedule,
+    ScheduleRecord,
+    ZipAR,
+    cell_steps,
+    record,
+    recorded,
+)
 from tests.support.simulation import simulate
 from tests.support.strategies import imported_orders, layouts, schedules
 
@@ -27,6 +37,7 @@ def test_cell_steps_are_the_rules_played(data: st.DataObject) -> None:
     assert steps.dtype == np.int32
     assert {cell: int(step) for cell, step in np.ndenumerate(steps)} == simulate(layout, schedule)
     assert record(schedule, layout).steps == steps.max() + 1
+    assert recorded(record(schedule, layout)) == schedule
 
 
 @pytest.mark.parametrize(
@@ -178,3 +189,9 @@ def test_a_prompt_frame_makes_every_order_legal() -> None:
     plan = compile_plan(layout, Imported(steps=[[0, 0], [0, 0]]))
     assert plan.steps == 1
     assert plan.source[plan.target >= 0].tolist() == [3, 0, 1, 2]
+
+
+@pytest.mark.parametrize("kept", [ScheduleRecord(name="custom", steps=4), record(Imported(steps=[[0, 1]]), GRID)])
+def test_orders_are_of_one_number_of_frames(kept: ScheduleRecord) -> None:
+    with pytest.raises(SpecError, match=f"expected a schedule by name, .*, got {kept.name}"):
+        recorded(kept)

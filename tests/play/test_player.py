@@ -12,6 +12,7 @@ pytest.importorskip("av")
 pytest.importorskip("diffusers")
 pytest.importorskip("safetensors")
 
+from diagplan.backends.errors import CapacityError
 from diagplan.play.messages import FRAME, WAVE, Order, parse, picture
 from diagplan.play.player import GoneError, Player
 from diagplan.play.stage import Stage
@@ -87,6 +88,76 @@ def test_orders(stage: Stage) -> None:
     assert player.paused
 
 
+def test_a_plan_that_cannot_be_laid_out_leaves_the_game_as_it_is(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    player = Player(stage, "k=1")
+    for _ in range(2):
+        player.work(nothing)
+
+    def full(self: Stage, session: Any, name: str) -> Any:
+        raise CapacityError("expected room, got none.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stage, "switch", full)
+        player.hear(Order(what="plan", name="k=2"))
+        said, message = player.work(nothing)
+    assert json.loads(str(said)) == {"type": "notice", "text": "expected room, got none."}
+    assert (player.plan, opened(message)[1]["n"]) == ("k=1", 1)
+    assert opened(player.work(nothing)[1])[1]["plan"] == "k=1"
+
+
+def test_exact_is_next_token_in_fewer_passes(stage: Stage) -> None:
+    frames = []
+    for name in ("exact", "next-token"):
+        player = Player(stage, name)
+        stage.seed = 0
+        player.work(nothing)
+        hold(player, 1, "KeyW")
+        shown = [opened(player.work(nothing)[1]) for _ in range(5)]
+        frames.append([data for _, _, data in shown])
+        passes = [header["passes"] for _, header, _ in shown]
+        assert all(1 <= count <= 12 for count in passes)
+        assert (sum(passes) < 60) == (name == "exact")
+    assert frames[0] == frames[1]
+
+
+def test_drawing_waits_for_nobody(stage: Stage) -> None:
+    """A picture is that of its own frame, although the next one is decoded before it is drawn."""
+    one, other = Player(stage, "k=1"), Player(stage, "k=1")
+    at_once = [opened(one.work(nothing)[1]) for _ in range(4)]
+    late = other.decode(nothing)[1]
+    for number in range(1, 4):
+        after = other.decode(nothing)[1]
+        _, header, data = opened(late())
+        assert (header["n"], data) == (number - 1, at_once[number - 1][2])
+        late = after
+    assert len(other.recording) == 3
+
+
+def test_keys_that_change_early_act_on_the_frame_that_is_decoded(stage: Stage) -> None:
+    player, waves = Player(stage, "exact"), list[bytes]()
+    player.work(nothing)
+    hold(player, 1, "Digit1")
+    player.work(nothing)
+    player.hear(Order(what="wave", on=True))
+    player._usual = 1e9
+
+    def pressing(message: bytes) -> None:
+        waves.append(message)
+        hold(player, 2 + len(waves), "KeyW" if len(waves) % 2 else "KeyS")
+
+    hold(player, 2, "Digit2", dx=3)
+    hold(player, 2)  # a tap: it acts although the frame is begun anew
+    _, message = player.work(pressing)
+    _, header, data = opened(message)
+    assert (header["n"], header["seq"]) == (2, 3)  # once, however often keys change
+    session = stage.root("next-token").again()
+    held = [Held(keys=("Digit1",)), Held(keys=("Digit2", "KeyW"), dx=3)]
+    lines = [stage.controls.line(one) for one in held]
+    assert [line for _, line in player.recording.copy()[1:]] == lines
+    session.step(lines[0])
+    assert data == picture(session.step(lines[1]))
+
+
 def test_the_wave(stage: Stage) -> None:
     player, waves = Player(stage, "k=1"), list[bytes]()
     player.work(waves.append)
@@ -112,6 +183,6 @@ def test_a_player_who_leaves_ends_the_frame(stage: Stage) -> None:
 
 def test_hello(stage: Stage, tmp_path: Path) -> None:
     said = json.loads(Player(stage, "k=2").hello())
-    assert (said["type"], said["plan"], said["plans"]) == ("hello", "k=2", ["k=1", "k=2", "next-token"])
+    assert (said["type"], said["plan"], said["plans"]) == ("hello", "k=2", ["k=1", "k=2", "exact", "next-token"])
     assert (said["width"], said["height"], said["rows"], said["cols"]) == (40, 30, 3, 4)
     assert said["keys"]["KeyW"] == "left stick up"

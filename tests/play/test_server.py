@@ -216,6 +216,9 @@ def test_binary_and_too_many_messages(stage: Stage) -> None:
         (HERE, None, "", {"origin": "http://example.org"}, False),
         (HERE, None, "", {"origin": "http://127.0.0.1:9000"}, False),
         (HERE, None, "", {"origin": "null"}, False),
+        (HERE, None, "", {"origin": "http://[evil"}, False),
+        (HERE, None, "", {"host": "[::1"}, False),
+        (HERE, None, "", {"host": ""}, False),
         ("http://attacker.example:8000", None, "", {}, False),  # DNS rebinding
         ("http://attacker.example:8000", None, "", {"origin": "http://attacker.example:8000"}, False),
         ("http://game.example", TOKEN, "", {}, False),
@@ -239,14 +242,14 @@ def test_who_may_play(
 
 
 def test_a_frame_that_fails_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = Player.work
+    decode = Player.decode
 
     def failing(self: Player, on_wave: Any) -> Any:
         if self.recording.size and len(self.recording) > 1:
             raise NumericError("expected finite logits, got NaN.")
-        return work(self, on_wave)
+        return decode(self, on_wave)
 
-    monkeypatch.setattr(Player, "work", failing)
+    monkeypatch.setattr(Player, "decode", failing)
     with client(stage) as page, joined(page) as socket:
         assert Client(socket).until("ended")[0]["why"] == "expected finite logits, got NaN."
 
@@ -282,4 +285,4 @@ def test_a_slow_client_gets_fewer_frames_not_more_memory() -> None:
 
 def test_a_world_that_nobody_can_play(stage: Stage) -> None:
     with pytest.raises(SpecError, match="expected a world that is played with keys"):
-        make_app(Stage(world=small_world(), schedules={}, first=stage.first), Settings(plan="k=1"))
+        make_app(Stage(world=small_world(), choices={}, first=stage.first), Settings(plan="k=1"))

@@ -39,7 +39,7 @@ def test_from_start_to_ctrl_c() -> None:
         assert server.stdout is not None
         said = json.loads(server.stdout.readline())
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", said["address"])
-        assert said["plans"] == ["k=1", "next-token"]
+        assert said["plans"] == ["k=1", "exact", "next-token"]
         with client.connect(said["address"].replace("http", "ws") + "play", max_size=None) as game:
             assert json.loads(game.recv(timeout=30))["world"] == "crafter-mini"
             game.send(json.dumps({"type": "held", "seq": 1, "keys": ["ArrowLeft"]}))

@@ -33,12 +33,12 @@ def test_plans_are_laid_out_once(stage: Stage) -> None:
     del line
     went = stage.switch(one, "k=1")
     np.testing.assert_array_equal(went.frame, one.frame)
-    with pytest.raises(SpecError, match="expected a plan of k=1, k=2, next-token, got another one"):
+    with pytest.raises(SpecError, match="expected a plan of k=1, k=2, exact, next-token, got another one"):
         stage.root("../../etc/passwd")
 
 
 def test_a_world_without_controls(stage: Stage) -> None:
-    quiet = Stage(world=small_world(), schedules={}, first=stage.first)
+    quiet = Stage(world=small_world(), choices={}, first=stage.first)
     with pytest.raises(SpecError, match="expected a world that is played with keys, got small"):
         _ = quiet.controls
 

@@ -78,6 +78,14 @@ def test_where_feeds_cost_a_width_cap_can_win() -> None:
     assert flat.choice.best.candidate.max_width is None
 
 
+def test_several_policies_are_tried() -> None:
+    keep = Policies(row_end="keep")
+    tuned = tune_plan(LAYOUT, document(), parse_budget("9 s/clip"), policies=[Policies(), keep])
+    alone = tune_plan(LAYOUT, document(), parse_budget("9 s/clip"))
+    assert {one.candidate.policies for one in tuned.priced} == {Policies(), keep}
+    assert len(tuned.priced) > len(alone.priced)
+
+
 def test_policies_speculation_and_latency() -> None:
     keep = Policies(row_end="keep")
     exact = tune_plan(

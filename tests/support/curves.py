@@ -16,13 +16,18 @@ def seconds_of_pass(width: int, length: int, *, launch: float = 1e-3, feed: floa
     return launch + feed * width + slot * length
 
 
-def _points(seconds: Callable[[int, int], float]) -> list[tuple[int, int, float]]:
-    return [(w, n, seconds(w, n)) for n in (64, 512, 1024) for w in (1, 8, 32, 64, 128, 512) if w <= n]
+_WIDTHS = (1, 8, 32, 64, 128, 512)
 
 
-def curve(seconds: Callable[[int, int], float] = seconds_of_pass, **changes: Any) -> CostCurve:
+def _points(seconds: Callable[[int, int], float], widths: tuple[int, ...] = _WIDTHS) -> list[tuple[int, int, float]]:
+    return [(w, n, seconds(w, n)) for n in (64, 512, 1024) for w in widths if w <= n]
+
+
+def curve(
+    seconds: Callable[[int, int], float] = seconds_of_pass, widths: tuple[int, ...] = _WIDTHS, **changes: Any
+) -> CostCurve:
     """A curve by a rule."""
-    width, length, times = zip(*_points(seconds), strict=True)
+    width, length, times = zip(*_points(seconds, widths), strict=True)
     return CostCurve(**{"width": width, "length": length, "seconds": times} | changes)
 
 

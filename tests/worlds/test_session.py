@@ -1,6 +1,7 @@
 """Worlds that are stepped: the frames of ``generate``, and what sessions share and do not share."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,20 @@ pytest.importorskip("av")
 pytest.importorskip("diffusers")
 pytest.importorskip("safetensors")
 
-from diagplan import Diagonal, MismatchError, NextToken, Sample, SpecError, World, load_world, roll_for  # noqa: E402
+from diagplan import (  # noqa: E402
+    Diagonal,
+    Imported,
+    MismatchError,
+    NextToken,
+    Sample,
+    SpecError,
+    Speculation,
+    World,
+    compile_plan,
+    compile_rollout,
+    load_world,
+    roll_for,
+)
 from diagplan.video.files import read_video  # noqa: E402
 from diagplan.worlds import SHIPPED  # noqa: E402
 from diagplan.worlds.generation import generate  # noqa: E402
@@ -141,3 +155,43 @@ def test_a_world_of_whole_clips(tmp_path: Path) -> None:
     object.__setattr__(world, "tokenizer", type("T", (), {"clip": (33, 640, 1024)}))
     with pytest.raises(SpecError, match=r"got cosmos\. It makes 33 frames at once"):
         world.start(np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_speculation_gives_the_same_frames(wham: Any) -> None:
+    world, frames, actions = wham
+    one, other = (
+        start(world, frames[0], speculation=way, sampler=Sample(), seed=4) for way in (None, Speculation(window=16))
+    )
+    for i in range(6):
+        np.testing.assert_array_equal(one.step(actions[i]), other.step(actions[i]))
+    assert other.passes < one.passes
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_plan_of_a_file_is_every_window(wham: Any, kept: int) -> None:
+    world, frames, actions = wham
+    plan = compile_plan(replace(world.window(kept), frames=2), Diagonal(k=1), max_width=3)
+    session = start(world, frames[0], plan=plan)
+    rollout = compile_rollout(plan.layout, Diagonal(k=1), frames=6, prompt_frames=1)
+    want = generate(rollout, world, frames[:1], actions[:6])
+    for i in range(6):
+        np.testing.assert_array_equal(session.step(actions[i]), want.frames[i])
+    assert session.plan is plan
+    with pytest.raises(SpecError, match="expected a plan, or schedule, policies and keep, got both"):
+        start(world, frames[0], plan=plan, keep=2)
+    with pytest.raises(MismatchError, match="expected a plan for"):
+        start(world, frames[0], plan=compile_plan(replace(plan.layout, rows=2), Diagonal(k=1)))
+    with pytest.raises(SpecError, match="expected plan to be"):
+        start(world, frames[0], plan="plan.json")  # type: ignore[arg-type]
+
+
+def test_a_plan_of_an_order_begins_with_as_many_frames_as_it_has(wham: Any) -> None:
+    world, frames, actions = wham
+    order = np.arange(2 * world.rows * world.cols).reshape(2, world.rows, world.cols)
+    plans = [compile_plan(replace(world.window(kept), frames=2), Imported(steps=order)) for kept in (1, 2)]
+    session, plain = start(world, frames[0], plan=plans[0]), start(world, frames[0], schedule=NextToken(), keep=1)
+    for i in range(2):
+        np.testing.assert_array_equal(session.step(actions[i]), plain.step(actions[i]))
+    with pytest.raises(SpecError, match="expected a schedule by name, which gives the steps of any number of frames"):
+        start(world, frames[0], plan=plans[1])
+    start(world, frames[:2], actions[:1], plan=plans[1]).step(actions[1])

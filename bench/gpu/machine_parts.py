@@ -1,0 +1,167 @@
+"""Parts about the device itself: its roofline, the tests that need it, and the kernels that a pass is made of."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree as ET
+
+import torch
+
+from bench.gpu.bench import Bench, python
+from bench.gpu.shapes import mc_ar, mc_ar_layout
+from diagplan import NextToken, compile_plan
+from diagplan.adapters.attention import attend, mask_bias, mask_values
+from diagplan.backends.prepared import new_state, prepare
+from diagplan.backends.torch_graphs import StaticPasses
+
+__all__ = ["device", "kernels", "tests"]
+
+_ROOT = Path(__file__).parents[2]
+#: Files of tests that need a CUDA device, or do more where there is one.
+GPU_TESTS = ("test_*_cuda.py", "test_llama_kernels.py", "test_llama_layers.py")
+
+
+def device(bench: Bench) -> None:
+    """Bandwidth of a copy, rate of a bfloat16 product, and what a kernel in a graph costs at least."""
+    where, clock = bench.device.device, bench.device
+    size = 1 << (22 if bench.quick else 30)
+    source, target = (torch.randint(0, 255, (size,), dtype=torch.uint8, device=where) for _ in range(2))
+    copy = 2 * size / clock.median(lambda: target.copy_(source), 10, warm=3)
+    wide = source.view(torch.float32).nan_to_num_()
+    read = size / clock.median(wide.amax, 10, warm=3)
+    n = 256 if bench.quick else 8192
+    a, b = (torch.randn(n, n, device=where, dtype=torch.bfloat16) for _ in range(2))
+    product = 2 * n**3 / clock.median(lambda: a @ b, 10, warm=3)
+    one = torch.zeros(1, device=where)
+
+    def many() -> None:
+        for _ in range(200):
+            one.add_(1)
+
+    launch = clock.median(clock.graphed(many), 10, warm=2) / 200
+    bench.part.facts |= {
+        "copy GB/s": copy / 1e9, "read GB/s": read / 1e9, "bf16 TFLOP/s": product / 1e12,
+        "us a kernel in a graph": 1e6 * launch,
+    }  # fmt: skip
+    bench.note("A copy counts bytes read and written; memory floors below are over that bandwidth.")
+
+
+def tests(bench: Bench) -> None:
+    """The tests that need CUDA, several processes at a time."""
+    files = sorted(str(path.relative_to(_ROOT)) for name in GPU_TESTS for path in (_ROOT / "tests").rglob(name))
+    if bench.quick:
+        files = [path for path in files if "torch_graphs" in path]
+    side_by_side = ["-n", "6"] if find_spec("xdist") and not bench.quick else []
+    with TemporaryDirectory() as folder:
+        xml = Path(folder) / "tests.xml"
+        # Versions of libraries differ: their warnings are no failures here.
+        command = python(
+            "-m", "pytest", *files, "-q", "-W", "default", "-p", "no:cacheprovider", "-o", "xfail_strict=false",
+            "-o", "addopts=--import-mode=importlib", f"--junitxml={xml}", *side_by_side,
+        )  # fmt: skip
+        begin, limit = time.monotonic(), min(90.0, bench.left - 5)
+        try:
+            done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=limit, check=False)
+            output = done.stdout[-6000:] + done.stderr[-2000:]
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"the tests took longer than {limit:.0f} s: {str(error.stdout)[-3000:]}") from None
+        cases = list(ET.parse(xml).iter("testcase")) if xml.exists() else []
+    outcomes: dict[str, int] = {"passed": 0, "skipped": 0, "failed": 0}
+    for case in cases:
+        bad = [child for child in case if child.tag in ("failure", "error")]
+        skipped = any(child.tag == "skipped" for child in case)
+        outcomes["failed" if bad else "skipped" if skipped else "passed"] += 1
+        if bad:
+            text = f"{bad[0].get('message', '')}\n{bad[0].text or ''}"
+            bench.row(test=f"{case.get('classname')}::{case.get('name')}", error=text[:300])
+            bench.part.facts.setdefault("errors", {})[case.get("name")] = text[-1500:]
+    bench.part.facts |= outcomes | {"wall s": time.monotonic() - begin}
+    bench.note(f"{len(files)} files of tests that need CUDA.")
+    if outcomes["failed"] or not cases or (bench.device.on_gpu and not outcomes["passed"]):
+        raise AssertionError(f"expected all tests to pass, got {outcomes}:\n{output[-3000:]}")
+
+
+def kernels(bench: Bench) -> None:
+    """Attention cut in parts, matrix products of few rows, and the kernels of a pass of one feed."""
+    _attention(bench)
+    _products(bench)
+    if bench.device.on_gpu:
+        for own in (True, False):
+            if bench.room(3, "the profile of a pass"):
+                _profile(bench, own=own)
+
+
+def _micros(bench: Bench, run: Callable[[], object], repeats: int = 20) -> float:
+    """Microseconds of a run inside a graph of several."""
+    repeats = 1 if bench.quick else repeats
+
+    def many() -> None:
+        for _ in range(repeats):
+            run()
+
+    return 1e6 * bench.device.median(bench.device.graphed(many), 1 if bench.quick else 5) / repeats
+
+
+def _attention(bench: Bench) -> None:
+    where, lengths = bench.device.device, ((256,) if bench.quick else (1024, 6144, 12288))
+    for kv_heads, width, group in ((4, 64, 4), (8, 128, 4)):
+        for length in lengths:
+            k, v = (torch.randn(1, kv_heads, length, width, device=where, dtype=torch.bfloat16) for _ in range(2))
+            for n in (1,) if bench.quick else (1, 8, 32):
+                q = torch.randn(1, kv_heads * group, n, width, device=where, dtype=torch.bfloat16)
+                mask = torch.ones(n, length, dtype=torch.bool, device=where)
+                bias = mask_bias(mask, mask_values(where, torch.bfloat16), group)
+                figures = {}
+                for parts in (1, 4, 16):
+                    try:
+                        took = _micros(bench, lambda: attend(q, k, v, bias, width**-0.5, parts=parts))  # noqa: B023
+                    except RuntimeError as error:
+                        took = float("nan")
+                        bench.note(f"Attention in {parts} part(s): {str(error)[:200]}")
+                    figures[f"us, {parts} part(s)"] = took
+                floor = 1e6 * (k.nbytes + v.nbytes) / bench.bandwidth
+                bench.row(what=f"attention, {kv_heads} x {width}, cache {length}, {n} feeds", **figures, floor=floor)
+
+
+def _products(bench: Bench) -> None:
+    where = bench.device.device
+    shapes = ((32, 48),) if bench.quick else ((1024, 8192), (2048, 16384), (4096, 28672))
+    for inside, outside in shapes:
+        copies = max(1, (1 << 28) // (inside * outside * 2))  # more than fits into the cache of the chip
+        weights = [torch.randn(outside, inside, device=where, dtype=torch.bfloat16) for _ in range(min(copies, 32))]
+        figures = {}
+        for n in (1, 2, 8, 16, 32):
+            x = torch.randn(n, inside, device=where, dtype=torch.bfloat16)
+
+            def through(x: torch.Tensor = x, weights: list[torch.Tensor] = weights) -> None:
+                for weight in weights:
+                    torch.nn.functional.linear(x, weight)
+
+            figures[f"us, {n} feeds"] = _micros(bench, through, 1) / len(weights)
+        bench.row(what=f"product {inside} -> {outside}", **figures, floor=1e6 * weights[0].nbytes / bench.bandwidth)
+
+
+def _profile(bench: Bench, *, own: bool) -> None:
+    """Kernels of one pass of one feed, by the time they take."""
+    model = mc_ar("300M_16f", bench.device.device, quick=bench.quick, kernels=own)
+    prepared = prepare(compile_plan(mc_ar_layout(quick=bench.quick, frames=2), NextToken()), model, static=True)
+    state = new_state(prepared, torch.zeros(1, len(prepared.given_slots), dtype=torch.int64).numpy())
+    state.tokens.clamp_(0)
+    passes = StaticPasses(prepared, state, capture=False)
+    number = len(prepared.passes) - 1
+    with torch.inference_mode():
+        for _ in range(3):
+            passes.advance(number)
+        bench.device.wait()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            passes.advance(number)
+            bench.device.wait()
+    events = [event for event in profile.key_averages() if event.self_device_time_total > 0]
+    total = sum(event.self_device_time_total for event in events)
+    label = "own kernels" if own else "operators"
+    bench.note(f"A pass of one feed, {label}: {sum(e.count for e in events)} kernels, {total:.0f} us of them.")
+    for event in sorted(events, key=lambda event: -event.self_device_time_total)[:20]:
+        bench.row(what=f"{label}: {event.key[:90]}", kernels=event.count, us=float(event.self_device_time_total))
