@@ -21,7 +21,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused_stream, plain_weight
-from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
+from diagplan.adapters.linear import SMALL, Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
@@ -210,8 +210,7 @@ class McAr:
         are taken keeps the peak of memory near the size of the model. ``quantize="int8"`` is for float32 weights on
         the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32. ``portable`` leaves
         weights in no machine's own order, as ONNX export needs them; slower on a CPU. ``kernels``: on a GPU, in
-        bfloat16 and where Triton is, layers run in kernels of our own, see ``diagplan.adapters.llama_layers``; without,
-        in torch's operators, as everywhere else. ``least_rows``: as for ``linear_for``.
+        bfloat16, by Triton, layers run in kernels of our own (``llama_layers``). ``least_rows``: as for ``linear_for``.
 
         Raises:
             SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
@@ -227,7 +226,8 @@ class McAr:
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
-        self._linear = partial(linear_for, portable=portable, least_rows=least_rows)
+        small = config.weight_bytes(self.dtype.itemsize) <= SMALL
+        self._linear = partial(linear_for, portable=portable, small=small, least_rows=least_rows)
         self.head: Linear = self._linear(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
