@@ -69,6 +69,11 @@ def test_a_measured_window() -> None:
         made(NextToken(), "fast")
 
 
+def test_a_draft_s_plan_needs_actions_that_are_not_known() -> None:
+    with pytest.raises(SpecError, match="expected first guesses from other cells where actions come frame by frame"):
+        made(NextToken(), Speculation(window=20, draft="plan:k=1"))
+
+
 def test_the_wave_tells_what_is_accepted() -> None:
     stepper, waves = made(NextToken(), Speculation(window=4, draft="none")), list[np.ndarray]()
     frame = stepper.step(BLOCKS[:, 1], on_step=waves.append)
