@@ -191,8 +191,8 @@ def main() -> None:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     figures = {
         "machine": machine(), "load": load, "ready_seconds": round(ready, 2), "ended_seconds": round(stopped, 2),
-        "plan": options.plan, "keep": options.keep, "fps": options.fps, "aims": AIMS | EXPLORER_AIMS, "met": met, "rows": rows,
-        "explorer": seen,
+        "plan": options.plan, "keep": options.keep, "fps": options.fps, "aims": AIMS | EXPLORER_AIMS, "met": met,
+        "rows": rows, "explorer": seen,
     }  # fmt: skip
     options.out.write_text(json.dumps(figures, indent=1) + "\n")
     print(f"wrote {options.out}")
