@@ -17,6 +17,7 @@ from torch import Tensor
 from diagplan.adapters.transformers import TransformersModel
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
+from diagplan.planner.shown import shown
 
 __all__ = ["PicturePrompt", "has_pictures", "read_pictures"]
 
@@ -81,7 +82,7 @@ def read_pictures(model: TransformersModel, inputs: Mapping[str, Any]) -> Pictur
     }.get(model.family)  # fmt: skip
     if reader is None:
         raise SpecError(
-            f"expected a family that reads pictures, got {model.family}. Its model has no encoder of them. Leave them "
+            f"expected a family that reads pictures, got {shown(model.family)}. Its model has no encoder of them. Leave them "
             "out."
         )
     with torch.no_grad():
