@@ -23,7 +23,7 @@ from tests.support.batch import STUB, outputs, small_batch, worker_pids, write_j
 
 @pytest.fixture(autouse=True)
 def _no_worker_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.syspath_prepend(str(ROOT))
     yield
     assert worker_pids() == []
 
