@@ -118,16 +118,17 @@ def replay(
     times: list[float] = []
     accepted: list[float] = []
     begin = time.perf_counter()
+    least, known = int(state.accepted.min()), int(tokens_before[state.accepted].sum())
     with prepared.runtime.inference():
-        while int(state.accepted.min()) < entries.entries:
-            before, known = time.perf_counter(), tokens_before[state.accepted].sum()
+        while least < entries.entries:
+            before = time.perf_counter()
             try:
                 passes.advance()
             except (RuntimeError, MemoryError) as error:
                 raise too_large(error, prepared.plan, prepared.model, prepared.rows, prepared.chunk) from None
             times.append(time.perf_counter() - before)
-            accepted.append((tokens_before[state.accepted].sum() - known) / len(state.accepted))
-            least = int(state.accepted.min())
+            least, had, known = int(state.accepted.min()), known, int(tokens_before[state.accepted].sum())
+            accepted.append((known - had) / len(state.accepted))
             while on_frame is not None and due and due[0][0] <= least:
                 frame = due.pop(0)[1]
                 on_frame(frame, prepared.runtime.numpy(state.tokens)[: prepared.batch, cells[frame]])
