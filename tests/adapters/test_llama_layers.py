@@ -135,7 +135,7 @@ def test_wide_passes_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_pass_may_choose_nothing() -> None:
     layers, weight = KernelLayers.__new__(KernelLayers), torch.ones((90, 128))
-    layers.model = SimpleNamespace(config=CONFIG)  # type: ignore[assignment]
+    layers.model = SimpleNamespace(config=CONFIG)
     empty = torch.empty((1, 0, 128))
     assert layers.product(weight, layers.norm(empty, weight[0])).shape == (1, 0, 90)
 
