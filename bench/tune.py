@@ -73,12 +73,12 @@ SHAPES: Mapping[str, Shape] = {
             hidden_size=512, intermediate_size=2048, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8,
             vocab_size=4096, max_position_embeddings=2048,
         ),
-        most_passes=120,
+        most_passes=60,
     ),
     # A released size, on a smaller frame: a pass takes long here.
     "300M_16f": Shape(
-        layout=Layout(frames=1, rows=6, cols=10, prompt_frames=1, between_frames=11), config=CONFIGS["300M_16f"],
-        most_passes=40, share=1.8,
+        layout=Layout(frames=1, rows=4, cols=8, prompt_frames=1, between_frames=11), config=CONFIGS["300M_16f"],
+        most_passes=30, share=1.8,
     ),
 }  # fmt: skip
 
