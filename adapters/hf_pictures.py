@@ -82,8 +82,8 @@ def read_pictures(model: TransformersModel, inputs: Mapping[str, Any]) -> Pictur
     }.get(model.family)  # fmt: skip
     if reader is None:
         raise SpecError(
-            f"expected a family that reads pictures, got {shown(model.family)}. Its model has no encoder of them. Leave them "
-            "out."
+            f"expected a family that reads pictures, got {shown(model.family)}. Its model has no encoder of them. Leave "
+            "them out."
         )
     with torch.no_grad():
         return reader(model, ids.detach().cpu().numpy().astype(np.int64), inputs)
