@@ -21,7 +21,7 @@ from tests.support.mineworld import DATA, GIVEN, META, golden_plan  # noqa: E402
 
 pytestmark = needs_cuda
 
-SCHEDULES = {
+SCHEDULES: dict[str, Any] = {
     "next-token": NextToken(),
     "k=1": Diagonal(k=1),
     "k=2": Diagonal(k=2),
