@@ -82,7 +82,7 @@ def read_pictures(model: TransformersModel, inputs: Mapping[str, Any]) -> Pictur
     }.get(model.family)  # fmt: skip
     if reader is None:
         raise SpecError(
-            f"expected a family that reads pictures, got {shown(model.family)}. Its model has no encoder of them. Leave "
+            f"expected a family that reads pictures, got {shown(model.family)}. Its model has no encoder. Leave "
             "them out."
         )
     with torch.no_grad():
