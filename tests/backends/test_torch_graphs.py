@@ -62,7 +62,7 @@ def test_the_first_step_that_is_not_finite_is_told(number: int) -> None:
     assert passes.failed_step() == next(p.step for p in prepared.passes[number:] if len(p.target))
 
 
-class NoReads(TorchDispatchMode):
+class NoReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses every operator that a host would wait for: numbers read back, and shapes that depend on values."""
 
     waits = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique", "item")
@@ -79,10 +79,10 @@ def test_nothing_is_read_back_inside_the_loop(sampler: Any, guidance: Any) -> No
     prepared = prepare(PLAN, golden_model(), static=True, sampler=sampler, guidance=guidance, guided_steps=None)
     state = new_state(prepared, np.repeat(GIVEN[None], prepared.rows, axis=0))
     passes = StaticPasses(prepared, state, capture=False)
-    with torch.inference_mode(), NoReads():
+    with torch.inference_mode(), NoReads():  # type: ignore[no-untyped-call]
         for number in range(len(prepared.passes)):
             passes.advance(number)
-    with pytest.raises(AssertionError, match="_local_scalar_dense waits for the device"), NoReads():
+    with pytest.raises(AssertionError, match="_local_scalar_dense waits for the device"), NoReads():  # type: ignore[no-untyped-call]
         passes.failed_step()
 
 
