@@ -26,7 +26,7 @@ STAMP := $(VENV)/.installed
 MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo world test test-browser search versions always check format docs coverage clean
+.PHONY: help venv demo world test test-browser search versions test-ray always check format docs coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -82,6 +82,16 @@ build/transformers/%/.installed: $(STAMP)
 build/transformers/%/.tested: build/transformers/%/.installed always
 	PYTHONPATH=$(@D) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --hypothesis-profile=ci \
 	  tests/adapters/test_transformers*.py tests/adapters/test_hf_*.py tests/models/test_wrapping.py $(PYTEST_ARGS)
+
+# Ray stands before .venv on the path, with what it needs and .venv lacks; not in .venv, which it would make 250 MB larger.
+test-ray: venv build/ray/.installed ## run the tests of batches on Ray, which is installed in build/ray
+	PYTHONPATH=build/ray DIAGPLAN_RAY=required OMP_NUM_THREADS=1 $(BIN)/python -m pytest --hypothesis-profile=ci \
+	  tests/batch/test_ray_actors.py $(PYTEST_ARGS)
+
+build/ray/.installed: $(STAMP)
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) 'ray>=2.40' 'msgpack>=1'
+	@touch $@
 
 check: venv ## run the linter, the format check and the type checker
 	$(BIN)/ruff check

@@ -1,11 +1,13 @@
 """What replay is asked with: a plan, a model and a sampler, and nothing else in their places."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from diagplan.adapters.contract import Model
 from diagplan.adapters.samplers import Greedy, Sample
+from diagplan.backends.errors import MismatchError
 from diagplan.planner.arguments import named_briefly, require_call, require_kind
 from diagplan.planner.chain import Chain
 from diagplan.planner.errors import SpecError
@@ -19,6 +21,7 @@ __all__ = [
     "require_replayable",
     "require_sampler",
     "require_seed",
+    "require_seeds",
 ]
 
 _MEMBERS = ("family", "vocab_size", "positions", "device", "dtype", "cache_shapes", "vocabulary", "grid")
@@ -56,6 +59,22 @@ def require_seed(seed: object) -> int:
     if not 0 <= seed < 1 << 63:
         raise SpecError(f"expected 0 <= seed < 2**63, got seed={shown(int(seed))}. Give another seed.")
     return int(seed)
+
+
+def require_seeds(seed: object, batch: int) -> int | tuple[int, ...]:
+    """One seed for all samples, or the seed of each of ``batch``.
+
+    Raises:
+        SpecError: as ``require_seed``.
+        MismatchError: seeds for another number of samples.
+    """
+    if not isinstance(seed, Sequence | np.ndarray) or isinstance(seed, str | bytes):
+        return require_seed(seed)
+    if len(seed) != batch:
+        raise MismatchError(
+            f"expected one seed, or the seeds of {batch} sample(s), got {len(seed)}. Give each its own."
+        )
+    return tuple(require_seed(one) for one in seed)
 
 
 def require_callbacks(*, on_frame: object = None, on_pass: object = None, **others: object) -> None:

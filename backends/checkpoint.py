@@ -43,7 +43,7 @@ def identity(prepared: Prepared | PreparedSpeculation, given: Ids, lead: Any, fo
         "model": prepared.model.fingerprint(),
         "dtype": str(prepared.model.dtype).removeprefix("torch."),
         "sampler": {"name": type(sampler).__name__, **asdict(sampler)},
-        "seed": prepared.seed,
+        "seed": list(prepared.seed) if isinstance(prepared.seed, tuple) else prepared.seed,
         "batch": prepared.batch,
         "samples": prepared.samples.tolist(),
         "guidance": list(mix.guidance) if isinstance(mix.guidance, tuple) else mix.guidance,

@@ -86,17 +86,18 @@ def pads_of(plan: Plan, model: Model, pad: Any, batch: int, rows: int) -> Ints |
     return numbers
 
 
-def keys_of(seed: int, samples: Ints, positions: int, pads: Ints | None, by: int = 0) -> Ints:
+def keys_of(seed: int | tuple[int, ...], samples: Ints, positions: int, pads: Ints | None, by: int = 0) -> Ints:
     """The noise key of every slot of every sample, int64 [B, positions]; slots count from the first that is no padding.
 
     Args:
-        seed: of all samples.
+        seed: of all samples, or of each.
         samples: their numbers, int64 [B].
         positions: slots of the plan.
         pads: of each row, int64 [rows], samples first; ``None``: no row has any.
         by: slots that lie before the plan's, as in a window of a longer video.
     """
-    keys = keys_for(np.full(len(samples), seed, dtype=np.int64), samples, np.arange(by, by + positions))
+    seeds = np.broadcast_to(np.array(seed, dtype=np.int64), len(samples))
+    keys = keys_for(seeds, samples, np.arange(by, by + positions))
     if pads is None:
         return keys
     return np.stack([np.roll(own, int(count)) for own, count in zip(keys, pads, strict=False)])

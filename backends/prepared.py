@@ -19,7 +19,7 @@ from diagplan.adapters.contract import (
     coordinates_of,
     lead_width_of,
 )
-from diagplan.backends.arguments import require_replayable, require_seed
+from diagplan.backends.arguments import require_replayable, require_seeds
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
 from diagplan.backends.given import known_ids, on_host, plan_given_slots, require_choices
 from diagplan.backends.guidance import Guidance, Guided
@@ -86,6 +86,7 @@ class Prepared:
             of every other branch.
         pad: padding of each row, int64 [rows]; ``None``: there is none.
         passes: the plan's passes, in order.
+        seed: of all samples, or of each.
         samples: the number of each sample, int64 [B]; with the seed and the slot it keys the noise.
         given_slots, cell_slots: int64 [G] and [T, h, w].
         static: whether passes have few shapes, as CUDA graphs need.
@@ -96,7 +97,7 @@ class Prepared:
     model: Model
     runtime: Runtime
     sampler: Sampler
-    seed: int
+    seed: int | tuple[int, ...]
     batch: int
     samples: NDArray[np.int64]
     mix: Guided
@@ -142,7 +143,7 @@ def prepare(
     model: Model,
     *,
     sampler: Sampler | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     batch: int = 1,
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
@@ -159,7 +160,7 @@ def prepare(
         plan: the plan.
         model: the model.
         sampler: how tokens are chosen; greedy by default.
-        seed: each sample is keyed by (seed, its number).
+        seed: each sample is keyed by (seed, its number); one for all, or B of them.
         batch: B, samples.
         samples: the number of each sample, B; ``None``: 0 to B - 1. With its number a sample keeps its tokens at any
             place of any batch.
@@ -177,13 +178,13 @@ def prepare(
     Raises:
         InvalidPlanError: the plan does not verify.
         SpecError: an argument of another kind, a seed out of range, or a scale of guidance that is not finite.
-        MismatchError: the plan is longer than the model's position embeddings, or has cells that no id may take; or
-            padding that leaves nothing of a prompt, or that the model cannot hide.
+        MismatchError: seeds for another number of samples; the plan is longer than the model's position embeddings, or
+            has cells that no id may take; or padding that leaves nothing of a prompt, or that the model cannot hide.
         CapacityError: too little memory.
     """
     require_replayable(plan, model, sampler)
     chunk, batch = require_int("chunk", chunk, 1), require_int("batch", batch, 1)
-    seed = require_seed(seed)
+    seeds = require_seeds(seed, batch)
     if static is not None:
         require_kind("static", static, bool, "None: as the device asks.", what="True, False or None")
     require_fits(plan, model, unverified=unverified)
@@ -199,7 +200,7 @@ def prepare(
         held, before = (None, ()) if part is None else (part.held, part.before)
         laid_out = list(program(plan, chunk=chunk, length_step=length_step, held=held))
         frames = complete_after(plan, laid_out)
-        keys = keys_of(seed, numbers, plan.positions, pads)
+        keys = keys_of(seeds, numbers, plan.positions, pads)
         ranges = allowed_ids(model.vocabulary, plan.layout)
         require_choices(ranges, plan)
         layer = Layer(runtime, keys, ranges, coordinates_of(model, *before, plan.layout), pads, held)
@@ -211,7 +212,7 @@ def prepare(
         model=model,
         runtime=runtime,
         sampler=sampler or Greedy(),
-        seed=seed,
+        seed=seeds,
         batch=batch,
         samples=numbers,
         mix=mix,

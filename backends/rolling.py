@@ -59,7 +59,7 @@ def roll(
     actions: Blocks | None = None,
     *,
     sampler: Sampler | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     samples: Sequence[int] | None = None,
     speculation: SpeculationChoice | None = None,
     on_frame: Callable[[int, Ids], None] | None = None,
@@ -78,7 +78,7 @@ def roll(
             function of i that gives a block, int [n] or [B, n]. It is asked for each block once, in order, before the
             window that needs it: where windows generate one frame, after ``on_frame`` has had the frame before.
         sampler: how tokens are chosen; greedy by default.
-        seed: each sample is keyed by (seed, its number).
+        seed: each sample is keyed by (seed, its number); one for all, or B of them.
         samples: the number of each sample, B; 0 to B - 1 by default.
         speculation: as for ``diagplan.replay``; of every window alone.
         on_frame: called with the number, from 0, and the tokens, int64 [B, h, w], of each generated frame.
@@ -160,7 +160,7 @@ def moved(prepared: executor.Prepared, targets: Sequence[Ids], by: int) -> execu
     """
     if isinstance(prepared.sampler, Greedy):
         return prepared
-    seeds = np.full(prepared.batch, prepared.seed, dtype=np.int64)
+    seeds = np.broadcast_to(np.array(prepared.seed, dtype=np.int64), prepared.batch)
     put = prepared.runtime.put
     keys = (put(keys_for(seeds, prepared.samples, target + by)) for target in targets)
     return replace(prepared, passes=tuple(p._replace(keys=k) for p, k in zip(prepared.passes, keys, strict=True)))

@@ -167,12 +167,15 @@ def trace_of(prepared: PreparedSpeculation, state: SpeculativeState, done: Specu
         done: its outcome, with ``trace=True``.
 
     Raises:
-        SpecError: an outcome without traces; a replay with padding or embeddings, which traces do not hold.
+        SpecError: an outcome without traces; a replay with padding, embeddings or several seeds, which traces
+            do not hold.
     """
     if done.traces is None:
         raise SpecError("expected an outcome with traces, got traces=None. Replay with trace=True.")
     if prepared.pad is not None or state.lead is not None:
         raise SpecError("expected a replay of ids alone for a trace, got padding or embeddings. Leave the trace out.")
+    if isinstance(prepared.seed, tuple):
+        raise SpecError("expected one seed for a trace, got a seed for each sample. Leave the trace out, or give one.")
     sampler, mix, model = prepared.sampler, prepared.mix, prepared.model
     tokens = prepared.runtime.numpy(state.tokens)[: prepared.batch, : prepared.plan.positions]
     return Trace(

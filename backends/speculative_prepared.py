@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array, Cache, Model, Runtime, allowed_ids, coordinates_of, is_ragged
-from diagplan.backends.arguments import require_replayable, require_seed
+from diagplan.backends.arguments import require_replayable, require_seeds
 from diagplan.backends.given import batched, plan_given_slots, require_choices
 from diagplan.backends.guidance import Guidance, Guided
 from diagplan.backends.pads import keys_of, pads_of
@@ -71,7 +71,7 @@ class PreparedSpeculation:
     model: Model
     runtime: Runtime
     sampler: Sampler
-    seed: int
+    seed: int | tuple[int, ...]
     batch: int
     samples: Ids
     mix: Guided
@@ -139,7 +139,7 @@ def prepare(
     speculation: Speculation,
     *,
     sampler: Sampler | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     batch: int = 1,
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
@@ -172,7 +172,8 @@ def prepare(
     """
     require_replayable(plan, model, sampler)
     require_kind("speculation", speculation, Speculation, "Give Speculation(window=...).")
-    chunk, batch, seed = require_int("chunk", chunk, 1), require_int("batch", batch, 1), require_seed(seed)
+    chunk, batch = require_int("chunk", chunk, 1), require_int("batch", batch, 1)
+    seeds = require_seeds(seed, batch)
     require_fits(plan, model, unverified=unverified)
     entries = plan_entries(plan)
     mix, numbers, runtime = Guided.of(batch, guidance, guided_steps), sample_numbers(samples, batch), runtime_of(model)
@@ -192,7 +193,7 @@ def prepare(
             model=model,
             runtime=runtime,
             sampler=sampler or Greedy(),
-            seed=seed,
+            seed=seeds,
             batch=batch,
             samples=numbers,
             mix=mix,
@@ -213,7 +214,7 @@ def prepare(
             widths=widths_of_window(window, widest_step(entries), adaptive=speculation.adaptive),
             own=batch > 1 and (is_ragged(model) if own is None else own),
             length_step=step,
-            keys=_keys(runtime, seed, numbers, plan.positions, pads, 0),
+            keys=_keys(runtime, seeds, numbers, plan.positions, pads, 0),
             allowed=(int(ranges[cells[0, 0, 0], 0]), int(ranges[cells[0, 0, 0], 1]))
             if one_range
             else runtime.put(np.concatenate([ranges, np.tile([[0, model.vocab_size]], (2, 1))])),
@@ -223,7 +224,9 @@ def prepare(
         raise too_large(error, plan, model, mix.rows, chunk) from None
 
 
-def _keys(runtime: Runtime, seed: int, samples: Ids, positions: int, pads: Ids | None, by: int) -> Array:
+def _keys(
+    runtime: Runtime, seed: int | tuple[int, ...], samples: Ids, positions: int, pads: Ids | None, by: int
+) -> Array:
     """The keys of slots ``by`` further on, counted from the first that is no padding, int64 [B, positions + 2]."""
     keys = keys_of(seed, samples, positions, pads, by)
     return runtime.put(np.pad(keys, ((0, 0), (0, 2))))

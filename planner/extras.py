@@ -45,6 +45,7 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
         "uvicorn": Package("uvicorn", ("play",)),
         "websockets": Package("websockets", ("play",)),
         "zstandard": Package("zstandard", ("zstd",)),
+        "ray": Package("Ray", ("batch",)),
     }
 )
 

@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "image": ("diagplan.cli.image", "Pictures"),
     "generate": ("diagplan.cli.generate", "Videos"),
+    "batch": ("diagplan.cli.batch", "Videos"),
     "demo": ("diagplan.cli.demo", "Videos"),
     "play": ("diagplan.cli.play", "Videos"),
     "compile": ("diagplan.cli.compile", "Plans"),

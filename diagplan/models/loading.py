@@ -156,7 +156,7 @@ def replay(
     *,
     given: Integers | None = None,
     sampler: Sampler | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
     unconditional: Integers | Sequence[Integers] | None = None,
@@ -177,7 +177,7 @@ def replay(
         actions: a block for each gap between frames, int [F - 1 + T, n] or with a batch axis in front.
         given: instead of both, every given slot's id in slot order, int [G] or [B, G].
         sampler: ``Greedy()`` by default.
-        seed: each sample is keyed by (seed, its number).
+        seed: each sample is keyed by (seed, its number); one for all, or B of them.
         samples: the number of each sample, B; 0 to B - 1 by default. With its number a sample keeps its tokens at any
             place of any batch.
         guidance: scale of classifier-free guidance: logits = unconditional + scale x (conditional - unconditional); or

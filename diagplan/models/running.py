@@ -80,7 +80,7 @@ def run_plan(
     options: LoadOptions | None = None,
     *,
     sampler: Sampler | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     samples: Sequence[int] | None = None,
     guidance: Guidance | None = None,
     unconditional: Integers | Sequence[Integers] | None = None,

@@ -11,7 +11,13 @@ torch = pytest.importorskip("torch")
 import diagplan  # noqa: E402
 from diagplan import Diagonal, Greedy, Layout, Sample, compile_plan, compile_rollout, load_model  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
-from diagplan.backends.arguments import require_model, require_replayable, require_sampler  # noqa: E402
+from diagplan.backends.arguments import (  # noqa: E402
+    require_model,
+    require_replayable,
+    require_sampler,
+    require_seeds,
+)
+from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.examples.image_model import ImageModel  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
 
@@ -129,3 +135,10 @@ def test_the_right_kinds() -> None:
         require_sampler(sampler)
         require_replayable(PLAN, MODEL, sampler)
     require_model(MODEL)
+
+
+def test_one_seed_or_one_for_each_sample() -> None:
+    assert require_seeds(np.int64(3), 2) == 3
+    assert require_seeds([3, 4], 2) == require_seeds(np.array([3, 4]), 2) == (3, 4)
+    with pytest.raises(MismatchError, match=re.escape("expected one seed, or the seeds of 2 sample(s), got 3.")):
+        require_seeds([3, 4, 5], 2)

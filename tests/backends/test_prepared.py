@@ -143,3 +143,19 @@ def test_a_sample_keeps_its_tokens_at_any_place(model: ImageModel) -> None:
     assert len({*map(tuple, first)}) == 4
     assert tokens([3, 1], 2) == [first[3], first[1]]
     assert tokens([2, 2, 0], 3) == [first[2], first[2], first[0]]
+
+
+def test_each_sample_may_have_a_seed_of_its_own(model: ImageModel) -> None:
+    sampler, given = Sample(temperature=1.0), np.repeat(GIVEN, 3, axis=0)
+    prepared = prepare(PLAN, model, sampler=sampler, seed=[7, 8, 7], batch=3, samples=[0, 0, 0])
+    tokens = replay(prepared, new_state(prepared, given)).tokens
+    for row, seed in enumerate((7, 8, 7)):
+        alone = prepare(PLAN, model, sampler=sampler, seed=seed)
+        assert (tokens[row] == replay(alone, new_state(alone, GIVEN)).tokens[0]).all()
+    assert (tokens[0] != tokens[1]).any()
+
+
+@pytest.mark.parametrize(("seeds", "error"), [([1, 2], MismatchError), ([1, -2, 3], SpecError), ("123", SpecError)])
+def test_seeds_are_one_for_each_sample(model: ImageModel, seeds: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="expected"):
+        prepare(PLAN, model, seed=seeds, batch=3)

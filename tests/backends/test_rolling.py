@@ -106,6 +106,19 @@ def test_frames_do_not_depend_on_what_follows_or_on_the_batch(sampler: Any) -> N
     np.testing.assert_array_equal(tokens(7, slice(1, 2), samples=[1]), whole[1:])
 
 
+def test_each_sample_may_have_a_seed_of_its_own() -> None:
+    model = small_mc_ar(frames=4)
+    rollout = compile_rollout(replace(MC_AR, frames=2), Diagonal(k=1, d=2), frames=5, prompt_frames=3)
+
+    def tokens(rows: slice, seed: Any) -> np.ndarray:
+        numbers = [0] * len(PROMPT[rows])
+        return roll(rollout, model, PROMPT[rows], BLOCKS[rows, :7], sampler=SAMPLER, seed=seed, samples=numbers).tokens
+
+    both = tokens(slice(0, 2), [3, 8])
+    np.testing.assert_array_equal(both[:1], tokens(slice(0, 1), 3))
+    np.testing.assert_array_equal(both[1:], tokens(slice(1, 2), 8))
+
+
 def test_noise_belongs_to_the_frame_not_to_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that sees nothing but the last token, which no self-test would let pass: any window gives one video."""
     monkeypatch.setattr("diagplan.backends.rolling.require_tested", lambda _: None)

@@ -60,3 +60,20 @@ def test_samples_have_noise_of_their_numbers() -> None:
     prepared = speculative.prepare(plan, model, Speculation(window=8), batch=2, sampler=Sample(temperature=5.0))
     tokens = speculative.replay(prepared, speculative.new_state(prepared, given)).tokens
     assert (tokens[0] != tokens[1]).any()
+
+
+def test_each_sample_may_have_a_seed_of_its_own() -> None:
+    plan, model = compile_plan(VIDEO, NextToken()), guessable(HashModel, 251)
+    given, sampler = ids_for(plan, model), Sample(temperature=5.0)
+    both = speculative.prepare(
+        plan, model, Speculation(window=8), batch=2, seed=[4, 9], samples=[0, 0], sampler=sampler
+    )
+    state = speculative.new_state(both, np.repeat(given, 2, axis=0))
+    tokens = speculative.replay(both, state).tokens
+    for row, seed in enumerate((4, 9)):
+        alone = speculative.prepare(plan, model, Speculation(window=8), seed=seed, sampler=sampler)
+        assert (tokens[row] == speculative.replay(alone, speculative.new_state(alone, given)).tokens[0]).all()
+    with pytest.raises(SpecError, match="expected one seed for a trace, got a seed for each sample"):
+        speculative.trace_of(
+            both, state, speculative.replay(both, speculative.new_state(both, np.repeat(given, 2, axis=0)), trace=True)
+        )

@@ -17,7 +17,19 @@ from tests.support.cli import run
 #: Written by typer.
 OTHERS = {"help"}
 #: Commands with options of all that load a model, whose sentences are short.
-OF_OTHERS = {"image", "generate", "run", "export-onnx", "compare", "verify-trace", "measure", "tune", "study", "images"}
+OF_OTHERS = {
+    "image",
+    "generate",
+    "batch",
+    "run",
+    "export-onnx",
+    "compare",
+    "verify-trace",
+    "measure",
+    "tune",
+    "study",
+    "images",
+}
 #: Options whose absence needs no word.
 ALONE = {"k", "window", "order", "step", "png", "svg", "gif", "html", "against", "trace"}
 

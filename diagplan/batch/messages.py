@@ -1,0 +1,117 @@
+"""What a driver and its workers say to each other; plain data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from diagplan.batch.jobs import Job
+from diagplan.batch.recipe import Recipe
+
+__all__ = ["Failed", "Finished", "Lost", "Opening", "Outcome", "Ready", "Reply", "Work"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """The first message to a worker.
+
+    Attributes:
+        opener: ``module:function``, which gets recipe and folder and returns a ``Work``.
+        recipe: what is done with every clip.
+        out: the batch's folder.
+    """
+
+    opener: str
+    recipe: Recipe
+    out: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The model is loaded, and the plan laid out.
+
+    Attributes:
+        identity: what decides about the tokens of all clips; the same of all workers of a batch.
+    """
+
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        number, id: of the job.
+        state: ``"done"`` now; ``"there"``: it was finished before; ``"wrong"``: it cannot be done.
+        message: why it cannot.
+        frames: generated, of pixels.
+        tokens: generated.
+        passes: of the transformer, shared by all clips of a batch: its part of them.
+    """
+
+    number: int
+    id: str
+    state: Literal["done", "there", "wrong"]
+    message: str = ""
+    frames: int = 0
+    tokens: int = 0
+    passes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What became of the jobs that a worker was given.
+
+    Attributes:
+        outcomes: one for each.
+        seconds: that they took.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """No worker could go on: files of the model, options, a full disk.
+
+    Attributes:
+        kind: the name of the error's class.
+        message: of the error.
+    """
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A worker is gone, and another may take its place.
+
+    Attributes:
+        reason: as far as it is known.
+    """
+
+    reason: str
+
+
+#: What a worker answers.
+Reply = Ready | Finished | Failed | Lost
+
+
+class Work(Protocol):
+    """What a worker does; ``diagplan.batch.clips`` has the one for world models."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """As of ``Ready``."""
+        ...
+
+    def do(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Do jobs, and write what comes out.
+
+        Raises:
+            DiagplanError: no job can be done.
+        """
+        ...

@@ -1,0 +1,253 @@
+"""Many clips in one command: workers on this machine, or on Ray."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.text import Text
+
+from diagplan.cli.shared.extras import require_for
+from diagplan.cli.shared.files import Output, require_outputs
+from diagplan.cli.shared.models import (
+    MODEL,
+    BackendOption,
+    ContextOption,
+    DeviceOption,
+    DtypeOption,
+    Int8Option,
+    ThreadsOption,
+    for_families,
+    load_options,
+    option,
+    world_option,
+)
+from diagplan.cli.shared.output import (
+    FINE,
+    PROBLEM,
+    JsonOption,
+    command,
+    console,
+    print_json,
+    print_table,
+    progress_bar,
+)
+from diagplan.cli.shared.requests import (
+    SCHEDULE,
+    PoliciesOption,
+    ProxyKvOption,
+    ProxyOption,
+    RowEndOption,
+    VisibilityOption,
+    policies_from_options,
+    sampler_from_options,
+    schedule_from_options,
+)
+from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption, speculation_from_options
+from diagplan.planner.errors import SpecError
+from diagplan.planner.layout import Layout
+from diagplan.worlds.loading import SHIPPED, release_names
+
+if TYPE_CHECKING:
+    from diagplan.batch import Progress, Summary
+
+__all__ = ["batch_command"]
+
+PLAN, SAMPLING, OUTPUT, WORKERS = "Plan", "Sampling", "Output", "Workers"
+
+
+@command
+def batch_command(
+    jobs: Annotated[
+        Path, typer.Argument(help="Jobs, one a line (JSON); or a folder of videos.", show_default=False, metavar="JOBS")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for what is made.", show_default=False)],
+    model: Annotated[
+        str,
+        world_option(
+            f"{', '.join(SHIPPED)}; a world model's folder, or what export-onnx wrote of one; or a release: "
+            f"{', '.join(release_names())}.",
+            releases=True,
+        ),
+    ] = "crafter-mini",
+    weights: Annotated[Path | None, option(MODEL, "Of a release: the checkpoint.")] = None,
+    tokenizer: Annotated[
+        Path | None, option(MODEL, "Of a release: the image tokenizer's folder; WHAM's is in its checkpoint.")
+    ] = None,
+    config: Annotated[
+        str | None,
+        option(MODEL, for_families("config", "Of a release: its sizes. Left out: as its files tell them.")),
+    ] = None,
+    context: ContextOption = None,
+    text_encoder: Annotated[Path | None, option(MODEL, "For jobs with a text: a local folder of T5-11B.")] = None,
+    backend: BackendOption = "torch",
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = "cpu",
+    int8: Int8Option = False,
+    threads: ThreadsOption = None,
+    frames: Annotated[
+        int | None, option(PLAN, "Frames to generate. Left out: as many as the context and the actions allow.", min=1)
+    ] = None,
+    prompt_frames: Annotated[
+        int | None, option(PLAN, for_families("prompt_frames", "Frames that are given. Left out: 1."), min=1)
+    ] = None,
+    keep: Annotated[
+        int | None,
+        option(PLAN, for_families("keep", "Beyond the context: slide a window that keeps so many frames."), min=1),
+    ] = None,
+    plan: Annotated[Path | None, option(PLAN, "Replay this plan instead.")] = None,
+    schedule: Annotated[
+        Literal["next-token", "diagonal", "zipar", "zipar-llamagen"] | None,
+        option(SCHEDULE, "The schedule by its name. Left out: the options below imply it, without them next-token."),
+    ] = None,
+    k: Annotated[int | None, option(SCHEDULE, "The row delay of diagonal decoding, in steps.")] = None,
+    d: Annotated[
+        int | None, option(SCHEDULE, "The frame delay, in steps, with --k. Left out: frames come in sequence.")
+    ] = None,
+    window: Annotated[int | None, option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
+    policies: PoliciesOption = "default",
+    proxy: ProxyOption = None,
+    row_end: RowEndOption = None,
+    proxy_kv: ProxyKvOption = None,
+    visibility: VisibilityOption = None,
+    seed: Annotated[
+        int,
+        typer.Option(help="With a job's id it makes the seed of a job that says none.", rich_help_panel=SAMPLING),
+    ] = 0,
+    greedy: Annotated[
+        bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
+    ] = False,
+    temperature: Annotated[
+        float | None, option(SAMPLING, for_families("temperature", "Divides the logits; 0 is greedy."))
+    ] = None,
+    top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
+    top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    min_p: Annotated[float | None, option(SAMPLING, "Keep tokens this share as probable as the first.")] = None,
+    tokens_only: Annotated[bool, option(OUTPUT, "Write tokens alone, without videos.", "--tokens-only")] = False,
+    fps: Annotated[
+        int | None, option(OUTPUT, "Frames a second of the videos. Left out: the model's own.", min=1, max=240)
+    ] = None,
+    exact: ExactOption = False,
+    speculate: SpeculateOption = None,
+    draft: DraftOption = None,
+    batch: Annotated[
+        int, typer.Option(help="Clips that pass the model together.", min=1, max=4096, rich_help_panel=WORKERS)
+    ] = 4,
+    workers: Annotated[
+        int, typer.Option(help="Processes, each with the model loaded.", min=1, rich_help_panel=WORKERS)
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        option(
+            WORKERS,
+            "Workers on Ray: auto, the address of a cluster, or local. Left out: processes of this machine.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float,
+        typer.Option(help="With --device cuda; less than 1: workers share one.", rich_help_panel=WORKERS),
+    ] = 1,
+    max_errors: Annotated[
+        int | None, option(WORKERS, "Stop early when more jobs than this went wrong. Left out: go on.", min=0)
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Many clips: a file of jobs in, a folder of videos and tokens out."""
+    from diagplan.batch import Recipe, run_batch
+
+    require_for("videos", weights or SHIPPED.get(model, Path(model)), backend, "av", "PIL")
+    inputs = {"JOBS": jobs, "--plan": plan, "--weights": weights, "--tokenizer": tokenizer, "--context": context}
+    require_outputs(Output("-o", out), inputs=inputs | {"--text-encoder": text_encoder, "--model": Path(model)})
+    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    sampler_from_options(**sampling, greedy=greedy)  # what contradicts itself is refused before workers start
+    changes = {"proxy": proxy, "row_end": row_end, "proxy_kv": proxy_kv, "visibility": visibility}
+    asked = {
+        "frames": frames, "prompt_frames": prompt_frames, "keep": keep, "schedule": schedule, "k": k, "d": d,
+        "window": window, "policies": None if policies == "default" else policies, **changes,
+    }  # fmt: skip
+    given = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None]
+    if plan is not None and given:
+        raise SpecError(f"expected --plan or {given[0]}, got both. A plan file says frames, schedule and policies.")
+    named = schedule or (None if k is not None or window is not None else "next-token")
+    # Its frame delay is known with the layout.
+    bundle = policies if policies.startswith("mineworld") and k is not None and d is None else None
+    recipe = Recipe(
+        model=model,
+        options=load_options(
+            backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context
+        ),
+        weights=weights,
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        schedule=None
+        if plan is not None
+        else schedule_from_options(
+            Layout(frames=1, rows=1, cols=1, prompt_frames=1),
+            policies if bundle is None else "default",
+            name=named,
+            k=k,
+            d=d,
+            window=window,
+            order=None,
+        ),
+        policies=None if plan is not None else policies_from_options(policies, **changes),
+        bundle=bundle,
+        plan=plan,
+        frames=frames,
+        prompt_frames=prompt_frames,
+        keep=keep,
+        sampling=sampling if any(value is not None for value in sampling.values()) else None,
+        seed=seed,
+        speculation=speculation_from_options(exact=exact, speculate=speculate, draft=draft),
+        batch=batch,
+        fps=fps,
+        pictures=not tokens_only,
+    )
+    with progress_bar("{task.description}", "{task.fields[words]}", quiet=as_json) as bar:
+        task = bar.add_task("opening", total=1000, words="‰")
+
+        def on_progress(now: "Progress") -> None:
+            bar.update(task, description="batch", completed=int(1000 * now.share), words=_words(now))
+
+        summary = run_batch(
+            jobs, out, recipe, workers=workers, ray=ray, gpus_per_worker=gpus_per_worker, max_errors=max_errors,
+            on_progress=on_progress,
+        )  # fmt: skip
+    _say(summary, out, as_json=as_json)
+    return PROBLEM if summary.wrong else FINE
+
+
+def _words(now: "Progress") -> str:
+    """Progress behind the bar.
+
+    >>> from diagplan.batch import Progress
+    >>> _words(Progress(done=7, there=2, wrong=1, share=0.5, clips_per_second=0.25, seconds_left=75.0, workers=2))
+    '‰: 7 made, 2 there, 1 wrong, 0.25 clips/s, 0:01:15 left, 2 workers'
+    """
+    left = "" if now.seconds_left is None else f", {int(now.seconds_left) // 3600}:{_clock(now.seconds_left)} left"
+    counts = f"‰: {now.done:,} made, {now.there:,} there, {now.wrong:,} wrong"
+    return f"{counts}, {now.clips_per_second:.2f} clips/s{left}, {now.workers} workers"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+
+
+def _say(summary: "Summary", out: Path, *, as_json: bool) -> None:
+    document: dict[str, Any] = summary.document()
+    if as_json:
+        print_json(document | {"out": str(out)})
+        return
+    rows = document.pop("workers")
+    print_table(["", ">"], [(name.replace("_", " "), value) for name, value in document.items()])
+    names = list(rows[0])
+    print_table(
+        ["worker", *(f">{name.replace('_', ' ')}" for name in names)],
+        [(number, *(row[name] for name in names)) for number, row in enumerate(rows)],
+    )
+    text = f"{out}: {summary.clips + summary.there} clips"
+    if summary.wrong:
+        text += f"; {summary.wrong} went wrong: {out / 'errors.jsonl'}"
+    if summary.stopped:
+        text += "; stopped early, the same command does the rest"
+    console().print(Text(text), soft_wrap=True)
