@@ -117,7 +117,8 @@ def test_a_forward_runs_on_the_same_buffers_again() -> None:
 
 
 def test_the_same_buffers_go_on_with_other_noise_and_another_prompt() -> None:
-    model, options = golden_model(), {"sampler": Sample(temperature=1.3), "static": True}
+    model = golden_model()
+    options: dict[str, Any] = {"sampler": Sample(temperature=1.3), "static": True}
     first = prepare(PLAN, model, seed=1, **options)
     moved = replace(first, seed=2, passes=prepare(PLAN, model, seed=2, **options).passes)
     state = new_state(first, GIVEN[None])
