@@ -52,7 +52,7 @@ world: venv ## record a game, train tokenizer and world model in build/world/; g
 	$(BIN)/diagplan train model --clips $(WORLD)/clips --tokenizer $(WORLD)/tokenizer -o $(WORLD)/model $(MODEL)
 
 test: venv ## run the tests and doctests, without the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --hypothesis-profile=$(PROFILE) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --hypothesis-profile=$(PROFILE) $(PYTEST_ARGS)
 
 # Chromium comes by apt where this is root; without BROWSER=required its absence is said, and is no failure.
 BROWSER ?= required
@@ -61,7 +61,7 @@ test-browser: venv ## run the pages in a real Chromium; it is installed by apt w
 
 search: venv ## run the slow tests (SEARCH_EXAMPLES=2000 SEED=today)
 	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow \
-	  -n $(WORKERS) --dist loadfile --ignore tests/search --hypothesis-profile=search --hypothesis-seed=$(SEED) \
+	  -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/search --hypothesis-profile=search --hypothesis-seed=$(SEED) \
 	  $(PYTEST_ARGS) || test $$? -eq 5
 	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) $(BIN)/python -m pytest -m slow tests/search \
 	  --hypothesis-profile=search --hypothesis-seed=$(SEED) $(PYTEST_ARGS) || test $$? -eq 5
@@ -80,7 +80,7 @@ build/transformers/%/.installed: $(STAMP)
 	@touch $@
 
 build/transformers/%/.tested: build/transformers/%/.installed always
-	PYTHONPATH=$(@D) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --hypothesis-profile=ci \
+	PYTHONPATH=$(@D) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --hypothesis-profile=ci \
 	  tests/adapters/test_transformers*.py tests/adapters/test_hf_*.py tests/models/test_wrapping.py $(PYTEST_ARGS)
 
 # Ray stands before .venv on the path, with what it needs and .venv lacks; not in .venv, which it would make 250 MB larger.

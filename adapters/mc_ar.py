@@ -21,7 +21,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused_stream, plain_weight
-from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
+from diagplan.adapters.linear import SMALL, Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
@@ -226,7 +226,8 @@ class McAr:
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
-        self._linear = partial(linear_for, portable=portable)
+        small = config.weight_bytes(self.dtype.itemsize) <= SMALL
+        self._linear = partial(linear_for, portable=portable, small=small)
         self.head: Linear = self._linear(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]

@@ -10,7 +10,8 @@ from diagplan.adapters.samplers import Greedy, Sample
 from diagplan.backends.errors import MismatchError
 from diagplan.planner.arguments import named_briefly, require_call, require_kind
 from diagplan.planner.chain import Chain
-from diagplan.planner.errors import SpecError
+from diagplan.planner.checker import verify_plan
+from diagplan.planner.errors import InvalidPlanError, SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
 from diagplan.planner.shown import shown
@@ -22,6 +23,7 @@ __all__ = [
     "require_sampler",
     "require_seed",
     "require_seeds",
+    "require_valid",
 ]
 
 _MEMBERS = ("family", "vocab_size", "positions", "device", "dtype", "cache_shapes", "vocabulary", "grid")
@@ -105,3 +107,14 @@ def require_replayable(plan: Any, model: Model, sampler: Any, *, kind: type = Pl
     require_kind("plan", plan, kind, remedy)
     require_model(model)
     require_sampler(sampler)
+
+
+def require_valid(plan: Plan) -> None:
+    """Raise ``InvalidPlanError`` unless a plan verifies."""
+    report = verify_plan(plan, cap=1)
+    if not report.ok:
+        first = next(d for d in report.diagnostics if d.severity == "error")
+        raise InvalidPlanError(
+            f"expected a valid plan, got {report.errors} error(s), the first {first.code}: {first.message} "
+            "`diagplan verify` lists them."
+        )

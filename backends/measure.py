@@ -179,10 +179,9 @@ def measure_passes(
         while done < rounds and (not done or own or went_on() + last <= seconds):
             begun = clock()
             for length in order.permutation(sorted({length for _, length, _ in shapes})).tolist():
-                if not own and clock() - begin > _TOO_LONG * seconds:
-                    break
                 mine = [shape for shape in shapes if shape[1] == length]
-                for shape, pair in grid.timed([mine[i] for i in order.permutation(len(mine))]).items():
+                until = np.inf if own else begin + _TOO_LONG * seconds
+                for shape, pair in grid.timed([mine[i] for i in order.permutation(len(mine))], until).items():
                     kept[shape].append(pair)
                 went_on()
             done, last = done + 1, clock() - begun
@@ -260,8 +259,11 @@ class _Grid:
         keys = keys_for(np.zeros(batch, dtype=np.int64), samples, np.arange(plan.positions))
         self.layer = Layer(self.prepared.runtime, keys, ranges, coordinates_of(model, self.layout), None)
 
-    def timed(self, shapes: Sequence[tuple[int, int, int]]) -> dict[tuple[int, int, int], tuple[float, float]]:
-        """Seconds of the first and of a later pass (NaN: a slow one) of each shape, all of one cache length."""
+    def timed(self, shapes: Sequence[Shape], until: float = np.inf) -> dict[Shape, tuple[float, float]]:
+        """Seconds of the first and of a later pass (NaN: a slow one) of each shape, all of one cache length.
+
+        Those that the clock leaves no time for are left out.
+        """
         passes = [self._pass(*shape) for shape in shapes]
         twice = (*passes, *passes)  # graphs are captured of shapes that come again
         prepared = replace(self.prepared, passes=twice)
@@ -272,6 +274,8 @@ class _Grid:
         for number, shape in enumerate(shapes):
             self._wait(state)
             begin = self.clock()
+            if begin > until:
+                break
             advance(number)
             self._wait(state)
             between = self.clock()

@@ -30,6 +30,7 @@ __all__ = [
     "measured_speculation",
     "pass_seconds",
     "settled_speculation",
+    "widest_measured",
 ]
 
 #: A speculation, or ``"auto"``: its window and draft chosen for plan, model and device.
@@ -96,6 +97,18 @@ def measured_speculation(plan: Plan, model: Model, *, sampler: Sampler | None = 
         seconds=seconds,
         expected=gain[window],
     )
+
+
+def widest_measured(plan: Plan) -> Speculation:
+    """The widest that ``measured_speculation`` may choose: what memory is estimated for before it is known.
+
+    >>> from diagplan.planner.compiler import compile_plan
+    >>> from diagplan.planner.layout import Layout
+    >>> from diagplan.planner.schedule import NextToken
+    >>> widest_measured(compile_plan(Layout(frames=1, rows=2, cols=2, lead=1), NextToken())).window
+    128
+    """
+    return Speculation(window=max(_WIDTHS[-1], widest_step(plan_entries(plan))), adaptive=True)
 
 
 def settled_speculation(

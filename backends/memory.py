@@ -10,16 +10,24 @@ from typing import NamedTuple
 import numpy as np
 
 from diagplan.adapters.contract import Model, Widths, own_runtime, widths_of
+from diagplan.backends.arguments import require_valid
 from diagplan.backends.errors import CapacityError
+from diagplan.backends.measured import SpeculationChoice, widest_measured
 from diagplan.backends.program import Ints, in_passes, reaches
 from diagplan.backends.runtime import STATIC_STEP, runtime_of
+from diagplan.backends.speculative_columns import LENGTHS, cache_rows
+from diagplan.backends.window import feeds_of
+from diagplan.planner.drafts import draft_plan
 from diagplan.planner.plan import Plan
+from diagplan.planner.speculation import Speculation, plan_entries, prompt_entries
 
 __all__ = ["Memory", "Sizes", "cache_bytes", "estimate_memory", "require_memory", "sizes_of"]
 
 #: Bytes that choosing one token takes for each entry of the vocabulary: float64 logits, sorted, their indices, shares
 #: and sums, under top-p; the arg-max alone takes a copy.
 _SAMPLED, _GREEDY = 56, 8
+#: Bytes a mask takes while it is made for a pass of speculative replay: it, what it is put together of, and a result.
+_MADE = 3
 
 
 class Memory(NamedTuple):
@@ -28,7 +36,7 @@ class Memory(NamedTuple):
     Attributes:
         weights: of the model, with tables of positions and a text's keys and values.
         cache: keys and values of the longest pass.
-        masks: of all passes; they are laid out before step 0.
+        masks: of all passes; they are laid out before step 0. With speculation of one pass, made when it is fed.
         activations: of the largest pass, logits and the choice of tokens included.
         tokenizer: weights of the image tokenizer; what it holds while it works on a frame is not counted.
         loading: what comes on top of the weights while they are read; it is gone before the cache is made.
@@ -100,6 +108,7 @@ def estimate_memory(
     tokenizer: int = 0,
     sampled: bool = True,
     length_step: int | None = None,
+    speculation: SpeculationChoice | None = None,
 ) -> Memory:
     """The memory of a replay.
 
@@ -111,8 +120,18 @@ def estimate_memory(
         tokenizer: bytes of an image tokenizer beside the model.
         sampled: whether tokens are sampled; greedy takes less.
         length_step: cache lengths are multiples of this many slots; the model's own if left out.
+        speculation: as the plan is replayed: with a cache row for every entry, passes as wide as the window, and what a
+            draft's plan takes; ``"auto"``: the widest window that is measured.
+
+    Raises:
+        SpecError: with speculation, a plan that lists mask rows, or a draft's plan that the layout does not allow.
+        InvalidPlanError: with speculation, a plan whose columns are no plan's.
     """
     sizes = model if isinstance(model, Sizes) else sizes_of(model)
+    if speculation is not None:
+        wide = speculation if isinstance(speculation, Speculation) else widest_measured(plan)
+        step = length_step or sizes.length_step
+        return _speculative(sizes, plan, wide, batch, chunk, tokenizer, step, sampled=sampled)
     feeds, rows, lengths = _passes(plan, chunk, length_step or sizes.length_step)
     slots = int(lengths.max())
     kinds = {*zip(feeds.tolist(), rows.tolist(), lengths.tolist(), strict=True)}  # as Python's ints: none overflows
@@ -123,6 +142,49 @@ def estimate_memory(
         activations=max(_activations(sizes, batch, *one, sampled=sampled) for one in kinds),
         tokenizer=tokenizer,
         loading=sizes.loading,
+    )
+
+
+def _speculative(
+    sizes: Sizes,
+    plan: Plan,
+    speculation: Speculation,
+    batch: int,
+    chunk: int,
+    tokenizer: int,
+    length_step: int,
+    *,
+    sampled: bool,
+) -> Memory:
+    """Of passes that feed a window, after a prompt in chunks; samples that advance on their own have masks of own."""
+    try:
+        entries = plan_entries(plan)
+    except (ValueError, IndexError):  # such as no replay takes
+        require_valid(plan)
+        raise
+    window, prompt = min(speculation.window, entries.entries), prompt_entries(entries)
+    length, left = cache_rows(entries, feeds_of(window), max(LENGTHS, length_step)), prompt
+    while left > 0 and left + window > chunk:
+        left -= min(left, chunk)
+    kinds = [(feeds_of(window), feeds_of(window)), (feeds_of(left + window), feeds_of(left + window) - left)]
+    if left < prompt:
+        kinds.append((feeds_of(min(prompt, chunk)), 0))
+    own = batch if batch > 1 else 1
+    masks = max(own * _MADE * feeds * length for feeds, _ in kinds)
+    activations = max(_activations(sizes, batch, *kind, length, sampled=sampled, masks=own) for kind in kinds)
+    row = batch * sum(heads * width for heads, width in sizes.cache_shapes) * sizes.item
+    memory = Memory(
+        weights=sizes.weights, cache=row * length, masks=masks, activations=activations, tokenizer=tokenizer,
+        loading=sizes.loading,
+    )  # fmt: skip
+    first = draft_plan(plan, speculation)
+    if first is None:
+        return memory
+    draft = estimate_memory(sizes, first, batch, chunk=chunk, sampled=sampled, length_step=length_step)
+    return memory._replace(
+        cache=memory.cache + draft.cache,
+        masks=memory.masks + draft.masks,
+        activations=max(memory.activations, draft.activations),
     )
 
 
@@ -140,7 +202,7 @@ def _passes(plan: Plan, chunk: int, length_step: int) -> tuple[Ints, Ints, Ints]
     return end - start, chosen[end] - chosen[start], lengths
 
 
-def _activations(sizes: Sizes, batch: int, feeds: int, rows: int, length: int, *, sampled: bool) -> int:
+def _activations(sizes: Sizes, batch: int, feeds: int, rows: int, length: int, *, sampled: bool, masks: int = 1) -> int:
     """Bytes of one pass: a layer's or the last product's, whichever are more; they do not live at once."""
     logits = batch * rows * sizes.vocab_size * (2 * sizes.item + (_SAMPLED if sampled else _GREEDY))
     w = sizes.widths
@@ -151,7 +213,7 @@ def _activations(sizes: Sizes, batch: int, feeds: int, rows: int, length: int, *
     attention = (3 * (w.heads + 2 * w.kv_heads) + 2 * w.heads) * w.head
     per_feed = (2 * w.hidden + attention + 2 * w.mlp) * sizes.item + 8 * w.hidden
     # What the mask adds to the scores, and the same for the query heads that share keys.
-    bias = (1 + w.heads // w.kv_heads) * sizes.item * feeds * length
+    bias = masks * (1 + w.heads // w.kv_heads) * sizes.item * feeds * length
     scores = 2 * batch * w.heads * sizes.item * feeds * length if sizes.scores else 0
     return max(batch * feeds * per_feed + scores, logits) + bias
 

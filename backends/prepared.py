@@ -19,7 +19,7 @@ from diagplan.adapters.contract import (
     coordinates_of,
     lead_width_of,
 )
-from diagplan.backends.arguments import require_replayable, require_seeds
+from diagplan.backends.arguments import require_replayable, require_seeds, require_valid
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
 from diagplan.backends.given import known_ids, on_host, plan_given_slots, require_choices
 from diagplan.backends.guidance import Guidance, Guided
@@ -31,12 +31,11 @@ from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.backends.sampling import Greedy, Sampler
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.chain import Continued
-from diagplan.planner.checker import verify_plan
-from diagplan.planner.errors import InvalidPlanError
 from diagplan.planner.layout import require_int
 from diagplan.planner.lowering import pad_steps
 from diagplan.planner.plan import Plan
 from diagplan.planner.shown import shown
+from diagplan.planner.speculation import Speculation
 
 __all__ = [
     "STATIC_WIDTHS",
@@ -234,13 +233,7 @@ def require_fits(plan: Plan, model: Model, *, unverified: bool) -> None:
         unverified: take the plan as it is.
     """
     if not unverified:
-        report = verify_plan(plan, cap=1)
-        if not report.ok:
-            first = next(d for d in report.diagnostics if d.severity == "error")
-            raise InvalidPlanError(
-                f"expected a valid plan, got {report.errors} error(s), the first {first.code}: {first.message} "
-                "`diagplan verify` lists them."
-            )
+        require_valid(plan)
     if plan.positions > model.positions:
         raise MismatchError(
             f"expected a plan of at most {model.positions} positions for this {model.family} model, got "
@@ -276,14 +269,18 @@ def require_grid(plan: Plan, model: Model) -> None:
         )
 
 
-def too_large(error: Exception, plan: Plan, model: Model, rows: int, chunk: int) -> Exception:
+def too_large(
+    error: Exception, plan: Plan, model: Model, rows: int, chunk: int, speculation: Speculation | None = None
+) -> Exception:
     """A ``CapacityError`` with the estimate where an error says that there is too little memory, else the error."""
     text = str(error).lower()
     if not isinstance(error, MemoryError) and not any(word in text for word in ("memory", "failed to allocate")):
         return error
+    needed = estimate_memory(model, plan, rows, chunk=chunk, speculation=speculation)
+    window = "" if speculation is None else "a narrower window, "
     return CapacityError(
-        f"expected room on {model.device} for at least {estimate_memory(model, plan, rows, chunk=chunk)}, for {rows} "
-        "row(s) of batch, got an out-of-memory error. Take a smaller batch or chunk, fewer frames, or dtype bfloat16."
+        f"expected room on {model.device} for at least {needed}, for {rows} row(s) of batch, got an out-of-memory "
+        f"error. Take a smaller batch or chunk, {window}fewer frames, or dtype bfloat16."
     )
 
 

@@ -64,7 +64,7 @@ def probed_promise(prepared: PreparedSpeculation, feeds: Iterable[int] | None = 
 
     Args:
         prepared: from ``diagplan.backends.speculative.prepare``.
-        feeds: of the passes in use, as ``Speculated`` tells them; ``None``: all that may be.
+        feeds: of the passes in use, as ``Speculated`` tells them, a draft's plan apart; ``None``: all that may be.
 
     Raises:
         RuntimeError, MemoryError: as the model's forward does.

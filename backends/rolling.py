@@ -4,7 +4,7 @@ Noise is keyed by (seed, sample, slot in the whole video): what a frame gets doe
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from diagplan.backends.arguments import require_callbacks, require_replayable
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_from_prompt
 from diagplan.backends.measured import SpeculationChoice, settled_speculation
-from diagplan.backends.sampling import Greedy, Sampler, keys_for
+from diagplan.backends.sampling import Sampler
 from diagplan.backends.selftest import require_tested
+from diagplan.backends.shifted_noise import moved, targets_of
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout, Window
 from diagplan.planner.speculation import Speculation
@@ -143,27 +144,6 @@ def roll(
         seconds=seconds,
         prefill_seconds=prefill,
     )
-
-
-def targets_of(prepared: executor.Prepared) -> list[Ids]:
-    """The slots that each pass chooses, for ``moved``."""
-    return [prepared.runtime.numpy(p.target) for p in prepared.passes]
-
-
-def moved(prepared: executor.Prepared, targets: Sequence[Ids], by: int) -> executor.Prepared:
-    """The same passes, with the noise of slots ``by`` further on.
-
-    Args:
-        prepared: laid out for the beginning of a video; its seed and samples key the noise.
-        targets: from ``targets_of``.
-        by: slots.
-    """
-    if isinstance(prepared.sampler, Greedy):
-        return prepared
-    seeds = np.broadcast_to(np.array(prepared.seed, dtype=np.int64), prepared.batch)
-    put = prepared.runtime.put
-    keys = (put(keys_for(seeds, prepared.samples, target + by)) for target in targets)
-    return replace(prepared, passes=tuple(p._replace(keys=k) for p, k in zip(prepared.passes, keys, strict=True)))
 
 
 class _Run:

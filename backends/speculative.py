@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from diagplan.backends.arguments import require_callbacks
 from diagplan.backends.prepared import too_large
+from diagplan.backends.speculative_draft import guess_by_plan
 from diagplan.backends.speculative_passes import Passes
 from diagplan.backends.speculative_prepared import (
     PreparedSpeculation,
@@ -26,6 +27,8 @@ from diagplan.backends.speculative_prepared import (
     shifted,
 )
 from diagplan.planner.errors import SpecError
+from diagplan.planner.plan import Plan
+from diagplan.planner.speculation import Speculation
 from diagplan.planner.trace import Trace, TracedPass, sample_trace
 from diagplan.schemas.convert import plan_digest
 
@@ -34,6 +37,7 @@ __all__ = [
     "Progress",
     "Speculated",
     "SpeculativeState",
+    "draft_name",
     "new_state",
     "prepare",
     "progress_of",
@@ -68,14 +72,15 @@ class Speculated:
 
     Args:
         tokens: int64 [B, T, h, w]; -1 where a replay was cancelled before.
-        passes: of this call; the prompt's chunks belong to the first.
+        passes: of this call, those of a draft's plan among them; the prompt's chunks belong to the first.
         accepted: the tokens that each pass accepted, the mean of the samples, float64 [passes].
         feeds: of each pass, padding and the prompt included, int64 [passes].
         retaken: passes taken again with one step, because guesses had led to logits that are not finite.
         complete: whether every entry is accepted.
         seconds: of this call's passes.
         pass_seconds: of each pass.
-        traces: of each sample what every pass did; ``None`` unless asked for.
+        traces: of each sample what every pass did, a draft's plan apart; ``None`` unless asked for.
+        drafted: the passes of a draft's plan, which are the first; they accept nothing.
     """
 
     tokens: Ids
@@ -87,6 +92,7 @@ class Speculated:
     seconds: float
     pass_seconds: tuple[float, ...]
     traces: tuple[tuple[TracedPass, ...], ...] | None
+    drafted: int = 0
 
 
 def replay(
@@ -120,21 +126,32 @@ def replay(
     times: list[float] = []
     accepted: list[float] = []
     begin = time.perf_counter()
+
+    def told() -> None:
+        if on_pass is not None:
+            on_pass(progress_of(prepared, state))
+
+    drafted = guess_by_plan(prepared, state, on_pass=told, cancelled=cancelled)
+    if drafted is not None:
+        assert prepared.drafter is not None
+        times += drafted.pass_seconds
+        accepted += [0.0] * len(times)
+        passes.feeds += [int(p.source.shape[0]) for p in prepared.drafter.passes[: len(times)]]
     with prepared.runtime.inference():
-        while int(state.accepted.min()) < entries.entries:
+        while (drafted is None or drafted.complete) and int(state.accepted.min()) < entries.entries:
             before, known = time.perf_counter(), tokens_before[state.accepted].sum()
             try:
                 passes.advance()
             except (RuntimeError, MemoryError) as error:
-                raise too_large(error, prepared.plan, prepared.model, prepared.rows, prepared.chunk) from None
+                model, rows = prepared.model, prepared.rows
+                raise too_large(error, prepared.plan, model, rows, prepared.chunk, prepared.speculation) from None
             times.append(time.perf_counter() - before)
             accepted.append((tokens_before[state.accepted].sum() - known) / len(state.accepted))
             least = int(state.accepted.min())
             while on_frame is not None and due and due[0][0] <= least:
                 frame = due.pop(0)[1]
                 on_frame(frame, prepared.runtime.numpy(state.tokens)[: prepared.batch, cells[frame]])
-            if on_pass is not None:
-                on_pass(progress_of(prepared, state))
+            told()
             if cancelled is not None and cancelled():
                 break
     tokens = prepared.runtime.numpy(state.tokens)[: prepared.batch, cells]
@@ -149,6 +166,7 @@ def replay(
         seconds=time.perf_counter() - begin,
         pass_seconds=tuple(times),
         traces=None if passes.traces is None else tuple(map(tuple, passes.traces)),
+        drafted=0 if drafted is None else len(drafted.pass_seconds),
     )
 
 
@@ -158,6 +176,12 @@ def progress_of(prepared: PreparedSpeculation, state: SpeculativeState) -> Progr
     steps = entries.steps if least == entries.entries else int(entries.step[least])
     tokens = int(np.count_nonzero(entries.target[:least] >= 0))
     return Progress(state.passes, steps, tokens, state.accepted.copy())
+
+
+def draft_name(speculation: Speculation) -> str:
+    """What a draft is called: its name, or ``plan`` and the digest's beginning of a plan that was given as it is."""
+    draft = speculation.draft
+    return f"plan {plan_digest(draft)[:19]}" if isinstance(draft, Plan) else draft
 
 
 def trace_of(prepared: PreparedSpeculation, state: SpeculativeState, done: Speculated) -> Trace:
@@ -190,7 +214,8 @@ def trace_of(prepared: PreparedSpeculation, state: SpeculativeState, done: Specu
         guided_steps=None if mix.steps == (0, None) else mix.steps,
         width=prepared.widths[-1],
         narrowest=prepared.widths[0] if len(prepared.widths) > 1 else None,
-        draft=prepared.speculation.draft,
+        draft=draft_name(prepared.speculation),
+        draft_passes=done.drafted,
         advance="own" if prepared.own or prepared.batch == 1 else "slowest",
         samples=tuple(
             sample_trace(int(number), passes, ids)

@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array, Runtime
+from diagplan.backends.window import GRANULE
 from diagplan.planner.speculation import deciders
 from diagplan.planner.training_plan import TrainingPlan
 
-__all__ = ["Columns", "columns_of", "few_lengths"]
+__all__ = ["LENGTHS", "Columns", "cache_rows", "columns_of", "few_lengths", "spare_rows"]
 
+#: Cache lengths of passes are multiples of this many rows at least.
+LENGTHS = 512
 #: Neither a step nor a position: nobody sees such a key.
 _NEVER = np.iinfo(np.int32).max
 
@@ -104,7 +107,7 @@ def columns_of(
         return runtime.put(np.concatenate([column, np.full(spare, padding)]).astype(dtype))
 
     def keys(empty: NDArray[np.int32] | int, column: NDArray[np.int32], padding: int) -> Array:
-        all_rows = np.full(-(-(zeros + count + spare) // length_step) * length_step, padding)
+        all_rows = np.full(_rounded(zeros + count + spare, length_step), padding)
         all_rows[:zeros], all_rows[zeros : zeros + count] = empty, column
         return runtime.put(all_rows.astype(np.int32))
 
@@ -134,6 +137,27 @@ def columns_of(
     )
 
 
+def cache_rows(entries: TrainingPlan, feeds: int, length_step: int) -> int:
+    """R, the rows of the cache, for windows of so many feeds.
+
+    Args:
+        entries: from ``plan_entries``.
+        feeds: of the widest window.
+        length_step: R is a multiple of it.
+    """
+    zeros = int(np.count_nonzero(_seen_empty(entries)))
+    return _rounded(zeros + entries.entries + spare_rows(feeds), length_step)
+
+
+def spare_rows(feeds: int) -> int:
+    """W, as many rows as a pass of so many feeds may reach over the end."""
+    return feeds + GRANULE
+
+
+def _rounded(length: int, step: int) -> int:
+    return -(-length // step) * step
+
+
 def _seen_empty(entries: TrainingPlan) -> NDArray[np.bool_]:
     """Which of the unwritten slots some entry sees: those below the furthest position fed before they are written."""
     furthest = np.full(entries.steps + 1, -1, dtype=np.int64)
@@ -143,4 +167,4 @@ def _seen_empty(entries: TrainingPlan) -> NDArray[np.bool_]:
 
 def few_lengths(runtime: Runtime) -> int:
     """Cache lengths of passes are multiples of this many rows: then the same bits come out at every length."""
-    return max(512, runtime.length_step)
+    return max(LENGTHS, runtime.length_step)

@@ -12,13 +12,15 @@ from diagplan.backends.arguments import require_replayable, require_seeds
 from diagplan.backends.given import batched, plan_given_slots, require_choices
 from diagplan.backends.guidance import Guidance, Guided
 from diagplan.backends.pads import keys_of, pads_of
-from diagplan.backends.prepared import checked_ids, require_fits, sample_numbers, too_large
+from diagplan.backends.prepared import Prepared, checked_ids, require_fits, sample_numbers, too_large
+from diagplan.backends.prepared import prepare as prepare_plan
 from diagplan.backends.runtime import runtime_of
 from diagplan.backends.sampling import Greedy, Sampler
-from diagplan.backends.speculative_columns import Columns, columns_of, few_lengths
-from diagplan.backends.window import GRANULE, Window, feeds_of, widths_of_window
+from diagplan.backends.shifted_noise import moved, targets_of
+from diagplan.backends.speculative_columns import Columns, columns_of, few_lengths, spare_rows
+from diagplan.backends.window import Window, feeds_of, widths_of_window
 from diagplan.planner.arguments import require_kind
-from diagplan.planner.drafts import draft_sources
+from diagplan.planner.drafts import draft_plan, draft_sources
 from diagplan.planner.layout import Int32, require_int
 from diagplan.planner.plan import Plan
 from diagplan.planner.speculation import (
@@ -57,6 +59,7 @@ class PreparedSpeculation:
         columns: the same on the device.
         order: per slot the entry that chooses it, -1 for a given one, int32 [positions].
         drafts: per slot the slot of its first guess, int32 [positions].
+        drafter: the plan that is replayed first, for first guesses; ``None``: there is none.
         borders: entries behind which a window does not reach over; the last is N.
         finals: per generated frame, in the order in which they are complete, the entries it takes and its number.
         prompt: entries before the first that chooses.
@@ -85,6 +88,7 @@ class PreparedSpeculation:
     columns: Columns
     order: Int32
     drafts: Int32
+    drafter: Prepared | None
     borders: NDArray[np.intp]
     finals: tuple[tuple[int, int], ...]
     prompt: int
@@ -177,6 +181,7 @@ def prepare(
     seeds = require_seeds(seed, batch)
     require_fits(plan, model, unverified=unverified)
     entries = plan_entries(plan)
+    first = draft_plan(plan, speculation)
     mix, numbers, runtime = Guided.of(batch, guidance, guided_steps), sample_numbers(samples, batch), runtime_of(model)
     pads = pads_of(plan, model, pad, batch, mix.rows)
     window = min(speculation.window, entries.entries)
@@ -205,10 +210,18 @@ def prepare(
             speculation=speculation,
             entries=entries,
             columns=columns_of(
-                entries, runtime, coordinates_of(model, plan.layout), spare=feeds_of(window) + GRANULE, length_step=step
+                entries,
+                runtime,
+                coordinates_of(model, plan.layout),
+                spare=spare_rows(feeds_of(window)),
+                length_step=step,
             ),
             order=order,
             drafts=draft_sources(plan, entries, speculation),
+            drafter=None if first is None else prepare_plan(
+                first, model, sampler=sampler, seed=seed, batch=batch, samples=samples, guidance=guidance, pad=pad,
+                chunk=chunk,
+            ),
             borders=np.append(borders, entries.entries),
             finals=tuple(finals),
             prompt=prompt_entries(entries),
@@ -222,7 +235,7 @@ def prepare(
             branch=runtime.put(np.arange(mix.rows) % batch),
         )  # fmt: skip
     except (RuntimeError, MemoryError) as error:
-        raise too_large(error, plan, model, mix.rows, chunk) from None
+        raise too_large(error, plan, model, mix.rows, chunk, speculation) from None
 
 
 def _keys(
@@ -235,8 +248,10 @@ def _keys(
 
 def shifted(prepared: PreparedSpeculation, by: int) -> PreparedSpeculation:
     """The same with the noise of slots ``by`` further on, as windows of one video need it."""
+    first = prepared.drafter
     return replace(
         prepared,
+        drafter=None if first is None else moved(first, targets_of(first), by),
         keys=_keys(prepared.runtime, prepared.seed, prepared.samples, prepared.plan.positions, prepared.pad, by),
     )
 
@@ -285,7 +300,7 @@ def new_state(
             window=Window(prepared.widths, mean_step),
         )
     except (RuntimeError, MemoryError) as error:
-        raise too_large(error, plan, prepared.model, prepared.rows, prepared.chunk) from None
+        raise too_large(error, plan, prepared.model, prepared.rows, prepared.chunk, prepared.speculation) from None
 
 
 def restarted(prepared: PreparedSpeculation, state: SpeculativeState, given: Array) -> SpeculativeState:
@@ -300,8 +315,7 @@ def restarted(prepared: PreparedSpeculation, state: SpeculativeState, given: Arr
         MismatchError, CapacityError: as ``new_state``.
     """
     fresh = new_state(prepared, given)
-    if (
-        state.graphed is not None
-    ):  # rows that nobody writes are zero in both, all others are written before they are seen
+    if state.graphed is not None:
+        # Rows that nobody writes are zero in both caches; all others are written before they are seen.
         fresh.cache, fresh.graphed = state.cache, state.graphed
     return fresh

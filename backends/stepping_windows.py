@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from diagplan.adapters.contract import Model
 from diagplan.backends import replay as executor
 from diagplan.backends import speculative
-from diagplan.backends.rolling import moved, targets_of
 from diagplan.backends.sampling import Greedy, Sampler
+from diagplan.backends.shifted_noise import moved, targets_of
+from diagplan.planner.drafts import draft_plan
+from diagplan.planner.errors import SpecError
 from diagplan.planner.plan import Plan
 from diagplan.planner.speculation import Speculation
 
@@ -84,11 +86,19 @@ def lay_out(
         batch: B; all samples end a frame together.
         chunk: feeds of the widest pass over a prompt.
         static: without speculation, whether passes have few shapes.
+
+    Raises:
+        SpecError: first guesses by a plan, which would replay frames whose actions are not known yet.
     """
     options: dict[str, Any] = {"sampler": sampler, "batch": batch, "chunk": chunk}
     if speculation is None:
         prepared = executor.prepare(plan, model, static=static, **options)
         return _Stepwise(prepared=prepared, targets=targets_of(prepared))
+    if draft_plan(plan, speculation) is not None:
+        raise SpecError(
+            "expected first guesses from other cells where actions come frame by frame, got a draft's plan, which "
+            "needs them all. Take draft=previous-frame."
+        )
     within = replace(speculation, across_frames=False)
     return _Speculative(prepared=speculative.prepare(plan, model, within, own=False, **options))
 

@@ -6,7 +6,7 @@ chooses from these logits with the same noise, but for near-ties: the same row o
 passes of other widths. So each token's shortfall is reported (``diagplan.backends.shortfall``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from diagplan.planner.errors import SpecError
 from diagplan.planner.shown import shown
 from diagplan.planner.training_plan import TrainingPlan, training_plan, visible
 
-__all__ = ["Shortfall", "TeacherCheck", "near_tie", "teacher_check"]
+__all__ = ["Shortfall", "TeacherCheck", "joined", "near_tie", "teacher_check"]
 
 Ints = NDArray[np.int64]
 
@@ -70,6 +70,32 @@ class TeacherCheck:
         """Whether every token is the model's, near-ties allowed."""
         return not self.above
 
+    def __str__(self) -> str:
+        most = 0.0 if self.largest is None else self.largest.shortfall
+        if self.ok:
+            return (
+                f"checked: {self.first} of {self.tokens} tokens are the first choice of a teacher-forced pass, the "
+                f"largest shortfall is {most:.1e} (near-ties: up to {self.eps:g})"
+            )
+        return (
+            f"not the model's tokens: {len(self.above)} of {self.tokens} fall short of the first choice of a "
+            f"teacher-forced pass by more than {self.eps:g}, the most by {most:.1e}, of sample {self.above[0].sample}, "
+            f"slot {self.above[0].slot}"
+        )
+
+
+def joined(checks: Sequence[TeacherCheck]) -> TeacherCheck:
+    """What several checks say together, of different tokens."""
+    worst = [one.largest for one in checks if one.largest is not None]
+    above = [short for one in checks for short in one.above]
+    return TeacherCheck(
+        eps=checks[0].eps,
+        tokens=sum(one.tokens for one in checks),
+        first=sum(one.first for one in checks),
+        largest=max(worst, key=lambda one: one.shortfall, default=None),
+        above=tuple(sorted(above, key=lambda one: -one.shortfall)),
+    )
+
 
 def near_tie(dtype: Any) -> float:
     """The largest shortfall that passes of other widths explain: 1e-3 where logits have float32's bits, else 0.5.
@@ -81,7 +107,13 @@ def near_tie(dtype: Any) -> float:
 
 
 def teacher_check(
-    prepared: Prepared, given: Array, tokens: Array, *, lead: Array | None = None, eps: float | None = None
+    prepared: Prepared,
+    given: Array,
+    tokens: Array,
+    *,
+    lead: Array | None = None,
+    eps: float | None = None,
+    by: int = 0,
 ) -> TeacherCheck:
     """Derive the tokens of a replay anew, and say by how much any of them is not the first choice.
 
@@ -91,6 +123,7 @@ def teacher_check(
         tokens: of the generated frames, int [B, T, h, w], as ``replay`` returns them, whatever executor chose them.
         lead: embeddings, as for ``new_state``.
         eps: what counts as a near-tie; by default ``near_tie`` of the model's dtype.
+        by: slots of a video before the plan's, whose noise they have; slots are told with them.
 
     Raises:
         MismatchError: arrays of other shapes, or ids that the model does not have.
@@ -105,12 +138,12 @@ def teacher_check(
     plan = _in_order(training_plan(prepared.plan))
     try:
         with prepared.runtime.inference():
-            parts = list(_judged(prepared, plan, ids, lead))
+            parts = list(_judged(prepared, plan, ids, lead, by))
     except (RuntimeError, MemoryError) as error:
         rows, chunk = prepared.rows, prepared.chunk
         raise too_large(error, prepared.plan, prepared.model, rows, chunk) from None
     slots, short, best = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))
-    return _report(eps, ids[: prepared.batch], slots, short, best)
+    return _report(eps, ids[: prepared.batch], slots, short, best, by)
 
 
 def _ids(prepared: Prepared, given: Array, tokens: Array, lead: Array | None) -> Ints:
@@ -139,7 +172,9 @@ def _in_order(plan: TrainingPlan) -> TrainingPlan:
     return replace(plan, **{name: getattr(plan, name)[order] for name in names})
 
 
-def _judged(prepared: Prepared, plan: TrainingPlan, ids: Ints, lead: Array | None) -> Iterator[tuple[Any, Any, Any]]:
+def _judged(
+    prepared: Prepared, plan: TrainingPlan, ids: Ints, lead: Array | None, by: int
+) -> Iterator[tuple[Any, Any, Any]]:
     """In parts the slots [m], and of every sample their shortfalls and first choices, [B, m]."""
     model, runtime, batch = prepared.model, prepared.runtime, prepared.batch
     empty, step = len(plan.unwritten), runtime.length_step
@@ -147,7 +182,7 @@ def _judged(prepared: Prepared, plan: TrainingPlan, ids: Ints, lead: Array | Non
     cache = model.new_cache(prepared.rows, slots)
     table = coordinates_of(model, prepared.plan.layout)
     ranges = allowed_ids(model.vocabulary, prepared.plan.layout)
-    keys = keys_of(prepared.seed, prepared.samples, plan.positions, prepared.pad)
+    keys = keys_of(prepared.seed, prepared.samples, plan.positions, prepared.pad, by)
     more = () if lead is None else (embeddings_of(prepared, lead),)
     for first in range(0, plan.entries, prepared.chunk):
         last = min(first + prepared.chunk, plan.entries)
@@ -206,10 +241,10 @@ def _seen(prepared: Prepared, plan: TrainingPlan, first: int, last: int, length:
     return padded
 
 
-def _report(eps: float, ids: Ints, slots: Ints, short: NDArray[np.float64], best: Ints) -> TeacherCheck:
+def _report(eps: float, ids: Ints, slots: Ints, short: NDArray[np.float64], best: Ints, by: int) -> TeacherCheck:
     def named(sample: int, at: int) -> Shortfall:
         slot = int(slots[at])
-        return Shortfall(sample, slot, int(ids[sample, slot]), int(best[sample, at]), float(short[sample, at]))
+        return Shortfall(sample, slot + by, int(ids[sample, slot]), int(best[sample, at]), float(short[sample, at]))
 
     worst = np.unravel_index(int(short.argmax()), short.shape)
     above = [named(*place) for place in np.argwhere(~(short <= eps)).tolist()]

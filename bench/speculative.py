@@ -3,18 +3,24 @@
 ``crafter-mini`` on clips of test worlds, one given frame, one process: next-token prediction, diagonal plans and
 speculation by windows, each in turn for every clip and sampler. *x time* is the mean over clips of next-token
 prediction's seconds over those of the same clip; *same* the share of tokens equal to its own; *overhead* what is not
-the model's forward, choice of tokens included. Then drafts by their passes, what ``"auto"`` takes (the measurement is
-not in its seconds), and a model whose guesses all fail: the same weights, and logits that a hash of each id decides.
+the model's forward, choice of tokens included. ``auto`` is the window chosen by measurement (which is not in its
+seconds), and *of the best* its x time over that of the best row by windows. Then a model whose guesses all fail (the
+same weights, and logits that a hash of each id decides), drafts by their passes, and the other runtimes and int8.
 With ``--size`` a released shape too, whose seconds a pass are measured and whose passes are taken from crafter-mini:
 random weights accept nothing that a trained model would.
+
+Parts run in this order, and the file is written after each. Once ``--limit`` seconds are over the parts that are left
+are named and left out.
 """
 
 import argparse
 import json
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,13 +32,25 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.plan import machine
-from diagplan import Diagonal, Greedy, Layout, NextToken, Plan, Sample, Speculation, compile_plan, load_world
+from diagplan import (
+    Diagonal,
+    Greedy,
+    Layout,
+    NextToken,
+    Plan,
+    Sample,
+    Speculation,
+    compile_plan,
+    load_model,
+    load_world,
+)
 from diagplan.adapters.mc_ar import CONFIGS, McAr
 from diagplan.backends import replay as executor
 from diagplan.backends import speculative
 from diagplan.backends.measured import measured_speculation, pass_seconds
 from diagplan.backends.sampling import Sampler
 from diagplan.games.recorder import SPLITS, Recording, play
+from diagplan.models.exporting import export_onnx
 from diagplan.planner.schedule import Schedule
 from diagplan.planner.speculation import DraftName
 from diagplan.video.frames import fit
@@ -40,7 +58,8 @@ from diagplan.video.frames import fit
 RESULTS = Path(__file__).parent / "results"
 SAMPLERS: dict[str, Sampler] = {"greedy": Greedy(), "temperature 1": Sample(), "top-p 0.8": Sample(top_p=0.8)}
 DIAGONAL: dict[str, Schedule] = {"k=2": Diagonal(k=2), "k=1": Diagonal(k=1), "k=1 d=5": Diagonal(k=1, d=5)}
-WINDOWS = (8, 16, 24, 32, 40, 56, 72, 104, 160)
+WINDOWS = (16, 32, 40, 56, 72, 104)
+RUNTIMES = ("torch", "onnx")
 GENERATED = 7
 
 
@@ -163,19 +182,67 @@ def shown(title: str, ways: list[Way]) -> list[dict[str, Any]]:
     return rows
 
 
-def shape(size: str, passes: dict[int, float], *, int8: bool) -> list[dict[str, Any]]:
+def sweep(
+    title: str,
+    plan: Plan,
+    model: Any,
+    sampler: Sampler,
+    clips: list[NDArray[np.int64]],
+    *,
+    windows: Sequence[int],
+    diagonal: dict[str, Plan],
+    repeats: int,
+) -> tuple[list[dict[str, Any]], dict[int, float], float]:
+    """Next-token prediction, diagonal plans, windows, ``auto``: rows, passes by window, auto's gain over the best's."""
+    ways = [Way("next-token", step_by_step(plan, model, sampler))]
+    ways += [Way(name, step_by_step(other, model, sampler)) for name, other in diagonal.items()]
+    ways += [Way(f"window {n}", speculatively(plan, model, sampler, Speculation(window=n))) for n in windows]
+    auto = measured_speculation(plan, model, sampler=sampler).speculation
+    ways.append(Way(f"auto ({auto.window})", speculatively(plan, model, sampler, auto)))
+    rows = shown(title, compared(ways, model, clips, repeats, title))
+    swept = rows[1 + len(diagonal) : -1]
+    near = rows[-1]["ratio"] / max(row["ratio"] for row in swept)
+    print(f"auto, of the best window: {near:.1%} ({'within' if near >= 0.9 else 'not within'} 10 %)")
+    return rows, {n: row["passes"] for n, row in zip(windows, swept, strict=True)}, near
+
+
+def loaders(options: argparse.Namespace, name: str, scratch: Path) -> dict[str, Callable[[], Any]]:
+    """Functions that load a model in each runtime and precision; crafter-mini's first is measured before."""
+
+    def loaded(runtime: str, *, int8: bool) -> Any:
+        quantize: Any = "int8" if int8 else None
+        portable = runtime == "onnx"
+        own = None if portable else quantize
+        if name in CONFIGS:
+            model: Any = McAr.random(CONFIGS[name], quantize=own, portable=portable)
+        else:
+            model = load_world(name, quantize=own, portable=portable).model
+        if not portable:
+            return model
+        folder = scratch / f"{name}{int8}"
+        export_onnx(model, folder, quantize=quantize, threads=options.threads)
+        return load_model(model.family, folder, backend="onnx", threads=options.threads)
+
+    kinds = [(runtime, int8) for runtime in options.runtimes for int8 in (False, True)]
+    if name not in CONFIGS:
+        kinds = [kind for kind in kinds if kind != ("torch", False)]
+    if options.quick:
+        kinds = [kind for kind in kinds if not kind[1]]
+    return {
+        f"{name}, {runtime}{', int8' if int8 else ''}": partial(loaded, runtime, int8=int8) for runtime, int8 in kinds
+    }
+
+
+def shape(model: Any, title: str, passes: dict[int, float]) -> list[dict[str, Any]]:
     """What windows would gain on a released shape whose passes accept as crafter-mini's."""
-    model = McAr.random(CONFIGS[size], quantize="int8" if int8 else None)
     layout = Layout(frames=2, rows=14, cols=24, prompt_frames=1, between_frames=11)
     plan = compile_plan(layout, NextToken())
     one = pass_seconds(plan, model, Greedy(), 1, 1)
-    rows = []
-    tokens = 108 * GENERATED
+    rows, tokens = [], 108 * GENERATED
     for window, count in passes.items():
         took = pass_seconds(plan, model, Greedy(), 1, window)
         rows.append({"window": window, "ms_a_pass": 1e3 * took, "gain": one * tokens / (took * count)})
-    table = Table(title=f"{size}{', int8' if int8 else ''}: random weights, crafter-mini's passes; a pass of one "
-                  f"feed takes {1e3 * one:.1f} ms")  # fmt: skip
+    table = Table(title=f"{title}: random weights, crafter-mini's passes; one feed takes {1e3 * one:.1f} ms")
     for name in ("window", "ms a pass", "x time"):
         table.add_column(name, justify="right")
     for row in rows:
@@ -184,71 +251,119 @@ def shape(size: str, passes: dict[int, float], *, int8: bool) -> list[dict[str, 
     return [{"window": 1, "ms_a_pass": 1e3 * one, "gain": 1.0}, *rows]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=8, help="clips of test worlds")
-    parser.add_argument("--repeats", type=int, default=2, help="runs of each way on each clip; the quickest counts")
-    parser.add_argument("--windows", type=int, nargs="+", default=WINDOWS)
-    parser.add_argument("--size", choices=CONFIGS, help="a released shape as well")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=RESULTS / "speculative.json")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    world = load_world("crafter-mini")
-    model: Any = world.model
-    layout = world.layout(GENERATED, 1)
+def shipped_clips(world: Any, layout: Layout, count: int) -> list[NDArray[np.int64]]:
+    """Given ids of clips of test worlds."""
     words = world.words
-    assert words is not None
     what = Recording(game="crafter", rows=world.rows, cols=world.cols, frames=GENERATED + 1)
     clips = []
-    for number in range(options.clips):
+    for number in range(count):
         clip = play(what, SPLITS["test"] + number)
         first = fit(clip.frames[0], world.height, world.width)[None]
         blocks = np.array([[words.begin, words.ids[name], words.end] for name in clip.actions], dtype=np.int64)
         clips.append(world.given(layout, world.encode(first), blocks))
+    return clips
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=3, help="clips of test worlds")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of each way on each clip; the quickest counts")
+    parser.add_argument("--windows", type=int, nargs="+", default=WINDOWS)
+    parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES)
+    parser.add_argument("--size", choices=CONFIGS, help="a released shape as well, in float32 and int8")
+    parser.add_argument("--quick", action="store_true", help="one clip, two windows, PyTorch in float32 alone")
+    parser.add_argument("--limit", type=float, default=240, help="seconds after which no other part begins")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS / "speculative.json")
+    options = parser.parse_args()
+    if options.quick:
+        options.clips, options.windows, options.runtimes = 1, (16, 40), ("torch",)
+    return options
+
+
+class Parts:
+    """What was measured so far, written after each part; none begins after the limit."""
+
+    def __init__(self, options: argparse.Namespace, tokens: int) -> None:
+        self.out, self.end = options.out, time.monotonic() + options.limit
+        self.result: dict[str, Any] = {
+            "machine": machine() | {"torch": torch.__version__, "threads": str(options.threads)},
+            "clips": options.clips,
+            "repeats": options.repeats,
+            "tokens": tokens,
+            "tables": {},
+            "auto_of_the_best": {},
+            "shapes": {},
+            "left_out": [],
+        }
+
+    def due(self, name: str) -> bool:
+        """Whether there is time for a part."""
+        if time.monotonic() < self.end:
+            return True
+        self.result["left_out"].append(name)
+        print(f"left out: {name}; --limit is over")
+        self.write()
+        return False
+
+    def write(self) -> None:
+        """Write what there is."""
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(json.dumps(self.result, indent=1) + "\n")
+
+
+def main() -> None:
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    world = load_world("crafter-mini")
+    model: Any = world.model
+    layout = world.layout(GENERATED, 1)
+    clips = shipped_clips(world, layout, options.clips)
     plan = compile_plan(layout, NextToken())
-    tables: dict[str, list[dict[str, Any]]] = {}
-    passes: dict[str, dict[int, float]] = {}
+    diagonal = {name: compile_plan(layout, schedule) for name, schedule in DIAGONAL.items()}
+    parts, passes = Parts(options, layout.tokens), {}
+    tables, near = parts.result["tables"], parts.result["auto_of_the_best"]
     for name, sampler in SAMPLERS.items():
-        ways = [Way("next-token", step_by_step(plan, model, sampler))]
-        ways += [Way(k, step_by_step(compile_plan(layout, s), model, sampler)) for k, s in DIAGONAL.items()]
-        ways += [
-            Way(f"window {n}", speculatively(plan, model, sampler, Speculation(window=n))) for n in options.windows
-        ]
-        auto = measured_speculation(plan, model, sampler=sampler)
-        ways.append(Way(f"auto ({auto.speculation.window})", speculatively(plan, model, sampler, auto.speculation)))
-        tables[name] = shown(f"crafter-mini, {name}", compared(ways, model, clips, options.repeats, name))
-        passes[name] = dict(
-            zip(options.windows, (row["passes"] for row in tables[name][len(DIAGONAL) + 1 :]), strict=False)
+        if parts.due(name):
+            tables[name], passes[name], near[name] = sweep(
+                f"crafter-mini, {name}", plan, model, sampler, clips,
+                windows=options.windows, diagonal=diagonal, repeats=options.repeats,
+            )  # fmt: skip
+            parts.write()
+    if parts.due("every guess fails"):
+        worst = failing(model)
+        ways = [Way("next-token", step_by_step(plan, worst, Greedy()))]
+        for adaptive in (False, True):
+            how = Speculation(window=40, adaptive=adaptive)
+            ways.append(Way(f"window 40{', adaptive' if adaptive else ''}", speculatively(plan, worst, Greedy(), how)))
+        tables["every guess fails"] = shown(
+            "every guess fails", compared(ways, worst, clips[:2], options.repeats + 1, "fails")
         )
-        drafts = [Way("next-token", step_by_step(plan, model, sampler))]
-        drafts += [
-            Way(draft, speculatively(plan, model, sampler, Speculation(window=40, draft=draft)))
+        parts.write()
+    for name in ("greedy", "temperature 1"):
+        if not parts.due(f"{name}, drafts"):
+            continue
+        ways = [Way("next-token", step_by_step(plan, model, SAMPLERS[name]))]
+        ways += [
+            Way(draft, speculatively(plan, model, SAMPLERS[name], Speculation(window=40, draft=draft)))
             for draft in get_args(DraftName)
         ]
-        tables[f"{name}, drafts"] = shown(f"drafts, window 40, {name}", compared(drafts, model, clips, 1, "drafts"))
-    worst = failing(model)
-    ways = [Way("next-token", step_by_step(plan, worst, Greedy()))]
-    for adaptive in (False, True):
-        how = Speculation(window=40, adaptive=adaptive)
-        ways.append(Way(f"window 40{', adaptive' if adaptive else ''}", speculatively(plan, worst, Greedy(), how)))
-    tables["all guesses fail"] = shown(
-        "every guess fails", compared(ways, worst, clips[:2], options.repeats + 1, "fails")
-    )
-    result = {
-        "machine": machine() | {"torch": torch.__version__, "threads": str(options.threads)},
-        "clips": options.clips,
-        "repeats": options.repeats,
-        "tokens": layout.tokens,
-        "tables": tables,
-    }
-    if options.size:
-        result["shapes"] = {
-            f"{options.size}{', int8' if int8 else ''}": shape(options.size, passes["temperature 1"], int8=int8)
-            for int8 in (False, True)
-        }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+        tables[f"{name}, drafts"] = shown(f"drafts, window 40, {name}", compared(ways, model, clips, 1, "drafts"))
+        parts.write()
+    parts.write()
+    with tempfile.TemporaryDirectory(dir=options.out.parent) as scratch:
+        name = "temperature 1"
+        for title, loaded in loaders(options, "crafter-mini", Path(scratch)).items():
+            if parts.due(title):
+                tables[title], _, near[title] = sweep(
+                    f"crafter-mini, {title}, {name}", plan, loaded(), SAMPLERS[name], clips[:1],
+                    windows=options.windows, diagonal={}, repeats=options.repeats,
+                )  # fmt: skip
+                parts.write()
+        for title, loaded in loaders(options, options.size, Path(scratch)).items() if options.size else ():
+            if name in passes and parts.due(title):
+                parts.result["shapes"][title] = shape(loaded(), title, passes[name])
+                parts.write()
     print(f"wrote {options.out}")
 
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.schemas.convert import plan_digest
     from diagplan.schemas.files import read_plan, write_plan
     from diagplan.schemas.orders import read_order
+    from diagplan.schemas.speculation import read_speculation, write_speculation
     from diagplan.schemas.trace import read_trace, write_trace
     from diagplan.schemas.verify import verify
     from diagplan.schemas.verify_trace import verify_trace
@@ -120,6 +121,7 @@ __all__ = [
     "read_chain",
     "read_order",
     "read_plan",
+    "read_speculation",
     "read_trace",
     "replay",
     "roll",
@@ -133,6 +135,7 @@ __all__ = [
     "wrap",
     "write_chain",
     "write_plan",
+    "write_speculation",
     "write_trace",
 ]
 
@@ -179,6 +182,7 @@ _PLACES = {
     "diagplan.schemas.convert": ("plan_digest",),
     "diagplan.schemas.files": ("read_plan", "write_plan"),
     "diagplan.schemas.orders": ("read_order",),
+    "diagplan.schemas.speculation": ("read_speculation", "write_speculation"),
     "diagplan.schemas.trace": ("read_trace", "write_trace"),
     "diagplan.schemas.verify": ("verify",),
     "diagplan.schemas.verify_trace": ("verify_trace",),

@@ -35,7 +35,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Models": (
         "load_model", "wrap", "Raster", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained",
-        "Speculation", "Greedy", "Sample", "sampler_for",
+        "Speculation", "read_speculation", "write_speculation", "Greedy", "Sample", "sampler_for",
     ),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",

@@ -5,12 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.compiler import compile_plan
+from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Int32
 from diagplan.planner.plan import Plan
-from diagplan.planner.speculation import DraftName, Speculation, deciders
+from diagplan.planner.speculation import DraftName, Speculation, deciders, draft_schedule
 from diagplan.planner.training_plan import TrainingPlan
 
-__all__ = ["NO_DRAFT", "draft_sources"]
+__all__ = ["NO_DRAFT", "draft_plan", "draft_sources"]
 
 #: Marks a slot for which there is no other slot to draft from.
 NO_DRAFT = -1
@@ -98,7 +100,7 @@ def _proxies(cells: _Cells) -> Int32:
 
 
 _LAST = (_previous_frame, _above, _left)
-_SEARCHES: dict[DraftName, tuple[Callable[[_Cells], Int32], ...]] = {
+_SEARCHES: dict[DraftName | str, tuple[Callable[[_Cells], Int32], ...]] = {
     "previous-frame": _LAST,
     "above": (_above, *_LAST),
     "left": (_left, *_LAST),
@@ -106,6 +108,32 @@ _SEARCHES: dict[DraftName, tuple[Callable[[_Cells], Int32], ...]] = {
     "proxies": (_proxies, *_LAST),
     "none": (),
 }
+
+
+def draft_plan(plan: Plan, speculation: Speculation) -> Plan | None:
+    """The plan that is replayed first, for first guesses; ``None``: there is none.
+
+    Args:
+        plan: that is to be replayed speculatively.
+        speculation: names the draft.
+
+    Raises:
+        SpecError: a draft's plan that the layout does not allow, or one of another layout.
+
+    >>> from diagplan.planner.layout import Layout
+    >>> from diagplan.planner.schedule import NextToken
+    >>> plan = compile_plan(Layout(frames=1, rows=3, cols=4, lead=1), NextToken())
+    >>> draft_plan(plan, Speculation(window=6, draft="plan:k=1")).steps
+    6
+    """
+    if isinstance(speculation.draft, Plan):
+        if speculation.draft.layout != plan.layout:
+            raise SpecError(
+                "expected a draft's plan of the same layout, got one of another. Compile it for the layout of the plan."
+            )
+        return speculation.draft
+    schedule = draft_schedule(speculation.draft)
+    return None if schedule is None else compile_plan(plan.layout, schedule)
 
 
 def draft_sources(plan: Plan, entries: TrainingPlan, speculation: Speculation) -> Int32:
@@ -117,7 +145,8 @@ def draft_sources(plan: Plan, entries: TrainingPlan, speculation: Speculation) -
         speculation: names the draft.
 
     Returns:
-        slots, int32 [positions]; each is given, or decided by an earlier entry than the slot itself.
+        slots, int32 [positions]; each is given, or decided by an earlier entry than the slot itself. None under a
+        draft's plan, which guesses all before.
 
     >>> from diagplan.planner.compiler import compile_plan
     >>> from diagplan.planner.layout import Layout
@@ -129,6 +158,6 @@ def draft_sources(plan: Plan, entries: TrainingPlan, speculation: Speculation) -
     """
     cells = _Cells(plan, entries, speculation.window)
     drafts = np.full(plan.positions, NO_DRAFT, dtype=np.int32)
-    for search in _SEARCHES[speculation.draft]:
+    for search in () if isinstance(speculation.draft, Plan) else _SEARCHES.get(speculation.draft, ()):
         drafts[cells.own] = np.where(drafts[cells.own] == NO_DRAFT, search(cells), drafts[cells.own])
     return drafts

@@ -6,6 +6,8 @@ right tokens is accepted, and what the pass chose behind it are the next guesses
 step, whatever was guessed; docs/exact.md says why.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
@@ -16,13 +18,16 @@ from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Int32, store_int
 from diagplan.planner.plan import Plan
+from diagplan.planner.schedule import Diagonal, Schedule, ZipAR
 from diagplan.planner.shown import shown
 from diagplan.planner.training_plan import TrainingPlan, training_plan
 
 __all__ = [
+    "Draft",
     "DraftName",
     "Speculation",
     "deciders",
+    "draft_schedule",
     "frame_borders",
     "most_passes",
     "plan_entries",
@@ -31,6 +36,17 @@ __all__ = [
 ]
 
 DraftName = Literal["previous-frame", "above", "left", "nearest", "proxies", "none"]
+#: What gives first guesses: another slot, by name; or a plan that is replayed first, ``plan:k=1``, or the plan itself.
+Draft = DraftName | str | Plan
+
+_PLAN = "plan:"
+#: The largest k, d or window in the name of a plan.
+_DIGITS = 6
+_SCHEDULES: dict[str, Callable[[int, int | None], Schedule]] = {
+    "k": lambda k, d: Diagonal(k=k, d=d),
+    "zipar": lambda window, _: ZipAR(window=window),
+    "zipar-llamagen": lambda window, _: ZipAR(window=window, variant="llamagen"),
+}
 
 #: The widest window: a plan's entries are not more than twice its positions.
 _WIDEST = 1 << 25
@@ -46,7 +62,9 @@ class Speculation:
             frame before. ``above``: the cell above. ``left``: the cell to the left. ``nearest``: the nearest cell that
             has its token when the slot enters a window. ``proxies``: what the plan itself feeds in the slot's place,
             where it does. ``none``: the first id that the slot may take. Where one finds nothing, ``previous-frame``,
-            ``above`` and ``left`` follow.
+            ``above`` and ``left`` follow. ``plan:k=1``, ``plan:k=1,d=5``, ``plan:zipar=2`` or
+            ``plan:zipar-llamagen=2``: what that plan of the same layout gives, which is replayed step by step first;
+            its passes count. Or such a plan itself, compiled.
         across_frames: whether a window goes on behind the end of a frame; not, where the tokens between frames are
             known only when the frame is.
         adaptive: whether passes are narrower than ``window`` while guesses fail.
@@ -59,19 +77,45 @@ class Speculation:
     """
 
     window: int
-    draft: DraftName = "previous-frame"
+    draft: Draft = "previous-frame"
     across_frames: bool = True
     adaptive: bool = False
 
     def __post_init__(self) -> None:
         store_int(self, "window", 1, largest=_WIDEST)
-        if self.draft not in get_args(DraftName):
-            raise SpecError(
-                f"expected draft to be one of {', '.join(get_args(DraftName))}, got draft={shown(self.draft)}."
-            )
+        draft: object = self.draft
+        if not isinstance(draft, Plan):
+            known = isinstance(draft, str) and (draft in get_args(DraftName) or draft.startswith(_PLAN))
+            if not known:
+                raise SpecError(
+                    f"expected draft to be one of {', '.join(get_args(DraftName))}, or a plan such as plan:k=1, "
+                    f"got draft={shown(self.draft)}."
+                )
+            draft_schedule(self.draft)
         for field in fields(self):
             if field.type is bool or field.type == "bool":
                 require_kind(field.name, getattr(self, field.name), bool, "Give one of them.", what="True or False")
+
+
+def draft_schedule(draft: Draft) -> Schedule | None:
+    """The schedule that a draft's name says; ``None`` where it is no plan's name.
+
+    Raises:
+        SpecError: the name of no plan.
+
+    >>> draft_schedule("plan:k=1,d=5"), draft_schedule("above")
+    (Diagonal(k=1, d=5), None)
+    """
+    if not isinstance(draft, str) or not draft.startswith(_PLAN):
+        return None
+    number = rf"0|[1-9][0-9]{{0,{_DIGITS - 1}}}"
+    parts = re.fullmatch(rf"({'|'.join(_SCHEDULES)})=({number})(?:,d=({number}))?", draft.removeprefix(_PLAN))
+    if parts is None or (parts[3] is not None and parts[1] != "k"):
+        raise SpecError(
+            f"expected a draft's plan such as plan:k=1, plan:k=1,d=5, plan:zipar=2 or plan:zipar-llamagen=2, got "
+            f"draft={shown(draft)}."
+        )
+    return _SCHEDULES[parts[1]](int(parts[2]), None if parts[3] is None else int(parts[3]))
 
 
 def plan_entries(plan: Plan) -> TrainingPlan:

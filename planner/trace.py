@@ -101,6 +101,7 @@ class Trace(ByValue):
         width: the most entries of a pass, the prompt's not counted.
         narrowest: where windows change in width, the least of them; ``None``: they are all of ``width``.
         draft: the name of the policy that gives first guesses.
+        draft_passes: of the plan that gave first guesses; ``passes`` has those that came after.
         advance: ``"own"``: each sample accepts what is right of its own; ``"slowest"``: all as much as the
             one with least.
         samples: in the order of the batch.
@@ -118,6 +119,7 @@ class Trace(ByValue):
     samples: tuple[SampleTrace, ...]
     narrowest: int | None = None
     guided_steps: tuple[int, int | None] | None = None
+    draft_passes: int = 0
 
     def __hash__(self) -> int:
         return hash((Trace, self.plan, self.model, self.seed, self.width, self.samples))

@@ -12,16 +12,18 @@ NAMES: Mapping[str, str] = {
     "chain": "chain.schema.json",
     "trace": "trace.schema.json",
     "curve": "curve.schema.json",
+    "speculation": "speculation.schema.json",
 }
 
 
 def document_schema(of: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the documents of version 1 of a plan, a chain, a trace or a cost curve."""
+    """The JSON Schema (draft 2020-12) of the documents of version 1 of a kind in ``NAMES``."""
     from pydantic import BaseModel
 
     from diagplan.schemas.chain_document import ChainDocument
     from diagplan.schemas.curve import CurveDocument
     from diagplan.schemas.document import PlanDocument
+    from diagplan.schemas.speculation import SpeculationDocument
     from diagplan.schemas.trace_document import TraceDocument
 
     kinds: dict[str, type[BaseModel]] = {
@@ -29,6 +31,7 @@ def document_schema(of: str) -> dict[str, Any]:
         "chain": ChainDocument,
         "trace": TraceDocument,
         "curve": CurveDocument,
+        "speculation": SpeculationDocument,
     }
     kind = kinds[of]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | kind.model_json_schema()

@@ -50,6 +50,7 @@ def trace_to_json(trace: Trace) -> str:
         "width": trace.width,
         "narrowest": trace.narrowest,
         "draft": trace.draft,
+        "draft_passes": trace.draft_passes,
         "advance": trace.advance,
     }
     lines = [f'"{key}":{_compact(value)}' for key, value in head.items()]
@@ -121,6 +122,7 @@ def _trace(document: "TraceDocument") -> Trace:
         width=document.width,
         narrowest=document.narrowest,
         draft=document.draft,
+        draft_passes=document.draft_passes,
         advance=document.advance,
         samples=tuple(map(_sample, document.samples)),
     )

@@ -78,5 +78,6 @@ class TraceDocument(StrictDocument):
     width: Positive
     narrowest: Positive | None = None
     draft: Label
+    draft_passes: Whole = 0
     advance: Literal["own", "slowest"]
     samples: Annotated[list[SampleTraceDocument], Field(min_length=1, max_length=_SAMPLES, fail_fast=True)]

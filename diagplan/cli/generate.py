@@ -24,7 +24,16 @@ from diagplan.cli.shared.models import (
     option,
     world_option,
 )
-from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, print_table, progress_bar
+from diagplan.cli.shared.output import (
+    FINE,
+    PROBLEM,
+    JsonOption,
+    command,
+    console,
+    print_json,
+    print_table,
+    progress_bar,
+)
 from diagplan.cli.shared.requests import (
     SCHEDULE,
     PoliciesOption,
@@ -36,7 +45,15 @@ from diagplan.cli.shared.requests import (
     sampler_from_options,
     schedule_from_options,
 )
-from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption, speculation_from_options
+from diagplan.cli.shared.speculation import (
+    CheckOption,
+    DraftOption,
+    ExactOption,
+    SpeculateOption,
+    SpeculationOption,
+    checked_figures,
+    speculation_from_options,
+)
 from diagplan.planner.errors import SpecError
 from diagplan.planner.rollout import Rollout
 from diagplan.worlds.loading import SHIPPED, release_names
@@ -129,6 +146,8 @@ def generate_command(
     exact: ExactOption = False,
     speculate: SpeculateOption = None,
     draft: DraftOption = None,
+    speculation_document: SpeculationOption = None,
+    check: CheckOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
@@ -145,12 +164,15 @@ def generate_command(
     given = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None]
     if plan is not None and given:
         raise SpecError(f"expected --plan or {given[0]}, got both. A plan file says frames, schedule and policies.")
-    speculation = speculation_from_options(exact=exact, speculate=speculate, draft=draft)
+    speculation = speculation_from_options(
+        exact=exact, speculate=speculate, draft=draft, speculation=speculation_document
+    )
     require_for("videos", weights or SHIPPED.get(model, Path(model)), backend, "av", "PIL")
     require_outputs(
         Output("-o", out, (".mp4",)), Output("--gif", gif, (".gif",)), Output("--tokens", tokens, IDS),
         Output("--frames-dir", frames_dir),
         inputs={"--video": video, "--actions": actions, "--plan": plan, "--weights": weights, "--context": context}
+        | {"--speculation": speculation_document}
         | {"--tokenizer": tokenizer, "--text-encoder": text_encoder, "--model": Path(model)}
         | {"--config": None if config is None else Path(config)},
     )  # fmt: skip
@@ -190,11 +212,12 @@ def generate_command(
 
         generated = generate_video(
             world, video, out, actions=actions, plan=replayed, text=text, text_encoder=text_encoder, sampler=sampler,
-            seed=seed, speculation=speculation, frames_dir=frames_dir, gif=gif, tokens=tokens, fps=fps,
+            seed=seed, speculation=speculation, check=check, frames_dir=frames_dir, gif=gif, tokens=tokens, fps=fps,
             on_progress=on_progress, on_memory=on_memory, on_prompt=on_prompt,
         )  # fmt: skip
     _say(world, generated, out, as_json=as_json)
-    return FINE
+    checked = generated.generated.checked
+    return FINE if checked is None or checked.ok else PROBLEM
 
 
 def _notes(world: "World", prompt: "PromptCheck") -> list[str]:
@@ -227,6 +250,7 @@ def _say(world: "World", generated: "GeneratedVideo", out: Path, *, as_json: boo
     }
     if isinstance(generated.plan, Rollout):
         figures |= {"windows": len(generated.plan.windows), "prefill_tokens": generated.plan.cost().prefill_tokens}
+    figures |= checked_figures(done.checked, as_json=as_json)
     if as_json:
         about = {"model": world.name, "memory": None if generated.memory is None else generated.memory._asdict()}
         print_json(figures | about | {"shape": list(done.frames.shape), "out": str(out)})

@@ -47,7 +47,13 @@ from diagplan.cli.shared.requests import (
     policies_from_options,
     schedule_from_options,
 )
-from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption, speculation_from_options
+from diagplan.cli.shared.speculation import (
+    DraftOption,
+    ExactOption,
+    SpeculateOption,
+    SpeculationOption,
+    speculation_from_options,
+)
 from diagplan.planner.errors import SpecError
 
 if TYPE_CHECKING:
@@ -99,6 +105,7 @@ def image_command(
     exact: ExactOption = False,
     speculate: SpeculateOption = None,
     draft: DraftOption = None,
+    speculation_document: SpeculationOption = None,
     policies: PoliciesOption = "default",
     proxy: ProxyOption = None,
     row_end: RowEndOption = None,
@@ -148,14 +155,17 @@ def image_command(
     require_packages("pictures", "torch", "safetensors", "transformers", "PIL")
     require_outputs(
         Output("-o", out, (".png",)), Output("--tokens-out", tokens_out, IDS), Output("--plan-out", plan_out, PLANS),
-        Output("--pictures-dir", pictures_dir), inputs={"--prompts": prompts, "--vq": vq},
+        Output("--pictures-dir", pictures_dir),
+        inputs={"--prompts": prompts, "--vq": vq, "--speculation": speculation_document},
     )  # fmt: skip
     wanted = [*(texts or ()), *(read_prompts(prompts) if prompts is not None else ())]
     if not wanted:
         raise SpecError('expected a prompt, got none. Give a text, such as "a red bicycle", or --prompts FILE.')
     sampling = {"greedy": greedy, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     treatment = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
-    speculation = speculation_from_options(exact=exact, speculate=speculate, draft=draft)
+    speculation = speculation_from_options(
+        exact=exact, speculate=speculate, draft=draft, speculation=speculation_document
+    )
     named = schedule or (None if k is not None or window is not None else "next-token")
     common: dict[str, Any] = {
         "policies": treatment, "guidance": guidance, "negative": negative, "size": size, "ratio": ratio,

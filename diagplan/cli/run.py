@@ -27,6 +27,7 @@ from diagplan.cli.shared.models import (
 )
 from diagplan.cli.shared.output import (
     FINE,
+    PROBLEM,
     JsonOption,
     command,
     console,
@@ -37,10 +38,13 @@ from diagplan.cli.shared.output import (
 )
 from diagplan.cli.shared.requests import guidance_from_options, guided_steps, sampler_from_options, whole_numbers
 from diagplan.cli.shared.speculation import (
+    CheckOption,
     DraftOption,
     ExactOption,
     SpeculateOption,
+    SpeculationOption,
     TraceOption,
+    checked_figures,
     speculation_from_options,
 )
 from diagplan.planner.errors import DocumentError, SpecError
@@ -125,10 +129,13 @@ def run_command(
     exact: ExactOption = False,
     speculate: SpeculateOption = None,
     draft: DraftOption = None,
+    speculation_document: SpeculationOption = None,
+    check: CheckOption = False,
     trace: TraceOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
+    from diagplan.backends.speculative import draft_name
     from diagplan.backends.table import options_for
     from diagplan.models.loading import given_ids
     from diagplan.models.running import run_plan
@@ -141,7 +148,9 @@ def run_command(
     )
     if (checkpoint is None) != (checkpoint_every is None):
         raise SpecError("expected --checkpoint and --checkpoint-every together, got one of them. Give the other.")
-    speculation = speculation_from_options(exact=exact, speculate=speculate, draft=draft)
+    speculation = speculation_from_options(
+        exact=exact, speculate=speculate, draft=draft, speculation=speculation_document
+    )
     if trace is not None and speculation is None:
         raise SpecError("expected --exact or --speculate with --trace, got neither. Step by step there is no trace.")
     if (guidance is None) != (not unconditional):
@@ -152,6 +161,7 @@ def run_command(
         Output("--checkpoint", checkpoint, STATE),
         Output("--trace", trace, PLANS),
         inputs={"PLAN": plan, "--weights": weights, "--prompt": prompt, "--actions": actions, "--given": given}
+        | {"--speculation": speculation_document}
         | {"--context": context, **{f"--unconditional {i}": path for i, path in enumerate(unconditional or ())}},
     )
     require_distinct({"-o": out}, {"--resume": resume})
@@ -186,7 +196,8 @@ def run_command(
             guidance=scale, unconditional=others, guided_steps=None if guided is None else guided_steps(guided),
             pad=None if pad is None else whole_numbers("--pad", pad),
             chunk=chunk, unverified=unverified, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
-            speculation=speculation, trace=trace is not None, on_memory=show, on_step=on_step, on_pass=on_pass,
+            speculation=speculation, trace=trace is not None, check=check, on_memory=show,
+            on_step=on_step, on_pass=on_pass,
         )  # fmt: skip
     write_atomically(out, npy_bytes(done.tokens))
     if trace is not None and done.speculated is not None and done.speculated.trace is not None:
@@ -205,13 +216,15 @@ def run_command(
         figures |= {
             "tokens_a_pass": round(done.chosen / len(ids) / max(1, done.passes), 2),
             "window": how.speculation.window,
-            "draft": how.speculation.draft,
+            "draft": draft_name(how.speculation),
+            "draft_passes": how.outcome.drafted,
             "promise": str(how.promise) if not as_json else asdict(how.promise),
         }
+    figures |= checked_figures(done.checked, as_json=as_json)
     if as_json:
         print_json(figures | {"memory": done.memory._asdict(), "shape": list(done.tokens.shape), "out": str(out)})
     else:
         shown = figures | {"memory_estimate": f"{done.memory.total / 2**20:,.1f} MiB"}
         print_table(["", ">"], [(name.replace("_", " "), value) for name, value in shown.items()])
         console().print(Text(f"wrote {out}, int64 {list(done.tokens.shape)}"), soft_wrap=True)
-    return FINE
+    return FINE if done.checked is None or done.checked.ok else PROBLEM

@@ -1,4 +1,4 @@
-"""Print the JSON Schema of plan, chain, trace or curve documents."""
+"""Print the JSON Schema of plan, chain, trace, curve or speculation documents."""
 
 import sys
 from pathlib import Path
@@ -15,9 +15,10 @@ __all__ = ["schema_command"]
 @command
 def schema_command(
     of: Annotated[
-        Literal["plan", "chain", "trace", "curve"],
+        Literal["plan", "chain", "trace", "curve", "speculation"],
         typer.Argument(
-            help="The kind of document: a plan, a chain of plans, a trace, or a cost curve.", show_default=False
+            help="The kind of document: a plan, a chain of plans, a trace, a cost curve, or a speculation.",
+            show_default=False,
         ),
     ] = "plan",
     out: Annotated[
@@ -26,7 +27,7 @@ def schema_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.", show_default=False)] = False,
 ) -> int:
-    """Print the JSON Schema of plan documents, of chains of plans, of traces, or of cost curves."""
+    """Print the JSON Schema of plan documents, of chains of plans, of traces, of cost curves, or of speculations."""
     from diagplan.schemas.atomic import write_atomically
     from diagplan.schemas.schema import document_schema, schema_text
 

@@ -165,14 +165,17 @@ class ImageJob:
         return tuple(plans)
 
     def require_memory(
-        self, plans: Sequence[Plan], report: Callable[["Memory"], None] | None = None
+        self,
+        plans: Sequence[Plan],
+        report: Callable[["Memory"], None] | None = None,
+        speculation: "SpeculationChoice | None" = None,
     ) -> "Memory | None":
         """The estimate of memory, from headers; raises ``CapacityError`` where there is too little."""
         if self._model is not None:
             return None
         return require_memory_before_loading(
             self.painter.family, self.weights, plans, self.options, batch=self.rows, chunk=self.chunk,
-            sampled=not isinstance(self.choice.sampler, Greedy), report=report,
+            sampled=not isinstance(self.choice.sampler, Greedy), speculation=speculation, report=report,
         )  # fmt: skip
 
     def load(self) -> "Model":

@@ -178,7 +178,7 @@ def draw_image(
     plans = job.compile(schedule, policies)
     if on_job is not None:
         on_job(job, plans)
-    memory = job.require_memory(plans, on_memory)
+    memory = job.require_memory(plans, on_memory, speculation)
     told("loading")
     job.load()
     decoded = job.decode(plans, lambda done, of: told("decoding", done, of), speculation)

@@ -7,6 +7,7 @@ from typing import Any
 from diagplan.adapters.devices import require_torch
 from diagplan.adapters.families import family_named
 from diagplan.adapters.options import LoadOptions
+from diagplan.backends.measured import SpeculationChoice
 from diagplan.backends.memory import Memory, Sizes, estimate_memory, require_memory
 from diagplan.backends.room import free_memory
 from diagplan.backends.table import backend_named
@@ -80,6 +81,7 @@ def estimate_before_loading(
     chunk: int = 512,
     tokenizer: int = 0,
     sampled: bool = True,
+    speculation: SpeculationChoice | None = None,
     **loose: Any,
 ) -> Memory | None:
     """The memory of a replay, before anything is loaded; of a rollout or a chain, that of its largest plan.
@@ -93,6 +95,7 @@ def estimate_before_loading(
         chunk: as for ``diagplan.backends.replay.prepare``.
         tokenizer: bytes of an image tokenizer beside the model: ``tokenizer_bytes``.
         sampled: whether tokens are sampled; greedy takes less.
+        speculation: as for ``diagplan.backends.memory.estimate_memory``.
         loose: options one by one.
 
     Returns:
@@ -102,7 +105,7 @@ def estimate_before_loading(
         DiagplanError: as ``load_model``, for what headers and configuration show.
     """
     sizes = sizes_before_loading(adapter, weights, options, **loose)
-    return None if sizes is None else _largest(sizes, plans, batch, chunk, tokenizer, sampled)
+    return None if sizes is None else _largest(sizes, plans, batch, chunk, tokenizer, sampled, speculation)
 
 
 def require_memory_before_loading(
@@ -115,6 +118,7 @@ def require_memory_before_loading(
     chunk: int = 512,
     tokenizer: int = 0,
     sampled: bool = True,
+    speculation: SpeculationChoice | None = None,
     report: Callable[[Memory], None] | None = None,
     **loose: Any,
 ) -> Memory | None:
@@ -129,6 +133,7 @@ def require_memory_before_loading(
         chunk: the same.
         tokenizer: the same.
         sampled: the same.
+        speculation: the same.
         report: called with the estimate before it is checked.
         loose: the same.
 
@@ -143,13 +148,13 @@ def require_memory_before_loading(
     sizes = sizes_before_loading(adapter, weights, asked)
     if sizes is None:
         return None
-    memory = _largest(sizes, plans, batch, chunk, tokenizer, sampled)
+    memory = _largest(sizes, plans, batch, chunk, tokenizer, sampled, speculation)
     if report is not None:
         report(memory)
     free = free_memory(asked.device)
     if free is not None and memory.total > free:
         others = [
-            (words, _largest(other, plans, rows, feeds, tokenizer, sampled))
+            (words, _largest(other, plans, rows, feeds, tokenizer, sampled, speculation))
             for words, other, rows, feeds in _alternatives(adapter, weights, asked, sizes, batch, chunk)
         ]
         require_memory(memory, free, device=asked.device, batch=batch, advice=others)
@@ -157,7 +162,13 @@ def require_memory_before_loading(
 
 
 def _largest(
-    sizes: Sizes, plans: Plan | Rollout | Chain | Sequence[Plan], batch: int, chunk: int, tokenizer: int, sampled: bool
+    sizes: Sizes,
+    plans: Plan | Rollout | Chain | Sequence[Plan],
+    batch: int,
+    chunk: int,
+    tokenizer: int,
+    sampled: bool,
+    speculation: SpeculationChoice | None,
 ) -> Memory:
     each: Sequence[Plan] = [plans] if isinstance(plans, Plan) else ()
     if isinstance(plans, Rollout):
@@ -167,7 +178,8 @@ def _largest(
     elif not isinstance(plans, Plan):
         each = plans
     estimates = [
-        estimate_memory(sizes, plan, batch, chunk=chunk, tokenizer=tokenizer, sampled=sampled) for plan in each
+        estimate_memory(sizes, plan, batch, chunk=chunk, tokenizer=tokenizer, sampled=sampled, speculation=speculation)
+        for plan in each
     ]
     if isinstance(plans, Chain):  # one cache serves all
         cache = max(memory.cache for memory in estimates)

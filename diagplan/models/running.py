@@ -19,6 +19,7 @@ from diagplan.backends.measured import SpeculationChoice, settled_speculation
 from diagplan.backends.memory import Memory, estimate_memory
 from diagplan.backends.promise import Promise, probed_promise
 from diagplan.backends.speculative import Progress, Speculated
+from diagplan.backends.teacher_check import TeacherCheck, teacher_check
 from diagplan.backends.threads import threads_in_use
 from diagplan.models.estimates import require_memory_before_loading
 from diagplan.models.loading import guided_ids, load_model_as
@@ -44,6 +45,7 @@ class Ran:
         memory: what the estimate said.
         threads: of the CPU, of a pass.
         speculated: of a speculative replay, how it went; ``None``: step by step.
+        checked: what a teacher-forced pass says of the tokens, where it was asked for.
     """
 
     tokens: NDArray[np.int64]
@@ -53,6 +55,7 @@ class Ran:
     memory: Memory
     threads: int
     speculated: "RanSpeculatively | None" = None
+    checked: TeacherCheck | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ def run_plan(
     resume: Path | None = None,
     speculation: SpeculationChoice | None = None,
     trace: bool = False,
+    check: bool = False,
     on_memory: Callable[[Memory], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
     on_pass: Callable[[Progress], None] | None = None,
@@ -121,6 +125,7 @@ def run_plan(
         resume: go on from this checkpoint.
         speculation: as for ``replay``; a run may be resumed with another, but not without.
         trace: with speculation, whether to say what every pass did.
+        check: whether to derive all tokens anew in a teacher-forced pass, when they are there.
         on_memory: called with the estimate before anything is loaded, where headers tell it, else before the replay.
         on_step: called after each step with the steps that are done, and the tokens that this call has chosen; with
             speculation after each pass.
@@ -136,11 +141,19 @@ def run_plan(
     asked, sampled = options or LoadOptions(), not isinstance(sampler or Greedy(), Greedy)
     rows = guided_ids(np.asarray(given), guidance, unconditional)
     memory = require_memory_before_loading(
-        adapter, weights, plan, asked, batch=len(rows), chunk=chunk, sampled=sampled, report=on_memory
+        adapter,
+        weights,
+        plan,
+        asked,
+        batch=len(rows),
+        chunk=chunk,
+        sampled=sampled,
+        speculation=speculation,
+        report=on_memory,
     )
     model = load_model_as(adapter, weights, asked)
     if memory is None:
-        memory = estimate_memory(model, plan, len(rows), chunk=chunk, sampled=sampled)
+        memory = estimate_memory(model, plan, len(rows), chunk=chunk, sampled=sampled, speculation=speculation)
         if on_memory is not None:
             on_memory(memory)
     executor.require_grid(plan, model)
@@ -148,6 +161,10 @@ def run_plan(
         "sampler": sampler, "seed": seed, "batch": len(given), "samples": samples, "guidance": guidance,
         "guided_steps": guided_steps, "pad": pad, "chunk": chunk, "unverified": unverified,
     }  # fmt: skip
+
+    def checked(tokens: NDArray[np.int64]) -> TeacherCheck | None:
+        return teacher_check(executor.prepare(plan, model, **keyed), rows, tokens, lead=lead) if check else None
+
     if speculation is not None:
         settled = settled_speculation(speculation, plan, model, sampler=sampler, rows=len(rows))
         ready = speculative.prepare(plan, model, settled, **keyed)
@@ -170,11 +187,11 @@ def run_plan(
                 speculative_checkpoint.save_speculation(ready, now, checkpoint)
 
         outcome = speculative.replay(ready, now, on_pass=passed, trace=trace)
-        promise = probed_promise(ready, set(outcome.feeds.tolist()))
+        promise = probed_promise(ready, set(outcome.feeds[outcome.drafted :].tolist()))
         return Ran(
             tokens=outcome.tokens, passes=outcome.passes,
             chosen=(plan.layout.tokens - before.tokens) * len(given),
-            seconds=outcome.seconds, memory=memory, threads=threads_in_use(model),
+            seconds=outcome.seconds, memory=memory, threads=threads_in_use(model), checked=checked(outcome.tokens),
             speculated=RanSpeculatively(
                 speculation=settled, promise=promise, outcome=outcome,
                 trace=speculative.trace_of(ready, now, outcome) if trace else None,
@@ -198,7 +215,7 @@ def run_plan(
     done = executor.replay(prepared, state, on_step=stepped)
     return Ran(
         tokens=done.tokens, passes=plan.steps - begun, chosen=int(per_step[begun:].sum()), seconds=done.seconds,
-        memory=memory, threads=threads_in_use(model),
+        memory=memory, threads=threads_in_use(model), checked=checked(done.tokens),
     )  # fmt: skip
 
 

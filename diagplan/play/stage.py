@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ __all__ = ["Stage", "frames_of", "start_frames"]
 Frame = NDArray[np.uint8]
 #: Frames of one video that are looked at, and videos of a folder.
 _MOST_FRAMES, _MOST_VIDEOS = 2000, 10_000
+#: Of a folder: frames of a video that starts are drawn from, and videos whose frames are kept.
+_KEPT_FRAMES, _KEPT_VIDEOS = 8, 64
 _VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".npz")
 
 
@@ -131,9 +134,16 @@ def start_frames(world: World, model: str, source: Path | None, at: int | None, 
     if not videos:
         raise DocumentError(f"expected videos in {source}, got none. Give a folder of {', '.join(_VIDEOS)} files.")
 
+    @lru_cache(maxsize=_KEPT_VIDEOS)
+    def drawn(video: Path) -> list[Frame]:
+        """A few frames of a video, which is read once: all players wait while it is."""
+        frames = frames_of(video, world)
+        if at is not None:
+            return [frames[min(at, len(frames) - 1)]]
+        return draw.sample(frames, min(len(frames), _KEPT_FRAMES))
+
     def any_frame() -> Frame:
-        frames = frames_of(draw.choice(videos), world)
-        return frames[draw.randrange(len(frames))] if at is None else frames[min(at, len(frames) - 1)]
+        return draw.choice(drawn(draw.choice(videos)))
 
     return any_frame
 

@@ -1,5 +1,6 @@
 """The conditions of the study: schedules and speculations for every model, and policies crossed at k = 2."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -140,8 +141,7 @@ def speculations_of(windows: Iterable[int], drafts: Iterable[str] = ()) -> list[
     ['base/exact=36', 'base/exact=36,above', 'base/exact=108', 'base/exact=108,above']
     """
     ways = [
-        Speculation(window=window, draft=draft)  # type: ignore[arg-type]  # it looks itself
-        for window, draft in product(windows, list(drafts) or [_USUAL_DRAFT])
+        Speculation(window=window, draft=draft) for window, draft in product(windows, list(drafts) or [_USUAL_DRAFT])
     ]
     for way in ways:
         if ways.count(way) > 1:
@@ -152,8 +152,8 @@ def speculations_of(windows: Iterable[int], drafts: Iterable[str] = ()) -> list[
 def exact_condition(label: str, speculation: SpeculationChoice) -> Condition:
     """Next-token prediction of a model, replayed speculatively.
 
-    Its name is ``exact=WINDOW``, with the draft where it is another than the usual one, or ``exact`` where the window
-    is measured.
+    Its name is ``exact=WINDOW``, with the draft where it is another than the usual one (``plan-k=1`` for ``plan:k=1``,
+    as files are called by it), or ``exact`` where the window is measured.
 
     Args:
         label: of the model.
@@ -168,7 +168,7 @@ def exact_condition(label: str, speculation: SpeculationChoice) -> Condition:
 def _exact_name(speculation: SpeculationChoice) -> str:
     if not isinstance(speculation, Speculation):
         return _EXACT
-    draft = "" if speculation.draft == _USUAL_DRAFT else f",{speculation.draft}"
+    draft = "" if speculation.draft == _USUAL_DRAFT else f",{speculation.draft}".replace("plan:", "plan-")
     return f"{_EXACT}={speculation.window}{draft}"
 
 
@@ -184,6 +184,7 @@ def is_exact(id: str) -> bool:  # noqa: A002
 def named_speculation(name: str) -> SpeculationChoice | None:
     """What a name such as ``exact=36,above`` says; ``None`` where it is none."""
     window, _, draft = name.removeprefix(f"{_EXACT}=").partition(",")
+    draft = re.sub("^plan-", "plan:", draft)
     try:
         way: SpeculationChoice = (
             "auto" if name == _EXACT else speculations_of([int(window)], [draft] if draft else [])[0]

@@ -1,6 +1,7 @@
 """From a command's options to a study: models that belong together, clips, and networks that the user gives."""
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -183,12 +184,12 @@ def _vbench(videos: NDArray[np.uint8], weights: Path, fps: int, device: str) -> 
 
 
 def parse_list(text: str | None) -> list[str]:
-    """The parts of an option with commas.
+    """The parts of an option with commas; those in the name of a plan do not part it.
 
-    >>> parse_list("previous-frame, above"), parse_list(None)
-    (['previous-frame', 'above'], [])
+    >>> parse_list("above, plan:k=1,d=5"), parse_list(None)
+    (['above', 'plan:k=1,d=5'], [])
     """
-    return [] if text is None else [part.strip() for part in text.split(",")]
+    return [] if text is None else [part.strip() for part in re.split(",(?! *d=)", text)]
 
 
 def parse_windows(text: str | None) -> list[int]:

@@ -12,9 +12,12 @@ from diagplan.backends.arguments import require_callbacks, require_sampler
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_slots
 from diagplan.backends.measured import SpeculationChoice, settled_speculation
+from diagplan.backends.prepared import prepare
+from diagplan.backends.rolled_check import check_rolled
 from diagplan.backends.rolling import roll
 from diagplan.backends.sampling import Sampler
 from diagplan.backends.speculative import Speculated
+from diagplan.backends.teacher_check import TeacherCheck, teacher_check
 from diagplan.models.loading import replay_ids
 from diagplan.planner.arguments import named_briefly, require_kind
 from diagplan.planner.compiler import compile_plan
@@ -48,6 +51,7 @@ class Generated(NamedTuple):
         seconds: of the replay, without loading and without the image tokenizer.
         tokenizer_seconds: of encoding the prompt and decoding the frames.
         passes: forward passes of the replay: the plan's steps, with speculation fewer.
+        checked: what a teacher-forced pass says of the tokens, where it was asked for.
     """
 
     frames: NDArray[np.uint8]
@@ -55,6 +59,7 @@ class Generated(NamedTuple):
     seconds: float
     tokenizer_seconds: float
     passes: int
+    checked: TeacherCheck | None = None
 
 
 def compile_for(
@@ -110,6 +115,7 @@ def generate(
     sampler: Sampler | None = None,
     seed: int = 0,
     speculation: SpeculationChoice | None = None,
+    check: bool = False,
     on_frame: Callable[[int, NDArray[np.uint8]], None] | None = None,
     on_pass: Callable[[int], None] | None = None,
 ) -> Generated:
@@ -127,6 +133,7 @@ def generate(
         sampler: as for ``replay``.
         seed: as for ``replay``.
         speculation: as for ``replay``.
+        check: whether to derive all tokens anew in a teacher-forced pass, when they are there.
         on_frame: called with each frame's number and picture, uint8 [height, width, 3], in order, as soon as it is
             known.
         on_pass: called with the number of the plan's steps that are done; each is a pass, but with speculation.
@@ -185,7 +192,14 @@ def generate(
         )  # fmt: skip
         tokens, passes = done.tokens[0], done.passes if isinstance(done, Speculated) else done.steps
     seconds = time.perf_counter() - began - shown
-    return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown, passes)
+    checked = None
+    if check and isinstance(plan, Rollout):
+        acts = blocks if world.block else None
+        checked = check_rolled(plan, world.model, tokens, given, acts, sampler=sampler, seed=seed)
+    elif check:
+        assert isinstance(plan, Plan)
+        checked = teacher_check(prepare(plan, world.model, sampler=sampler, seed=seed), ids, tokens[None])
+    return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown, passes, checked)
 
 
 def _in_order(plan: Any, world: Any, prompt: Any, actions: Any) -> tuple[Any, Any, Any, Any]:

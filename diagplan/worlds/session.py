@@ -206,7 +206,7 @@ def start(
     window, timing, policies = _window(world, len(tokens), schedule, policies, keep, plan)
     sampled = sampler is not None and not isinstance(sampler, Greedy)
     slid = compile_plan(window, timing, policies) if plan is None else plan
-    world.source.require_memory(slid, sampled=sampled)
+    world.source.require_memory(slid, sampled=sampled, speculation=speculation)
     plans = prepare_stepping(
         window, world.load(), timing, policies, prompt_frames=len(tokens), sampler=sampler, speculation=speculation,
         slid=plan,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagplan.adapters.families import family_named
 from diagplan.adapters.options import LoadOptions
+from diagplan.backends.measured import SpeculationChoice
 from diagplan.backends.memory import Memory
 from diagplan.backends.table import backend_named
 from diagplan.models.estimates import require_memory_before_loading, tokenizer_bytes
@@ -82,7 +83,12 @@ class Source:
         return read_exported_model(self.adapter, self.weights, self.options)
 
     def require_memory(
-        self, plan: Plan | Rollout, *, sampled: bool, report: Callable[[Memory], None] | None = None
+        self,
+        plan: Plan | Rollout,
+        *,
+        sampled: bool,
+        speculation: SpeculationChoice | None = None,
+        report: Callable[[Memory], None] | None = None,
     ) -> Memory | None:
         """Estimate what a replay takes, and check that it is free.
 
@@ -91,6 +97,7 @@ class Source:
         Args:
             plan: the plan, or the rollout.
             sampled: whether tokens are sampled.
+            speculation: how it is replayed.
             report: called with the estimate before it is checked.
 
         Returns:
@@ -109,6 +116,6 @@ class Source:
                 report(memory._replace(tokenizer=beside))
 
         memory = require_memory_before_loading(
-            self.adapter, self.weights, plan, self.options, sampled=sampled, report=told
+            self.adapter, self.weights, plan, self.options, sampled=sampled, speculation=speculation, report=told
         )
         return None if memory is None else memory._replace(tokenizer=beside)

@@ -67,6 +67,7 @@ def generate_video(
     sampler: Sampler | None = None,
     seed: int = 0,
     speculation: SpeculationChoice | None = None,
+    check: bool = False,
     frames_dir: Path | None = None,
     gif: Path | None = None,
     tokens: Path | None = None,
@@ -90,6 +91,7 @@ def generate_video(
         sampler: as for ``diagplan.replay``.
         seed: as for ``diagplan.replay``.
         speculation: as for ``diagplan.replay``.
+        check: as for ``generate``.
         frames_dir: a folder for every frame, ``0000.png`` and so on, as soon as it is known.
         gif: a GIF to write too.
         tokens: the tokens to write too, .npy, int64 [T, rows, cols].
@@ -134,7 +136,7 @@ def generate_video(
         tell("reading the text", 0, 0)
         world = read_text(world, text, text_encoder)
     sampled = sampler is not None and not isinstance(sampler, Greedy)
-    memory = world.source.require_memory(plan, sampled=sampled, report=on_memory)
+    memory = world.source.require_memory(plan, sampled=sampled, speculation=speculation, report=on_memory)
     tell("checking the prompt", 0, 0)
     prompt = check_prompt(world, given)
     if on_prompt is not None:
@@ -150,7 +152,7 @@ def generate_video(
         shown = _Shown(list(cut), writer, frames_dir)
         try:
             done = generate(
-                plan, world, cut, blocks, sampler=sampler, seed=seed, speculation=speculation,
+                plan, world, cut, blocks, sampler=sampler, seed=seed, speculation=speculation, check=check,
                 on_frame=lambda _, picture: shown.add(picture), on_pass=lambda count: tell("generating", count, steps),
             )  # fmt: skip
         except KeyboardInterrupt:

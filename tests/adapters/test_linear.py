@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
+import torch.nn.functional as F  # noqa: E402, N812
 
 from diagplan import Diagonal, Greedy, compile_plan, replay  # noqa: E402
-from diagplan.adapters.linear import Int8Linear, require_quantize  # noqa: E402
+from diagplan.adapters.linear import Int8Linear, PackedLinear, PlainLinear, is_packed, linear_for, require_quantize  # noqa: E402
 from diagplan.adapters.mc_ar import McAr  # noqa: E402
 from diagplan.backends import checkpoint  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
@@ -27,6 +28,39 @@ PLAN = compile_plan(LAYOUT, Diagonal(k=2))
 
 def golden(quantize: Any = None) -> McAr:
     return McAr(GOLDEN, {name: torch.from_numpy(w) for name, w in WEIGHTS.items()}, quantize=quantize)
+
+
+needs_packing = pytest.mark.skipif(
+    not is_packed(torch.device("cpu"), torch.float32), reason="this PyTorch reorders no weights"
+)
+
+
+@needs_packing
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_what_is_added_is_added_after_rounding(dtype: Any) -> None:
+    """The bits are those of the product and then the sum, in one call or two."""
+    generator = torch.Generator().manual_seed(2)
+    weight, x, added = (torch.randn(s, generator=generator).to(dtype) for s in ((48, 32), (2, 5, 32), (2, 5, 48)))
+    for layer in (PackedLinear(weight), PackedLinear(weight, twice=True), PlainLinear(weight)):
+        with torch.inference_mode():
+            assert torch.equal(layer(x, added), added + layer(x))
+
+
+@needs_packing
+def test_a_single_row_of_a_small_model() -> None:
+    """Another product than among rows: to float rounding the same, whatever the leading axes."""
+    generator = torch.Generator().manual_seed(3)
+    weight, x, added = (torch.randn(s, generator=generator) for s in ((48, 32), (2, 5, 32), (2, 5, 48)))
+    layer, plain = linear_for(weight, small=True), linear_for(weight, small=False)
+    assert isinstance(layer, PackedLinear)
+    assert isinstance(plain, PackedLinear)
+    assert torch.equal(layer.turned, weight.T)
+    assert plain.turned is None
+    with torch.inference_mode():
+        assert torch.equal(layer(x), plain(x))
+        for row, other in ((x[:1, 1:2], added[:1, 1:2]), (x[1, :1], added[1, :1]), (x[1, 4], added[1, 4])):
+            torch.testing.assert_close(layer(row), F.linear(row, weight), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(layer(row, other), F.linear(row, weight) + other, rtol=1e-5, atol=1e-5)
 
 
 @needs_int8

@@ -129,13 +129,9 @@ def test_the_time_is_bounded_whatever_the_model(narrow: float, feed: float) -> N
 
 def test_the_time_is_bounded_when_the_machine_becomes_busy() -> None:
     clock = FakeClock()
-    model: Any = Slowed(
-        ImageModel.random(positions=1200),
-        clock,
-        lambda *shape: (0.02 if clock.now < 9 else 0.3) * (1 + 0.01 * shape[0]),
-    )
+    model: Any = Slowed(ImageModel.random(positions=1200), clock, lambda *_: 0.02 if clock.now < 7.5 else 2.0)
     measured = measure_passes(model, clock=clock, seconds=30.0)
-    assert clock.now <= 1.2 * 30 + 14 * 2 * 0.3 * 6.2  # what is broken off ends with the points of one length
+    assert clock.now <= 1.2 * 30 + 2 * 2.0
     assert all(point.passes >= 1 for point in measured.points)
 
 

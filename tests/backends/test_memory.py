@@ -13,10 +13,14 @@ torch = pytest.importorskip("torch")
 from diagplan import Diagonal, Layout, NextToken, compile_plan  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig, random_weights  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
+from diagplan.backends import speculative  # noqa: E402
 from diagplan.backends.errors import CapacityError  # noqa: E402
 from diagplan.backends.memory import Memory, estimate_memory, require_memory  # noqa: E402
 from diagplan.examples.image_model import ImageModel  # noqa: E402
+from diagplan.planner.errors import DiagplanError  # noqa: E402
 from diagplan.planner.plan import Plan  # noqa: E402
+from diagplan.planner.speculation import Speculation  # noqa: E402
+from tests.support.invalid_plans import cases  # noqa: E402
 from tests.support.strategies import plans  # noqa: E402
 
 PLAN = compile_plan(Layout(frames=1, rows=4, cols=4, lead=3), Diagonal(k=2))
@@ -167,3 +171,89 @@ def test_too_little_room_names_what_fits(free: int, said: str) -> None:
 def test_enough_room_or_nobody_who_says() -> None:
     require_memory(MEMORY, MEMORY.total)
     require_memory(MEMORY, None)
+
+
+@settings(max_examples=25)
+@given(
+    compiled=plans(frames=2, side=4).map(lambda made: made[1]),
+    window=st.integers(1, 60),
+    chunk=st.sampled_from([3, 512]),
+    batch=st.sampled_from([1, 2]),
+    draft=st.sampled_from(["above", "plan:k=1"]),
+)
+def test_a_speculation_takes_rows_for_entries_and_windows_of_masks(
+    compiled: Plan, window: int, chunk: int, batch: int, draft: str
+) -> None:
+    model = ImageModel.random(compiled.positions)
+    speculation = Speculation(window=window, draft=draft)
+    estimate = estimate_memory(model, compiled, batch, chunk=chunk, sampled=False, speculation=speculation)
+    ready = speculative.prepare(compiled, model, speculation, batch=batch, chunk=chunk, unverified=True)
+    caches = [model.new_cache(batch, ready.cache_slots)]
+    masks = 0
+    if ready.drafter is not None:
+        caches.append(model.new_cache(batch, ready.drafter.cache_slots))
+        masks = sum(p.mask.nbytes for p in ready.drafter.passes)
+    assert estimate.cache == sum(part.nbytes for cache in caches for part in cache.tensors)
+    fed: list[tuple[int, int, int]] = []
+    forward = model.forward
+
+    def seen(ids: Any, position: Any, slot: Any, mask: Any, cache: Any, rows: Any = None, *more: Any) -> Any:
+        logits = forward(ids, position, slot, mask, cache, rows, *more)
+        fed.append((mask.nbytes, logits.numel(), ids.shape[1]))
+        return logits
+
+    model.forward = seen  # type: ignore[method-assign]
+    given_ids = np.zeros((batch, len(ready.given_slots)), dtype=np.int64)
+    done = speculative.replay(ready, speculative.new_state(ready, given_ids))
+    own = fed[done.drafted :]  # a draft's masks are all laid out, and stay
+    most = max(nbytes for nbytes, _, _ in own)
+    assert most <= (estimate.masks - masks) / 3
+    assert max(count for _, count, _ in fed) * (2 * 4 + 8) <= estimate.activations
+
+
+def test_a_narrower_window_and_no_draft_plan_take_less() -> None:
+    plan, model = compile_plan(Layout(frames=2, rows=16, cols=16, prompt_frames=1), NextToken()), ImageModel.random(768)
+    sizes = [
+        estimate_memory(model, plan, 2, speculation=speculation).total
+        for speculation in (
+            Speculation(window=8),
+            Speculation(window=64),
+            Speculation(window=64, draft="plan:k=1"),
+        )
+    ]
+    assert sizes == sorted(set(sizes))
+    widest = estimate_memory(model, plan, 2, speculation=Speculation(window=128, adaptive=True))
+    assert estimate_memory(model, plan, 2, speculation="auto") == widest
+
+
+@pytest.mark.parametrize("where", ["new_cache", "forward"])
+@pytest.mark.parametrize("draft", ["above", "plan:k=2"])
+def test_out_of_memory_in_speculation_says_what_it_takes(
+    where: str, draft: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise MemoryError
+
+    model, speculation = ImageModel.random(PLAN.positions), Speculation(window=6, draft=draft)
+    ready = speculative.prepare(PLAN, model, speculation, batch=2, chunk=16)
+    state = speculative.new_state(ready, np.zeros((2, len(ready.given_slots)), dtype=np.int64))
+    given_ids = np.zeros((2, len(ready.given_slots)), dtype=np.int64)
+
+    def attempt() -> None:
+        speculative.replay(ready, state if where == "forward" else speculative.new_state(ready, given_ids))
+
+    monkeypatch.setattr(model, where, fail)
+    with pytest.raises(CapacityError) as caught:
+        attempt()
+    if draft == "above" or where == "new_cache":  # a draft's passes are those of replay
+        assert f"at least {estimate_memory(model, PLAN, 2, chunk=16, speculation=speculation)}" in str(caught.value)
+        assert "Take a smaller batch or chunk, a narrower window, fewer frames, or dtype bfloat16." in str(caught.value)
+
+
+@pytest.mark.parametrize("case", list(cases()), ids=lambda case: f"{case.code}: {case.message[:40]}")
+def test_plans_that_do_not_verify_get_an_estimate_or_one_error(case: Any) -> None:
+    model = ImageModel.random(64)
+    try:
+        assert estimate_memory(model, case.plan, speculation=Speculation(window=8)).cache > 0
+    except DiagplanError as error:
+        assert "expected" in str(error)  # noqa: PT017

@@ -1,5 +1,6 @@
 """Speculation frame by frame: the tokens of a pass a step, in fewer passes, never a guess behind an unknown action."""
 
+import contextlib
 import re
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from diagplan import Diagonal, NextToken, Policies, ZipAR
+from diagplan import Diagonal, Layout, NextToken, Policies, ZipAR
 from diagplan.backends.sampling import Greedy, Sample
 from diagplan.backends.stepping import Stepper, prepare_stepping
 from diagplan.planner.errors import SpecError
@@ -68,6 +69,11 @@ def test_a_measured_window() -> None:
         made(NextToken(), "fast")
 
 
+def test_a_draft_s_plan_needs_actions_that_are_not_known() -> None:
+    with pytest.raises(SpecError, match="expected first guesses from other cells where actions come frame by frame"):
+        made(NextToken(), Speculation(window=20, draft="plan:k=1"))
+
+
 def test_the_wave_tells_what_is_accepted() -> None:
     stepper, waves = made(NextToken(), Speculation(window=4, draft="none")), list[np.ndarray]()
     frame = stepper.step(BLOCKS[:, 1], on_step=waves.append)
@@ -90,3 +96,40 @@ def test_runs_do_not_touch_each_other() -> None:
         mixed.append(one.step(BLOCKS[0, i]))
         other.step(BLOCKS[1, i])
     np.testing.assert_array_equal(np.stack(mixed, axis=1), alone)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+def test_both_runtimes_step_and_take_back(runtime: str) -> None:
+    if runtime == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+        from tests.support.exported import exported_model
+
+        model: Any = exported_model()
+    else:
+        from tests.support.mc_ar import golden_model
+
+        model = golden_model()
+    grid = model.grid
+    rows, cols, between = (3, 4, 2) if grid is None else grid
+    whole = model.positions // (rows * cols + between)
+    window = Layout(frames=whole - 1, rows=rows, cols=cols, prompt_frames=1, between_frames=between)
+    rng = np.random.default_rng(3)
+    prompt = rng.integers(0, 8, (1, 1, rows, cols))
+    blocks = rng.integers(0, 8, (whole + 1, 1, between))
+    want, got = (
+        Stepper(prepare_stepping(window, model, NextToken(), speculation=way, chunk=32), prompt)
+        for way in (None, Speculation(window=24))
+    )
+
+    def stop(_: np.ndarray) -> None:
+        raise KeyboardInterrupt
+
+    for number, block in enumerate(blocks):
+        if number % 2:
+            for stepper in (want, got):
+                with contextlib.suppress(KeyboardInterrupt):
+                    stepper.step(blocks[0], on_step=stop)
+        if want.frames == got.frames == number:
+            np.testing.assert_array_equal(got.step(block), want.step(block))
+    assert want.frames == len(blocks)

@@ -87,6 +87,14 @@ def test_another_plan_and_the_wave(page: Any, address: str) -> None:
         " document.getElementById('passes').textContent === '44'",
         timeout=60_000,
     )
+    page.select_option("#plan", "exact")
+    page.wait_for_function(
+        "document.getElementById('name').textContent === 'exact' &&"
+        " document.getElementById('passes').textContent !== '44'",
+        timeout=60_000,
+    )
+    after(page, 2)
+    assert 1 <= int(page.inner_text("#passes")) < 108
     page.click("#show")
     page.wait_for_function(
         "[...document.getElementById('wave').getContext('2d').getImageData(0, 0, 12, 9).data].some((v) => v > 0)",
@@ -129,9 +137,15 @@ def test_the_queue_and_a_server_that_comes_back(browser: Any) -> None:
     )
     contexts[0].close()
     other.wait_for_function("game.frames > 1", timeout=60_000)
+    other.click("#pause")
     ended(server)
     other.wait_for_function("document.getElementById('say').textContent.includes('No connection')", timeout=60_000)
     server, _ = started(port)
+    other.wait_for_function("document.getElementById('say').textContent === ''", timeout=60_000)
+    before = other.evaluate("game.frames")
+    other.wait_for_timeout(2000)
+    assert other.evaluate("game.frames") <= before + 3  # it is paused still
+    other.click("#pause")
     after(other, 2)
     contexts[1].close()
     ended(server)

@@ -14,10 +14,10 @@ pytest.importorskip("av")
 
 from diagplan import Diagonal, compile_plan  # noqa: E402
 from diagplan.schemas.files import write_plan  # noqa: E402
-from diagplan.worlds import SHIPPED  # noqa: E402
 from tests.support.cli import run  # noqa: E402
+from tests.support.shallow import shallow_folder  # noqa: E402
 
-MINI = SHIPPED["crafter-mini"]
+MINI = shallow_folder()
 CLIP = ["--video", str(MINI / "clip.mp4"), "--actions", str(MINI / "clip.jsonl")]
 
 

@@ -15,6 +15,7 @@ from diagplan.games.clips import read_clip, write_clip  # noqa: E402
 from diagplan.study.world_report import read_windows, report_world  # noqa: E402
 from diagplan.worlds import SHIPPED, World  # noqa: E402
 from tests.support.cli import run  # noqa: E402
+from tests.support.shallow import shallow_folder  # noqa: E402
 
 CLIP = SHIPPED["crafter-mini"] / "clip.mp4"
 MINI = SHIPPED["crafter-mini"]
@@ -31,8 +32,9 @@ def test_the_judge_gives_the_truth_full_marks(tmp_path: Path, world: World) -> N
     assert report.repeat.tokens[0] < report.rollouts["k=1"].tokens[0] <= 1
     assert report.action_gap > 0
     code, out, _ = run(
-        "evaluate", "world", "--clips", tmp_path, "--windows", 1, "--map-rows", 7, "-o", tmp_path / "r.json"
-    )
+        "evaluate", "world", "--model", shallow_folder(), "--clips", tmp_path, "--windows", 1, "--map-rows", 7,
+        "-o", tmp_path / "r.json",
+    )  # fmt: skip
     assert code == 0
     assert "moves followed" in out
     assert set(json.loads((tmp_path / "r.json").read_text())["rollouts"]) == {
@@ -48,7 +50,7 @@ def test_a_world_is_judged_alike(exported: Path, tmp_path: Path) -> None:
     shutil.copyfile(MINI / "clip.mp4", tmp_path / "a.mp4")
     shutil.copyfile(MINI / "clip.jsonl", tmp_path / "a.jsonl")
     said = []
-    for options in (["--model", "crafter-mini"], ["--backend", "onnx", "--model", exported]):
+    for options in (["--model", shallow_folder()], ["--backend", "onnx", "--model", exported]):
         code, out, err = run("evaluate", "world", "--clips", tmp_path, "--windows", 1, *options, "--json")
         assert code == 0, out + err
         said.append(json.loads(out))

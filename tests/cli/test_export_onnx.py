@@ -26,14 +26,15 @@ from diagplan.video.files import read_frames  # noqa: E402
 from diagplan.worlds import SHIPPED  # noqa: E402
 from diagplan.worlds.generation import prompt_tokens  # noqa: E402
 from tests.support.cli import run  # noqa: E402
+from tests.support.shallow import shallow_folder  # noqa: E402
 
-MINI = SHIPPED["crafter-mini"]
+MINI, QUICK = SHIPPED["crafter-mini"], shallow_folder()
 CLIP = ["--video", str(MINI / "clip.mp4"), "--actions", str(MINI / "clip.jsonl")]
 
 
 @pytest.fixture(scope="module")
 def worlds(exported: Path) -> dict[str, Any]:
-    return {"torch": load_world("crafter-mini"), "onnx": load_world(str(exported), backend="onnx", threads=1)}
+    return {"torch": load_world(str(QUICK)), "onnx": load_world(str(exported), backend="onnx", threads=1)}
 
 
 SCHEDULES: dict[str, Schedule] = {
@@ -92,15 +93,16 @@ main()
 def test_a_whole_generate_without_torch(exported: Path, tmp_path: Path) -> None:
     """In a process where importing torch fails; the tokens are those of torch."""
     options = [*CLIP, "--k", "2", "--seed", "3", "--top-p", "0.9", "--frames", "3"]
+    quick = ["--model", str(QUICK)]
     files = ["-o", tmp_path / "a.mp4", "--tokens", tmp_path / "a.npy"]
-    assert run("generate", *options, *files)[0] == 0
+    assert run("generate", *options, *quick, *files)[0] == 0
     command = [sys.executable, "-c", WITHOUT_TORCH, "generate", *options, "--backend", "onnx", "--model", str(exported)]
     command += ["--threads", "1", "-o", str(tmp_path / "b.mp4"), "--tokens", str(tmp_path / "b.npy"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["frames"] == 3
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
-    without = ["generate", *options, "-o", str(tmp_path / "c.mp4")]
+    without = ["generate", *options, *quick, "-o", str(tmp_path / "c.mp4")]
     refused = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, *without], capture_output=True, text=True, cwd=tmp_path, env=os.environ
     )
@@ -113,7 +115,7 @@ def test_run_on_both_backends(exported: Path, plan: Path, tmp_path: Path) -> Non
     given = tmp_path / "given.npy"
     np.save(given, rng.integers(0, 256, (2, 9 * 12 + 2 * 3)))
     shared = [plan, "--given", given, "--temperature", "1.1", "--seed", "5"]
-    assert run("run", *shared, "--weights", MINI, "-o", tmp_path / "torch.npy")[0] == 0
+    assert run("run", *shared, "--weights", QUICK, "-o", tmp_path / "torch.npy")[0] == 0
     code, out, err = run(
         "run", *shared, "--backend", "onnx", "--weights", exported, "-o", tmp_path / "onnx.npy", "--json"
     )
@@ -130,7 +132,7 @@ def test_resume_on_onnx(exported: Path, plan: Path, tmp_path: Path) -> None:
     assert run(*shared, "-o", tmp_path / "a.npy", "--checkpoint", kept, "--checkpoint-every", "20")[0] == 0
     assert run(*shared, "-o", tmp_path / "b.npy", "--resume", kept)[0] == 0
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
-    code, _, err = run("run", plan, "--given", given, "--weights", MINI, "-o", tmp_path / "c.npy", "--resume", kept)
+    code, _, err = run("run", plan, "--given", given, "--weights", QUICK, "-o", tmp_path / "c.npy", "--resume", kept)
     assert code == 1
     assert "expected a checkpoint with model=" in err
 
@@ -138,9 +140,9 @@ def test_resume_on_onnx(exported: Path, plan: Path, tmp_path: Path) -> None:
 def test_int8_of_a_trained_model(exported: Path, plan: Path, tmp_path: Path) -> None:
     """Choices that int8 changes are found, named, and few."""
     small = tmp_path / "int8"
-    assert run("export-onnx", "--weights", MINI, "--int8", "-o", small)[0] == 0
+    assert run("export-onnx", "--weights", QUICK, "--int8", "-o", small)[0] == 0
     assert (small / "model.onnx.data").stat().st_size < 0.4 * (exported / "model.onnx.data").stat().st_size
-    code, out, _ = run("compare", plan, "--weights", MINI, "--onnx", small, "--temperature", "1.5", "--json")
+    code, out, _ = run("compare", plan, "--weights", QUICK, "--onnx", small, "--temperature", "1.5", "--json")
     said = json.loads(out)
     assert 1e-4 < said["largest_logit_difference"] < 5
     assert said["different"] < 0.1 * said["tokens"]
@@ -172,7 +174,7 @@ def test_options_that_contradict(
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
-    code, _, err = run("export-onnx", "--weights", MINI, "-o", tmp_path / "file")
+    code, _, err = run("export-onnx", "--weights", QUICK, "-o", tmp_path / "file")
     assert code == 1
     assert "expected -o to name a folder, got" in err
     assert (tmp_path / "file").read_text() == "kept"
@@ -212,7 +214,7 @@ def test_a_folder_is_known_as_an_export(exported: Path, plan: Path, tmp_path: Pa
 
 def test_a_transformer_alone_is_no_world(exported: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(exported, tmp_path / "copy"))
-    assert run("export-onnx", "--weights", MINI, "-o", folder)[0] == 0  # over a whole world: its parts stay unused
+    assert run("export-onnx", "--weights", QUICK, "-o", folder)[0] == 0  # over a whole world: its parts stay unused
     code, _, err = run("generate", *CLIP, "--backend", "onnx", "--model", folder, "-o", tmp_path / "x.mp4")
     assert code == 1
     assert "got a transformer without image tokenizer" in err

@@ -231,3 +231,14 @@ def test_exact_is_next_token_prediction(tmp_path: Path, world: World) -> None:
     assert [tokens for tokens, _ in kept] == [kept[0][0]] * 3
     assert kept[0][1] == plan.steps
     assert max(passes for _, passes in kept[1:]) < plan.steps / 8
+
+
+@pytest.mark.parametrize("more", [(), ("--keep", 2)])
+def test_tokens_are_checked(tmp_path: Path, more: tuple[object, ...]) -> None:
+    """In one window, or in windows that slide."""
+    usual = ("--frames", 9 if more else 2, *more, "--speculate", 40, "--check-exact")
+    code, out, _ = run(*command(tmp_path, *usual, "--json"))
+    assert code == 0, out
+    check = json.loads(out)["check"]
+    assert (check["ok"], check["tokens"]) == (True, 108 * (9 if more else 2))
+    assert check["largest"] < 1e-3

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,39 +18,17 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 
 from diagplan import Diagonal, Greedy, Sample, compile_plan, load_model, replay, write_plan  # noqa: E402
 from diagplan.backends.memory import estimate_memory  # noqa: E402
-from diagplan.backends.promise import Grade  # noqa: E402
 from diagplan.cli.run import read_ids  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
 from tests.support.cli import run  # noqa: E402
 from tests.support.int8 import needs_int8  # noqa: E402
-from tests.support.mineworld import DATA, GIVEN, LAYOUT, META, WEIGHTS, golden_plan  # noqa: E402
+from tests.support.mineworld import DATA, GIVEN, LAYOUT, META, golden_plan  # noqa: E402
+from tests.support.run_files import options, prompt, write_run_files  # noqa: E402
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Golden weights, configuration, prompt, actions and one plan as files."""
-    safetensors_torch.save_file({n: torch.from_numpy(w) for n, w in WEIGHTS.items()}, tmp_path / "model.safetensors")
-    config = META["config"] | {"image_vocab": META["image_vocab"]}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    np.save(tmp_path / "prompt.npy", DATA["prompt"].reshape(1, LAYOUT.rows, LAYOUT.cols))
-    np.save(tmp_path / "actions.npy", DATA["actions"][: LAYOUT.frames])
-    np.save(tmp_path / "given.npy", GIVEN)
-    write_plan(golden_plan(META["cases"]["image_k2_prompt"]), tmp_path / "plan.json")
-    return tmp_path
-
-
-def options(folder: Path, *more: str, out: str = "tokens.npy") -> list[str]:
-    files = {"--weights": "model.safetensors", "--config": "config.json", "-o": out}
-    return [
-        "run",
-        str(folder / "plan.json"),
-        *(part for option, name in files.items() for part in (option, str(folder / name))),
-        *more,
-    ]
-
-
-def prompt(folder: Path) -> list[str]:
-    return ["--prompt", str(folder / "prompt.npy"), "--actions", str(folder / "actions.npy")]
+    return write_run_files(tmp_path)
 
 
 def test_golden_tokens_from_files(folder: Path) -> None:
@@ -318,47 +296,3 @@ def test_a_warning_of_the_model_is_one_line(folder: Path) -> None:
     assert json.loads(out)["shape"] == json.loads(known[1])["shape"]
     assert err.startswith("diagplan: warning: expected image_vocab in the config of a model with ")
     assert err.count("\n") == 1
-
-
-def test_exact_gives_the_tokens_of_the_plan_in_fewer_passes(folder: Path) -> None:
-    common = [*prompt(folder), "--temperature", "0.9", "--seed", "4"]
-    assert run(*options(folder, *common, out="steps.npy"))[0] == 0
-    for more in (["--exact"], ["--speculate", "12"], ["--speculate", "12", "--draft", "above"]):
-        code, out, err = run(*options(folder, *common, *more, "--json", out="exact.npy"))
-        assert (code, err) == (0, "")
-        figures = json.loads(out)
-        assert (folder / "exact.npy").read_bytes() == (folder / "steps.npy").read_bytes()
-        assert figures["passes"] < META["cases"]["image_k2_prompt"]["forward_passes"]
-        assert figures["tokens_a_pass"] > 1
-        assert figures["promise"]["grade"] in get_args(Grade)
-        assert figures["draft"] == (more[-1] if "--draft" in more else "previous-frame")
-    _, out, _ = run(*options(folder, *common, "--exact", out="exact.npy"))
-    assert re.search("promise +(bit-exact|exact up to near-ties)", out)
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--exact", "--speculate", "8"], "expected --exact or --speculate, got both."),
-        (["--draft", "left"], "expected --speculate with --draft, got --draft left alone."),
-        (["--exact", "--trace", "t.json", "--resume", "s.safetensors"], "expected a trace of a whole replay"),
-    ],
-)
-def test_speculation_that_cannot_be(folder: Path, more: list[str], message: str) -> None:
-    code, _, err = run(*options(folder, *prompt(folder), *more))
-    assert (code, message in " ".join(err.split())) == (2, True), err
-
-
-def test_a_trace_is_checked_by_its_rules_and_by_the_model(folder: Path) -> None:
-    common = [*prompt(folder), "--temperature", "0.9", "--seed", "4", "--speculate", "12"]
-    trace = folder / "trace.json"
-    assert run(*options(folder, *common, "--trace", str(trace)))[0] == 0
-    model = ["--weights", str(folder / "model.safetensors"), "--config", str(folder / "config.json")]
-    code, out, _ = run("verify-trace", folder / "plan.json", trace, *model, "--json")
-    assert (code, json.loads(out)["ok"]) == (0, True), out
-    document = json.loads(trace.read_text())
-    document["samples"][0]["passes"][0]["accepted"] += 1
-    trace.write_text(json.dumps(document))
-    assert run("verify-trace", folder / "plan.json", trace)[0] == 1
-    code, _, err = run(*options(folder, *prompt(folder), "--trace", str(trace)))
-    assert (code, "expected --exact or --speculate with --trace" in err) == (2, True)

@@ -13,7 +13,7 @@ from diagplan.adapters.contract import is_ragged, lead_width_of  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.backends.sampling import Sample  # noqa: E402
-from tests.support.conformance import BACKENDS, EOL, LAYOUT, MODELS, ids_for  # noqa: E402
+from tests.support.conformance import BACKENDS, EOL, LAYOUT, MODELS, any_dtype, ids_for  # noqa: E402
 
 #: An export takes seconds: one model of each kind of positions.
 EXPORTED = ("mc-ar-1d", "example", "placed")
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.parametrize(("model_name", "backend"), PAIRS)
 
 
 def test_a_padded_sample_gets_the_tokens_it_gets_alone(model_name: str, backend: str) -> None:
-    model: Any = MODELS[model_name](torch.float32)
+    model: Any = MODELS[model_name](any_dtype(model_name, backend))
     prepare, sampler = BACKENDS[backend].prepare, Sample(temperature=2.0)
     grid = model.grid is not None
     layout = replace(LAYOUT, prompt_frames=2, between_frames=2) if grid else replace(EOL, lead=6)
@@ -47,7 +47,7 @@ def test_a_padded_sample_gets_the_tokens_it_gets_alone(model_name: str, backend:
 
 
 def test_embeddings_stand_in_the_place_of_ids(model_name: str, backend: str) -> None:
-    model: Any = MODELS[model_name](torch.float32)
+    model: Any = MODELS[model_name](any_dtype(model_name, backend))
     prepare, plan = BACKENDS[backend].prepare, compile_plan(EOL, Diagonal(k=1))
     ids = ids_for(plan, model, batch=2, seed=2)
     prepared = prepare(plan, model, batch=2)
@@ -62,7 +62,7 @@ def test_embeddings_stand_in_the_place_of_ids(model_name: str, backend: str) -> 
     fed = ids.copy()
     fed[:, :2] = [-1, -2], [-2, -1]
     tokens = executor.replay(prepared, executor.new_state(prepared, fed, lead[:1].repeat(2, 0))).tokens
-    placed = torch.from_numpy(lead[0]) @ model.weights["lead"].T
+    placed = torch.from_numpy(lead[0]).to(model.dtype) @ model.weights["lead"].T
     model.weights["token"] = torch.cat([model.weights["token"][:38], placed])
     plain = executor.prepare(plan, model, batch=2)
     np.testing.assert_array_equal(tokens, executor.replay(plain, executor.new_state(plain, ids)).tokens)

@@ -17,10 +17,9 @@ from diagplan.backends import speculative  # noqa: E402
 from diagplan.backends.reference import reference_replay  # noqa: E402
 from diagplan.backends.sampling import Sampler  # noqa: E402
 from diagplan.planner.speculation import Speculation  # noqa: E402
-from tests.conformance.test_conformance import SAMPLERS, small_plans  # noqa: E402
 from tests.conformance.test_every_valid_plan import shuffled  # noqa: E402
 from tests.support import cosmos_golden, mc_ar, mineworld, wham  # noqa: E402
-from tests.support.conformance import LAYOUT, MODELS, exported, ids_for  # noqa: E402
+from tests.support.conformance import LAYOUT, MODELS, SAMPLERS, exported, ids_for, small_plans  # noqa: E402
 from tests.support.hash_model import HashModel  # noqa: E402
 from tests.support.speculated import guessable, speculations, step_by_step  # noqa: E402
 from tests.support.strategies import Request, plans  # noqa: E402

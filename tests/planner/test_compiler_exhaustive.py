@@ -53,9 +53,10 @@ def fitting(policies: Policies) -> list[dict[str, int]]:
     return [s for s in SURROUNDINGS if policies.proxy != "prompt" or s.get("prompt_frames")]
 
 
+@pytest.mark.parametrize("side", [3, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("bundle", ["default", "mineworld-image", "zipar-llamagen"])
-def test_every_small_grid_verifies(bundle: str) -> None:
-    for case, surrounding in product(cases(4, 4), fitting(BUNDLES[bundle])):
+def test_every_small_grid_verifies(bundle: str, side: int) -> None:
+    for case, surrounding in product(cases(side, side), fitting(BUNDLES[bundle])):
         check(case, surrounding, BUNDLES[bundle])
 
 

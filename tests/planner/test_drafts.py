@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagplan import Diagonal, Layout, NextToken, Plan, compile_plan
-from diagplan.planner.drafts import NO_DRAFT, draft_sources
+from diagplan import Diagonal, Layout, NextToken, Plan, SpecError, compile_plan
+from diagplan.planner.drafts import NO_DRAFT, draft_plan, draft_sources
 from diagplan.planner.speculation import DraftName, Speculation, deciders, plan_entries
 from tests.support.strategies import Request, plans
 
@@ -16,7 +16,7 @@ VIDEO = Layout(frames=2, rows=3, cols=4, prompt_frames=1, between_frames=1)
 IMAGE = Layout(frames=1, rows=3, cols=4, lead=1)
 
 
-def drafts(plan: Plan, draft: DraftName, window: int = 6) -> np.ndarray:
+def drafts(plan: Plan, draft: DraftName | str, window: int = 6) -> np.ndarray:
     return draft_sources(plan, plan_entries(plan), Speculation(window=window, draft=draft))
 
 
@@ -77,3 +77,15 @@ def test_what_the_plan_feeds_in_a_slots_place() -> None:
     sources = drafts(plan, "proxies")
     for entry in proxy.tolist():
         assert sources[entries.position[entry]] == entries.source[entry]
+
+
+def test_a_draft_s_plan_is_of_the_same_layout() -> None:
+    plan = compile_plan(VIDEO, NextToken())
+    first = draft_plan(plan, Speculation(window=4, draft="plan:k=2,d=3"))
+    assert first is not None
+    assert (first.layout, first.schedule.k, first.schedule.d) == (plan.layout, 2, 3)
+    assert draft_plan(plan, Speculation(window=4, draft=first)) is first
+    assert draft_plan(plan, Speculation(window=4, draft="above")) is None
+    assert (drafts(plan, "plan:k=1") == NO_DRAFT).all()  # all is guessed before
+    with pytest.raises(SpecError, match="k="):
+        draft_plan(plan, Speculation(window=4, draft="plan:k=0"))

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagplan import Diagonal, Layout, NextToken, Plan, SpecError, compile_plan
+from diagplan import Diagonal, Layout, NextToken, Plan, SpecError, ZipAR, compile_plan
 from diagplan.planner.speculation import (
     Speculation,
     deciders,
+    draft_schedule,
     frame_borders,
     most_passes,
     plan_entries,
@@ -87,3 +88,24 @@ def test_plans_that_list_rows_are_refused() -> None:
     rows = MaskRows(feed=np.array([3]), offsets=np.array([0, 1]), runs=np.array([[0, 4]]))
     with pytest.raises(SpecError, match="expected a plan whose mask rows follow from its policies, got 1 listed"):
         plan_entries(replace(plan, listed=rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("plan:k=1", Diagonal(k=1)),
+        ("plan:k=3,d=12", Diagonal(k=3, d=12)),
+        ("plan:zipar=2", ZipAR(window=2)),
+        ("plan:zipar-llamagen=2", ZipAR(window=2, variant="llamagen")),
+        ("above", None),
+    ],
+)
+def test_the_name_of_a_draft_s_plan(name: str, schedule: object) -> None:
+    assert draft_schedule(name) == schedule
+    assert Speculation(window=4, draft=name).draft == name
+
+
+@pytest.mark.parametrize("name", ["plan:", "plan:k", "plan:k=", "plan:k=01", "plan:k=1,d=", "plan:ntp", "plan:k=1 ", 3])
+def test_names_of_no_draft(name: object) -> None:
+    with pytest.raises(SpecError, match="draft"):
+        Speculation(window=4, draft=name)  # type: ignore[arg-type]

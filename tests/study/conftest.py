@@ -1,4 +1,4 @@
-"""Clips to study, as files and as tokens."""
+"""A world and clips to study, as files and as tokens."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,15 @@ from tests.support.clips import write_two_clips
 if TYPE_CHECKING:
     from diagplan.study.material import Material
     from diagplan.worlds import World
+
+
+@pytest.fixture(scope="module")
+def world() -> "World":
+    """A quick one: what a study does with a model does not depend on how good it is."""
+    from diagplan.worlds import load_world
+    from tests.support.shallow import shallow_folder
+
+    return load_world(str(shallow_folder()))
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from diagplan.video.files import VideoWriter, read_video
 from diagplan.worlds import World, load_world
 from tests.support.cli import run
 from tests.support.clips import CLIP
+from tests.support.shallow import shallow_folder
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +69,24 @@ def test_the_judge_sees_what_a_window_keeps(world: World, longer: Material) -> N
 
 
 def test_a_window_slides(tmp_path: Path, clips: Path) -> None:
-    usual: list[object] = ["evaluate", "study", "--clips", clips, "-o", tmp_path, "--count", 1, "--repeats", 1]
+    usual: list[object] = [
+        "evaluate",
+        "study",
+        "--clips",
+        clips,
+        "-o",
+        tmp_path,
+        "--count",
+        1,
+        "--repeats",
+        1,
+        "--model",
+        shallow_folder(),
+    ]
     usual += ["--rule", "vpt", "--only", "base/k=1", "--samples", 0, "--json"]
     code, out, err = run(*usual, "--keep", 4)
     assert (code, err) == (0, ""), out
-    cost = rollout_cost(load_world("crafter-mini").window(4), Diagonal(k=1), frames=15, prompt_frames=1)
+    cost = rollout_cost(load_world(str(shallow_folder())).window(4), Diagonal(k=1), frames=15, prompt_frames=1)
     assert {row["id"]: row["step"] for row in json.loads(out)["rows"]} == {
         "base/ntp": 15 * 108,
         "base/k=1": cost.passes,

@@ -12,12 +12,14 @@ for needed in ("av", "diffusers", "matplotlib", "skimage"):
 import diagplan.study.whole  # noqa: E402
 from diagplan.planner.errors import DiagplanError  # noqa: E402
 from diagplan.study.whole import study_plans  # noqa: E402
+from tests.support.shallow import shallow_folder  # noqa: E402
 
 
 def test_one_condition_from_python(tmp_path: Path, clips: Path) -> None:
     told: list[tuple[str, float, float]] = []
+    world = str(shallow_folder())
     report = study_plans(
-        "crafter-mini", clips, tmp_path / "study", count=1, only=["base/k=1,d=5"], repeats=1, samples=0,
+        world, clips, tmp_path / "study", count=1, only=["base/k=1,d=5"], repeats=1, samples=0,
         on_progress=lambda what, done, of: told.append((what, done, of)),
     )  # fmt: skip
     assert (report.clips, report.done_before) == (1, 0)
@@ -29,7 +31,7 @@ def test_one_condition_from_python(tmp_path: Path, clips: Path) -> None:
     passes = [(done, of) for what, done, of in told if what.startswith("replaying")]
     assert passes[-1][0] == pytest.approx(passes[-1][1])
     assert passes[-1][1] > 0
-    again = study_plans("crafter-mini", clips, tmp_path / "study", count=1, only=["base/k=1,d=5"], repeats=1, samples=0)
+    again = study_plans(world, clips, tmp_path / "study", count=1, only=["base/k=1,d=5"], repeats=1, samples=0)
     assert (again.done_before, again.run_now) == (2, 0)
     assert [row.id for row in again.rows] == [row.id for row in report.rows]
 

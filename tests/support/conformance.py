@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from diagplan import Layout  # noqa: E402
+from diagplan import Diagonal, Layout, Policies, compile_plan  # noqa: E402
 from diagplan.adapters.contract import input_vocab_of  # noqa: E402
 from diagplan.adapters.cosmos import Cosmos, CosmosConfig  # noqa: E402
 from diagplan.adapters.cosmos_positions import FrequencyRescale  # noqa: E402
@@ -22,10 +21,15 @@ from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
 from diagplan.adapters.wham import Wham, WhamConfig  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.given import given_slots  # noqa: E402
+from diagplan.backends.sampling import Greedy, Sample, Sampler  # noqa: E402
 from diagplan.examples.image_model import ImageModel  # noqa: E402
 from diagplan.planner.plan import Plan  # noqa: E402
+from diagplan.planner.policy import Visibility  # noqa: E402
+from tests.support.kept import made_once  # noqa: E402
 from tests.support.placed_model import PlacedModel  # noqa: E402
 
+SAMPLERS = [Greedy(), Sample(temperature=0.7), Sample(top_k=5), Sample(top_p=0.8), Sample(top_p=0.6, crossing="drop")]
+SAMPLERS += [Sample(top_k=6, top_p=0.9, min_p=0.05)]
 POSITIONS = 160
 LAYOUT = Layout(frames=3, rows=3, cols=4, prompt_frames=1, between_frames=2)
 EOL = Layout(frames=1, rows=4, cols=4, lead=3, between_rows=1)
@@ -141,34 +145,91 @@ def exported(name: str, dtype: Any) -> Any:
 
     if name == "janus-pro" and dtype == torch.float64:
         pytest.skip("ONNX Runtime has no error function in float64")
-    with TemporaryDirectory() as folder:
-        export_model(MODELS[name](dtype, portable=True), Path(folder, GRAPH), config={})
-        return load_onnx_model(folder, threads=1)
+    folder = made_once(
+        f"conformance-{name}-{dtype}".replace("torch.", ""),
+        lambda folder: export_model(MODELS[name](dtype, portable=True), folder / GRAPH, config={}),
+    )
+    return load_onnx_model(folder, threads=1)
+
+
+@cache
+def _fingerprint(name: str, dtype: Any) -> str:
+    fingerprint: str = MODELS[name](dtype).fingerprint()
+    return fingerprint
 
 
 def prepare_onnx(plan: Plan, model: Any, **options: Any) -> executor.Prepared:
-    names = [name for name, make in MODELS.items() if make(model.dtype).fingerprint() == model.fingerprint()]
-    return executor.prepare(plan, exported(names[0], model.dtype), **options)
+    name = next(name for name in MODELS if _fingerprint(name, model.dtype) == model.fingerprint())
+    return executor.prepare(plan, exported(name, model.dtype), **options)
 
 
 BACKENDS["onnx"] = SimpleNamespace(**vars(executor))
 BACKENDS["onnx"].prepare = prepare_onnx
 
 
+#: What is exported in the default run: one model of each kind of graph. The others differ by a constant, a table or an
+#: operator that these have too, and an export takes seconds: they are slow.
+EXPORTED = ("mc-ar-1d", "cosmos", "wham-v1", "example", "placed")
+
+
+def is_slow(name: str, backend: str) -> bool:
+    """Whether another pair of the default run is much like this one."""
+    if name in TRANSFORMERS:
+        return backend != "torch" or name in ("chameleon", "raster-llama")
+    return backend == "onnx" and name not in EXPORTED
+
+
 def pairs() -> list[Any]:
-    """Models with backends; what differs by no more than a decoder of transformers is slow."""
+    """Models with backends, some of them slow."""
     return [
-        pytest.param(name, backend, marks=pytest.mark.slow) if _is_slow(name, backend) else (name, backend)
+        pytest.param(name, backend, marks=pytest.mark.slow) if is_slow(name, backend) else (name, backend)
         for name in MODELS
         for backend in BACKENDS
     ]
 
 
-def _is_slow(name: str, backend: str) -> bool:
-    if name not in TRANSFORMERS:
-        return False
-    return backend != "torch" or name in ("chameleon", "raster-llama")
+def any_dtype(name: str, backend: str) -> Any:
+    """The dtype of a test that any will do for: float32, or that in which the model is exported already."""
+    return torch.float64 if backend == "onnx" and name != "janus-pro" else torch.float32
 
 
 def ids_for(plan: Plan, model: Any, batch: int = 1, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, input_vocab_of(model), (batch, len(given_slots(plan.layout))))
+
+
+def run(
+    backend: str, plan: Plan, model: Any, ids: np.ndarray, sampler: Sampler | None = None, **options: Any
+) -> np.ndarray:
+    runtime = BACKENDS[backend]
+    prepared = runtime.prepare(plan, model, sampler=sampler, batch=len(ids), **options)
+    done: executor.Replayed = runtime.replay(prepared, runtime.new_state(prepared, ids))
+    assert done.complete
+    return done.tokens
+
+
+@st.composite
+def small_plans(draw: st.DrawFn) -> Plan:
+    layout = Layout(
+        frames=draw(st.integers(1, 3)),
+        rows=draw(st.integers(1, 3)),
+        cols=draw(st.integers(1, 4)),
+        prompt_frames=draw(st.integers(0, 1)),
+        lead=draw(st.integers(1, 2)),
+        between_frames=draw(st.integers(0, 2)),
+        between_rows=draw(st.integers(0, 1)),
+    )
+    visibility: Visibility = draw(st.sampled_from(["written", "causal"]))
+    policies = Policies(
+        proxy=draw(st.sampled_from(["above", "latest", "previous-frame", "above-predecessor"])),
+        row_end=draw(st.sampled_from(["keep", "refresh"])),
+        proxy_kv=draw(st.sampled_from(["visible", "hidden"])),
+        visibility=visibility,
+    )
+    return compile_plan(
+        layout,
+        Diagonal(k=draw(st.integers(1, 4)), d=draw(st.none() | st.integers(1, 9))),
+        policies,
+        max_width=draw(st.none() | st.integers(1, 4)),
+        slots="position" if visibility == "causal" else draw(st.sampled_from(["position", "step-order"])),
+        pad=draw(st.none() | st.just([2, 4])),
+    )

@@ -2,7 +2,6 @@
 
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,20 +13,18 @@ pytest.importorskip("onnxscript")
 
 from diagplan.backends.onnx_export import export_model  # noqa: E402
 from diagplan.backends.onnx_runtime import GRAPH, OnnxModel, load_onnx_model  # noqa: E402
+from tests.support.kept import made_once  # noqa: E402
 from tests.support.mc_ar import golden_model  # noqa: E402
-
-_KEPT = TemporaryDirectory(prefix="diagplan-test-")
 
 
 def exported_folder(dtype: str = "float32", quantize: Any = None, opset: int = 23) -> Path:
     """The folder of the golden model's export; never to be changed."""
-    folder = Path(_KEPT.name, f"{dtype}-{quantize}-{opset}")
-    if folder.exists():
-        return folder
-    folder.mkdir()
-    model = golden_model(dtype=getattr(torch, dtype), portable=True)
-    export_model(model, folder / GRAPH, config={}, quantize=quantize, opset=opset)
-    return folder
+
+    def make(folder: Path) -> None:
+        model = golden_model(dtype=getattr(torch, dtype), portable=True)
+        export_model(model, folder / GRAPH, config={}, quantize=quantize, opset=opset)
+
+    return made_once(f"golden-{dtype}-{quantize}-{opset}", make)
 
 
 @cache

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ PAGES += [*sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("*/*.md"))]
 
 #: What a page may ask a shell to do; other commands (pip, make, git) are not run and prove nothing.
 RUNNABLE = ("diagplan", "sed", "echo", "cat")
+#: Commands that leave nothing behind in a process.
+PLANNER = ("compile", "verify", "show", "diff", "graph", "presets", "schema", "steps", "audit", "prove")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +86,27 @@ def run_shell(command: str, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+def run_here(command: str) -> tuple[int, str] | None:
+    """A command of the planner alone, in this process; none where a shell or a process of its own is needed."""
+    words = shlex.split(command)
+    if words[:1] != ["diagplan"] or words[1] not in PLANNER or re.search(r"[|<>;&$*`]", command):
+        return None
+    from typer.testing import CliRunner
+
+    from diagplan.cli import app
+
+    env: dict[str, str | None] = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+    env |= dict.fromkeys(("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"))
+    done = CliRunner(env=env).invoke(app, words[1:])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
 def run_console(block: Block, page: Path, folder: Path) -> None:
     for command, shown in commands(block.text):
         if command.split()[0] not in RUNNABLE:
             continue
-        code, printed = run_shell(command, folder)
+        code, printed = run_here(command) or run_shell(command, folder)
         where = f"{page.name}:{block.line}: $ {command}"
         assert "Traceback" not in printed, f"{where}\n{printed}"
         if shown.strip():

@@ -45,7 +45,9 @@ def test_the_papers_optimizer_table() -> None:
     assert long.rate(20_000) == pytest.approx(3e-5)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "size", [size if size == "300M" else pytest.param(size, marks=pytest.mark.slow) for size in SIZES]
+)
 def test_published_sizes_train_at_reduced_width(size: str, tmp_path: Path) -> None:
     config = published_config(size, CONFIG, WORLD.context, divide=8)
     assert (config.num_hidden_layers, config.hidden_size) == (20, SIZES[size].hidden // 8)

@@ -70,7 +70,7 @@ def judge_all(plan: Plan, seed: int) -> Tally:
     return tally
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(plans(frames=3, side=4), st.integers(0, 2**32))
 def test_damage_is_refused_or_means_nothing(case: tuple[Request, Plan], seed: int) -> None:
     judge_all(case[1], seed)
