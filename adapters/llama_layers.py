@@ -125,13 +125,15 @@ class KernelLayers:
         k, out = x.shape[-1], torch.empty_like(x, memory_format=torch.contiguous_format)
         rows = x.numel() // k
         eps = self.model.config.rms_norm_eps
+        if rows == 0:
+            return out
         self._kernels.normalise[(rows,)](x.contiguous(), weight, out, eps, K=k, BK=_block(k, 1024))
         return out
 
     def product(self, weight: Tensor, x: Tensor) -> Tensor:
-        """x [..., K] times a weight [N, K]; of wide passes and odd sizes by the library."""
+        """x [..., K] times a weight [N, K]; of no rows, of wide passes and of odd sizes by the library."""
         rows = x.numel() // x.shape[-1]
-        if rows > MOST_ROWS or x.shape[-1] % 64:
+        if not 0 < rows <= MOST_ROWS or x.shape[-1] % 64:
             return F.linear(x, weight)
         return self._product(x.reshape(rows, -1), weight).view(*x.shape[:-1], -1)
 

@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120, help="of those players")
     parser.add_argument("--fps", type=int, default=30, help="frames a second at most")
     parser.add_argument("--plan", default="exact", help="exact, or the row delay of a diagonal plan")
+    parser.add_argument("--keep", type=int, help="frames that the window keeps; left out, as diagplan play has it")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write the JSON")
     options = parser.parse_args()
     from playwright.sync_api import sync_playwright
@@ -154,6 +155,7 @@ def main() -> None:
     command = [sys.executable, "-m", "diagplan", "play", "--port", "0", "--no-open", "--json"]
     command += ["--fps", str(options.fps), "--players", str(options.players)]
     command += ["--exact"] if options.plan == "exact" else ["--k", options.plan]
+    command += [] if options.keep is None else ["--keep", str(options.keep)]
     began = time.perf_counter()
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
     assert server.stdout is not None
@@ -189,8 +191,8 @@ def main() -> None:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     figures = {
         "machine": machine(), "load": load, "ready_seconds": round(ready, 2), "ended_seconds": round(stopped, 2),
-        "plan": options.plan, "fps": options.fps, "aims": AIMS | EXPLORER_AIMS, "met": met, "rows": rows,
-        "explorer": seen,
+        "plan": options.plan, "keep": options.keep, "fps": options.fps, "aims": AIMS | EXPLORER_AIMS, "met": met,
+        "rows": rows, "explorer": seen,
     }  # fmt: skip
     options.out.write_text(json.dumps(figures, indent=1) + "\n")
     print(f"wrote {options.out}")

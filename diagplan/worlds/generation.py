@@ -177,6 +177,7 @@ def generate(
     if speculation is not None:
         longest = plan if isinstance(plan, Plan) else plan.plan_of(plan.windows[-1])
         speculation = settled_speculation(speculation, longest, world.model, sampler=sampler)
+    ids = None
     began = time.perf_counter()
     if isinstance(plan, Rollout):
         rolled = roll(
@@ -198,6 +199,7 @@ def generate(
         checked = check_rolled(plan, world.model, tokens, given, acts, sampler=sampler, seed=seed)
     elif check:
         assert isinstance(plan, Plan)
+        assert ids is not None
         checked = teacher_check(prepare(plan, world.model, sampler=sampler, seed=seed), ids, tokens[None])
     return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown, passes, checked)
 

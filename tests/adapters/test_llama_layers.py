@@ -133,6 +133,13 @@ def test_wide_passes_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.stream(x, places, places, mask, model.new_cache(1, SLOTS)).shape == x.shape
 
 
+def test_a_pass_may_choose_nothing() -> None:
+    layers, weight = KernelLayers.__new__(KernelLayers), torch.ones((90, 128))
+    layers.model = SimpleNamespace(config=CONFIG)
+    empty = torch.empty((1, 0, 128))
+    assert layers.product(weight, layers.norm(empty, weight[0])).shape == (1, 0, 90)
+
+
 def test_only_16_bits_on_a_gpu_run_in_kernels() -> None:
     assert kernel_layers(McAr.random(CONFIG)) is None
     assert McAr.random(CONFIG)._kernels is None

@@ -236,8 +236,10 @@ def test_exact_is_next_token_prediction(tmp_path: Path, world: World) -> None:
 @pytest.mark.parametrize("more", [(), ("--keep", 2)])
 def test_tokens_are_checked(tmp_path: Path, more: tuple[object, ...]) -> None:
     """In one window, or in windows that slide."""
+    longer = tmp_path / "actions.jsonl"
+    longer.write_text(2 * (ACTIONS.read_text().rstrip() + "\n"))
     usual = ("--frames", 9 if more else 2, *more, "--speculate", 40, "--check-exact")
-    code, out, _ = run(*command(tmp_path, *usual, "--json"))
+    code, out, _ = run(*command(tmp_path, *usual, "--json", actions=longer))
     assert code == 0, out
     check = json.loads(out)["check"]
     assert (check["ok"], check["tokens"]) == (True, 108 * (9 if more else 2))

@@ -21,7 +21,7 @@ from tests.support.documents import FORMS
 from tests.support.mutations import MUTATIONS
 from tests.support.semantics import meaning
 
-__all__ = ["JUDGES", "JUNK", "places", "scramble"]
+__all__ = ["JUDGES", "JUNK", "damaged_bytes", "places", "scramble"]
 
 Document = dict[str, Any]
 
@@ -97,7 +97,8 @@ def _mutated(random: Random, _: Path) -> bytes:
     return json.dumps(document).encode()
 
 
-def _damaged_bytes(raw: bytes, random: Random) -> bytes:
+def damaged_bytes(raw: bytes, random: Random) -> bytes:
+    """Some bytes replaced, removed or put in."""
     data = bytearray(raw)
     for _ in range(random.randint(1, 4)):
         at = random.randrange(len(data) + 1)
@@ -121,7 +122,7 @@ def _damaged_bytes(raw: bytes, random: Random) -> bytes:
 
 
 def _edited_text(random: Random, _: Path) -> bytes:
-    return _damaged_bytes(random.choice(bases()).encode(), random)
+    return damaged_bytes(random.choice(bases()).encode(), random)
 
 
 def _compressed(random: Random, folder: Path) -> Path:
@@ -130,13 +131,13 @@ def _compressed(random: Random, folder: Path) -> Path:
 
     raw = random.choice(bases()).encode()
     if random.random() < 0.3:
-        raw = _damaged_bytes(raw, random)
+        raw = damaged_bytes(raw, random)
     ending, pack = random.choice(
         ((".json", bytes), (".json.gz", gzip.compress), (".json.zst", ZstdCompressor().compress))
     )
     data = pack(raw)
     path = folder / f"plan{ending}"
-    path.write_bytes(_damaged_bytes(data, random) if random.random() < 0.8 else data)
+    path.write_bytes(damaged_bytes(data, random) if random.random() < 0.8 else data)
     return path
 
 
