@@ -152,3 +152,18 @@ def test_a_machine_that_cannot(lacking: str, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
     with pytest.raises(SpecError, match="expected a PyTorch build with the onednn engine on an x86 CPU with VNNI"):
         require_quantize("int8", torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
+def test_few_rows_are_padded_and_come_back_alone(rows: int, dtype: Any) -> None:
+    weight, x = torch.randn(24, 16).to(dtype), torch.randn(rows, 16).to(dtype)
+    layer = linear_for(weight, least_rows=4)
+    got = layer(x)
+    assert got.shape == (rows, 24)
+    torch.testing.assert_close(
+        got, torch.nn.functional.linear(x, weight), atol=0.05 if dtype != torch.float32 else 1e-5, rtol=0
+    )
+    # A row is what it is among four, whatever the others are.
+    four = layer(torch.cat([x, torch.randn(3, 16).to(dtype)])[:4])
+    assert torch.equal(got[:1], four[:1])
