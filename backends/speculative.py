@@ -23,6 +23,7 @@ from diagplan.backends.speculative_prepared import (
     SpeculativeState,
     new_state,
     prepare,
+    restarted,
     shifted,
 )
 from diagplan.planner.errors import SpecError
@@ -41,6 +42,7 @@ __all__ = [
     "prepare",
     "progress_of",
     "replay",
+    "restarted",
     "shifted",
     "trace_of",
 ]

@@ -320,15 +320,12 @@ class Passes:
 
 def _forward_of(prepared: PreparedSpeculation, state: SpeculativeState) -> Callable[..., Array]:
     """The model's passes; on a GPU those of a shape that comes again are CUDA graphs, which stay with the state."""
-    if not (prepared.runtime.on_gpu and prepared.runtime.graphs):
-        forward: Callable[..., Array] = prepared.model.forward
-        return forward
-    from diagplan.backends.torch_graphs import GraphedForward
+    if state.graphed is None and prepared.runtime.on_gpu and prepared.runtime.graphs:
+        from diagplan.backends.torch_graphs import GraphedForward
 
-    if state.graphed is None:
         state.graphed = GraphedForward(prepared.model, capture=True)
-    graphed: GraphedForward = state.graphed
-    return graphed
+    forward: Callable[..., Array] = prepared.model.forward if state.graphed is None else state.graphed
+    return forward
 
 
 def resolved_drafts(prepared: PreparedSpeculation, first: int, end: int) -> tuple[Ids, Ids]:
