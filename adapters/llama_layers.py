@@ -18,7 +18,7 @@ from diagplan.planner.shown import shown
 __all__ = ["MOST_ROWS", "KernelLayers", "Llama", "Places", "cut", "kernel_layers", "sizes_fit"]
 
 #: Passes of more rows than this (samples times feeds) are bound by arithmetic, where the libraries' kernels are faster.
-MOST_ROWS = 256
+MOST_ROWS = 512
 _TILE = 16  # rows of a tile, the least of a matrix unit
 _OUTPUTS = 32  # of a product that one program makes
 _LEAST_PROGRAMS = 128  # so that every multiprocessor of a large GPU reads weights

@@ -128,9 +128,9 @@ def test_a_bad_weight_is_seen() -> None:
 def test_wide_passes_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
     _, model = pair()
     monkeypatch.setattr(KernelLayers, "layers", None)
-    x = torch.zeros((1, 257, 128), device=model.device, dtype=model.dtype)
-    places, mask = torch.arange(257, device=model.device), torch.ones((257, 300), dtype=torch.bool, device=model.device)
-    assert model.stream(x, places, places, mask, model.new_cache(1, SLOTS)).shape == x.shape
+    x = torch.zeros((3, 171, 128), device=model.device, dtype=model.dtype)
+    places, mask = torch.arange(171, device=model.device), torch.ones((171, 300), dtype=torch.bool, device=model.device)
+    assert model.stream(x, places, places, mask, model.new_cache(3, SLOTS)).shape == x.shape
 
 
 def test_a_pass_may_choose_nothing() -> None:

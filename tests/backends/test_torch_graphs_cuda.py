@@ -52,7 +52,7 @@ def test_graphs_give_the_tokens_of_plain_passes(name: str, batch: int, guidance:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_kernels_give_the_same_bits_in_graphs(name: str) -> None:
-    """In bfloat16, padded or not, as long as passes have at most 256 rows."""
+    """In bfloat16, padded or not, as long as passes have at most 512 rows."""
     model, plan, ids = kernel_model(), compile_plan(GRID, SCHEDULES[name]), grid_ids(2)
     plain, fixed = (
         prepare(plan, model, static=static, batch=2, sampler=Sample(), chunk=128) for static in (False, True)
