@@ -12,17 +12,24 @@ import torch
 from torch import Tensor
 from torch.nn import Linear as TorchLinear
 
+from diagplan.adapters.hf_head import among_all
 from diagplan.adapters.hf_parts import Parts
+from diagplan.adapters.linear import linear_for
 from diagplan.adapters.mc_ar import McAr, McArConfig
 
 __all__ = ["Core", "core_of", "why_not_fast"]
 
 _DECODERS = ("LlamaModel", "Emu3TextModel")
 _PRODUCTS = ("q", "k", "v", "o"), ("gate", "up", "down")
+#: Of a large matrix in oneDNN's order: a pass of two rows, as guidance has, took 1.5 times as long as one of four.
+_ROWS = 4
 
 
 class Core:
     """A decoder's layers, and the last product of its head.
+
+    Attributes:
+        left_out: bytes of the head's rows that no cell's id needs.
 
     Args:
         parts: of a model that fits, see ``why_not_fast``.
@@ -45,9 +52,13 @@ class Core:
             rms_norm_eps=config.rms_norm_eps,
         )
         names = {f"model.{name}": value for name, value in decoder.named_parameters()}
-        self.layers = McAr(sizes, _Taken(names | {"lm_head.weight": last.weight}, consume=consume))
+        kept = parts.raster.ids if last is parts.head else (0, parts.vocab_size)
+        whole = last.weight.nbytes
+        taken = _Taken(names | {"lm_head.weight": last.weight}, head=kept, consume=consume)
+        self.layers = McAr(sizes, taken, least_rows=_ROWS)
         self.layers.cos, self.layers.sin = _rotation(decoder, sizes.max_position_embeddings)
         self.head = _head(parts, last, self.layers.head)
+        self.left_out = 0 if taken.tied else whole - (kept[1] - kept[0]) * whole // parts.vocab_size
 
     def fingerprint(self) -> str:
         """A hash of all matrices that were taken."""
@@ -55,16 +66,26 @@ class Core:
 
 
 class _Taken(Mapping[str, Tensor]):
-    """Parameters by name; a matrix of a layer is let go when it is taken."""
+    """Parameters by name, of the head's the rows of some ids; a matrix of a layer is let go when it is taken.
 
-    def __init__(self, parameters: Mapping[str, Any], *, consume: bool) -> None:
-        self._parameters, self._consume = parameters, consume
+    Attributes:
+        tied: whether the head is the embedding, which stays.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any], *, head: tuple[int, int], consume: bool) -> None:
+        self._parameters, self._head, self._consume = parameters, head, consume
+        self.tied = parameters["lm_head.weight"] is parameters["model.embed_tokens.weight"]
 
     def __getitem__(self, name: str) -> Tensor:
         parameter = self._parameters[name]
         tensor: Tensor = parameter.data
-        tied = self._parameters["model.embed_tokens.weight"] is parameter
-        if self._consume and tensor.dim() > 1 and not tied:
+        if name == "lm_head.weight" and self._head != (0, len(tensor)):
+            rows = tensor[slice(*self._head)].clone()  # a view would keep all of them
+            if self._consume and not self.tied:
+                parameter.data = tensor.new_empty(0)
+            return rows
+        stays = parameter is self._parameters["model.embed_tokens.weight"]
+        if self._consume and tensor.dim() > 1 and not stays:
             parameter.data = tensor.new_empty(0)
         return tensor
 
@@ -111,11 +132,13 @@ def _last_product(parts: Parts) -> Any:
 
 def _head(parts: Parts, last: Any, product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     if last is parts.head:
-        return product
+        ids, width = parts.raster.ids, parts.vocab_size
+        return product if ids == (0, width) else lambda stream: among_all(product(stream), ids, width)
     janus: Any = parts.head
+    first = linear_for(janus.proj_out.weight.data, least_rows=_ROWS)
 
     def head(stream: Tensor) -> Tensor:
-        logits = product(janus.activation_fn(janus.proj_out(stream)))
+        logits = product(janus.activation_fn(first(stream) + janus.proj_out.bias))
         return logits if last.bias is None else logits + last.bias
 
     return head

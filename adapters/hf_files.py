@@ -4,7 +4,6 @@ Nothing is fetched, no code of a folder is run, no pickle is opened. What cannot
 before a tensor is read: a diffusion pipeline, a language model without a raster, other publishers' own formats.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,11 +28,10 @@ from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
 from diagplan.planner.shown import shown
+from diagplan.schemas.json_objects import read_json_object
 
 __all__ = ["Folder", "FolderConfig", "load_folder", "open_folder", "read_folder"]
 
-#: Emu3's, with its vocabulary, takes 10 MB.
-_CONFIG_BYTES = 64 << 20
 _CONFIG, _INDEX, _RASTER = "config.json", "model_index.json", "raster.json"
 #: Where the token model lies in the folder of a pipeline.
 _INNER = "vision_language_encoder"
@@ -106,7 +104,7 @@ def read_folder(weights: str | Path, family: str | None = None, raster: Any = No
         SpecError: a model of another family, or one that needs a raster.
     """
     path = _inner_folder(Path(weights))
-    config = _object_in(path / _CONFIG)
+    config = read_json_object(path / _CONFIG)
     kind = config.get("model_type")
     if kind in _OTHER_FORMATS:
         raise DocumentError(
@@ -114,8 +112,10 @@ def read_folder(weights: str | Path, family: str | None = None, raster: Any = No
             f"publisher's own, which would need code from its folder. Take {_OTHER_FORMATS[kind]}."
         )
     if not isinstance(kind, str):
+        other = config.get("_class_name")  # diffusers' own
+        got = shown(kind) if other is None else f"_class_name={shown(other)}, a part of a diffusion pipeline"
         raise DocumentError(
-            f"expected model_type in {path / _CONFIG}, got {shown(kind)}. It names the model's class in transformers. "
+            f"expected model_type in {path / _CONFIG}, got {got}. It names the model's class in transformers. "
             "Give the folder of such a model."
         )
     if config.get("quantization_config") is not None:
@@ -163,19 +163,6 @@ def _inner_folder(path: Path) -> Path:
     )
 
 
-def _object_in(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _CONFIG_BYTES:
-            raise ValueError(f"more than {_CONFIG_BYTES:,} bytes")
-        held = json.loads(path.read_bytes())
-        if not isinstance(held, dict):
-            raise ValueError(f"it holds {shown(held)}")
-    except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DocumentError(f"expected a JSON object, got {path}, which is not ({reason}). Fetch it again.") from None
-    return held
-
-
 def _raster_for(path: Path, raster: Any) -> Raster | None:
     if raster is None:
         return _raster_in(path / _RASTER) if is_file(path / _RASTER) else None
@@ -190,7 +177,7 @@ def _raster_for(path: Path, raster: Any) -> Raster | None:
 
 
 def _raster_in(path: Path) -> Raster:
-    held = _object_in(path)
+    held = read_json_object(path)
     try:
         return Raster.of(held)
     except SpecError as error:

@@ -4,7 +4,6 @@ Facts: transformers 4.57 to 5.24, GenerationConfig. A key that the file leaves o
 of 0 is off. Nothing is loaded but the file.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from diagplan.planner.arguments import is_file, require_number
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import require_int
 from diagplan.planner.shown import shown
+from diagplan.schemas.json_objects import read_json_object
 
 __all__ = ["GenerationDefaults", "generation_defaults"]
 
@@ -103,15 +103,7 @@ def generation_defaults(folder: str | Path | Mapping[str, Any]) -> GenerationDef
     path = Path(folder, _NAME)
     if not is_file(path):
         return _from({})
-    try:
-        if path.stat().st_size > _BYTES:
-            raise ValueError(f"more than {_BYTES:,} bytes")
-        held = json.loads(path.read_bytes())
-        if not isinstance(held, dict):
-            raise ValueError("no object")
-    except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DocumentError(f"expected a JSON object, got {path}, which is not ({reason}). Fetch it again.") from None
+    held = read_json_object(path, _BYTES)
     try:
         return _from(held)
     except SpecError as error:

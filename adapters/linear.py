@@ -16,7 +16,6 @@ from diagplan.planner.errors import SpecError
 from diagplan.planner.shown import shown
 
 __all__ = [
-    "SMALL",
     "Int8Linear",
     "Linear",
     "PackedLinear",
@@ -48,34 +47,34 @@ class PlainLinear:
         return out if added is None else added + out
 
 
-#: Models whose weights take at most so many bytes keep them transposed as well, for one row at a time: there oneDNN
-#: takes longer to begin than to multiply.
-SMALL = 32 << 20
-
-
 class PackedLinear:
     """The weight in oneDNN's own order, CPU only.
 
     Args:
         weight: [out, in].
-        twice: whether to keep it transposed as well, for a single row, whose bits then are others than among rows.
+        least_rows: fewer rows are padded with zeros.
     """
 
-    def __init__(self, weight: Tensor, *, twice: bool = False) -> None:
+    def __init__(self, weight: Tensor, *, least_rows: int = 1) -> None:
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight)
         self.plain = torch.ops.mkldnn._linear_pointwise.default
         self.adding = torch.ops.mkldnn._linear_pointwise.binary
-        self.turned = weight.t().contiguous() if twice and weight.dtype == torch.float32 else None
+        self.least_rows = least_rows
 
     def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """Apply the layer, plus ``added``, [..., out], if there is one: [..., in] -> [..., out]."""
-        if self.turned is not None and x.numel() == x.shape[-1]:
-            row = x.view(1, -1)
-            one = torch.mm(row, self.turned) if added is None else torch.addmm(added.view(1, -1), row, self.turned)
-            return one.view(*x.shape[:-1], -1)
+        if 0 < x.numel() < self.least_rows * x.shape[-1]:
+            return self._padded(x, added)
         if added is not None and x.dtype == torch.float32:  # narrower floats would be rounded once, not twice
             return cast("Tensor", self.adding(x, added, self.packed, None, "add"))
         out: Tensor = self.plain(x, self.packed, None, "none", [], "")
+        return out if added is None else added + out
+
+    def _padded(self, x: Tensor, added: Tensor | None) -> Tensor:
+        flat = x.reshape(-1, x.shape[-1])
+        rows = flat.shape[0]
+        wide = F.pad(flat, (0, 0, 0, self.least_rows - rows))
+        out: Tensor = self.plain(wide, self.packed, None, "none", [], "")[:rows].view(*x.shape[:-1], -1)
         return out if added is None else added + out
 
 
@@ -138,17 +137,24 @@ def require_quantize(quantize: Quantize | None, device: torch.device, dtype: tor
 
 
 def linear_for(
-    weight: Tensor, quantize: Quantize | None = None, *, portable: bool = False, small: bool = False
+    weight: Tensor,
+    quantize: Quantize | None = None,
+    *,
+    portable: bool = False,
+    least_rows: int = 1,
 ) -> Linear:
     """The fastest layer for this weight's device and dtype; plain tensors if ``portable``.
 
-    ``require_quantize`` comes first. ``small``: of a model of at most ``SMALL`` bytes.
+    ``require_quantize`` comes first. ``least_rows`` is for large
+    matrices, which oneDNN reads faster for four rows than for one to three.
     """
     if portable:
         return PlainLinear(weight)
     if quantize is not None:
         return Int8Linear(weight)
-    return PackedLinear(weight, twice=small) if is_packed(weight.device, weight.dtype) else PlainLinear(weight)
+    if not is_packed(weight.device, weight.dtype):
+        return PlainLinear(weight)
+    return PackedLinear(weight, least_rows=least_rows)
 
 
 def is_packed(device: torch.device, dtype: torch.dtype) -> bool:

@@ -21,7 +21,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused_stream, plain_weight
-from diagplan.adapters.linear import SMALL, Linear, Quantize, linear_for, require_quantize
+from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
 from diagplan.adapters.memory import join_rows
 from diagplan.planner.errors import SpecError
@@ -201,6 +201,7 @@ class McAr:
         *,
         quantize: Quantize | None = None,
         portable: bool = False,
+        least_rows: int = 1,
         kernels: bool = True,
     ) -> None:
         """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
@@ -208,9 +209,8 @@ class McAr:
         Each is taken once and let go when packed, the largest first: a mapping that reads them from a file as they
         are taken keeps the peak of memory near the size of the model. ``quantize="int8"`` is for float32 weights on
         the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32. ``portable`` leaves
-        weights in no machine's own order, as ONNX export needs them; slower on a CPU.
-        ``kernels``: on a GPU, in bfloat16 and where Triton is, layers run in kernels of our own, see
-        ``diagplan.adapters.llama_layers``; without, in torch's operators, as everywhere else.
+        weights in no machine's own order, as ONNX export needs them; slower on a CPU. ``kernels``: on a GPU, in
+        bfloat16, by Triton, layers run in kernels of our own (``llama_layers``). ``least_rows``: as for ``linear_for``.
 
         Raises:
             SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
@@ -226,8 +226,7 @@ class McAr:
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
-        small = config.weight_bytes(self.dtype.itemsize) <= SMALL
-        self._linear = partial(linear_for, portable=portable, small=small)
+        self._linear = partial(linear_for, portable=portable, least_rows=least_rows)
         self.head: Linear = self._linear(weights["lm_head.weight"])
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
@@ -239,9 +238,11 @@ class McAr:
         self._heads = [config.num_attention_heads, config.num_key_value_heads]
         self._splits = [sum(self._heads), config.num_key_value_heads]
         self._fused: Fused | None = None
+        alone = not portable and self.device.type == "cpu" and self._heads[0] == self._heads[1]
+        self._twice = alone and self.dtype == torch.bfloat16  # where one query row takes twice as long as two
         self._kernels = kernel_layers(self) if kernels and not portable else None
         if self._kernels is not None:
-            self.head = partial(self._kernels.product, weights["lm_head.weight"])
+            self.head = partial(self._kernels.product, plain_weight(self.head))
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
         def joined(*names: str) -> Linear:
@@ -313,7 +314,8 @@ class McAr:
             qk, v = qkv.split_with_sizes(self._splits, dim=1)
             q, k = _rotate(qk, cos, sin).split_with_sizes(self._heads, dim=1)
             keys, values = cache.update(i, slot, k, v, length)
-            x = layer.out(attend(q, keys, values, bias, self._scale, parts=parts), x)
+            q = q.expand(-1, -1, 2, -1) if self._twice and n == 1 else q
+            x = layer.out(attend(q, keys, values, bias, self._scale, parts=parts)[:, :n], x)
             h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
             x = layer.down(F.silu(gate) * up, x)

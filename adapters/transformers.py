@@ -7,10 +7,12 @@ are: booleans for sdpa, zero and the least number of the dtype for eager attenti
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
@@ -19,6 +21,7 @@ from diagplan.adapters.fingerprint import checksum
 from diagplan.adapters.hf_cache import SlotCache, cache_argument
 from diagplan.adapters.hf_checks import attention_of, layer_devices, require_plannable, widths_of_text
 from diagplan.adapters.hf_fast import Core, core_of
+from diagplan.adapters.hf_head import picture_head
 from diagplan.adapters.hf_parts import parts_of
 from diagplan.adapters.lead import embedded
 from diagplan.adapters.raster import Raster
@@ -81,11 +84,12 @@ class TransformersModel:
         self.lead_width = widths.hidden
         self._hashed: tuple[list[tuple[int, int]], str] | None = None
         if parts.coordinates is not None:
-            self.coordinates = parts.coordinates
+            self.coordinates: Callable[..., NDArray[np.int64]] = parts.coordinates
         self._core: Core | None = None
         self._bytes = self._held_bytes()
         self._core = core_of(parts, config, consume=consume) if fast else None
         self.fast = self._core is not None
+        self._head = picture_head(parts.head, parts.raster.ids, parts.vocab_size)
 
     def layout(self, lead: int, *, rows: int | None = None, cols: int | None = None) -> Layout:
         """The layout of one picture after a prompt of ``lead`` ids; the model's usual grid where none is given."""
@@ -102,7 +106,7 @@ class TransformersModel:
 
     def weight_bytes(self) -> int:
         """Bytes of the weights that a pass reads, as they are held; not of encoders of pictures or their decoder."""
-        return self._held_bytes() if self._core is None else self._bytes
+        return self._held_bytes() if self._core is None else self._bytes - self._core.left_out
 
     def _held_bytes(self) -> int:
         return sum({part.data_ptr(): part.nbytes for _, part in self._weights()}.values())
@@ -165,7 +169,7 @@ class TransformersModel:
             )[0]
             if rows is not None:
                 stream = stream.index_select(1, rows.to(stream.device))
-            logits: Tensor = self._parts.head(stream)
+            logits = self._head(stream)
             return logits.to(self.device)
 
     def _position_ids(self, position: Tensor, batch: int) -> Tensor:

@@ -13,6 +13,7 @@ from diagplan.backends.prepared import (
     Pass,
     Prepared,
     State,
+    checked_ids,
     choose,
     forward,
     know,
@@ -38,6 +39,7 @@ __all__ = [
     "prepare",
     "replay",
     "require_grid",
+    "restarted",
 ]
 
 
@@ -58,6 +60,30 @@ class Replayed:
     complete: bool
     seconds: float
     pass_seconds: tuple[float, ...]
+
+
+def restarted(prepared: Prepared, state: State, given: NDArray[np.int64]) -> State:
+    """The state before step 0 of the same plan, in the buffers of a state that is done with, whose graphs stay.
+
+    Args:
+        prepared: of the same plan, model and batch; its noise may have moved.
+        state: whose tokens and cache are overwritten.
+        given: as for ``new_state``.
+
+    Raises:
+        MismatchError: as ``new_state``.
+    """
+    tensors = getattr(state.cache, "tensors", None)
+    if state.static is None or state.lead is not None or tensors is None:
+        return new_state(prepared, given)
+    ids, _ = checked_ids(prepared, given, None)
+    tokens = np.full((prepared.rows, prepared.plan.positions + 1), -1, dtype=np.int64)
+    tokens[:, prepared.given_slots] = ids
+    state.tokens.copy_(prepared.runtime.put(tokens))
+    for tensor in tensors:
+        tensor.zero_()
+    state.done = 0
+    return state
 
 
 def replay(
@@ -142,7 +168,7 @@ def _static_passes(prepared: Prepared, state: State) -> "StaticPasses | None":
         return None
     from diagplan.backends.torch_graphs import StaticPasses
 
-    if state.static is None or state.static.prepared is not prepared:
+    if state.static is None or (state.static.prepared is not prepared and not state.static.turned_to(prepared)):
         state.static = StaticPasses(prepared, state, capture=prepared.runtime.on_gpu)
     kept: StaticPasses = state.static
     return kept

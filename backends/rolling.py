@@ -155,6 +155,8 @@ class _Run:
         self.model, self.options, self.static, self.speculation = model, options, static, speculation
         self.speculated: speculative.PreparedSpeculation | None = None
         self.prepared: executor.Prepared | None = None
+        self.state: executor.State | None = None
+        self.guessed: speculative.SpeculativeState | None = None
         self.plan: Plan | None = None
         self.targets: list[Ids] = []
 
@@ -164,22 +166,25 @@ class _Run:
         by = window.first * plan.layout.frame_stride
         if self.speculation is not None:
             if plan is not self.plan or self.speculated is None:
-                self.speculated, self.plan = (
-                    speculative.prepare(plan, self.model, self.speculation, **self.options),
-                    plan,
-                )
+                self.speculated = speculative.prepare(plan, self.model, self.speculation, **self.options)
+                self.plan, self.guessed = plan, None
             ready = speculative.shifted(self.speculated, by)
-            return speculative.replay(
-                ready, speculative.new_state(ready, given), on_pass=lambda progress: on_steps(progress.steps), **calls
-            )
+            if self.guessed is None:
+                self.guessed = speculative.new_state(ready, given)
+            else:
+                self.guessed = speculative.restarted(ready, self.guessed, given)
+            return speculative.replay(ready, self.guessed, on_pass=lambda progress: on_steps(progress.steps), **calls)
         if plan is not self.plan or self.prepared is None:
-            self.prepared = None  # its masks go before the next plan's come
+            self.prepared = self.state = None  # its masks go before the next plan's come
             self.prepared = executor.prepare(plan, self.model, static=self.static, **self.options)
             self.plan = plan
             self.targets = targets_of(self.prepared)
         prepared = moved(self.prepared, self.targets, by)
-        state = executor.new_state(prepared, given)
-        return executor.replay(prepared, state, on_step=lambda step, _: on_steps(step + 1), **calls)
+        if self.state is None:
+            self.state = executor.new_state(prepared, given)
+        else:  # on a GPU graphs are captured once for all windows of a plan
+            self.state = executor.restarted(prepared, self.state, given)
+        return executor.replay(prepared, self.state, on_step=lambda step, _: on_steps(step + 1), **calls)
 
     def prefill_seconds(self, seconds: Sequence[float]) -> float:
         """Of the passes of step 0, or of the first."""

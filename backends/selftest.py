@@ -28,17 +28,26 @@ _LAYOUT = Layout(frames=1, rows=2, cols=2, lead=1)
 _MARK = "_diagplan_tested"
 
 
-def require_tested(model: Model) -> None:
+def require_tested(model: Model, *, kept_in: object = None, as_what: object = True) -> None:
     """``require_masks_obeyed``, unless this model has passed it before.
 
     That is remembered in the model's own ``__dict__``, so it lives as long as the model, and goes over to copies that
     share its weights (``with_context``). A model without one (``__slots__``) is tested each time: six tiny passes.
 
+    Args:
+        model: the model.
+        kept_in: an object that outlives the model, what it is made of: that it has passed is remembered there too.
+        as_what: under which, what else makes the model; another one is tested anew.
+
     Raises:
         DiagplanError: as ``require_masks_obeyed``.
     """
+    if kept_in is not None and _own(kept_in).get(_MARK) == as_what:
+        _own(model)[_MARK] = True
     if not _own(model).get(_MARK, False):
         require_masks_obeyed(model)
+    if kept_in is not None:
+        _own(kept_in)[_MARK] = as_what
 
 
 def require_masks_obeyed(model: Model) -> None:
@@ -83,7 +92,7 @@ def require_masks_obeyed(model: Model) -> None:
     _own(model)[_MARK] = True
 
 
-def _own(model: Model) -> dict[str, Any]:
+def _own(model: object) -> dict[str, Any]:
     """The ``__dict__`` of this very object, which a proxy with slots would pass on; else one that nobody keeps."""
     try:
         own: dict[str, Any] = object.__getattribute__(model, "__dict__")

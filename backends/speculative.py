@@ -23,6 +23,7 @@ from diagplan.backends.speculative_prepared import (
     SpeculativeState,
     new_state,
     prepare,
+    restarted,
     shifted,
 )
 from diagplan.planner.errors import SpecError
@@ -41,6 +42,7 @@ __all__ = [
     "prepare",
     "progress_of",
     "replay",
+    "restarted",
     "shifted",
     "trace_of",
 ]
@@ -135,17 +137,18 @@ def replay(
         times += drafted.pass_seconds
         accepted += [0.0] * len(times)
         passes.feeds += [int(p.source.shape[0]) for p in prepared.drafter.passes[: len(times)]]
+    least, known = int(state.accepted.min()), int(tokens_before[state.accepted].sum())
     with prepared.runtime.inference():
-        while (drafted is None or drafted.complete) and int(state.accepted.min()) < entries.entries:
-            before, known = time.perf_counter(), tokens_before[state.accepted].sum()
+        while (drafted is None or drafted.complete) and least < entries.entries:
+            before = time.perf_counter()
             try:
                 passes.advance()
             except (RuntimeError, MemoryError) as error:
                 model, rows = prepared.model, prepared.rows
                 raise too_large(error, prepared.plan, model, rows, prepared.chunk, prepared.speculation) from None
             times.append(time.perf_counter() - before)
-            accepted.append((tokens_before[state.accepted].sum() - known) / len(state.accepted))
-            least = int(state.accepted.min())
+            least, had, known = int(state.accepted.min()), known, int(tokens_before[state.accepted].sum())
+            accepted.append((known - had) / len(state.accepted))
             while on_frame is not None and due and due[0][0] <= least:
                 frame = due.pop(0)[1]
                 on_frame(frame, prepared.runtime.numpy(state.tokens)[: prepared.batch, cells[frame]])

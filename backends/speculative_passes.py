@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array
 from diagplan.backends.prepared import not_finite
+from diagplan.backends.sampling import Greedy
 from diagplan.backends.speculative_prepared import PreparedSpeculation, SpeculativeState
 from diagplan.backends.window import feeds_of
 from diagplan.planner.drafts import NO_DRAFT
@@ -64,6 +65,9 @@ class Passes:
         self.row = prepared.runtime.put(np.arange(prepared.rows)[:, None])
         steps = prepared.entries.step
         self.step_end = np.append(np.searchsorted(steps, steps, side="right"), len(steps))
+        #: Whether every entry behind the prompt chooses, and ids are not drawn: less is asked of a pass then.
+        self.all_choose = bool((prepared.entries.target[prepared.prompt :] >= 0).all())
+        self.greedy = isinstance(prepared.sampler, Greedy)
         self.pad = None if prepared.pad is None else prepared.runtime.put(prepared.pad[:, None])
         self.forward = _forward_of(prepared, state)
 
@@ -83,6 +87,15 @@ class Passes:
         prepared, state = self.prepared, self.state
         count, first, width = prepared.entries.entries, state.accepted, state.window.width
         prompt = max(0, prepared.prompt - int(first[0]))
+        if len(first) == 1 and len(prepared.borders) == 1:  # the same as below in integers, which take less time
+            start = int(first[0]) + prompt
+            if state.window.one_step or start - prompt < state.careful:
+                stop = min(start + width, int(self.step_end[start]))
+                feeds, step = feeds_of(stop - start + prompt), prepared.runtime.length_step
+            else:
+                stop = min(start + width, count)
+                feeds, step = feeds_of(prompt + width), prepared.length_step
+            return self._run(first, np.array([stop]), prompt, feeds, step)
         if state.window.one_step or int(first.min()) < state.careful:
             end = np.minimum(first + prompt + width, self.step_end[first + prompt])
             step = prepared.length_step if prepared.runtime.on_gpu else prepared.runtime.length_step
@@ -161,14 +174,18 @@ class Passes:
         rows = None if not run.prompt else runtime.put(np.arange(run.prompt, run.feeds))
         ids, logits = self._forward(run, rows)
         take = self._taken(run, run.window, run.feeds - run.prompt)
-        target, chooses = columns.target[take], columns.chooses[take]
+        target = columns.target[take]
+        whole = self.all_choose and bool((run.end - run.window == run.feeds - run.prompt).all())  # no padding
+        silent = None if whole else ~columns.chooses[take]
         with np.errstate(invalid="ignore", over="ignore"):  # infinities: the pass is taken again, or an error
             logits = prepared.mix.logits(logits, columns.step[take], runtime)
-            finite = ((abs(logits) < float("inf")).all(-1) | ~chooses).all(-1)  # [B]
+            finite = (abs(logits) < float("inf")).all(-1)
+            finite = (finite if silent is None else finite | silent).all(-1)  # [B]
             chosen = self._chosen(logits, target)
         fed = ids[samples, run.prompt :]
         if state.window.one_step:  # all is known; might it have been guessed?
-            known, count = None, 2 * target.shape[-1] + ((self._of(target) == chosen) | ~chooses).all(1)
+            guessed = self._of(target) == chosen
+            known, count = None, 2 * target.shape[-1] + (guessed if silent is None else guessed | silent).all(1)
         else:
             known, right = self._right(run, take, fed, chosen)
             count = 2 * right.cumprod(1).sum(1)  # [B]
@@ -185,7 +202,10 @@ class Passes:
     def _chosen(self, logits: Array, target: Array) -> Array:
         """The chosen ids, int64 [B, m]."""
         prepared = self.prepared
-        keys = prepared.keys[:, target] if target.ndim == 1 else prepared.keys[self.sample, target]
+        if self.greedy:
+            keys = prepared.keys  # which nobody reads
+        else:
+            keys = prepared.keys[:, target] if target.ndim == 1 else prepared.keys[self.sample, target]
         allowed = prepared.allowed if isinstance(prepared.allowed, tuple) else prepared.allowed[target]
         return prepared.runtime.choose(logits, prepared.sampler, keys, allowed)
 
@@ -300,15 +320,12 @@ class Passes:
 
 def _forward_of(prepared: PreparedSpeculation, state: SpeculativeState) -> Callable[..., Array]:
     """The model's passes; on a GPU those of a shape that comes again are CUDA graphs, which stay with the state."""
-    if not (prepared.runtime.on_gpu and prepared.runtime.graphs):
-        forward: Callable[..., Array] = prepared.model.forward
-        return forward
-    from diagplan.backends.torch_graphs import GraphedForward
+    if state.graphed is None and prepared.runtime.on_gpu and prepared.runtime.graphs:
+        from diagplan.backends.torch_graphs import GraphedForward
 
-    if state.graphed is None:
         state.graphed = GraphedForward(prepared.model, capture=True)
-    graphed: GraphedForward = state.graphed
-    return graphed
+    forward: Callable[..., Array] = prepared.model.forward if state.graphed is None else state.graphed
+    return forward
 
 
 def resolved_drafts(prepared: PreparedSpeculation, first: int, end: int) -> tuple[Ids, Ids]:

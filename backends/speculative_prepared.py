@@ -38,6 +38,7 @@ __all__ = [
     "SpeculativeState",
     "new_state",
     "prepare",
+    "restarted",
     "shifted",
 ]
 
@@ -303,3 +304,21 @@ def new_state(
         )
     except (RuntimeError, MemoryError) as error:
         raise too_large(error, plan, prepared.model, prepared.rows, prepared.chunk, prepared.speculation) from None
+
+
+def restarted(prepared: PreparedSpeculation, state: SpeculativeState, given: Array) -> SpeculativeState:
+    """The state before the first pass, in the cache of a state of the same plan that is done with, whose graphs stay.
+
+    Args:
+        prepared: of the same plan, model and batch; its noise may have moved.
+        state: whose cache is overwritten.
+        given: as for ``new_state``.
+
+    Raises:
+        MismatchError, CapacityError: as ``new_state``.
+    """
+    fresh = new_state(prepared, given)
+    if state.graphed is not None:
+        # Rows that nobody writes are zero in both caches; all others are written before they are seen.
+        fresh.cache, fresh.graphed = state.cache, state.graphed
+    return fresh

@@ -160,6 +160,21 @@ class StaticPasses:
         """What capturing took, warm-up included."""
         return self._graphs.seconds
 
+    def turned_to(self, prepared: Prepared) -> bool:
+        """Go on with another preparation of the same plan, such as one whose noise has moved, in the same graphs.
+
+        False where graphs hold something of the old one that differs; nothing is changed then.
+        """
+        old = self.prepared
+        held = ("plan", "model", "sampler", "mix", "given_slots")
+        if any(getattr(old, name) is not getattr(prepared, name) for name in held):
+            return False
+        if len(old.passes) != len(prepared.passes) or _one_range(prepared.passes) != self.allowed:
+            return False
+        self.prepared, self.columns = prepared, [self._columns(p) for p in prepared.passes]
+        self.first_bad.fill_(_NO_STEP)
+        return True
+
     def _columns(self, p: Pass) -> Tensor:
         """All integer inputs of a pass, int64 [_KEYS + B, n]; a feed without target writes the trash column."""
         n, trash = len(p.source), self.prepared.plan.positions

@@ -17,6 +17,8 @@ _WORTH = 1.5
 _NEW = 0.5
 #: At the narrowest, the share of passes whose guesses were right from which the window grows again; a pass counts so.
 _AGAIN, _HIT = 0.5, 0.25
+#: What is short of all halves with each attempt that came to nothing, so many times at most: attempts become rare.
+_ATTEMPTS = 4
 
 
 def feeds_of(entries: int) -> int:
@@ -55,6 +57,7 @@ class Window:
     at: int = field(init=False)
     late: float = field(init=False)
     hits: float = field(init=False, default=0.0)
+    attempts: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.at = len(self.widths) - 1
@@ -82,8 +85,8 @@ class Window:
             return
         if self.one_step:
             self.hits += _HIT * (guessed_right - self.hits)
-            if self.hits > _AGAIN:
-                self.at, self.hits = 1, 0.0
+            if self.hits > 1 - (1 - _AGAIN) / 2**self.attempts:
+                self.at, self.hits, self.attempts = 1, 0.0, min(self.attempts + 1, _ATTEMPTS)
                 self.late = self.widths[1] / 2
             return
         self.late += _NEW * (accepted - self.late)
@@ -92,3 +95,5 @@ class Window:
             return
         wide_enough = [i for i, width in enumerate(self.widths) if width >= _AHEAD * self.late]
         self.at = max(1, wide_enough[0] if wide_enough else len(self.widths) - 1)
+        if self.at > 1:
+            self.attempts = 0

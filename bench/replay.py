@@ -6,7 +6,8 @@ speed-up in passes. The roofline is the bytes that a pass must read (weights, an
 bandwidth measured here. *Decoding* is the efficiency without step 0, the prompt's pass, which costs
 every plan the same. With ``--int8`` the same plans run on the same weights in int8 too, in turn with the others, and
 with ``--onnx`` on ONNX Runtime; speed-up and efficiency are over each one's own next-token prediction. Attention,
-sampling and bookkeeping are all inside the clock; the prompt's pass is too.
+sampling and bookkeeping are all inside the clock; the prompt's pass is too. ``--family janus-pro`` or ``emu3`` is
+``python -m bench.transformers`` of that family's shape, with its options.
 """
 
 import argparse
@@ -34,6 +35,8 @@ from diagplan.models.exporting import export_onnx
 from diagplan.planner.schedule import Schedule
 
 RESULTS = Path(__file__).parent / "results"
+#: Families that python -m bench.transformers measures, and their shapes there.
+FAMILIES = {"janus-pro": "janus-pro-1b", "emu3": "emu3"}
 
 
 def bandwidth(device: torch.device) -> float:
@@ -143,7 +146,13 @@ def summaries(ready: dict[str, Prepared], runs: dict[str, list[tuple[float, np.n
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    family = argparse.ArgumentParser(add_help=False)
+    family.add_argument("--family", choices=("mc-ar", *FAMILIES), default="mc-ar", help="whose shape is measured")
+    named, others = family.parse_known_args()
+    if named.family in FAMILIES:
+        import_module("bench.transformers").main(["--shape", FAMILIES[named.family], *others])
+        return
+    parser = argparse.ArgumentParser(description=__doc__, parents=[family])
     parser.add_argument("--size", choices=CONFIGS, default="300M_16f")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--device", default="cpu")

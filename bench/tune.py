@@ -200,8 +200,9 @@ def measured_beside(
     priced = price(layout, curve)
     fastest = min(priced, key=lambda one: one.cost.seconds)
     plain = min((one for one in priced if one.candidate.max_width is None), key=lambda one: one.cost.seconds)
-    capped = min((one for one in priced if one.candidate.max_width is not None), key=lambda one: one.cost.seconds)
-    wanted = {one.candidate.name: one.candidate for one in (fastest, plain, capped)}
+    under = [one for one in priced if one.candidate.max_width is not None]  # none where all plans are narrow
+    capped = min(under, key=lambda one: one.cost.seconds) if under else None
+    wanted = {one.candidate.name: one.candidate for one in (fastest, plain, capped) if one is not None}
     new = {name: one for name, one in wanted.items() if name not in ready}
     turns.ready = ready | laid_out(layout, model, batch, layout.positions, new)
     for name in set(turns.ready) - set(ready):
@@ -222,13 +223,14 @@ def measured_beside(
             }
         )  # fmt: skip
     best, own = min(final, key=lambda name: final[name]), fastest.candidate.name
-    chosen = capped.candidate.name
+    chosen = None if capped is None else capped.candidate.name
+    demo = [medians[one] for one in DEMO if one in medians]
     return document, {
         "rows": rows, "picked": own, "fastest": best, "final_seconds": final,
         "picked_over_fastest": final[own] / final[best],
         "fastest_under_a_cap": chosen, "fastest_without_cap": plain.candidate.name,
-        "cap_gains": final[plain.candidate.name] / final[chosen],
-        "cap_gains_over_demo": min(medians[one] for one in DEMO if one in medians) / final[chosen],
+        "cap_gains": None if chosen is None else final[plain.candidate.name] / final[chosen],
+        "cap_gains_over_demo": None if chosen is None or not demo else min(demo) / final[chosen],
         "points": len(document.points), "rounds": measured.rounds, "spread": measured.spread,
         "median_error_of_points": measured.error, "residual": float(np.median(curve.residuals)),
     }  # fmt: skip
@@ -259,10 +261,11 @@ def show(screen: Console, title: str, found: dict[str, Any]) -> None:
         f"picked {found['picked']}: {100 * (found['picked_over_fastest'] - 1):+.1f} % against the fastest, "
         f"{found['fastest']}"
     )
-    screen.print(
-        f"under a width cap the fastest is {found['fastest_under_a_cap']}: {found['cap_gains']:.3f} x as fast as "
-        f"{found['fastest_without_cap']}, {found['cap_gains_over_demo']:.3f} x as fast as the demonstration's plans"
-    )
+    if found["cap_gains"] is not None:
+        gains = f"{found['cap_gains']:.3f} x as fast as {found['fastest_without_cap']}"
+        if found["cap_gains_over_demo"] is not None:
+            gains += f", {found['cap_gains_over_demo']:.3f} x as fast as the demonstration's plans"
+        screen.print(f"under a width cap the fastest is {found['fastest_under_a_cap']}: {gains}")
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.models.sampling import sampler_for
     from diagplan.models.token_check import check_tokens
     from diagplan.models.trace_check import CheckedTrace, check_trace_tokens
-    from diagplan.models.wrapping import wrap
+    from diagplan.models.wrapping import prompt_with_pictures, wrap
     from diagplan.planner.chain import Chain
     from diagplan.planner.chain_compiler import chain_layouts, compile_chain
     from diagplan.planner.checker import Verification
@@ -118,6 +118,7 @@ __all__ = [
     "plan_digest",
     "plan_for",
     "preset_layout",
+    "prompt_with_pictures",
     "read_chain",
     "read_order",
     "read_plan",
@@ -161,7 +162,7 @@ _PLACES = {
     "diagplan.models.chaining": ("run_chain",),
     "diagplan.models.loading": ("load_model", "replay"),
     "diagplan.models.sampling": ("sampler_for",),
-    "diagplan.models.wrapping": ("wrap",),
+    "diagplan.models.wrapping": ("prompt_with_pictures", "wrap"),
     "diagplan.planner.chain": ("Chain",),
     "diagplan.planner.chain_compiler": ("chain_layouts", "compile_chain"),
     "diagplan.models.token_check": ("check_tokens",),

@@ -34,8 +34,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "draw_image", "DrawnImages", "compare_images", "ComparedImages", "custom_generate",
     ),
     "Models": (
-        "load_model", "wrap", "Raster", "LoadOptions", "replay", "roll", "Rolled", "run_chain", "Chained",
-        "Speculation", "read_speculation", "write_speculation", "Greedy", "Sample", "sampler_for",
+        "load_model", "wrap", "prompt_with_pictures", "Raster", "LoadOptions", "replay", "roll", "Rolled", "run_chain",
+        "Chained", "Speculation", "read_speculation", "write_speculation", "Greedy", "Sample", "sampler_for",
     ),
     "World models": (
         "load_world", "World", "plan_for", "compile_for", "roll_for", "generate", "Generated", "generate_video",

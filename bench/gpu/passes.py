@@ -40,6 +40,7 @@ class Timed:
         prompt_seconds: those of step 0.
         whole_seconds: of a whole replay; ``None``: it was not run.
         by_shape: (feeds, cache length) -> seconds of a pass, of those that were timed.
+        counts: (feeds, cache length) -> passes of the plan.
         graphs, capture_seconds, graph_bytes: that were captured, the time it took, and what they hold.
     """
 
@@ -48,6 +49,7 @@ class Timed:
     prompt_seconds: float
     whole_seconds: float | None
     by_shape: dict[tuple[int, int], float]
+    counts: dict[tuple[int, int], int]
     graphs: int
     capture_seconds: float
     graph_bytes: int
@@ -113,6 +115,7 @@ def timed(
         prompt_seconds=sum(_between(by_shape, _shape(p)) for p in prepared.passes if p.step == 0),
         whole_seconds=whole_seconds,
         by_shape=by_shape,
+        counts=dict(counts),
         graphs=passes.graphs,
         capture_seconds=passes.capture_seconds,
         graph_bytes=max(0, device.reserved() - held),

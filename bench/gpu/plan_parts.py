@@ -119,7 +119,8 @@ def _row(
 ) -> None:
     """A plan's figures beside those of next-token prediction in the same mode."""
     ratio, passes = base.seconds / took.seconds, base.passes / took.passes
-    narrow = {shape: seconds for shape, seconds in took.by_shape.items() if shape[0] == 1}
+    # A shape that comes once is not captured, and says nothing of graphs.
+    narrow = {shape: s for shape, s in took.by_shape.items() if shape[0] == 1 and took.counts[shape] > 1}
     floors = [seconds / floor_seconds(model, samples, shape[1], bench.bandwidth) for shape, seconds in narrow.items()]
     bench.part.facts.setdefault("ms by feeds x cache length", {})[f"{name}, {mode}"] = {
         f"{n} x {length}": round(1e3 * seconds, 4) for (n, length), seconds in sorted(took.by_shape.items())

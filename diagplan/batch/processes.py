@@ -43,10 +43,11 @@ class Processes:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", "diagplan.batch.worker", str(theirs.fileno())],
+                # -P: the modules of this process, and none that happen to lie where it was started.
+                [sys.executable, "-P", "-m", "diagplan.batch.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **self._environments[number]},
+                env={**os.environ, "PYTHONPATH": _path(), **self._environments[number]},
             )
         self._running[number] = process, Connection(ours.detach())
         self.send(number, self._opening)
@@ -90,6 +91,11 @@ class Processes:
             process.wait()
         code = process.returncode
         return f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
+
+
+def _path() -> str:
+    """Where this process looks for modules, for those that it starts."""
+    return os.pathsep.join(os.path.abspath(place) for place in sys.path)  # noqa: PTH100
 
 
 def gpus_of(number: int, each: float, visible: Sequence[str]) -> str:

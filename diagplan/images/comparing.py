@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.options import LoadOptions
 from diagplan.backends.arguments import require_callbacks
+from diagplan.backends.errors import CapacityError
 from diagplan.images.defaults import Choice, asked_for
 from diagplan.images.job import ImageJob
 from diagplan.images.paint import PIXELS, request_of
@@ -25,6 +26,9 @@ from diagplan.planner.speculation import Speculation
 
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
+
+#: Bytes of all pictures of a comparison, which are held together for its sheet.
+_MOST = 1 << 30
 
 __all__ = ["ComparedImages", "PlanOutcome", "compare_images", "comparison_sheet", "plan_named"]
 
@@ -176,6 +180,7 @@ def compare_images(
 
     Raises:
         DiagplanError: as ``draw_image``; a name that is none of a plan.
+        CapacityError: as ``draw_image``; or more pictures than one sheet holds.
     """
     require_callbacks(on_progress=on_progress, on_memory=on_memory, on_job=on_job)
     names = [name.strip() for name in (plans.split(",") if isinstance(plans, str) else plans)]
@@ -197,6 +202,7 @@ def compare_images(
     for _, speculation in schedules:
         job.require_speculation(speculation)
     job.require_decoder()
+    _require_a_sheet(job, len(schedules))
 
     def told(what: str, done: int = 0, of: int = 0) -> None:
         if on_progress is not None:
@@ -233,6 +239,21 @@ def compare_images(
     return ComparedImages(
         family=job.painter.name, texts=job.prompted.texts, rows=rows, choice=job.choice, guidance=job.scale
     )
+
+
+def _require_a_sheet(job: ImageJob, plans: int) -> None:
+    """Raise ``CapacityError`` where the pictures of all plans are more than one sheet holds."""
+    prompted = job.prompted
+    grid = prompted.layouts[-1]
+    # A raster does not tell how many pixels a token has; 16 x 16 is usual.
+    pixels = prompted.width * prompted.height or grid.rows * grid.cols * 256
+    count = job.pictures_asked * plans
+    if 3 * pixels * count > _MOST:
+        raise CapacityError(
+            f"expected at most {_MOST // (3 * pixels)} pictures of {pixels:,} pixels on one sheet, got {count:,}: "
+            f"{job.pictures_asked:,} under {plans} plans. They are held together. Take fewer prompts, or `diagplan "
+            "evaluate images`, which holds a few at a time."
+        )
 
 
 def comparison_sheet(compared: ComparedImages) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from diagplan.backends import replay as executor
 from diagplan.backends.chained import replay_chain
 from diagplan.backends.errors import MismatchError
 from diagplan.images.prompts import Branch, Prompted
-from diagplan.models.wrapping import wrap
+from diagplan.models.wrapping import wrap_again
 from diagplan.planner.arguments import named_briefly
 from diagplan.planner.chain import Chain
 from diagplan.planner.chain_compiler import chain_of
@@ -29,6 +29,7 @@ from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import Diagonal, Imported, NextToken, Schedule, ZipAR
 
 if TYPE_CHECKING:
+    from diagplan.adapters.hf_pictures import PicturePrompt
     from diagplan.adapters.raster import Raster
     from diagplan.adapters.transformers import TransformersModel
 
@@ -67,7 +68,8 @@ def custom_generate(
     """Decode a picture by a plan, called by ``model.generate(**inputs, custom_generate=custom_generate, plan=...)``.
 
     For Emu3, GLM-Image, Chameleon, any causal language model with a ``raster``, and Janus-Pro in ``generation_mode``
-    text. Sampling is that of ``generation_config``; how many ids there are is the plan's, whatever ``max_length`` says.
+    text. Pictures in a prompt (``pixel_values``) are read by the model's own encoder, of GLM-Image and Chameleon.
+    Sampling is that of ``generation_config``; how many ids there are is the plan's, whatever ``max_length`` says.
 
     Args:
         model: of transformers, with its weights as they are.
@@ -95,46 +97,70 @@ def custom_generate(
         ``return_dict_in_generate`` an object with these as ``sequences``.
 
     Raises:
-        SpecError: an argument of another kind, a processor or a cache that a plan does not follow, or pixels.
+        SpecError: an argument of another kind, a processor or a cache that a plan does not follow, or pictures that do
+            not fit the ids.
         MismatchError: a plan for another prompt's length or another grid.
 
     >>> model.generate(**inputs, custom_generate=custom_generate, plan=Diagonal(k=2))  # doctest: +SKIP
     """
     del stopping_criteria
-    wrapped = wrap(model, raster=raster)
-    _require_followed(logits_processor, model_kwargs)
+    wrapped = wrap_again(model, raster)
+    _require_followed(logits_processor)
     mask = model_kwargs.get("attention_mask")
     ids = input_ids.cpu().numpy()
     pad = _left_pads(mask, ids.shape)
-    sizes = grid or _one_grid(image_sizes)
+    read = _read(wrapped, input_ids, image_sizes, model_kwargs)
+    # Of a prompt with pictures Emu3's image_sizes are theirs, in pixels.
+    sizes = grid or (_one_grid(image_sizes) if read is None else None)
     scale = _scale(wrapped.family, guidance, generation_config)
-    branches = [Branch(ids=ids, pad=pad)]
+    if scale is None and negative_ids is not None:
+        raise SpecError(
+            "expected a scale of guidance beside a negative prompt, got none. Without one it changes nothing. Give "
+            "guidance_scale=3.0, or leave the negative prompt out."
+        )
+    branches = [Branch(ids=ids if read is None else read.ids, pad=pad)]
     if scale is not None:
         branches.append(_other_branch(wrapped, branches[0], generation_config, negative_ids, negative_mask))
     branches = _of_one_length(branches, plan)
+    if read is not None and read.model is not wrapped and branches[0].ids.shape[1] != ids.shape[1]:
+        raise MismatchError(
+            f"expected a plan with a lead of {ids.shape[1]}, for positions of the prompt's pictures are counted in it, "
+            f"got lead={branches[0].ids.shape[1]}. Compile one for it, or give a schedule: plan=Diagonal(k=2)."
+        )
     if wrapped.family == "janus-pro":
         codes = wrapped.vocab_size  # the first id of a text
         branches = [Branch(ids=one.ids + codes, pad=one.pad) for one in branches]
     prompted = Prompted(
-        layouts=_layouts(wrapped, branches[0].ids.shape[1], sizes, plan, model_kwargs),
+        layouts=_layouts(wrapped, branches[0].ids.shape[1], sizes, plan, model_kwargs, pictures=read is not None),
         branches=tuple(branches), between=wrapped.raster.between_rows, width=0, height=0, texts=("",) * len(ids),
     )  # fmt: skip
     chain = _chain(prompted.layouts, plan, policies)
-    grids = _decoded(wrapped, prompted, chain, scale, _sampler(generation_config), seed, chunk)
+    led = wrapped if read is None else read.model
+    grids = _decoded(led, prompted, chain, scale, _sampler(generation_config), seed, chunk)
     return _as_generated(wrapped, ids, grids, input_ids, generation_config)
 
 
-def _require_followed(processors: Any, model_kwargs: Mapping[str, Any]) -> None:
+def _require_followed(processors: Any) -> None:
     unknown = [type(one).__name__ for one in processors or () if type(one).__name__ not in _FOLLOWED]
     if unknown:
         raise SpecError(
             f"expected processors of logits that a plan follows, got {unknown[0]}. A plan decodes several tokens in "
             "one pass. Leave out what adds it, or decode without a plan."
         )
-    if model_kwargs.get("pixel_values") is not None:
+
+
+def _read(model: "TransformersModel", ids: Any, sizes: Any, model_kwargs: Mapping[str, Any]) -> "PicturePrompt | None":
+    """The prompt's pictures by the model's own encoder; ``None``: there are none."""
+    from diagplan.adapters.hf_pictures import has_pictures, read_pictures
+
+    if not has_pictures(model_kwargs):
+        return None
+    if model.family == "janus-pro":
         raise SpecError(
-            "expected a prompt of text, got pixel_values. Pictures in a prompt are not supported. Leave them out."
+            "expected a prompt of text, got pixel_values. Janus-Pro's release reads pictures to answer in text, and "
+            "draws of text alone. prompt_with_pictures and replay go further, at your own risk. Leave them out."
         )
+    return read_pictures(model, {**model_kwargs, "input_ids": ids, "image_sizes": sizes})
 
 
 def _left_pads(mask: Any, shape: tuple[int, ...]) -> Ids:
@@ -219,7 +245,13 @@ def _of_one_length(branches: Sequence[Branch], plan: Any) -> list[Branch]:
 
 
 def _layouts(
-    model: "TransformersModel", lead: int, sizes: tuple[int, int] | None, plan: Any, model_kwargs: Mapping[str, Any]
+    model: "TransformersModel",
+    lead: int,
+    sizes: tuple[int, int] | None,
+    plan: Any,
+    model_kwargs: Mapping[str, Any],
+    *,
+    pictures: bool,
 ) -> tuple[Layout, ...]:
     if isinstance(plan, Plan | Chain):
         return tuple(one.layout for one in (plan.plans if isinstance(plan, Chain) else (plan,)))
@@ -229,6 +261,14 @@ def _layouts(
     grids = model_kwargs.get("image_grid_thw")
     if grids is None:
         raise SpecError("expected image_grid_thw beside GLM-Image's ids, got none. Hand over what its processor gives.")
+    if pictures:  # their grids come first; the one that is drawn has no preview
+        each = model_kwargs.get("images_per_sample")
+        last = [grids[-1]] if each is None else [grids[int(end) - 1] for end in each.cumsum(0)]
+        drawn = {tuple(int(side) for side in one[1:]) for one in last}
+        if len(drawn) != 1:
+            raise SpecError(f"expected one grid for all prompts, got {len(drawn)}. Generate each size by itself.")
+        rows, cols = drawn.pop()
+        return (Layout(frames=1, rows=rows, cols=cols, lead=lead),)
     pairs = [tuple(int(side) for side in one[1:]) for one in grids]
     if len(pairs) % 2 or len(set(pairs[::2])) != 1 or len(set(pairs[1::2])) != 1:
         raise SpecError(

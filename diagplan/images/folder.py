@@ -1,6 +1,5 @@
 """A model's folder: which family it is of, by its own config.json, before any weight is read."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,15 +9,13 @@ from diagplan.planner.arguments import is_file, require_path
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.extras import require_packages
 from diagplan.planner.shown import shown
-from diagplan.schemas.files import read_bytes
+from diagplan.schemas.json_objects import read_json_object
 
 if TYPE_CHECKING:
     from diagplan.adapters.raster import Raster
 
-__all__ = ["ModelFolder", "open_folder", "read_json_object"]
+__all__ = ["ModelFolder", "open_folder"]
 
-#: Bytes of a JSON file that is read: the vocabulary map of a large model is some megabytes.
-_MOST = 64 << 20
 #: Where the tokenizer lies in the folder of a pipeline.
 _PROCESSOR = "processor"
 
@@ -141,21 +138,3 @@ def _tokenizer(given: Path, model: Path) -> Path:
         return given / _PROCESSOR
     beside = given.parent / _PROCESSOR
     return beside if is_file(beside / "tokenizer.json") and not is_file(given / "tokenizer.json") else given
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """The object of a JSON file.
-
-    Raises:
-        DocumentError: it cannot be read, or holds something else.
-    """
-    data = read_bytes(path, _MOST)
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DocumentError(
-            f"expected a JSON object in {path}, got a file that is none: {str(error)[:100]}. Fetch it again."
-        ) from None
-    if not isinstance(value, dict):
-        raise DocumentError(f"expected a JSON object in {path}, got {shown(value)}. Fetch it again.")
-    return value

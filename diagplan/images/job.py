@@ -120,6 +120,11 @@ class ImageJob:
         self.painter: Painter = painter_named(self.folder.painter)
         num = require_int("num", num, 1)
         scale = _scale(guidance, self.painter)
+        if scale is None and self.painter.guided and request.negative is not None:
+            raise SpecError(
+                "expected a scale of guidance beside a negative prompt, got none. Without one it changes nothing. Give "
+                "guidance, such as 3, or leave the negative prompt out."
+            )
         texts = tuple(text for text in request.texts for _ in range(num))
         features = tuple(path for path in request.features for _ in range(num))
         self.prompted: Prompted = self.painter.prompts(

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diagplan.images.folder import read_json_object
 from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.extras import require_packages
 from diagplan.planner.shown import shown
 from diagplan.schemas.files import read_bytes
+from diagplan.schemas.json_objects import read_json_object
 
 __all__ = ["Texts"]
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.images.folder import ModelFolder, read_json_object
+from diagplan.images.folder import ModelFolder
 from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.shown import shown
+from diagplan.schemas.json_objects import read_json_object
 
 __all__ = ["Decoder", "as_pixels", "image_statistics", "load_vq", "on_device", "require_vq"]
 

@@ -116,6 +116,12 @@ def test_a_diffusion_model_is_refused(tmp_path: Path) -> None:
         load_model("transformers", tmp_path)
 
 
+def test_a_part_of_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
+    with pytest.raises(DocumentError, match="_class_name='UNet2DConditionModel', a part of a diffusion pipeline"):
+        load_model("transformers", tmp_path)
+
+
 def test_the_token_model_of_a_pipeline_is_found(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{}")
     shutil.copytree(saved("glm-image")[1].name, tmp_path / "vision_language_encoder")

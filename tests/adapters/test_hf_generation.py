@@ -59,7 +59,7 @@ def test_a_folder(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("{", r"expected a JSON object, got .*generation_config\.json"),
-        ("[]", r"expected a JSON object, got .*generation_config\.json, which is not \(no object\)"),
+        ("[]", r"expected a JSON object, got .*generation_config\.json, which is not \(it holds"),
         ('{"top_k": -1}', r"generation_config\.json: expected top_k >= 0, got top_k=-1"),
         ('{"temperature": "hot"}', "expected temperature to be a finite number, got temperature='hot'"),
         ('{"do_sample": 1}', "expected do_sample to be true or false, got 1"),

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
-import torch.nn.functional as F  # noqa: E402, N812
 
 from diagplan import Diagonal, Greedy, compile_plan, replay  # noqa: E402
 from diagplan.adapters.linear import Int8Linear, PackedLinear, PlainLinear, is_packed, linear_for, require_quantize  # noqa: E402
@@ -41,26 +40,9 @@ def test_what_is_added_is_added_after_rounding(dtype: Any) -> None:
     """The bits are those of the product and then the sum, in one call or two."""
     generator = torch.Generator().manual_seed(2)
     weight, x, added = (torch.randn(s, generator=generator).to(dtype) for s in ((48, 32), (2, 5, 32), (2, 5, 48)))
-    for layer in (PackedLinear(weight), PackedLinear(weight, twice=True), PlainLinear(weight)):
+    for layer in (PackedLinear(weight), PlainLinear(weight)):
         with torch.inference_mode():
             assert torch.equal(layer(x, added), added + layer(x))
-
-
-@needs_packing
-def test_a_single_row_of_a_small_model() -> None:
-    """Another product than among rows: to float rounding the same, whatever the leading axes."""
-    generator = torch.Generator().manual_seed(3)
-    weight, x, added = (torch.randn(s, generator=generator) for s in ((48, 32), (2, 5, 32), (2, 5, 48)))
-    layer, plain = linear_for(weight, small=True), linear_for(weight, small=False)
-    assert isinstance(layer, PackedLinear)
-    assert isinstance(plain, PackedLinear)
-    assert torch.equal(layer.turned, weight.T)
-    assert plain.turned is None
-    with torch.inference_mode():
-        assert torch.equal(layer(x), plain(x))
-        for row, other in ((x[:1, 1:2], added[:1, 1:2]), (x[1, :1], added[1, :1]), (x[1, 4], added[1, 4])):
-            torch.testing.assert_close(layer(row), F.linear(row, weight), rtol=1e-5, atol=1e-5)
-            torch.testing.assert_close(layer(row, other), F.linear(row, weight) + other, rtol=1e-5, atol=1e-5)
 
 
 @needs_int8
@@ -152,3 +134,18 @@ def test_a_machine_that_cannot(lacking: str, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
     with pytest.raises(SpecError, match="expected a PyTorch build with the onednn engine on an x86 CPU with VNNI"):
         require_quantize("int8", torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
+def test_few_rows_are_padded_and_come_back_alone(rows: int, dtype: Any) -> None:
+    weight, x = torch.randn(24, 16).to(dtype), torch.randn(rows, 16).to(dtype)
+    layer = linear_for(weight, least_rows=4)
+    got = layer(x)
+    assert got.shape == (rows, 24)
+    torch.testing.assert_close(
+        got, torch.nn.functional.linear(x, weight), atol=0.05 if dtype != torch.float32 else 1e-5, rtol=0
+    )
+    # A row is what it is among four, whatever the others are.
+    four = layer(torch.cat([x, torch.randn(3, 16).to(dtype)])[:4])
+    assert torch.equal(got[:1], four[:1])

@@ -15,6 +15,7 @@ from diagplan.adapters.wham import Wham, random_weights  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.backends.rolling import roll  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
+from diagplan.backends.torch_graphs import StaticPasses  # noqa: E402
 from diagplan.planner.rollout import compile_rollout  # noqa: E402
 from diagplan.planner.speculation import Speculation  # noqa: E402
 from tests.support.wham import CONFIG, DATA, golden_model  # noqa: E402
@@ -245,3 +246,25 @@ def test_speculation_gives_the_same_video(sampler: Any, speculation: Any) -> Non
     assert 0 < got.prefill_seconds < got.seconds
     rolled = roll(rollout, model, PROMPT, BLOCKS[:, :7], speculation=Speculation(window=9), cancelled=lambda: True)
     assert (rolled.complete, rolled.passes) == (False, 1)
+
+
+@pytest.mark.parametrize("sampler", [Greedy(), SAMPLER], ids=repr)
+def test_windows_of_a_plan_share_what_runs_their_passes(sampler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU these are graphs, which take longer to capture than a window to replay; the tokens stay the same."""
+    runners: set[int] = set()
+    advance = StaticPasses.advance
+
+    def counted(self: StaticPasses, number: int) -> None:
+        runners.add(id(self))
+        advance(self, number)
+
+    monkeypatch.setattr(StaticPasses, "advance", counted)
+    rollout = compile_rollout(MC_AR, Diagonal(k=2), frames=6, prompt_frames=2)
+    options: dict[str, Any] = {"sampler": sampler, "seed": 3}
+    model = small_mc_ar()
+    want = roll(rollout, model, PROMPT[:, :2], BLOCKS[:, :7], static=False, **options).tokens
+    assert runners == set()
+    got = roll(rollout, model, PROMPT[:, :2], BLOCKS[:, :7], static=True, **options)
+    np.testing.assert_array_equal(got.tokens, want)
+    assert got.windows == 6
+    assert len(runners) == len({id(rollout.plan_of(window)) for window in rollout.windows}) < 6

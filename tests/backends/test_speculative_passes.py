@@ -1,5 +1,6 @@
 """One pass: what it puts down, and the faults of it that comparisons with replay notice."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 
-from diagplan import Layout, NextToken, Plan, Sample, SpecError, compile_plan, verify_trace
+from diagplan import Diagonal, Layout, NextToken, Plan, Sample, SpecError, compile_plan, verify_trace
 from diagplan.backends import speculative
 from diagplan.backends.speculative_columns import Columns
 from diagplan.backends.speculative_passes import Passes, resolved_drafts
+from diagplan.backends.torch_graphs import GraphedForward
 from diagplan.planner.speculation import Speculation, plan_entries
+from tests.support.cuda import GRID, grid_ids, grid_model
 from tests.support.hash_model import HashModel
 from tests.support.speculated import MODELS, guessable, ids_for, speculated, speculations, step_by_step
 from tests.support.strategies import Request, plans
@@ -201,3 +204,21 @@ def test_traces_that_cannot_be() -> None:
     first = speculative.shifted(prepared, 0)
     state = speculative.new_state(first, ids_for(plan, model))
     assert verify_trace(plan, speculative.trace_of(first, state, speculative.replay(first, state, trace=True))).ok
+
+
+def test_passes_on_buffers_that_stay_give_the_same_tokens() -> None:
+    """As on a GPU, without capture; a state that is restarted goes on with cache and buffers."""
+    model, plan = grid_model("cpu"), compile_plan(replace(GRID, frames=1), Diagonal(k=2))
+    ready = speculative.prepare(plan, model, Speculation(window=16, adaptive=True), sampler=Sample(), seed=1)
+    state = speculative.new_state(ready, grid_ids(1, layout=plan.layout))
+    held = state.graphed = GraphedForward(model, capture=False)
+    cache = state.cache
+    for shift in (0, 1):
+        ids = (grid_ids(1, layout=plan.layout) + shift) % 100
+        if shift:
+            state = speculative.restarted(ready, state, ids)
+        want = speculative.replay(ready, speculative.new_state(ready, ids)).tokens
+        np.testing.assert_array_equal(speculative.replay(ready, state).tokens, want)
+        assert state.graphed is held
+        assert state.cache is cache
+    assert len(held._held) > 1

@@ -1,5 +1,6 @@
 """Passes of fixed shape, run directly: the tokens of plain passes, shapes that are few, and steps that fail."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from diagplan import Diagonal, compile_plan  # noqa: E402
 from diagplan.backends.guidance import branches_of  # noqa: E402
-from diagplan.backends.replay import new_state, prepare, replay  # noqa: E402
+from diagplan.backends.replay import new_state, prepare, replay, restarted  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from diagplan.backends.torch_graphs import GraphedForward, StaticPasses  # noqa: E402
 from tests.support.mc_ar import golden_model  # noqa: E402
@@ -113,3 +114,30 @@ def test_a_forward_runs_on_the_same_buffers_again() -> None:
             kept.append({id(x) for held in forward._held.values() for x in held.inputs})
     assert kept[0] == set()
     assert kept[1] == kept[2] != set()
+
+
+def test_the_same_buffers_go_on_with_other_noise_and_another_prompt() -> None:
+    model = golden_model()
+    options: dict[str, Any] = {"sampler": Sample(temperature=1.3), "static": True}
+    first = prepare(PLAN, model, seed=1, **options)
+    moved = replace(first, seed=2, passes=prepare(PLAN, model, seed=2, **options).passes)
+    state = new_state(first, GIVEN[None])
+    replay(first, state)
+    kept, other = state.static, (GIVEN[None] + 1) % 20
+    again = restarted(moved, state, other)
+    assert again is state
+    assert int((state.tokens < 0).sum()) == LAYOUT.tokens + 1
+    assert not any(tensor.any() for tensor in state.cache.tensors)  # type: ignore[attr-defined]
+    tokens = replay(moved, again).tokens
+    assert state.static is kept
+    fresh = prepare(PLAN, model, seed=2, sampler=Sample(temperature=1.3))
+    np.testing.assert_array_equal(tokens, replay(fresh, new_state(fresh, other)).tokens)
+
+
+def test_another_plan_gets_buffers_of_its_own() -> None:
+    model = golden_model()
+    first, other = (prepare(compile_plan(LAYOUT, Diagonal(k=k)), model, static=True) for k in (2, 1))
+    passes = StaticPasses(first, new_state(first, GIVEN[None]), capture=False)
+    assert not passes.turned_to(other)
+    assert not passes.turned_to(prepare(first.plan, model, static=True, sampler=Sample()))
+    assert passes.prepared is first

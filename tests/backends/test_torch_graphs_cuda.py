@@ -15,13 +15,14 @@ from diagplan.backends.guidance import branches_of  # noqa: E402
 from diagplan.backends.replay import new_state, prepare, replay  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from diagplan.backends.torch_graphs import StaticPasses  # noqa: E402
+from diagplan.planner.schedule import Schedule  # noqa: E402
 from tests.support.cuda import GRID, grid_ids, grid_model, kernel_model, needs_cuda  # noqa: E402
 from tests.support.mc_ar import GOLDEN, golden_weights  # noqa: E402
 from tests.support.mineworld import DATA, GIVEN, META, golden_plan  # noqa: E402
 
 pytestmark = needs_cuda
 
-SCHEDULES: dict[str, Any] = {
+SCHEDULES: dict[str, Schedule] = {
     "next-token": NextToken(),
     "k=1": Diagonal(k=1),
     "k=2": Diagonal(k=2),

@@ -50,6 +50,19 @@ def test_now_and_then_a_right_guess_does_not() -> None:
     assert window.one_step
 
 
+def test_attempts_that_come_to_nothing_become_rare() -> None:
+    """Four right guesses in eight, but none where passes are wide: not every run of them is worth an attempt."""
+    window, attempts = Window(widths_of_window(64, 1, adaptive=True)), 0
+    for i in range(400):
+        was_one = window.one_step
+        window.tell(1, guessed_right=i % 8 < 4)
+        attempts += was_one and not window.one_step
+    assert 1 <= attempts <= 4
+    for _ in range(30):
+        window.tell(window.width, guessed_right=True)
+    assert (window.width, window.attempts) == (64, 0)
+
+
 @pytest.mark.parametrize("accepted", [3, 7, 14])
 def test_a_window_is_some_times_what_is_accepted(accepted: int) -> None:
     window = Window(widths_of_window(128, 1, adaptive=True))

@@ -20,7 +20,7 @@ JOB = Job(number=1, id="a", video=Path("v"))
 
 @pytest.fixture
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.syspath_prepend(str(ROOT))
     pool = Processes(Opening(opener=STUB, recipe=Recipe(), out=tmp_path), [{}, {"CUDA_VISIBLE_DEVICES": "1"}])
     yield pool
     pool.close()
@@ -57,6 +57,15 @@ def test_workers_have_environments_of_their_own(pool: Processes) -> None:
     if not own.exists():
         pytest.skip("this system has no /proc")
     assert b"CUDA_VISIBLE_DEVICES=1" in own.read_bytes().split(b"\0")
+
+
+def test_files_of_the_folder_are_not_taken_for_modules(
+    pool: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('another numpy')")
+    monkeypatch.chdir(tmp_path)
+    pool.start(0)
+    assert isinstance(next_of(pool)[1], Ready)
 
 
 def test_what_is_sent_to_a_dead_worker_is_no_error(pool: Processes) -> None:

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from diagplan import Diagonal, LoadOptions, NextToken, ZipAR
+from diagplan.backends.errors import CapacityError
 from diagplan.backends.memory import Memory
+from diagplan.images import comparing
 from diagplan.images.comparing import compare_images, comparison_sheet, plan_named
+from diagplan.images.job import ImageJob
 from diagplan.images.paint import draw_image
 from diagplan.planner.errors import SpecError
 from diagplan.planner.speculation import Speculation
@@ -86,3 +89,14 @@ def test_a_chain_is_refused_before_anything_is_loaded() -> None:
 def test_another_runtime_is_refused() -> None:
     with pytest.raises(SpecError, match="expected the backend torch for a comparison"):
         compare_images(folder_of("janus-pro"), "a", "ntp", options=LoadOptions(backend="onnx"))
+
+
+def test_more_pictures_than_a_sheet_holds_are_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(comparing, "_MOST", 3 * 12 * 12 * 5)
+    monkeypatch.setattr(ImageJob, "load", lambda _: pytest.fail("loaded"))
+    words = "expected at most 5 pictures of 144 pixels on one sheet, got 6: 3 under 2 plans"
+    with pytest.raises(CapacityError, match=words) as caught:
+        compare_images(folder_of("janus-pro"), "a cat", "ntp,k=2", num=3)
+    assert "`diagplan evaluate images`, which holds a few at a time" in str(caught.value)

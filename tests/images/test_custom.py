@@ -194,6 +194,8 @@ def test_what_a_plan_does_not_follow_is_refused() -> None:
         model.generate(**common | {"attention_mask": mask.flip(1)}, grid=(3, 4))
     with pytest.raises(SpecError, match="expected plan to be a plan, a chain or a schedule, got plan='k=2'"):
         model.generate(**common, plan="k=2", grid=(3, 4))
+    with pytest.raises(SpecError, match="expected a scale of guidance beside a negative prompt, got none"):
+        model.generate(**common, grid=(3, 4), negative_ids=ids)
     short = compile_plan(tiny_layout(model, 5), Diagonal(k=2))
     with pytest.raises(MismatchError, match="with a lead of at least 7, the length of the prompt, got lead=5"):
         model.generate(**common, plan=short)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diagplan.images.folder import open_folder, read_json_object
+from diagplan.images.folder import open_folder
 from diagplan.planner.errors import DocumentError, SpecError
 from tests.support.image_folders import MAKERS, folder_of
 
@@ -71,10 +71,3 @@ def test_parts_of_a_configuration_are_objects_and_numbers_whole(tmp_path: Path) 
     for wrong in (True, "3", 0, 1 << 40, 1.5):
         with pytest.raises(DocumentError, match=r"expected codes in .* to be a whole number >= 1"):
             held.whole(wrong, "codes")
-
-
-def test_json_that_is_none_is_refused(tmp_path: Path) -> None:
-    for text in ("[1]", "{", "\xff", "[" * 100_000):
-        (tmp_path / "a.json").write_text(text, encoding="latin-1")
-        with pytest.raises(DocumentError, match=r"expected a JSON object in .*a\.json"):
-            read_json_object(tmp_path / "a.json")

@@ -206,6 +206,12 @@ def test_a_model_without_guidance_takes_none() -> None:
         ImageJob(folder_of("glm-image"), Request(texts=("a",), size=(64, 64)), guidance=3.0)
 
 
+@pytest.mark.parametrize(("family", "guidance"), [("emu3", 1), ("raster-llama", None)])
+def test_a_negative_prompt_without_guidance_changes_nothing_and_is_refused(family: str, guidance: Any) -> None:
+    with pytest.raises(SpecError, match="expected a scale of guidance beside a negative prompt, got none"):
+        ImageJob(folder_of(family), Request(texts=("a cat",), negative="dog"), guidance=guidance)
+
+
 def test_the_model_is_let_go_unless_it_was_handed_in() -> None:
     ours = job("raster-llama")
     model = ours.load()
