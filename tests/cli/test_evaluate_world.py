@@ -40,6 +40,7 @@ def test_the_judge_gives_the_truth_full_marks(tmp_path: Path, world: World) -> N
     told = json.loads((tmp_path / "r.json").read_text())
     assert list(told["rollouts"]) == ["next-token", "k=4", "k=2", "k=1", "k=2 d=14", "exact"]
     assert told["rollouts"]["exact"] == told["rollouts"]["next-token"]
+    assert told["rollouts"]["next-token"] != told["rollouts"]["k=2 d=14"]  # tokens are worth comparing
     assert told["following"]["exact"] == told["following"]["next-token"]
     how = told["exact"]
     (passes,) = how["passes"]

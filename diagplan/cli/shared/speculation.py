@@ -39,7 +39,10 @@ ExactOption = Annotated[
     ),
 ]
 SpeculateOption = Annotated[
-    int | None, option(EXACT, "Instead of --exact: feed so many tokens a pass.", metavar="WINDOW", min=1)
+    int | None,
+    option(
+        EXACT, "Instead of --exact: feed so many tokens a pass. Left out: --exact decides.", metavar="WINDOW", min=1
+    ),
 ]
 TraceOption = Annotated[
     Path | None,
@@ -50,7 +53,7 @@ DraftOption = Annotated[
     option(
         EXACT,
         f"With --speculate: where first guesses come from, {', '.join(get_args(DraftName))}, or a plan replayed first "
-        "such as plan:k=1; left out, previous-frame.",
+        "such as plan:k=1. Left out: previous-frame.",
         autocompletion=lambda: [*get_args(DraftName), "plan:k=1"],
     ),
 ]
@@ -66,7 +69,12 @@ CheckOption = Annotated[
 ]
 SpeculationOption = Annotated[
     Path | None,
-    option(EXACT, "Instead of both: a document of window and first guesses, .json.", "--speculation", metavar="FILE"),
+    option(
+        EXACT,
+        "Instead of both: a document of window and first guesses, .json. Left out: none.",
+        "--speculation",
+        metavar="FILE",
+    ),
 ]
 
 
