@@ -9,17 +9,19 @@ derives every token of a run anew.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import coordinates_of, input_vocab_of
-from diagplan.backends.speculative_prepared import PreparedSpeculation
+from diagplan.adapters.contract import Model, coordinates_of, input_vocab_of
+from diagplan.backends.speculative_prepared import PreparedSpeculation, prepare
 from diagplan.backends.window import GRANULE, feeds_of
-from diagplan.planner.speculation import widest_step
+from diagplan.planner.plan import Plan
+from diagplan.planner.rollout import Rollout
+from diagplan.planner.speculation import Speculation, widest_step
 
-__all__ = ["Grade", "Promise", "probed_promise"]
+__all__ = ["Grade", "Promise", "probed_promise", "promise_of"]
 
 Grade = Literal["bit-exact", "bit-exact among padded passes", "exact up to near-ties"]
 Float32 = NDArray[np.float32]
@@ -101,6 +103,33 @@ def probed_promise(prepared: PreparedSpeculation, feeds: Iterable[int] | None = 
         else "exact up to near-ties"
     )
     return Promise(grade=grade, shapes=tuple(sorted(shapes)), padded=largest[0], step_by_step=largest[1], places=places)
+
+
+def promise_of(
+    plan: Plan | Rollout,
+    model: Model,
+    speculation: Speculation,
+    *,
+    feeds: Iterable[int] | None = None,
+    **options: Any,
+) -> Promise:
+    """The same of a plan; of windows that slide the least that holds of any.
+
+    Args:
+        plan: the plan, or the rollout of all windows.
+        model: the model, loaded.
+        speculation: how it is replayed.
+        feeds: as for ``probed_promise``.
+        options: as for ``diagplan.backends.speculative.prepare``.
+
+    Raises:
+        DiagplanError: as ``prepare``.
+    """
+    plans = [plan] if isinstance(plan, Plan) else plan.plans
+    used = None if feeds is None else tuple(feeds)
+    probed = [probed_promise(prepare(one, model, speculation, **options), used) for one in plans]
+    grades: tuple[str, ...] = get_args(Grade)
+    return max(probed, key=lambda promise: (grades.index(promise.grade), promise.step_by_step))
 
 
 def _rounded(length: int, step: int) -> int:

@@ -194,8 +194,8 @@ def trace_of(prepared: PreparedSpeculation, state: SpeculativeState, done: Specu
         done: its outcome, with ``trace=True``.
 
     Raises:
-        SpecError: an outcome without traces; a replay with padding, embeddings or several seeds, which traces
-            do not hold.
+        SpecError: an outcome without traces; a replay with padding, embeddings, several seeds or the noise of a later
+            window, which traces do not hold.
     """
     if done.traces is None:
         raise SpecError("expected an outcome with traces, got traces=None. Replay with trace=True.")
@@ -203,6 +203,11 @@ def trace_of(prepared: PreparedSpeculation, state: SpeculativeState, done: Specu
         raise SpecError("expected a replay of ids alone for a trace, got padding or embeddings. Leave the trace out.")
     if isinstance(prepared.seed, tuple):
         raise SpecError("expected one seed for a trace, got a seed for each sample. Leave the trace out, or give one.")
+    if prepared.shift:
+        raise SpecError(
+            f"expected the replay of a whole plan for a trace, got a window that begins {prepared.shift} slots into "
+            "its video. A trace does not say where its window begins, so nobody could check it. Leave the trace out."
+        )
     sampler, mix, model = prepared.sampler, prepared.mix, prepared.model
     tokens = prepared.runtime.numpy(state.tokens)[: prepared.batch, : prepared.plan.positions]
     return Trace(

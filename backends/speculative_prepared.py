@@ -69,6 +69,7 @@ class PreparedSpeculation:
         keys: of the noise, int64 [B, positions + 2].
         allowed: ids that may be chosen, or those of each slot, int64 [positions + 2, 2].
         branch: the sample of each row of the batch, int64 [rows].
+        shift: slots by which its noise is moved on, in a window of a longer video; 0: it is a video's beginning.
     """
 
     plan: Plan
@@ -98,6 +99,7 @@ class PreparedSpeculation:
     keys: Array
     allowed: tuple[int, int] | Array
     branch: Array
+    shift: int = 0
 
     @property
     def rows(self) -> int:
@@ -253,6 +255,7 @@ def shifted(prepared: PreparedSpeculation, by: int) -> PreparedSpeculation:
         prepared,
         drafter=None if first is None else moved(first, targets_of(first), by),
         keys=_keys(prepared.runtime, prepared.seed, prepared.samples, prepared.plan.positions, prepared.pad, by),
+        shift=by,
     )
 
 

@@ -52,6 +52,7 @@ from diagplan.cli.shared.speculation import (
     SpeculateOption,
     SpeculationOption,
     checked_figures,
+    speculation_figures,
     speculation_from_options,
 )
 from diagplan.planner.errors import SpecError
@@ -250,6 +251,7 @@ def _say(world: "World", generated: "GeneratedVideo", out: Path, *, as_json: boo
     }
     if isinstance(generated.plan, Rollout):
         figures |= {"windows": len(generated.plan.windows), "prefill_tokens": generated.plan.cost().prefill_tokens}
+    figures |= speculation_figures(done.speculation, done.promise, as_json=as_json)
     figures |= checked_figures(done.checked, as_json=as_json)
     if as_json:
         about = {"model": world.name, "memory": None if generated.memory is None else generated.memory._asdict()}

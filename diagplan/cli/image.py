@@ -52,6 +52,7 @@ from diagplan.cli.shared.speculation import (
     ExactOption,
     SpeculateOption,
     SpeculationOption,
+    speculation_figures,
     speculation_from_options,
 )
 from diagplan.planner.errors import SpecError
@@ -146,6 +147,7 @@ def image_command(
         "--plan-out": plan_out,
         "--exact": exact or None,
         "--speculate": speculate,
+        "--speculation": speculation_document,
     }
     asked = [name for name, value in single.items() if value is not None]
     if compare is not None and asked:
@@ -296,6 +298,7 @@ def _say(drawn: "DrawnImages", written: list[Path], *, as_json: bool) -> None:
         "pixel_seconds": round(drawn.pixel_seconds, 3),
         "guidance": drawn.guidance,
         "sampling": _sampling(drawn.choice),
+        **speculation_figures(drawn.speculation, drawn.promise, as_json=as_json),
     }
     if as_json:
         memory = None if drawn.memory is None else drawn.memory._asdict()

@@ -1,6 +1,5 @@
 """The command that replays a plan: tokens in, tokens out."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +44,7 @@ from diagplan.cli.shared.speculation import (
     SpeculationOption,
     TraceOption,
     checked_figures,
+    speculation_figures,
     speculation_from_options,
 )
 from diagplan.planner.errors import DocumentError, SpecError
@@ -135,7 +135,6 @@ def run_command(
     as_json: JsonOption = False,
 ) -> int:
     """Replay a plan on a model: prompt and actions in, tokens out."""
-    from diagplan.backends.speculative import draft_name
     from diagplan.backends.table import options_for
     from diagplan.models.loading import given_ids
     from diagplan.models.running import run_plan
@@ -215,10 +214,8 @@ def run_command(
         how = done.speculated
         figures |= {
             "tokens_a_pass": round(done.chosen / len(ids) / max(1, done.passes), 2),
-            "window": how.speculation.window,
-            "draft": draft_name(how.speculation),
             "draft_passes": how.outcome.drafted,
-            "promise": str(how.promise) if not as_json else asdict(how.promise),
+            **speculation_figures(how.speculation, how.promise, as_json=as_json),
         }
     figures |= checked_figures(done.checked, as_json=as_json)
     if as_json:

@@ -175,7 +175,7 @@ def compare_images(
         batch: the same.
         chunk: the same.
         on_progress: the same.
-        on_memory: the same, of the largest plan.
+        on_memory: the same, of the plan that takes most, as it is replayed.
         on_job: called with the job and the first plan.
 
     Raises:
@@ -199,6 +199,8 @@ def compare_images(
             f"expected the backend torch for a comparison, whose losses are computed there, got {job.options.backend}. "
             "Leave backend and weights out."
         )
+    for _, speculation in schedules:
+        job.require_speculation(speculation)
     job.require_decoder()
     _require_a_sheet(job, len(schedules))
 
@@ -210,7 +212,9 @@ def compare_images(
     compiled = [job.compile(schedule, policies) for schedule, _ in schedules]
     if on_job is not None:
         on_job(job, compiled[0])
-    job.require_memory([plan for one in compiled for plan in one], on_memory)
+    job.require_memory_of_all(
+        [(one, speculation) for one, (_, speculation) in zip(compiled, schedules, strict=True)], on_memory
+    )
     told("loading")
     job.load()
     job.warm_up(compiled[0])

@@ -17,7 +17,8 @@ from diagplan.adapters.samplers import Greedy
 from diagplan.backends import replay as executor
 from diagplan.backends.arguments import require_seed
 from diagplan.backends.errors import MismatchError
-from diagplan.backends.measured import SpeculationChoice
+from diagplan.backends.measured import SpeculationChoice, settled_speculation
+from diagplan.backends.promise import Promise, promise_of
 from diagplan.backends.speculative import Speculated
 from diagplan.backends.table import options_for
 from diagplan.images.defaults import Choice, default_sampler
@@ -25,7 +26,7 @@ from diagplan.images.folder import ModelFolder, open_folder
 from diagplan.images.judging import losses_of
 from diagplan.images.painters import Painter, Weights, painter_named
 from diagplan.images.prompts import Prompted, Request
-from diagplan.models.estimates import require_memory_before_loading
+from diagplan.models.estimates import estimate_before_loading, require_memory_before_loading
 from diagplan.models.loading import load_model_as, replay_ids
 from diagplan.planner.arguments import require_number
 from diagplan.planner.compiler import compile_plan
@@ -34,6 +35,7 @@ from diagplan.planner.layout import Layout, require_int
 from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.schedule import NextToken, Schedule
+from diagplan.planner.speculation import Speculation
 
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
@@ -55,12 +57,16 @@ class Decoded:
         earlier: those of the grids before it, such as a preview's.
         seconds: of all passes.
         passes: of a batch, all grids; of several the most.
+        speculation: as asked for or as measured; ``None``: step by step.
+        feeds: of speculative passes, those of a draft's plan apart: how many there are in any.
     """
 
     tokens: NDArray[np.int64]
     earlier: tuple[NDArray[np.int64], ...]
     seconds: float
     passes: int
+    speculation: Speculation | None = None
+    feeds: frozenset[int] = frozenset()
 
 
 class ImageJob:
@@ -183,6 +189,29 @@ class ImageJob:
             sampled=not isinstance(self.choice.sampler, Greedy), speculation=speculation, report=report,
         )  # fmt: skip
 
+    def require_memory_of_all(
+        self,
+        ways: Sequence[tuple[Sequence[Plan], "SpeculationChoice | None"]],
+        report: Callable[["Memory"], None] | None = None,
+    ) -> "Memory | None":
+        """The same of plans that are decoded one after the other, each as it is replayed: of the one that takes most.
+
+        Args:
+            ways: of each the plans of all grids, and how they are replayed.
+            report: as for ``require_memory``.
+        """
+        if self._model is not None or not ways:
+            return None
+        estimates = [
+            estimate_before_loading(
+                self.painter.family, self.weights, plans, self.options, batch=self.rows, chunk=self.chunk,
+                sampled=not isinstance(self.choice.sampler, Greedy), speculation=speculation,
+            )
+            for plans, speculation in ways
+        ]  # fmt: skip
+        most = max(range(len(ways)), key=lambda n: 0 if (memory := estimates[n]) is None else memory.total)
+        return self.require_memory(ways[most][0], report, ways[most][1])
+
     def load(self) -> "Model":
         """The token model; it is loaded once."""
         if self._model is None:
@@ -229,6 +258,10 @@ class ImageJob:
         self.require_speculation(speculation)
         model = self.load()
         count, passes, taken = self.pictures_asked, passes_of(plans), 0
+        settled = None
+        if speculation is not None:
+            settled = settled_speculation(speculation, plans[0], model, sampler=self.choice.sampler, rows=self.rows)
+        feeds: set[int] = set()
         parts: list[tuple[NDArray[np.int64], ...]] = []
         batches = range(0, count, self.batch)
         seconds = 0.0
@@ -240,11 +273,21 @@ class ImageJob:
         for first in batches:
             numbers = range(first, min(count, first + self.batch))
             part = self.prompted.only(slice(numbers.start, numbers.stop))
-            tokens, took, number = self._grids(plans, model, part, numbers, stepped, speculation)
+            tokens, took, number = self._grids(plans, model, part, numbers, stepped, settled, feeds)
             parts.append(tokens)
             seconds, taken = seconds + took, max(taken, number)
         grids = [np.concatenate(grid) for grid in zip(*parts, strict=True)]
-        return Decoded(tokens=grids[-1], earlier=tuple(grids[:-1]), seconds=seconds, passes=taken)
+        return Decoded(
+            tokens=grids[-1], earlier=tuple(grids[:-1]), seconds=seconds, passes=taken, speculation=settled,
+            feeds=frozenset(feeds),
+        )  # fmt: skip
+
+    def promise(self, plans: Sequence[Plan], decoded: Decoded) -> Promise | None:
+        """What a probe of the passes in use says of the tokens' bits; ``None``: they were decoded step by step."""
+        if decoded.speculation is None:
+            return None
+        _, options = self._rows(self.prompted.only(slice(0, self.batch)), range(self.batch))
+        return promise_of(plans[0], self.load(), decoded.speculation, feeds=decoded.feeds, batch=self.batch, **options)
 
     def _grids(
         self,
@@ -253,7 +296,8 @@ class ImageJob:
         part: Prompted,
         numbers: range,
         on_pass: Callable[[int], None],
-        speculation: SpeculationChoice | None,
+        speculation: Speculation | None,
+        feeds: set[int],
     ) -> tuple[tuple[NDArray[np.int64], ...], float, int]:
         """Tokens of every grid of a batch, int64 [B, h, w] each, the seconds of their passes, and their number."""
         rows, common = self._rows(part, numbers)
@@ -262,7 +306,10 @@ class ImageJob:
                 plans[0], model, rows[: len(numbers)], rows, lead=self._lead(model, part), speculation=speculation,
                 on_pass=on_pass, **common,
             )  # fmt: skip
-            taken = done.passes if isinstance(done, Speculated) else plans[0].steps
+            taken = plans[0].steps
+            if isinstance(done, Speculated):
+                taken = done.passes
+                feeds.update(done.feeds[done.drafted :].tolist())
             return (done.tokens[:, 0],), done.seconds, taken
         from diagplan.backends.chained import replay_chain
 

@@ -22,6 +22,8 @@ from diagplan.planner.policy import Policies
 if TYPE_CHECKING:
     from diagplan.adapters.contract import Model
     from diagplan.backends.memory import Memory
+    from diagplan.backends.promise import Promise
+    from diagplan.planner.speculation import Speculation
 
 __all__ = ["PIXELS", "DrawnImages", "draw_image", "request_of"]
 
@@ -47,6 +49,8 @@ class DrawnImages:
         choice: how ids were chosen, and who says so.
         guidance: the scale; ``None``: there was none.
         memory: the estimate before loading; ``None``: nothing told.
+        speculation: how they were decoded, as asked for or as measured; ``None``: step by step.
+        promise: of a speculative replay, what a probe says of the tokens' bits.
     """
 
     family: str
@@ -61,6 +65,8 @@ class DrawnImages:
     choice: Choice
     guidance: float | None
     memory: "Memory | None"
+    speculation: "Speculation | None" = None
+    promise: "Promise | None" = None
 
 
 def request_of(
@@ -172,6 +178,7 @@ def draw_image(
         guidance=guidance, choice=choice, options=options, weights=None if weights is None else Path(weights),
         vq=None if vq is None else Path(vq), loaded=loaded, batch=batch, chunk=chunk, seed=seed,
     )  # fmt: skip
+    job.require_speculation(speculation)
     if pixels:
         job.require_decoder()
     told("compiling")
@@ -182,6 +189,7 @@ def draw_image(
     told("loading")
     job.load()
     decoded = job.decode(plans, lambda done, of: told("decoding", done, of), speculation)
+    promise = job.promise(plans, decoded)
     job.let_go()
     began = time.perf_counter()
     pictures = None
@@ -192,5 +200,5 @@ def draw_image(
         family=job.painter.name, texts=job.prompted.texts, tokens=decoded.tokens, earlier=decoded.earlier,
         pictures=pictures, plans=plans, passes=decoded.passes, seconds=decoded.seconds,
         pixel_seconds=time.perf_counter() - began if pixels else 0.0, choice=job.choice,
-        guidance=job.scale, memory=memory,
+        guidance=job.scale, memory=memory, speculation=decoded.speculation, promise=promise,
     )  # fmt: skip

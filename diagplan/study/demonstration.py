@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.backends.measured import settled_speculation
+from diagplan.backends.measured import SpeculationChoice, settled_speculation
 from diagplan.backends.threads import Threads, threads_in_use
 from diagplan.drawing.pictures import save_picture
 from diagplan.evaluation.pictures import psnr, ssim
 from diagplan.games.clips import Clip, read_clip
 from diagplan.planner.extras import require_packages
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule
+from diagplan.planner.speculation import Speculation
 from diagplan.schemas.atomic import make_folder, write_atomically
 from diagplan.schemas.files import write_plan
 from diagplan.video.files import VideoWriter
@@ -48,7 +49,7 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
         "k=2 d=14": Diagonal(k=2, d=14),
     }
 )
-#: Next-token prediction by speculation; its window is measured.
+#: Next-token prediction by speculation; its window is measured, unless one is given.
 EXACT = "exact"
 #: The ways of the demonstration, in the order of its table.
 WAYS = ("next-token", EXACT, *(name for name in SCHEDULES if name != "next-token"))
@@ -61,6 +62,7 @@ class Outcome:
     Attributes:
         plan: its name.
         passes: forward passes for all frames; of ``exact`` as many as it took.
+        tokens_a_pass: tokens of all frames over the passes.
         seconds: median of the replays.
         frames_per_second, speedup_passes, speedup_time: the last two against next-token prediction.
         psnr, ssim: against the recorded frames.
@@ -69,6 +71,7 @@ class Outcome:
 
     plan: str
     passes: int
+    tokens_a_pass: float
     seconds: float
     frames_per_second: float
     speedup_passes: float
@@ -88,6 +91,7 @@ class Demonstration:
         threads: of the CPU, of a pass.
         table: one row for each of ``WAYS``.
         written: pictures, a video, a table, and the last plan with its picture.
+        speculation: of ``exact``, as asked for or as measured.
     """
 
     world: str
@@ -95,6 +99,7 @@ class Demonstration:
     threads: int
     table: list[Outcome]
     written: list[Path]
+    speculation: Speculation
 
 
 def make_demonstration(
@@ -103,6 +108,7 @@ def make_demonstration(
     clip: str | Path | None = None,
     *,
     repeats: int = 3,
+    speculation: SpeculationChoice = "auto",
     threads: Threads = None,
     on_run: Callable[[], None] | None = None,
 ) -> Demonstration:
@@ -113,11 +119,13 @@ def make_demonstration(
         model: ``"crafter-mini"``, or a world model's folder.
         clip: .mp4 with .jsonl beside it; ``None``: the bundled one.
         repeats: runs of each plan; the median time counts.
+        speculation: of ``exact``; ``"auto"``: window and draft are measured.
         threads: CPU threads of one pass, as for ``load_model``.
         on_run: called after each run.
 
     Raises:
         DocumentError, VideoError: a model or a clip that cannot be read, or a file that cannot be written.
+        SpecError: a draft's plan that the world's grid does not allow.
         MissingExtraError: a package is not installed.
     """
     require_packages("the demonstration", "torch", "safetensors", "av", "diffusers", "PIL", "skimage")
@@ -127,7 +135,9 @@ def make_demonstration(
     recorded = read_clip(path)
     blocks = world.read_actions(path.with_suffix(".jsonl"))
     make_folder(folder)
-    table, generated, truth = demonstrate(world, recorded, blocks, repeats=repeats, on_run=on_run)
+    length = min(world.context_frames, len(recorded.frames))
+    settled = settled_speculation(speculation, compile_for(world, length - 1, NextToken()), world.model)
+    table, generated, truth = demonstrate(world, recorded, blocks, repeats=repeats, speculation=settled, on_run=on_run)
     prompt = fit(recorded.frames[0], world.height, world.width)
     written = save_demonstration(folder, recorded, table, generated, truth, prompt)
     plan = compile_for(world, len(truth), SCHEDULES["k=2 d=14"])
@@ -135,12 +145,19 @@ def make_demonstration(
     save_picture(plan, folder / "plan.png")
     written += [folder / "plan.json", folder / "plan.png"]
     return Demonstration(
-        world=world.name, frames=len(truth), threads=threads_in_use(world.load()), table=table, written=written
-    )
+        world=world.name, frames=len(truth), threads=threads_in_use(world.load()), table=table, written=written,
+        speculation=settled,
+    )  # fmt: skip
 
 
 def demonstrate(
-    world: World, clip: Clip, blocks: NDArray[np.int64], *, repeats: int = 3, on_run: Callable[[], None] | None = None
+    world: World,
+    clip: Clip,
+    blocks: NDArray[np.int64],
+    *,
+    repeats: int = 3,
+    speculation: SpeculationChoice = "auto",
+    on_run: Callable[[], None] | None = None,
 ) -> tuple[list[Outcome], dict[str, Generated], Frames]:
     """Roll a clip's first frame forward in each of ``WAYS``, greedily.
 
@@ -149,6 +166,7 @@ def demonstrate(
         clip: the truth; as many frames as the model's context are used.
         blocks: the clip's actions as blocks.
         repeats: runs of each plan, in turn; the median time is shown.
+        speculation: as for ``make_demonstration``.
         on_run: called after each run.
 
     Returns:
@@ -157,12 +175,12 @@ def demonstrate(
     length = min(world.context_frames, len(clip.frames))
     pixels = np.stack([fit(frame, world.height, world.width) for frame in clip.frames[:length]])
     plans = {name: compile_for(world, length - 1, SCHEDULES.get(name, NextToken())) for name in WAYS}
-    speculation = {EXACT: settled_speculation("auto", plans[EXACT], world.model)}
+    ways = {EXACT: settled_speculation(speculation, plans[EXACT], world.model)}
     runs: dict[str, list[Generated]] = {name: [] for name in plans}
     prompt_tokens(world, pixels[:1])
     for _ in range(repeats):
         for name, plan in plans.items():
-            runs[name].append(generate(plan, world, pixels[:1], blocks, speculation=speculation.get(name)))
+            runs[name].append(generate(plan, world, pixels[:1], blocks, speculation=ways.get(name)))
             if on_run is not None:
                 on_run()
     seconds = {name: float(np.median([run.seconds for run in some])) for name, some in runs.items()}
@@ -176,6 +194,7 @@ def _outcome(name: str, seconds: Mapping[str, float], runs: Mapping[str, Generat
     return Outcome(
         plan=name,
         passes=runs[name].passes,
+        tokens_a_pass=runs[name].tokens.size / runs[name].passes,
         seconds=seconds[name],
         frames_per_second=len(truth) / seconds[name],
         speedup_passes=runs["next-token"].passes / runs[name].passes,

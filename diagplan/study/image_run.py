@@ -197,7 +197,7 @@ def run_images(
     if not waiting:
         return
     job = study.job
-    job.require_memory([plan for one in waiting for plan in one.plans])
+    job.require_memory_of_all([(one.plans, one.speculation) for one in waiting])
     on_progress("loading", 0, 0)
     job.load()
     job.warm_up(waiting[0].plans)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.planner.errors import DocumentError
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.speculation import Speculation
 from diagplan.schemas.atomic import make_folder, write_atomically
 from diagplan.schemas.npz import read_npz
 
@@ -171,7 +173,42 @@ def _is_result(document: Mapping[str, Any]) -> bool:
         and len(sizes) <= 1
         and all(_is_number(value) for curve in curves for row in curve for value in row)
         and all(one is None or (isinstance(one, list) and all(type(n) is int for n in one)) for one in counts)
+        and _is_timed(document)
     )
+
+
+def _is_timed(document: Mapping[str, Any]) -> bool:
+    """Whether seconds are there and above 0: of a world's clip alone, of all pictures, or of each clip with its passes.
+
+    What else is asked of a study of pictures is known to ``diagplan.study.image_run``.
+    """
+    seconds, plan, passes = document["seconds"], document["plan"], document["passes"]
+    facts = all(_is_above_0(plan.get(name)) for name in ("steps", "tokens"))
+    if passes is None:
+        return facts and ("all" in seconds or _are_above_0(seconds.get("single")))
+    return (
+        facts
+        and _are_above_0(passes)
+        and _are_above_0(seconds.get("clips"))
+        and len(seconds["clips"]) == len(passes)
+        and _is_speculation(plan.get("speculation"))
+    )
+
+
+def _is_speculation(value: Any) -> bool:
+    """Whether a speculation can be made of it, with a draft that has a name."""
+    try:
+        return isinstance(value, dict) and isinstance(Speculation(**value).draft, str)
+    except (TypeError, SpecError):
+        return False
+
+
+def _are_above_0(values: Any) -> bool:
+    return isinstance(values, list) and bool(values) and all(_is_above_0(value) for value in values)
+
+
+def _is_above_0(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value) and value > 0
 
 
 def _sizes(curve: Any) -> tuple[int, ...] | None:

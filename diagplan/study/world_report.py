@@ -9,18 +9,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.backends.measured import SpeculationChoice, settled_speculation
 from diagplan.backends.runtime import runtime_of
+from diagplan.backends.speculative import Speculated, draft_name
 from diagplan.backends.threads import Threads
 from diagplan.evaluation.motion import MOVES, best_move, clear_moves
 from diagplan.evaluation.pictures import psnr, ssim
 from diagplan.games.clips import Clip, list_clips, read_clip
-from diagplan.models.loading import replay
+from diagplan.models.loading import given_ids, replay, replay_ids
 from diagplan.planner.errors import DocumentError, SpecError
-from diagplan.planner.schedule import Schedule
+from diagplan.planner.schedule import NextToken, Schedule
 from diagplan.worlds import World, load_world
 from diagplan.worlds.generation import compile_for
 
 __all__ = [
+    "EXACT",
+    "ExactRollout",
     "Horizons",
     "Windows",
     "WorldReport",
@@ -33,6 +37,9 @@ __all__ = [
     "report_world",
     "teacher_forced",
 ]
+
+#: The rollout of next-token prediction by speculation.
+EXACT = "exact"
 
 Ids = NDArray[np.int64]
 Frames = NDArray[np.uint8]
@@ -70,6 +77,24 @@ class Horizons:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExactRollout:
+    """How next-token prediction went by speculation, each piece replayed alone.
+
+    Attributes:
+        window, draft: as asked for, or as measured.
+        passes: of each piece.
+        tokens_a_pass: tokens of all pieces over their passes.
+        same_as_ntp: share of tokens equal to those of the schedule ``next-token``; ``None`` where that was not run.
+    """
+
+    window: int
+    draft: str
+    passes: tuple[int, ...]
+    tokens_a_pass: float
+    same_as_ntp: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorldReport:
     """Figures of one model.
 
@@ -83,7 +108,8 @@ class WorldReport:
         rollouts: plan -> quality.
         following: plan -> share of the true one-cell moves that the rollout makes too; ``"truth"`` is the truth's own.
         clear_moves: how many true moves count.
-        passes: plan -> passes.
+        passes: plan -> passes; of ``exact`` the mean of the pieces.
+        exact: how speculation went, where it was asked for.
     """
 
     windows: int
@@ -96,7 +122,8 @@ class WorldReport:
     rollouts: Mapping[str, Horizons]
     following: Mapping[str, float]
     clear_moves: int
-    passes: Mapping[str, int]
+    passes: Mapping[str, float]
+    exact: ExactRollout | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: ``None`` for every number that JSON has no word for."""
@@ -196,6 +223,7 @@ def report_world(
     *,
     map_rows: int | None = None,
     batch: int = 32,
+    speculation: SpeculationChoice | None = None,
     on_plan: Callable[[str], None] | None = None,
 ) -> WorldReport:
     """Judge a model on windows: teacher-forced, and rolled forward from one frame under each schedule, greedily.
@@ -206,6 +234,7 @@ def report_world(
         schedules: name -> schedule.
         map_rows: rows of tokens that show the map, from the top; those below do not move; all by default.
         batch: windows at a time.
+        speculation: also next-token prediction so, as the rollout ``exact``, each piece alone.
         on_plan: called with each schedule's name before it runs.
     """
     n, t = windows.tokens.shape[:2]
@@ -213,7 +242,15 @@ def report_world(
         raise SpecError(f"expected a map of at least 3 x 3 tokens, got {map_rows or world.rows} x {world.cols}.")
     clear = counted_moves(windows.tokens, windows.moved, map_rows)
     following = {"truth": _share(followed_moves(windows.tokens, windows.moved, map_rows), clear)}
-    rollouts, passes = {}, {}
+    rollouts: dict[str, Horizons] = {}
+    passes: dict[str, float] = {}
+    own: Ids | None = None
+
+    def judged(name: str, rolled: Ids) -> None:
+        rollouts[name] = judge_frames(windows, rolled, decoded(world, rolled))
+        whole = np.concatenate([windows.tokens[:, :1], rolled], axis=1)
+        following[name] = _share(followed_moves(whole, windows.moved, map_rows), clear)
+
     for name, schedule in schedules.items():
         if on_plan is not None:
             on_plan(name)
@@ -223,9 +260,15 @@ def report_world(
             replay(plan, world.model, windows.tokens[at : at + batch, :1], windows.actions[at : at + batch])
             for at in range(0, n, batch)
         ])  # fmt: skip
-        rollouts[name] = judge_frames(windows, rolled, decoded(world, rolled))
-        whole = np.concatenate([windows.tokens[:, :1], rolled], axis=1)
-        following[name] = _share(followed_moves(whole, windows.moved, map_rows), clear)
+        own = rolled if name == "next-token" else own
+        judged(name, rolled)
+    exact = None
+    if speculation is not None:
+        if on_plan is not None:
+            on_plan(EXACT)
+        rolled, exact = _exact(world, windows, speculation, own)
+        passes[EXACT] = float(np.mean(exact.passes))
+        judged(EXACT, rolled)
     still = np.repeat(windows.tokens[:, :1], t - 1, axis=1)
     again = decoded(world, windows.tokens)
     return WorldReport(
@@ -237,7 +280,25 @@ def report_world(
         following=following,
         clear_moves=int(clear.sum()),
         passes=passes,
+        exact=exact,
     )
+
+
+def _exact(world: World, windows: Windows, speculation: SpeculationChoice, own: Ids | None) -> tuple[Ids, ExactRollout]:
+    """Tokens int64 [N, T - 1, rows, cols] of every piece alone: samples of a batch would wait for the slowest."""
+    plan = compile_for(world, windows.tokens.shape[1] - 1, NextToken())
+    how = settled_speculation(speculation, plan, world.model)
+    tokens, passes = [], []
+    for prompt, actions in zip(windows.tokens[:, :1], windows.actions, strict=True):
+        done = replay_ids(plan, world.model, given_ids(plan, prompt, actions, None), speculation=how)
+        assert isinstance(done, Speculated)
+        tokens.append(done.tokens)
+        passes.append(done.passes)
+    rolled = np.concatenate(tokens)
+    return rolled, ExactRollout(
+        window=how.window, draft=draft_name(how), passes=tuple(passes), tokens_a_pass=rolled.size / sum(passes),
+        same_as_ntp=None if own is None else float(np.mean(rolled == own)),
+    )  # fmt: skip
 
 
 def evaluate_world(
@@ -248,6 +309,7 @@ def evaluate_world(
     quantize: Literal["int8"] | None = None,
     windows: int = 128,
     map_rows: int | None = None,
+    speculation: SpeculationChoice | None = None,
     threads: Threads = None,
     on_plan: Callable[[str], None] | None = None,
 ) -> WorldReport:
@@ -260,6 +322,7 @@ def evaluate_world(
         quantize: ``"int8"`` products.
         windows: pieces with motion to roll forward.
         map_rows: rows of tokens, from the top, that show the map; ``None``: what the model says.
+        speculation: as for ``report_world``.
         threads: CPU threads of one pass, as for ``load_model``.
         on_plan: called with each plan's name before it runs.
 
@@ -274,7 +337,9 @@ def evaluate_world(
     if map_rows is not None and map_rows > world.rows:
         raise SpecError(f"expected map_rows <= {world.rows}, got map_rows={map_rows}. Leave it out.")
     pieces = read_windows(world, list_clips(Path(clips)), windows)
-    return report_world(world, pieces, SCHEDULES, map_rows=map_rows or world.map_rows, on_plan=on_plan)
+    return report_world(
+        world, pieces, SCHEDULES, map_rows=map_rows or world.map_rows, speculation=speculation, on_plan=on_plan
+    )
 
 
 def counted_moves(tokens: Ids, moved: Ids, map_rows: int | None = None) -> NDArray[np.bool_]:

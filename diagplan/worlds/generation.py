@@ -13,6 +13,7 @@ from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import batched, given_slots
 from diagplan.backends.measured import SpeculationChoice, settled_speculation
 from diagplan.backends.prepared import prepare
+from diagplan.backends.promise import Promise, promise_of
 from diagplan.backends.rolled_check import check_rolled
 from diagplan.backends.rolling import roll
 from diagplan.backends.sampling import Sampler
@@ -27,6 +28,7 @@ from diagplan.planner.plan import Plan
 from diagplan.planner.policy import Policies
 from diagplan.planner.rollout import Rollout, compile_rollout
 from diagplan.planner.schedule import Schedule
+from diagplan.planner.speculation import Speculation
 from diagplan.worlds.world import World
 
 __all__ = [
@@ -52,6 +54,8 @@ class Generated(NamedTuple):
         tokenizer_seconds: of encoding the prompt and decoding the frames.
         passes: forward passes of the replay: the plan's steps, with speculation fewer.
         checked: what a teacher-forced pass says of the tokens, where it was asked for.
+        speculation: how it was replayed, as asked for or as measured; ``None``: step by step.
+        promise: what a probe says of the tokens' bits, where it was asked for.
     """
 
     frames: NDArray[np.uint8]
@@ -60,6 +64,8 @@ class Generated(NamedTuple):
     tokenizer_seconds: float
     passes: int
     checked: TeacherCheck | None = None
+    speculation: Speculation | None = None
+    promise: Promise | None = None
 
 
 def compile_for(
@@ -116,6 +122,7 @@ def generate(
     seed: int = 0,
     speculation: SpeculationChoice | None = None,
     check: bool = False,
+    probe: bool = False,
     on_frame: Callable[[int, NDArray[np.uint8]], None] | None = None,
     on_pass: Callable[[int], None] | None = None,
 ) -> Generated:
@@ -134,6 +141,7 @@ def generate(
         seed: as for ``replay``.
         speculation: as for ``replay``.
         check: whether to derive all tokens anew in a teacher-forced pass, when they are there.
+        probe: with speculation, whether to probe what may be promised of the tokens.
         on_frame: called with each frame's number and picture, uint8 [height, width, 3], in order, as soon as it is
             known.
         on_pass: called with the number of the plan's steps that are done; each is a pass, but with speculation.
@@ -174,24 +182,26 @@ def generate(
             due += 1
         shown += time.perf_counter() - start
 
+    settled, feeds = None, None
     if speculation is not None:
         longest = plan if isinstance(plan, Plan) else plan.plan_of(plan.windows[-1])
-        speculation = settled_speculation(speculation, longest, world.model, sampler=sampler)
+        settled = settled_speculation(speculation, longest, world.model, sampler=sampler)
     ids = None
     began = time.perf_counter()
     if isinstance(plan, Rollout):
         rolled = roll(
             plan, world.model, given, blocks if world.block else None, sampler=sampler, seed=seed,
-            speculation=speculation, on_frame=decode, on_pass=on_pass,
+            speculation=settled, on_frame=decode, on_pass=on_pass,
         )  # fmt: skip
         tokens, passes = rolled.tokens[0], rolled.passes
     else:
         ids = batched("given", world.given(plan.layout, given, blocks), (len(given_slots(plan.layout)),))
         done = replay_ids(
-            plan, world.model, ids, sampler=sampler, seed=seed, speculation=speculation, on_frame=decode,
+            plan, world.model, ids, sampler=sampler, seed=seed, speculation=settled, on_frame=decode,
             on_pass=on_pass,
         )  # fmt: skip
         tokens, passes = done.tokens[0], done.passes if isinstance(done, Speculated) else done.steps
+        feeds = set(done.feeds[done.drafted :].tolist()) if isinstance(done, Speculated) else None
     seconds = time.perf_counter() - began - shown
     checked = None
     if check and isinstance(plan, Rollout):
@@ -201,7 +211,10 @@ def generate(
         assert isinstance(plan, Plan)
         assert ids is not None
         checked = teacher_check(prepare(plan, world.model, sampler=sampler, seed=seed), ids, tokens[None])
-    return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown, passes, checked)
+    promise = None
+    if probe and settled is not None:
+        promise = promise_of(plan, world.model, settled, feeds=feeds, sampler=sampler, seed=seed)
+    return Generated(np.stack(pictures), tokens, seconds, tokenizer_seconds + shown, passes, checked, settled, promise)
 
 
 def _in_order(plan: Any, world: Any, prompt: Any, actions: Any) -> tuple[Any, Any, Any, Any]:

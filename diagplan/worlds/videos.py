@@ -153,7 +153,8 @@ def generate_video(
         try:
             done = generate(
                 plan, world, cut, blocks, sampler=sampler, seed=seed, speculation=speculation, check=check,
-                on_frame=lambda _, picture: shown.add(picture), on_pass=lambda count: tell("generating", count, steps),
+                probe=speculation is not None, on_frame=lambda _, picture: shown.add(picture),
+                on_pass=lambda count: tell("generating", count, steps),
             )  # fmt: skip
         except KeyboardInterrupt:
             if shown.generated:

@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from diagplan import Layout, NextToken, compile_plan  # noqa: E402
+from diagplan import Layout, NextToken, compile_plan, compile_rollout  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
-from diagplan.backends.promise import Promise, probed_promise  # noqa: E402
+from diagplan.backends.promise import Promise, probed_promise, promise_of  # noqa: E402
 from diagplan.backends.speculative import prepare  # noqa: E402
 from diagplan.planner.speculation import Speculation  # noqa: E402
 from tests.support.hash_model import NumpyHashModel  # noqa: E402
@@ -80,3 +80,19 @@ def test_every_width_in_use_is_probed() -> None:
     promise = probed_promise(prepare(PLAN, model, Speculation(window=32, adaptive=True)))
     assert {feeds for feeds, _ in promise.shapes} == {1, 8, 16, 32}
     assert promise.places >= 4 * 3
+
+
+def test_of_windows_that_slide_the_least_holds() -> None:
+    """A shorter window, whose passes have the width that is off, is not hidden by the others."""
+    model = Off.random(CONFIG)
+    how = Speculation(window=32)
+    alone = promise_of(PLAN, model, how, feeds=[32])
+    assert alone == probed_promise(prepare(PLAN, model, how), [32])
+    layout = Layout(frames=2, rows=2, cols=4, prompt_frames=1, between_frames=2)
+    rollout = compile_rollout(layout, NextToken(), frames=3)
+    shapes = [probed_promise(prepare(plan, model, how)).shapes for plan in rollout.plans]
+    (longer, shorter) = ({feeds for feeds, _ in one} for one in shapes)
+    (model.width,) = shorter - longer
+    one = promise_of(rollout, model, how)
+    assert one == probed_promise(prepare(rollout.plans[1], model, how))
+    assert one.step_by_step == pytest.approx(1e-4, rel=0.2)

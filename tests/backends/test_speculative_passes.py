@@ -196,6 +196,14 @@ def test_traces_that_cannot_be() -> None:
     done = speculative.replay(padded, state, trace=True)
     with pytest.raises(SpecError, match="expected a replay of ids alone for a trace, got padding or embeddings"):
         speculative.trace_of(padded, state, done)
+    later = speculative.shifted(prepared, 26)
+    state = speculative.new_state(later, ids_for(plan, model))
+    done = speculative.replay(later, state, trace=True)
+    with pytest.raises(SpecError, match="got a window that begins 26 slots into its video"):
+        speculative.trace_of(later, state, done)
+    first = speculative.shifted(prepared, 0)
+    state = speculative.new_state(first, ids_for(plan, model))
+    assert verify_trace(plan, speculative.trace_of(first, state, speculative.replay(first, state, trace=True))).ok
 
 
 def test_passes_on_buffers_that_stay_give_the_same_tokens() -> None:

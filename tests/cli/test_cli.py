@@ -29,6 +29,7 @@ OF_OTHERS = {
     "tune",
     "study",
     "images",
+    "world",
 }
 #: Options whose absence needs no word.
 ALONE = {"k", "window", "order", "step", "png", "svg", "gif", "html", "against", "trace"}

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ pytest.importorskip("av")
 pytest.importorskip("diffusers")
 
 from diagplan import Diagonal, NextToken, compile_plan, replay, write_plan  # noqa: E402
+from diagplan.backends.promise import Grade  # noqa: E402
 from diagplan.evaluation.pictures import psnr  # noqa: E402
 from diagplan.video.files import VideoWriter, read_video  # noqa: E402
 from diagplan.video.frames import fit  # noqa: E402
@@ -227,7 +228,10 @@ def test_exact_is_next_token_prediction(tmp_path: Path, world: World) -> None:
             *command(tmp_path, "--frames", 2, "--temperature", 1, *more, "--tokens", tmp_path / "t.npy", "--json")
         )
         assert code == 0
-        kept.append(((tmp_path / "t.npy").read_bytes(), json.loads(out)["passes"]))
+        figures = json.loads(out)
+        assert ("promise" in figures, figures.get("draft")) == ((True, "previous-frame") if more else (False, None))
+        assert not more or figures["promise"]["grade"] in get_args(Grade)
+        kept.append(((tmp_path / "t.npy").read_bytes(), figures["passes"]))
     assert [tokens for tokens, _ in kept] == [kept[0][0]] * 3
     assert kept[0][1] == plan.steps
     assert max(passes for _, passes in kept[1:]) < plan.steps / 8
@@ -244,3 +248,5 @@ def test_tokens_are_checked(tmp_path: Path, more: tuple[object, ...]) -> None:
     check = json.loads(out)["check"]
     assert (check["ok"], check["tokens"]) == (True, 108 * (9 if more else 2))
     assert check["largest"] < 1e-3
+    assert json.loads(out)["window"] == 40
+    assert json.loads(out)["promise"]["places"] > 0

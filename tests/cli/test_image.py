@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ pytest.importorskip("transformers")
 Image = pytest.importorskip("PIL.Image")
 
 from diagplan import read_chain, read_plan, verify  # noqa: E402
+from diagplan.backends.promise import Grade  # noqa: E402
 from tests.support.checkpoints import write_safetensors  # noqa: E402
 from tests.support.cli import run, run_json  # noqa: E402
 from tests.support.image_folders import CODES, folder_of, vqgan  # noqa: E402
@@ -123,6 +124,12 @@ def test_the_same_picture_in_fewer_passes(tmp_path: Path) -> None:
     assert np.array_equal(np.load(tmp_path / "a.npy"), tokens)
     assert whole["passes"] == 36
     assert fast["passes"] < 36
+    assert (fast["window"], fast["draft"]) == (12, "above")
+    assert fast["promise"]["grade"] in get_args(Grade)
+    assert not {"window", "draft", "promise"} & whole.keys()
+    code, out, _ = run(*common, "--exact")
+    assert code == 0
+    assert re.search("promise +(bit-exact|exact up to near-ties)", out)
 
 
 def test_plans_side_by_side_on_one_sheet(tmp_path: Path) -> None:
@@ -203,6 +210,7 @@ def test_other_models_folders_name_the_file_that_tells(tmp_path: Path) -> None:
         ((), "expected -o, --pictures-dir or --tokens-out, got none"),
         (("a", "--compare", "ntp", "--tokens-out", "a.npy"), "--compare needs -o"),
         (("a", "-o", "a.png", "--compare", "ntp", "--k", "2"), "expected --compare or --k, got both"),
+        (("a", "-o", "a.png", "--compare", "ntp", "--speculation", "s.json"), "expected --compare or --speculation"),
         (("a", "-o", "a.jpg"), "expected a name ending in .png for -o"),
         (("-o", "a.png"), "expected a prompt, got none"),
         (("a", "-o", "a.png", "--size", "12"), "expected size as width and height"),

@@ -1,11 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from diagplan import Diagonal, LoadOptions, NextToken, ZipAR
 from diagplan.backends.errors import CapacityError
+from diagplan.backends.memory import Memory
 from diagplan.images import comparing
 from diagplan.images.comparing import compare_images, comparison_sheet, plan_named
 from diagplan.images.job import ImageJob
+from diagplan.images.paint import draw_image
 from diagplan.planner.errors import SpecError
 from diagplan.planner.speculation import Speculation
 from tests.support.image_folders import folder_of
@@ -47,6 +51,39 @@ def test_plans_side_by_side() -> None:
     assert cells[2][1] == "16"
     sheet = comparison_sheet(compared)
     assert sheet.shape[1] > 4 * 256
+
+
+def test_the_estimate_is_of_the_plan_that_takes_most_as_it_is_replayed() -> None:
+    model = folder_of("janus-pro")
+    asked: list[Memory] = []
+
+    def memory(plans: str, **more: Any) -> Memory:
+        asked.clear()
+        compare_images(model, "a cat", plans, sampling={"greedy": True}, on_memory=asked.append, **more)
+        (one,) = asked
+        return one
+
+    drawn: list[Memory] = []
+    draw_image(
+        model, "a cat", sampling={"greedy": True}, speculation=Speculation(window=32, draft="above"),
+        on_memory=drawn.append, pixels=False,
+    )  # fmt: skip
+    alone = memory("ntp")
+    assert memory("ntp,exact=32") == memory("exact=32,k=2") == drawn[0]
+    assert drawn[0].total > alone.total
+
+
+def test_a_chain_is_refused_before_anything_is_loaded() -> None:
+    seen: list[str] = []
+    with pytest.raises(SpecError, match="expected no speculation for GLM-Image, whose plans are a chain"):
+        compare_images(
+            folder_of("glm-image"),
+            "a cat",
+            "ntp,exact=8",
+            size=(64, 64),
+            on_progress=lambda what, *_: seen.append(what),
+        )
+    assert seen == []
 
 
 def test_another_runtime_is_refused() -> None:

@@ -34,8 +34,8 @@ def flat(level: int, frames: int = 3) -> Any:
 
 def outcome(plan: str, passes: int) -> Outcome:
     return Outcome(
-        plan=plan, passes=passes, seconds=1.234, frames_per_second=2.5, speedup_passes=3.0, speedup_time=1.5,
-        psnr=20.04, ssim=0.9, same_as_ntp=0.123,
+        plan=plan, passes=passes, tokens_a_pass=4.5, seconds=1.234, frames_per_second=2.5,
+        speedup_passes=3.0, speedup_time=1.5, psnr=20.04, ssim=0.9, same_as_ntp=0.123,
     )  # fmt: skip
 
 
@@ -106,6 +106,7 @@ def test_every_plan_is_run_and_compared_with_the_first(monkeypatch: pytest.Monke
     first = table[0]
     assert (first.passes, first.seconds, first.speedup_passes, first.speedup_time) == (72, 3.0, 1, 1)  # the median
     assert first.frames_per_second == 1
+    assert (first.tokens_a_pass, table[1].tokens_a_pass) == (1, 8)
     assert [row.same_as_ntp for row in table] == [1, 1, 0, 0, 0, 0]
     assert first.psnr == pytest.approx(20 * np.log10(25.5))
     assert [row.speedup_passes for row in table] == [72 / row.passes for row in table]

@@ -11,7 +11,7 @@ import pytest
 
 from diagplan.planner.errors import DocumentError
 from diagplan.study.results import StudyFolder
-from tests.support.study import result
+from tests.support.study import exact_result, result
 
 
 def test_results_come_back_and_strangers_are_refused(tmp_path: Path) -> None:
@@ -52,6 +52,16 @@ def test_results_come_back_and_strangers_are_refused(tmp_path: Path) -> None:
         ("curves", {"loss": [[1.0, "nan"]]}),
         ("curves", {"loss": [[10**400]]}),
         ("more", 1),
+        ("seconds", {}),
+        ("seconds", {"batched": 3.0, "batch": 2}),
+        ("seconds", {"single": []}),
+        ("seconds", {"single": [1.0, "2"]}),
+        ("seconds", {"single": [0.0]}),
+        ("seconds", {"single": [float("nan")]}),
+        ("passes", [2, 2, 5]),
+        ("passes", "many"),
+        ("plan", {"tokens": 20}),
+        ("plan", {"steps": 0, "tokens": 20}),
     ],
 )
 def test_what_is_no_result_is_refused(name: str, value: Any, tmp_path: Path) -> None:
@@ -61,6 +71,33 @@ def test_what_is_no_result_is_refused(name: str, value: Any, tmp_path: Path) -> 
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
     with pytest.raises(DocumentError, match="expected the result of base/k=2, got"):
         folder.read("base/k=2", {"seed": 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seconds", {"single": [1.0, 2.0]}),
+        ("seconds", {"clips": [0.25, 0.5]}),
+        ("seconds", {"clips": 3}),
+        ("seconds", {"clips": [0.25, 0.5, None]}),
+        ("passes", []),
+        ("passes", [2, 0, 5]),
+        ("passes", [2, 2, 5, 5]),
+        ("plan", {"steps": 3.0, "tokens": 20}),
+        ("plan", {"steps": 3.0, "tokens": 20, "speculation": {"window": 0}}),
+        ("plan", {"steps": 3.0, "tokens": 20, "speculation": {"width": 9}}),
+        ("plan", {"steps": 3.0, "tokens": 20, "speculation": 36}),
+    ],
+)
+def test_what_is_no_exact_result_is_refused(name: str, value: Any, tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, {"seed": 0, "tuned": {}})
+    one = exact_result("base/exact=36", result("base/ntp", loss=1.0))
+    folder.write(one)
+    assert folder.read("base/exact=36", {"seed": 0}) == one
+    path = folder.path("base/exact=36", ".json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(DocumentError, match=r"expected the result of base/exact=36, got .* Remove it to run"):
+        folder.read("base/exact=36", {"seed": 0})
 
 
 def test_settings_whose_labels_are_none_are_refused(tmp_path: Path) -> None:

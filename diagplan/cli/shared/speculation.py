@@ -1,5 +1,6 @@
 """What commands that replay plans share: speculation."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -9,6 +10,7 @@ from diagplan.planner.speculation import DraftName, Speculation
 
 if TYPE_CHECKING:
     from diagplan.backends.measured import SpeculationChoice
+    from diagplan.backends.promise import Promise
     from diagplan.backends.teacher_check import TeacherCheck
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "SpeculationOption",
     "TraceOption",
     "checked_figures",
+    "speculation_figures",
     "speculation_from_options",
 ]
 
@@ -36,7 +39,10 @@ ExactOption = Annotated[
     ),
 ]
 SpeculateOption = Annotated[
-    int | None, option(EXACT, "Instead of --exact: feed so many tokens a pass.", metavar="WINDOW", min=1)
+    int | None,
+    option(
+        EXACT, "Instead of --exact: feed so many tokens a pass. Left out: --exact decides.", metavar="WINDOW", min=1
+    ),
 ]
 TraceOption = Annotated[
     Path | None,
@@ -47,7 +53,7 @@ DraftOption = Annotated[
     option(
         EXACT,
         f"With --speculate: where first guesses come from, {', '.join(get_args(DraftName))}, or a plan replayed first "
-        "such as plan:k=1; left out, previous-frame.",
+        "such as plan:k=1. Left out: previous-frame.",
         autocompletion=lambda: [*get_args(DraftName), "plan:k=1"],
     ),
 ]
@@ -63,7 +69,12 @@ CheckOption = Annotated[
 ]
 SpeculationOption = Annotated[
     Path | None,
-    option(EXACT, "Instead of both: a document of window and first guesses, .json.", "--speculation", metavar="FILE"),
+    option(
+        EXACT,
+        "Instead of both: a document of window and first guesses, .json. Left out: none.",
+        "--speculation",
+        metavar="FILE",
+    ),
 ]
 
 
@@ -91,6 +102,18 @@ def speculation_from_options(
     if exact:
         return "auto"
     return None if speculate is None else Speculation(window=speculate, draft=draft or "previous-frame")
+
+
+def speculation_figures(
+    speculation: "Speculation | None", promise: "Promise | None", *, as_json: bool
+) -> dict[str, Any]:
+    """What a speculative replay adds to a command's figures: window, draft and the probe; nothing of any other."""
+    if speculation is None:
+        return {}
+    from diagplan.backends.speculative import draft_name
+
+    told = {} if promise is None else {"promise": asdict(promise) if as_json else str(promise)}
+    return {"window": speculation.window, "draft": draft_name(speculation), **told}
 
 
 def checked_figures(check: "TeacherCheck | None", *, as_json: bool) -> dict[str, Any]:
