@@ -81,6 +81,7 @@ def test_a_family_of_a_third_party_runs_from_the_command_line(site: Path, files:
     np.testing.assert_array_equal(replayed(site, files, "own", *weights, "--backend", "toy-eager"), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (find_spec("onnxruntime") and find_spec("onnxscript")), reason="needs the extra onnx")
 def test_a_family_of_a_third_party_is_exported_and_loaded_back(site: Path, files: Path) -> None:
     export = files / "exported"

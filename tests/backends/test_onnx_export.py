@@ -31,6 +31,7 @@ def test_packed_weights_are_named(tmp_path: Path) -> None:
         export_model(golden_model(), tmp_path / GRAPH, config={})
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     model = golden_model(portable=True)
     model.embedding = model.embedding.clone()

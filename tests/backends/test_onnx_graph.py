@@ -17,6 +17,7 @@ from tests.support.mc_ar import golden_model  # noqa: E402
 from tests.support.mineworld import DATA  # noqa: E402
 
 
+@pytest.mark.slow
 def test_an_adapter_that_reads_its_cache_before_it_writes(tmp_path: Path) -> None:
     class Late(type(golden_model())):  # type: ignore[misc]
         def forward(self, ids: Any, position: Any, slot: Any, mask: Any, cache: Any, rows: Any = None) -> Any:

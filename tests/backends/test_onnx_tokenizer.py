@@ -57,6 +57,7 @@ def test_frames_of_another_size(tokenizer: ImageTokenizer, folder: Path) -> None
         exported.decode(np.repeat(tokenizer.encode(FRAMES[:1]), 2, axis=1))
 
 
+@pytest.mark.slow
 def test_halves_of_two_tokenizers(folder: Path, tmp_path: Path) -> None:
     twice = Path(shutil.copytree(folder, tmp_path / "twice"))
     shutil.copyfile(folder / ENCODER, twice / DECODER)

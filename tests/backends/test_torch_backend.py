@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diagplan import LoadOptions, SpecError  # noqa: E402
-from diagplan.adapters import families  # noqa: E402
-from diagplan.adapters.mc_ar import McAr, McArConfig, random_weights  # noqa: E402
+from diagplan.adapters import families, mc_ar  # noqa: E402
+from diagplan.adapters.mc_ar import McArConfig, random_weights  # noqa: E402
 from diagplan.backends.memory import sizes_of  # noqa: E402
 from diagplan.backends.torch_backend import BACKEND  # noqa: E402
 from diagplan.planner.errors import DiagplanError  # noqa: E402
@@ -35,10 +35,10 @@ def test_sizes_are_those_of_the_loaded_model(weights: Path) -> None:
 
 
 def test_a_model_that_ignores_its_mask_is_refused(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ignores(self: McAr, mask: Any) -> Any:
-        return torch.zeros(mask.shape).repeat(2, 1)
+    def ignores(mask: Any, values: Any, group: int) -> Any:
+        return torch.zeros(mask.shape).repeat(group, 1)
 
-    monkeypatch.setattr(McAr, "_bias", ignores)
+    monkeypatch.setattr(mc_ar, "mask_bias", ignores)
     with pytest.raises(DiagplanError, match="mask"):
         BACKEND.load("mc-ar", weights, LoadOptions(config=CONFIG))
 

@@ -212,6 +212,7 @@ def test_another_study_is_refused(
     assert (study[0] / "study.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_model_joins_and_is_held_to_its_weights(
     study: tuple[Path, list[object], dict[str, Any]], tmp_path: Path
 ) -> None:

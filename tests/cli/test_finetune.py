@@ -187,6 +187,7 @@ def test_ctrl_c_keeps_the_last_checkpoint(
     assert both[0] == both[1]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(made: Path, tmp_path: Path) -> None:
     """Under torchrun, with gloo: the same losses in the log, and one report."""
     asked = ("--k", "1,2", "--no-bfloat16", "--batch", 4, "--learning-rate", 0.1, "--json")

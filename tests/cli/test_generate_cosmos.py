@@ -69,6 +69,7 @@ def test_a_text_leads(files: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(tokens[0], want)
 
 
+@pytest.mark.slow
 def test_the_same_on_onnx_runtime(files: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")

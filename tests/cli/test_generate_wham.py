@@ -97,6 +97,7 @@ def test_one_window_is_one_plan(files: WhamFiles, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(paths[0]), np.load(paths[1]))
 
 
+@pytest.mark.slow
 def test_the_same_on_onnx_runtime(files: WhamFiles, tmp_path: Path) -> None:
     """Transformer and image tokenizer exported: the tokens and the pictures are torch's."""
     pytest.importorskip("onnxscript")

@@ -41,7 +41,15 @@ def test_the_matcher(shown: str, printed: str, same: bool) -> None:
     assert shows(shown, printed) is same
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != FORMAT], ids=name_of)
+#: Pages whose commands export or train take longest.
+RUN = [
+    pytest.param(page, marks=pytest.mark.slow) if page.name in ("onnx.md", "finetuning.md") else page
+    for page in PAGES
+    if page != FORMAT
+]
+
+
+@pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_what_pages_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "replay(" in page.read_text(encoding="utf-8"):
         pytest.importorskip("torch")
