@@ -12,6 +12,7 @@ pytest.importorskip("diffusers")
 
 from diagplan import Diagonal, NextToken, Speculation  # noqa: E402
 from diagplan.games.clips import read_clip, write_clip  # noqa: E402
+from diagplan.planner.schedule import Schedule  # noqa: E402
 from diagplan.study.world_report import read_windows, report_world  # noqa: E402
 from diagplan.worlds import SHIPPED, World  # noqa: E402
 from tests.support.cli import run  # noqa: E402
@@ -25,7 +26,7 @@ def test_the_judge_gives_the_truth_full_marks(tmp_path: Path, world: World) -> N
     clip = read_clip(CLIP)
     write_clip(tmp_path / "a.mp4", clip)
     windows = read_windows(world, [tmp_path / "a.mp4"], 4)
-    ways = {"next-token": NextToken(), "k=1": Diagonal(k=1)}
+    ways: dict[str, Schedule] = {"next-token": NextToken(), "k=1": Diagonal(k=1)}
     report = report_world(world, windows, ways, map_rows=7, speculation=Speculation(window=54))
     exact = report.exact
     assert exact is not None
