@@ -10,8 +10,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("av")
 pytest.importorskip("diffusers")
 
-from diagplan import Diagonal  # noqa: E402
+from diagplan import Diagonal, NextToken, Speculation  # noqa: E402
 from diagplan.games.clips import read_clip, write_clip  # noqa: E402
+from diagplan.planner.schedule import Schedule  # noqa: E402
 from diagplan.study.world_report import read_windows, report_world  # noqa: E402
 from diagplan.worlds import SHIPPED, World  # noqa: E402
 from tests.support.cli import run  # noqa: E402
@@ -25,10 +26,16 @@ def test_the_judge_gives_the_truth_full_marks(tmp_path: Path, world: World) -> N
     clip = read_clip(CLIP)
     write_clip(tmp_path / "a.mp4", clip)
     windows = read_windows(world, [tmp_path / "a.mp4"], 4)
-    report = report_world(world, windows, {"k=1": Diagonal(k=1)}, map_rows=7)
+    ways: dict[str, Schedule] = {"next-token": NextToken(), "k=1": Diagonal(k=1)}
+    report = report_world(world, windows, ways, map_rows=7, speculation=Speculation(window=54))
+    exact = report.exact
+    assert exact is not None
+    assert (exact.same_as_ntp, exact.window, exact.draft) == (1, 54, "previous-frame")
+    assert report.rollouts["exact"] == report.rollouts["next-token"] != report.rollouts["k=1"]
     assert report.windows == 1
     assert report.following["truth"] == 1
-    assert report.passes == {"k=1": 140}
+    assert report.passes == {"next-token": 756, "k=1": 140, "exact": exact.passes[0]}
+    assert exact.passes[0] < 140
     assert report.repeat.tokens[0] < report.rollouts["k=1"].tokens[0] <= 1
     assert report.action_gap > 0
     code, out, _ = run(
@@ -40,7 +47,6 @@ def test_the_judge_gives_the_truth_full_marks(tmp_path: Path, world: World) -> N
     told = json.loads((tmp_path / "r.json").read_text())
     assert list(told["rollouts"]) == ["next-token", "k=4", "k=2", "k=1", "k=2 d=14", "exact"]
     assert told["rollouts"]["exact"] == told["rollouts"]["next-token"]
-    assert told["rollouts"]["next-token"] != told["rollouts"]["k=2 d=14"]  # tokens are worth comparing
     assert told["following"]["exact"] == told["following"]["next-token"]
     how = told["exact"]
     (passes,) = how["passes"]
