@@ -7,6 +7,7 @@ transformers 4.57 to 5.24. GLM-Image turns a picture of the prompt by its rows a
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from diagplan.planner.shown import shown
 __all__ = ["PicturePrompt", "has_pictures", "read_pictures"]
 
 Ids = NDArray[np.int64]
+
+#: Of transformers, for pictures in prompts of Emu3 and GLM-Image.
+_OLDEST = (5, 24)
 
 # Shapes: B prompts, P leading ids, E embeddings of a prompt, H width of the stream.
 
@@ -89,6 +93,16 @@ def read_pictures(model: TransformersModel, inputs: Mapping[str, Any]) -> Pictur
         return reader(model, ids.detach().cpu().numpy().astype(np.int64), inputs)
 
 
+def _require_tested_version(family: str) -> None:
+    """Older ones of the library cut a picture's ids another way (4.57 and 5.4 do)."""
+    version = metadata.version("transformers")
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+        raise SpecError(
+            f"expected transformers {_OLDEST[0]}.{_OLDEST[1]} or newer for pictures in {family}'s prompts, got "
+            f"{shown(version)}. Older ones read them otherwise. Upgrade transformers, or leave the pictures out."
+        )
+
+
 def has_pictures(inputs: Mapping[str, Any]) -> bool:
     """Whether there is a picture in what a processor, or ``generate``, hands over."""
     encoded = inputs.get("mm_encoder_outputs")
@@ -96,6 +110,7 @@ def has_pictures(inputs: Mapping[str, Any]) -> bool:
 
 
 def _of_emu3(model: TransformersModel, ids: Ids, inputs: Mapping[str, Any]) -> PicturePrompt:
+    _require_tested_version("Emu3")
     inner = model.module.model
     codes = inner.get_image_tokens(_pixels(inputs), inputs.get("image_sizes"))
     return PicturePrompt(model=model, ids=_filled(ids, inner.vocabulary_mapping.image_token_id, _flat(codes)))
@@ -129,6 +144,7 @@ def _of_janus(model: TransformersModel, ids: Ids, inputs: Mapping[str, Any]) -> 
 
 
 def _of_glm_image(model: TransformersModel, ids: Ids, inputs: Mapping[str, Any]) -> PicturePrompt:
+    _require_tested_version("GLM-Image")
     inner, grids = model.module.model, inputs.get("image_grid_thw")
     if grids is None:
         raise SpecError("expected image_grid_thw beside GLM-Image's ids, got none. Hand over what its processor gives.")

@@ -1,5 +1,6 @@
 """Pictures in a prompt: the same tokens as the library's own models give with pixel_values."""
 
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from diagplan import NextToken, compile_plan, prompt_with_pictures, replay, wrap  # noqa: E402
+from diagplan.adapters import hf_pictures  # noqa: E402
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.images.custom import custom_generate  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
 from tests.support import hf_models as tiny  # noqa: E402
+
+needs_newer = pytest.mark.skipif(
+    tuple(int(part) for part in metadata.version("transformers").split(".")[:2]) < hf_pictures._OLDEST,
+    reason="needs transformers 5.24",
+)
 
 
 def drawn(*shape: int, seed: int = 0) -> Any:
@@ -31,6 +38,7 @@ def glm_inputs(text: list[list[int]], rows: int = 2, cols: int = 4) -> dict[str,
 
 
 @pytest.mark.parametrize("text", [[[60, 61, 62]], [[60, 61, 62], [70, 50, 55]]], ids=["one", "two"])
+@needs_newer
 def test_glm_image_draws_after_a_picture_what_its_generate_draws(text: list[list[int]]) -> None:
     module = tiny.glm_image()
     inputs = glm_inputs(text)
@@ -75,6 +83,7 @@ def test_chameleon_reads_the_ids_of_a_picture() -> None:
     assert ours[0, 68:].tolist() == tokens
 
 
+@needs_newer
 def test_emu3_reads_the_ids_of_a_picture_with_its_ends_of_line() -> None:
     module = tiny.emu3()
     pixels, sizes = drawn(1, 3, 8, 8), torch.tensor([[8, 8]])
@@ -126,6 +135,7 @@ def test_janus_reads_embeddings() -> None:
         )  # fmt: skip
 
 
+@needs_newer
 def test_what_does_not_fit_is_refused() -> None:
     glm = wrap(tiny.glm_image())
     inputs = glm_inputs([[60, 61]])
@@ -150,3 +160,10 @@ def test_what_does_not_fit_is_refused() -> None:
         MismatchError, match="expected a plan with a lead of 13, for positions of the prompt's pictures"
     ):
         glm.module.generate(**inputs, custom_generate=custom_generate, max_new_tokens=1, plan=longer)
+
+
+def test_an_older_transformers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hf_pictures, "_OLDEST", (99, 0))
+    model = wrap(tiny.emu3())
+    with pytest.raises(SpecError, match=r"expected transformers 99.0 or newer for pictures in Emu3's prompts, got"):
+        prompt_with_pictures(model, input_ids=torch.tensor([[1]]), pixel_values=drawn(1, 3, 8, 8))
