@@ -99,11 +99,13 @@ def _speculate(
 def transformers(bench: Bench) -> None:
     """The shape of Janus-Pro-1B: its own ``generate``, and plans on its layers and on diagplan's."""
     try:
-        from bench.transformers import PROMPT, generated, janus_pro_1b
+        import_module("transformers")
     except ImportError as error:
         bench.part.status = "skipped"
         bench.note(f"Left out: transformers cannot be imported ({error}).")
         return
+    from bench.hf_shapes import SHAPES
+    from bench.transformers import PROMPT, generated
     from diagplan import Layout
     from diagplan.adapters.transformers import TransformersModel
 
@@ -111,7 +113,7 @@ def transformers(bench: Bench) -> None:
     torch.set_default_dtype(torch.bfloat16)
     try:
         with torch.device(bench.device.device):
-            module = janus_pro_1b(1 if bench.quick else 24).eval()
+            module = SHAPES["janus-pro-1b"][0](1 if bench.quick else 24).eval()
     finally:
         torch.set_default_dtype(default)
     side = 3 if bench.quick else 24
@@ -136,8 +138,8 @@ def transformers(bench: Bench) -> None:
     tokens = min(4 if bench.quick else 64, layout.tokens)
     try:
         with torch.device(bench.device.device):
-            generated(module, "janus-pro-1b", 4)
-            seconds = bench.device.seconds(lambda: generated(module, "janus-pro-1b", tokens))
+            generated(module, "janus-pro-1b", layout.tokens, 4)
+            seconds = float(np.sum(generated(module, "janus-pro-1b", layout.tokens, tokens)))
     except (TypeError, RuntimeError, ValueError) as error:  # not every version can, and that is not ours to mend
         bench.note(f"transformers' own generate with a static cache fails: {type(error).__name__}: {str(error)[:300]}")
         return

@@ -39,6 +39,17 @@ def test_every_part_runs_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixtur
     capsys.readouterr()
 
 
+def test_the_part_of_transformers_runs_where_it_is_installed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("transformers")
+    assert command.main(["--quick", "--device", "cpu", "--parts", "transformers", "-o", str(tmp_path)]) == 0
+    part = json.loads((tmp_path / "gpu.json").read_text())["parts"]["transformers"]
+    assert part["status"] == "done"
+    assert len(part["rows"]) == 5
+    capsys.readouterr()
+
+
 def test_a_source_checkout_is_enough(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench.gpu", "--quick", "--device", "cpu", "--parts", "device", "-o", str(tmp_path)],
