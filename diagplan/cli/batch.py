@@ -15,6 +15,9 @@ from diagplan.cli.shared.models import (
     DeviceOption,
     DtypeOption,
     Int8Option,
+    ReleaseConfigOption,
+    ReleaseTokenizerOption,
+    ReleaseWeightsOption,
     ThreadsOption,
     for_families,
     load_options,
@@ -69,14 +72,9 @@ def batch_command(
             releases=True,
         ),
     ] = "crafter-mini",
-    weights: Annotated[Path | None, option(MODEL, "Of a release: the checkpoint.")] = None,
-    tokenizer: Annotated[
-        Path | None, option(MODEL, "Of a release: the image tokenizer's folder; WHAM's is in its checkpoint.")
-    ] = None,
-    config: Annotated[
-        str | None,
-        option(MODEL, for_families("config", "Of a release: its sizes. Left out: as its files tell them.")),
-    ] = None,
+    weights: ReleaseWeightsOption = None,
+    tokenizer: ReleaseTokenizerOption = None,
+    config: ReleaseConfigOption = None,
     context: ContextOption = None,
     text_encoder: Annotated[Path | None, option(MODEL, "For jobs with a text: a local folder of T5-11B.")] = None,
     backend: BackendOption = "torch",

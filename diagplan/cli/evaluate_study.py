@@ -9,12 +9,13 @@ from rich.text import Text
 
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import (
-    MODEL,
     ContextOption,
     DeviceOption,
     DtypeOption,
+    ReleaseConfigOption,
+    ReleaseTokenizerOption,
+    ReleaseWeightsOption,
     ThreadsOption,
-    for_families,
     option,
     world_option,
 )
@@ -68,14 +69,9 @@ def evaluate_study_command(
             releases=True,
         ),
     ] = "crafter-mini",
-    weights: Annotated[Path | None, option(MODEL, "Of a release: the checkpoint.")] = None,
-    tokenizer: Annotated[
-        Path | None, option(MODEL, "Of a release: the image tokenizer's folder; WHAM's is in its checkpoint.")
-    ] = None,
-    config: Annotated[
-        str | None,
-        option(MODEL, for_families("config", "Of a release: its sizes. Left out: as its files tell them.")),
-    ] = None,
+    weights: ReleaseWeightsOption = None,
+    tokenizer: ReleaseTokenizerOption = None,
+    config: ReleaseConfigOption = None,
     context: ContextOption = None,
     tuned: Annotated[
         list[str] | None,

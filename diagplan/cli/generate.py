@@ -18,6 +18,9 @@ from diagplan.cli.shared.models import (
     DeviceOption,
     DtypeOption,
     Int8Option,
+    ReleaseConfigOption,
+    ReleaseTokenizerOption,
+    ReleaseWeightsOption,
     ThreadsOption,
     for_families,
     load_options,
@@ -85,14 +88,9 @@ def generate_command(
     actions: Annotated[
         Path | None, option(MODEL, "Actions between the video's frames: JSON lines; for WHAM also .npz, .npy.")
     ] = None,
-    weights: Annotated[Path | None, option(MODEL, "Of a release: the checkpoint.")] = None,
-    tokenizer: Annotated[
-        Path | None, option(MODEL, "Of a release: the image tokenizer's folder; WHAM's is in its checkpoint.")
-    ] = None,
-    config: Annotated[
-        str | None,
-        option(MODEL, for_families("config", "Of a release: its sizes. Left out: as its files tell them.")),
-    ] = None,
+    weights: ReleaseWeightsOption = None,
+    tokenizer: ReleaseTokenizerOption = None,
+    config: ReleaseConfigOption = None,
     context: ContextOption = None,
     text: Annotated[
         str | None, option(MODEL, "Instead of --context: what the video shows, for a Video2World model.")

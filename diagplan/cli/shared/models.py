@@ -19,6 +19,9 @@ __all__ = [
     "DeviceOption",
     "DtypeOption",
     "Int8Option",
+    "ReleaseConfigOption",
+    "ReleaseTokenizerOption",
+    "ReleaseWeightsOption",
     "ThreadsOption",
     "for_families",
     "load_options",
@@ -68,6 +71,13 @@ ConfigOption = Annotated[
         "The sizes: a released name such as 300M_16f, cosmos-4b or wham-200m, or a file: YAML or JSON. "
         "Left out: as the checkpoint or its folder tells them.",
     ),
+]
+ReleaseWeightsOption = Annotated[Path | None, option(MODEL, "Of a release: the checkpoint.")]
+ReleaseTokenizerOption = Annotated[
+    Path | None, option(MODEL, "Of a release: the image tokenizer's folder; WHAM's is in its checkpoint.")
+]
+ReleaseConfigOption = Annotated[
+    str | None, option(MODEL, for_families("config", "Of a release: its sizes. Left out: as its files tell them."))
 ]
 ContextOption = Annotated[
     Path | None, option(MODEL, "The text features that a Cosmos Video2World model reads, .npy or .safetensors.")
