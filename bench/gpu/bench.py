@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -134,7 +135,7 @@ def _one(bench: Bench, named: Named) -> str | None:
         part.status, error = "failed", "its time was used up; rows above are whole"
     except Exception as raised:  # noqa: BLE001 - whatever a part raises, the others go on
         text = f"{type(raised).__name__}: {raised}"
-        part.status, error = "failed", f"{text[:2000]}\n{''.join(traceback.format_tb(raised.__traceback__)[-4:])}"
+        part.status, error = "failed", f"{text[:2000]}\n{_where(raised)}"
     part.error, part.seconds = error, time.monotonic() - begin
     if error is not None:
         print(f"  failed: {error}", flush=True)
@@ -145,6 +146,12 @@ def _one(bench: Bench, named: Named) -> str | None:
     if error is None or "cuda" not in error.lower():
         bench.device.empty()
     return error
+
+
+def _where(raised: Exception) -> str:
+    """The last places of a traceback, without the folders of this machine."""
+    frames = traceback.extract_tb(raised.__traceback__)[-4:]
+    return "\n".join(f"  {'/'.join(Path(f.filename).parts[-3:])}:{f.lineno}, in {f.name}" for f in frames)
 
 
 @contextmanager
