@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("websockets")
 pytest.importorskip("fcntl")
 
+from diagplan.serve.spool import Spool
 from diagplan.video.files import read_video
 from diagplan.worlds import SHIPPED
 from tests.support.cli import run
@@ -47,6 +49,9 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("words")
     code, _, err = run("serve", "-o", tmp_path)
     assert (code, "expected an empty folder or a spool" in " ".join(err.split())) == (2, True)
+    with closing(Spool(tmp_path / "mine")):
+        code, _, err = run("serve", "-o", tmp_path / "mine", "--port", "0")
+    assert (code, "expected a spool that no other service uses" in " ".join(err.split())) == (2, True)
     code, _, err = run("serve", "-o", tmp_path / "thesis.txt")
     assert code == 1
     assert "expected -o to name a folder" in " ".join(err.split())

@@ -210,7 +210,7 @@ def test_large_bodies(tmp_path: Path) -> None:
 def test_who_may_ask(tmp_path: Path) -> None:
     with client(tmp_path, base="http://studio.example", token=TOKEN) as web:
         for given in (None, TOKEN, f"Bearer {TOKEN}x", "Bearer é", f"Basic {TOKEN}"):
-            answer = web.get("/metrics", headers={} if given is None else {"authorization": given.encode()})
+            answer = web.get("/metrics", headers={} if given is None else {b"authorization": given.encode()})
             assert answer.status_code == 401
             assert answer.headers["www-authenticate"] == "Bearer"
         assert web.get("/health").status_code in (200, 503)
@@ -243,7 +243,7 @@ TEXT = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_
 def test_whatever_is_asked_is_answered_in_one_sentence(
     web: TestClient, path: list[str], headers: dict[str, str], method: str, body: bytes
 ) -> None:
-    coded = {name: value.encode("latin-1") for name, value in headers.items()}
+    coded = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
     answer = web.request(method, "/" + "/".join(path), content=body, headers=coded)
     assert 400 <= answer.status_code < 500
     if method != "HEAD":

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from diagplan.planner.errors import DocumentError, SpecError
-from diagplan.schemas import atomic
 from diagplan.serve.requests import parse_job
 from diagplan.serve.spool import FullDiskError, Spool, StoredJob
 from tests.support.serve import RECIPE as STUB_RECIPE
@@ -108,7 +107,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(handle, data)
 
-    monkeypatch.setattr(atomic.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(FullDiskError, match="expected room on the disk of the service, got none"):
         accepted(spool, "a")
     with pytest.raises(FullDiskError):

@@ -64,10 +64,14 @@ class StubServed:
         return [self._one(job) for job in jobs]
 
     def _one(self, job: Job) -> Outcome:
-        assert job.tokens is not None
+        given = np.zeros((1, 2, 2), np.int64) if job.tokens is None else np.load(job.tokens)
         frames = job.frames or 2
         seed = seed_of(self.recipe.seed, job.id) if job.seed is None else job.seed
-        made_from = {"seed": seed, "frames": frames, "inputs": {"tokens": file_digest(job.tokens)}}
+        made_from = {
+            "seed": seed,
+            "frames": frames,
+            "inputs": {name: file_digest(path) for name, path in job.files().items()},
+        }
         if finished(self.out, job.id, read_record(self.out, job.id), made_from):
             return Outcome(number=job.number, id=job.id, state="there", frames=frames, tokens=4)
         spool, mark = self.out.parent, self.out.parent / f"{job.id}.killed"
@@ -93,10 +97,13 @@ class StubServed:
             write_atomically(place, b"\x89PNG %d" % number)
             self.tell(Told(id=job.id, passes=3 * number, of=3 * frames, frames=number))
         make_folder(folder_of(self.out, job.id))
-        tokens = np.load(job.tokens) + seed % 1000
-        write_atomically(place_of(self.out, job.id, ".npy"), npy_bytes(tokens))
+        write_atomically(place_of(self.out, job.id, ".npy"), npy_bytes(given + seed % 1000))
+        endings = [".npy"]
+        if job.video is not None:
+            endings.append(".mp4")
+            write_atomically(place_of(self.out, job.id, ".mp4"), job.video.read_bytes())
         facts = {"line": job.number, "seed": seed, "plan": "none", "steps": 1, "frames": frames, "tokens": 4}
-        write_record(self.out, job.id, made_from, facts, [".npy"])
+        write_record(self.out, job.id, made_from, facts, endings)
         return Outcome(number=job.number, id=job.id, state="done", frames=frames, tokens=4, passes=3.0 * frames)
 
 
@@ -196,8 +203,9 @@ def main() -> None:
     from diagplan.serve.settings import Settings
     from diagplan.serve.spool import Spool
 
-    service = Service(RECIPE, Spool(sys.argv[1]), Settings(queue=50), opener=STUB)
-    opened = listen("127.0.0.1", 0)
+    port = int(sys.argv[2]) if sys.argv[1] == "--port" else 0
+    service = Service(RECIPE, Spool(sys.argv[-1]), Settings(queue=50), opener=STUB)
+    opened = listen("127.0.0.1", port)
     print(json.dumps({"address": f"http://127.0.0.1:{opened.getsockname()[1]}"}), flush=True)
     try:
         serve_jobs(service, opened)

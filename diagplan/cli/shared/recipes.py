@@ -32,7 +32,7 @@ def recipe_from_options(
     prompt_frames: int | None,
     keep: int | None,
     plan: Path | None,
-    schedule: str | None,
+    schedule: Any,
     k: int | None,
     d: int | None,
     window: int | None,
