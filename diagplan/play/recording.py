@@ -47,6 +47,9 @@ class _Part:
     size: int = 0
     lock: Lock = field(default_factory=Lock)
 
+    def __del__(self) -> None:
+        self.file.close()
+
     def add(self, data: bytes) -> None:
         with self.lock:
             self.file.seek(self.size)
