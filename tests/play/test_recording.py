@@ -40,7 +40,8 @@ def test_it_forgets_what_is_old() -> None:
     held = list(recording.copy())
     assert held == [(bytes([number]) * 60, {"action": str(number)}) for number in range(50 - len(held), 50)]
     recording.add(bytes(5000), None)
-    assert len(recording) == 1
+    assert list(recording.copy())[-1] == (bytes(5000), None)
+    assert len(recording) <= 2
     recording.begin(bytes(3))
     assert list(recording.copy()) == [(bytes(3), None)]
 
