@@ -1,7 +1,7 @@
 """What is done with every clip, from the options that `batch` and `serve` share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from diagplan.cli.shared.models import load_options
 from diagplan.cli.shared.requests import policies_from_options, sampler_from_options, schedule_from_options
@@ -32,7 +32,7 @@ def recipe_from_options(
     prompt_frames: int | None,
     keep: int | None,
     plan: Path | None,
-    schedule: Any,
+    schedule: Literal["next-token", "diagonal", "zipar", "zipar-llamagen"] | None,
     k: int | None,
     d: int | None,
     window: int | None,
@@ -71,7 +71,8 @@ def recipe_from_options(
     given = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None]
     if plan is not None and given:
         raise SpecError(f"expected --plan or {given[0]}, got both. A plan file says frames, schedule and policies.")
-    named = schedule or (None if k is not None or window is not None else "next-token")
+    implied = k is not None or window is not None
+    named = schedule if schedule is not None or implied else "next-token"
     # Its frame delay is known with the layout.
     bundle = policies if policies.startswith("mineworld") and k is not None and d is None else None
     return Recipe(
