@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
-from diagplan.batch.jobs import Job, JobSource, WrongJob
-from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply
+from diagplan.batch.jobs import Job, JobSource, Later, WrongJob
+from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply, Told
 from diagplan.batch.tally import Tally
 from diagplan.planner import errors
 from diagplan.planner.errors import DiagplanError
@@ -67,6 +67,7 @@ def drive(
     on_ready: Callable[[Mapping[str, Any]], None],
     on_wrong: Callable[[Outcome], None],
     on_pulse: Callable[[int], None],
+    on_told: Callable[[Told], None] | None = None,
 ) -> bool:
     """Have all jobs done.
 
@@ -79,6 +80,7 @@ def drive(
         on_ready: called with the identity that each worker tells; it may refuse it by an error.
         on_wrong: called with each job that cannot be done.
         on_pulse: called with the number of workers that are ready, after answers and twice a second.
+        on_told: called with how far a job is.
 
     Returns:
         whether it was stopped by ``max_errors``.
@@ -97,7 +99,10 @@ def drive(
         for number, reply in pool.wait(_PULSE):
             if isinstance(reply, Ready):
                 on_ready(reply.identity)
-            driver.hear(number, reply)
+            if not isinstance(reply, Told):
+                driver.hear(number, reply)
+            elif on_told is not None:
+                on_told(reply)
         on_pulse(len(driver.ready))
 
 
@@ -112,7 +117,7 @@ class _Driver:
         on_wrong: Callable[[Outcome], None],
     ) -> None:
         self.pool, self.tally, self.size, self.max_errors, self.on_wrong = pool, tally, size, max_errors, on_wrong
-        self.jobs: Iterator[Job | WrongJob] = iter(source)
+        self.jobs: Iterator[Job | WrongJob | Later] = iter(source)
         self.again: deque[_Unit] = deque()
         self.in_hand: dict[int, _Unit] = {}
         self.ready: set[int] = set()
@@ -190,6 +195,8 @@ class _Driver:
             entry = next(self.jobs, None)
             if entry is None:
                 self.empty = True
+            elif isinstance(entry, Later):
+                break
             elif isinstance(entry, WrongJob):
                 self._settle(0, [Outcome(number=entry.number, id="", state="wrong", message=entry.message)], 0.0)
             elif entry.id in names:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import require_int
 from diagplan.schemas.atomic import make_folder, write_atomically
 
-__all__ = ["CLIPS", "FORMAT", "run_batch"]
+__all__ = ["CLIPS", "FORMAT", "local_workers", "require_same", "run_batch"]
 
 #: What a worker does, for world models.
 CLIPS = "diagplan.batch.clips:open_clips"
@@ -156,6 +157,23 @@ def _pool(opening: Opening, workers: int, ray: str | None, gpus: float) -> Pool:
 
         threads = options.threads if isinstance(options.threads, int) else 1
         return RayActors(opening, ray, cpus=threads, gpus=gpus if on_gpu else 0)
+    return local_workers(opening, workers, gpus)
+
+
+def local_workers(opening: Opening, workers: int, gpus: float = 1, wake: socket.socket | None = None) -> Processes:
+    """Workers as processes of this machine, which share its CPUs and GPUs.
+
+    Args:
+        opening: what each is opened with.
+        workers: how many.
+        gpus: of each, where the model is on ``"cuda"``.
+        wake: as for ``Processes``.
+
+    Raises:
+        SpecError: several workers on one named GPU, or no GPU.
+    """
+    options = opening.recipe.options
+    on_gpu = options.device.startswith("cuda")
     environments: list[dict[str, str]] = [{} for _ in range(workers)]
     if workers > 1 and not isinstance(options.threads, int) and "OMP_NUM_THREADS" not in os.environ:
         for one in environments:  # workers that each measure would each find the machine free
@@ -169,7 +187,7 @@ def _pool(opening: Opening, workers: int, ray: str | None, gpus: float) -> Pool:
         visible = _visible_gpus()
         for number, one in enumerate(environments):
             one["CUDA_VISIBLE_DEVICES"] = gpus_of(number, gpus, visible)
-    return Processes(opening, environments)
+    return Processes(opening, environments, wake)
 
 
 def _visible_gpus() -> list[str]:
