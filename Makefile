@@ -84,9 +84,9 @@ build/transformers/%/.tested: build/transformers/%/.installed always
 	  tests/adapters/test_transformers*.py tests/adapters/test_hf_*.py tests/models/test_wrapping.py $(PYTEST_ARGS)
 
 # Ray stands before .venv on the path, with what it needs and .venv lacks; not in .venv, which it would make 250 MB larger.
-test-ray: venv build/ray/.installed ## run the tests of batches on Ray, which is installed in build/ray
+test-ray: venv build/ray/.installed ## run the tests of workers on Ray, which is installed in build/ray
 	PYTHONPATH=build/ray DIAGPLAN_RAY=required OMP_NUM_THREADS=1 $(BIN)/python -m pytest --hypothesis-profile=ci \
-	  tests/batch/test_ray_actors.py $(PYTEST_ARGS)
+	  tests/batch/test_ray_actors.py tests/study/test_parallel_ray.py $(PYTEST_ARGS)
 
 build/ray/.installed: $(STAMP)
 	rm -rf $(@D)
