@@ -132,7 +132,9 @@ def evaluate_study_command(
     workers: Annotated[
         int,
         typer.Option(
-            help="Run so many conditions at once, each in a process with the model loaded.", min=1, rich_help_panel=WORKERS
+            help="Run so many conditions at once, each in a process with the model loaded.",
+            min=1,
+            rich_help_panel=WORKERS,
         ),
     ] = 1,
     ray: Annotated[

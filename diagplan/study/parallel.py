@@ -211,7 +211,7 @@ def _require(own: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     other = sorted(key for key in {*own, *found} if own.get(key) != found.get(key))
     if other:
         raise MismatchError(
-            f"expected workers that find what the command has found, got one with other {', '.join(other)}. A study has "
-            "one judge and one set of clips. Install the same versions everywhere, and let all machines see the files "
-            "under the same names."
+            f"expected workers that find what the command has found, got one with other {', '.join(other)}. A study "
+            "has one judge and one set of clips. Install the same versions everywhere, and let all machines see the "
+            "files under the same names."
         )

@@ -191,9 +191,9 @@ def _is_result(document: Mapping[str, Any]) -> bool:
 
 
 def _is_timed(document: Mapping[str, Any]) -> bool:
-    """Whether seconds are above 0: of a world's clip alone, of all pictures, or of each clip with its passes; or left out.
+    """Whether seconds are above 0: of a world's clip alone, of all pictures, or of each clip with its passes.
 
-    What else is asked of a study of pictures is known to ``diagplan.study.image_run``.
+    They may be left out. What else is asked of a study of pictures is known to ``diagplan.study.image_run``.
     """
     seconds, plan, passes = document["seconds"], document["plan"], document["passes"]
     facts = all(_is_above_0(plan.get(name)) for name in ("steps", "tokens"))

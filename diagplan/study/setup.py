@@ -1,7 +1,6 @@
 """From a command's options to a study: models that belong together, clips, and networks that the user gives."""
 
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -112,7 +111,7 @@ def set_up(
         truth = network.features(material.frames)
         extras["fvd"] = (network.digest, lambda videos: {"value": frechet_distance(network.features(videos), truth)})
     if vbench is not None:
-        extras["vbench"] = (os.path.abspath(vbench), lambda videos: _vbench(videos, vbench, base.fps, device))
+        extras["vbench"] = (str(vbench.absolute()), lambda videos: _vbench(videos, vbench, base.fps, device))
     folders = _names(model, labels) if weights is None else {}
     digests = {label: world_digest(SHIPPED.get(name, Path(name))) for label, name in folders.items()}
     if weights is not None:

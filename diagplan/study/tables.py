@@ -160,9 +160,10 @@ def _exact(result: Result, seed: int) -> Exact | None:
     if result.passes is None:
         return None
     how = result.plan["speculation"]
+    seconds = interval(result.seconds["clips"], seed=seed) if result.timed else _NO_INTERVAL
     return Exact(
         window=how["window"], draft=how["draft"], passes=interval(result.passes, seed=seed),
-        seconds=interval(result.seconds["clips"], seed=seed) if result.timed else _NO_INTERVAL, most_passes=max(result.passes),
+        seconds=seconds, most_passes=max(result.passes),
         tokens=result.plan["tokens"] * len(result.passes) / sum(result.passes),
     )  # fmt: skip
 

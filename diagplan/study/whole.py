@@ -114,8 +114,8 @@ def study_plans(
         dtype: of the transformers, the judge's too.
         workers: that run conditions at once, each with the models and the clips. With more than one, or with Ray, no
             times are measured but by ``measure_again``, which comes after all of them.
-        ray: ``"auto"`` or the address of a Ray cluster, ``"local"`` to start Ray on this machine; ``None``: one worker is
-            this process, several are processes of this machine.
+        ray: ``"auto"`` or the address of a Ray cluster, ``"local"`` to start Ray on this machine; ``None``: one worker
+            is this process, several are processes of this machine.
         gpus_per_worker: where the models are on ``"cuda"``; less than 1: workers share one.
         on_progress: called with what is being done, passes done and passes in all.
 

@@ -255,9 +255,7 @@ def test_interrupted_in_the_middle(
     assert not (folder / "conditions" / "base" / "k=4.json").exists()
 
 
-def test_workers_are_asked_for_and_what_they_leave_out_is_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_workers_are_asked_for_and_what_they_leave_out_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from diagplan.study.results import untimed
     from diagplan.study.whole import StudyReport
     from tests.support.study import result

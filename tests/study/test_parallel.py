@@ -67,7 +67,7 @@ def ids(some: Any) -> list[str]:
 
 def test_next_token_prediction_goes_first_and_then_what_takes_longest() -> None:
     work = {one: float(10 * one.schedule.k) for one in chosen("base/k=1", "base/k=2") if one.name != "ntp"}
-    work |= {one: 5.0 for one in chosen("base/ntp")}
+    work |= dict.fromkeys(chosen("base/ntp"), 5.0)
     tuned = [replace(one, group="t", model="t") for one in work]
     queue = _Queue(work | dict.fromkeys(tuned, 1.0))
     jobs = queue.jobs()

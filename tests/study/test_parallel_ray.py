@@ -1,4 +1,4 @@
-"""Conditions worked off by actors of Ray, started on this machine: the same results, one being killed. `make test-ray`."""
+"""Conditions worked off by actors of Ray, started on this machine: the same results after a kill. `make test-ray`."""
 
 import os
 from collections.abc import Iterator
@@ -42,7 +42,9 @@ def test_results_are_those_of_one_process_though_an_actor_is_killed(
     study_plans(out=tmp_path / "one", **usual)
     monkeypatch.setattr(diagplan.study.whole, "run_by_workers", partial(run_by_workers, opener=DYING))
     monkeypatch.chdir(tmp_path)  # names are made whole: an actor begins in another folder
-    relative = {name: Path(os.path.relpath(value)) if isinstance(value, Path) else value for name, value in usual.items()}
+    relative = {
+        name: Path(os.path.relpath(value)) if isinstance(value, Path) else value for name, value in usual.items()
+    }
     two = study_plans(out="two", workers=2, ray="auto", **relative)
     assert (two.losses, two.run_now) == (1, 4)
     assert differing(tmp_path / "one", tmp_path / "two") == []

@@ -55,9 +55,9 @@ def test_an_exact_row_has_means_over_clips_and_a_table_of_its_own() -> None:
 
 def test_times_that_were_not_measured_are_dashes_and_the_tables_say_why() -> None:
     ntp = result("base/ntp", loss=1.0)
-    bare = {id_: replace(one, seconds=untimed()) for id_, one in (
-        ("base/ntp", ntp), ("base/k=2", result("base/k=2", loss=1.5)), ("base/exact=36", exact_result("base/exact=36", ntp)),
-    )}  # fmt: skip
+    made = {"base/ntp": ntp, "base/k=2": result("base/k=2", loss=1.5)}
+    made["base/exact=36"] = exact_result("base/exact=36", ntp)
+    bare = {id_: replace(one, seconds=untimed()) for id_, one in made.items()}
     rows = rows_of(bare)
     assert [(row.seconds, row.fps, row.tp, row.faster) for row in rows] == [(None,) * 4] * 3
     assert [(row.step, row.fewer_passes) for row in rows] == [(10, 1.0), (10, 1.0), (3.0, 10 / 3)]

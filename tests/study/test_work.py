@@ -28,7 +28,7 @@ def test_a_condition_is_run_once_without_times_and_an_error_is_its_outcome(
     conditions = tuple(select(all_conditions(3, 4), ["base/k=1", "base/exact=4"]))
     work = open_conditions(StudyRecipe(options=options, conditions=conditions), tmp_path / "out")
     assert work.identity == settings
-    assert OPENER == f"{worked.__name__}:{open_conditions.__name__}"
+    assert f"{worked.__name__}:{open_conditions.__name__}" == OPENER
 
     def state(name: str) -> Any:
         (outcome,) = work.do([Job(number=3, id=name)])
