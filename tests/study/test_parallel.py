@@ -33,8 +33,8 @@ COPY = "policies/previous-frame,refresh,hidden,written"
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return small_study(tmp_path_factory.mktemp("small"))
+def options() -> dict[str, Any]:
+    return small_study()
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_a_worker_that_dies_is_replaced_and_its_condition_is_done_again(study: S
     assert sorted(given) == sorted([*ids(every), "base/k=2"])
     assert sorted(done) == sorted(ids(every))
     assert sum(passes for _, passes in told) == pytest.approx(sum(every.values()))
-    assert any(re.fullmatch(r"replaying with [12] of 2 workers: base/.*, base/.*", what) for what, _ in told)
+    assert any(re.fullmatch(r"replaying with [12] of 2 workers: base/.*", what) for what, _ in told)
 
 
 @pytest.mark.parametrize("fault", ["wrong", "kill"])
@@ -201,13 +201,14 @@ def test_an_interrupt_ends_workers_at_once(study: Study, folder: StudyFolder) ->
 def test_results_are_those_of_one_process_though_a_worker_is_killed(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    only = ["base/k=1", "base/k=2", "base/zipar-w=1", "base/exact=4", COPY]
+    only = ["base/k=1", "base/k=2", "base/exact=4", COPY]
     usual = {**options, "only": only, "samples": 1, "windows": [4]}
+    monkeypatch.setattr("diagplan.study.plots._png", lambda _: b"")  # drawn from what is compared
     one = study_plans(out=tmp_path / "one", **usual)
     monkeypatch.setattr(diagplan.study.whole, "run_by_workers", partial(run_by_workers, opener=DYING))
     told: list[tuple[str, float, float]] = []
     two = study_plans(out=tmp_path / "two", workers=2, on_progress=lambda *now: told.append(now), **usual)
-    assert (two.losses, two.done_before, two.run_now) == (1, 0, 6)
+    assert (two.losses, two.done_before, two.run_now) == (1, 0, 5)
     assert [row.id for row in two.rows] == [row.id for row in one.rows]
     assert differing(tmp_path / "one", tmp_path / "two") == []
     assert all(row.seconds is None is row.faster for row in two.rows)
@@ -216,10 +217,3 @@ def test_results_are_those_of_one_process_though_a_worker_is_killed(
     assert {path.name for path in one.written} - {path.name for path in two.written} == {"quality-time.png"}
     replayed = [(done, of) for what, done, of in told if what.startswith("replaying")]
     assert replayed[-1][0] == pytest.approx(replayed[-1][1])
-    # Gone on with, by one process: what is done is not run again, and times are measured.
-    kept = {path: path.read_bytes() for path in (tmp_path / "two" / "conditions").rglob("*.npz")}
-    again = study_plans(out=tmp_path / "two", measure_again=True, **usual)
-    assert (again.done_before, again.run_now, again.losses) == (6, 0, 0)
-    assert not any(row.seconds is None or row.faster is None for row in again.rows)
-    assert kept == {path: path.read_bytes() for path in kept}
-    assert "Times are left out" not in (tmp_path / "two" / "results.md").read_text()

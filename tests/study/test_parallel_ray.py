@@ -37,7 +37,7 @@ def cluster() -> Iterator[None]:
 def test_results_are_those_of_one_process_though_an_actor_is_killed(
     cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = small_study(tmp_path)
+    options = small_study()
     usual = {**options, "only": ["base/k=1", "base/k=2", "base/exact=4"], "samples": 0, "windows": [4]}
     study_plans(out=tmp_path / "one", **usual)
     monkeypatch.setattr(diagplan.study.whole, "run_by_workers", partial(run_by_workers, opener=DYING))

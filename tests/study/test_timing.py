@@ -19,7 +19,7 @@ from tests.support.study_work import small_study  # noqa: E402
 
 
 def test_conditions_without_times_get_them_and_others_keep_what_they_had(tmp_path: Path) -> None:
-    study = replace(set_up(**small_study(tmp_path)), repeats=3)
+    study = replace(set_up(**small_study()), repeats=3)
     folder = StudyFolder(tmp_path / "out", settings_of(study))
     conditions = select(all_conditions(3, 4), ["base/k=1", "base/exact=4"])
     before, _ = run_study(replace(study, repeats=0), folder, conditions)

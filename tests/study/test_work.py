@@ -22,7 +22,7 @@ from tests.support.study_work import small_study  # noqa: E402
 def test_a_condition_is_run_once_without_times_and_an_error_is_its_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = small_study(tmp_path)
+    options = small_study()
     settings = settings_of(set_up(**options))
     folder = StudyFolder(tmp_path / "out", settings)
     conditions = tuple(select(all_conditions(3, 4), ["base/k=1", "base/exact=4"]))

@@ -14,6 +14,7 @@ from diagplan.batch.jobs import Job
 from diagplan.batch.messages import Outcome
 from diagplan.study.results import Result, StudyFolder
 from diagplan.study.work import ConditionWork, StudyRecipe
+from tests.support.kept import made_once
 
 __all__ = ["DYING", "FATAL", "STUB", "StubWork", "differing", "files_of", "open_dying", "open_stub", "small_study"]
 
@@ -24,22 +25,26 @@ FATAL = "base/k=1"
 _TIMES = ("seconds", "tp", "fps", "faster")
 
 
-def small_study(folder: Path) -> dict[str, Any]:
-    """Options of ``set_up`` for two clips and a tiny Cosmos model, written into a folder; without diffusers."""
+def small_study() -> dict[str, Any]:
+    """Options of ``set_up`` for two clips and a tiny Cosmos model, whose files are never to be changed."""
+    files = made_once("small-study", _write)
+    return {
+        "model": "cosmos", "clips": files / "clips", "count": 2, "weights": files / "base.safetensors",
+        "config": str(files / "base.json"), "tokenizer": files / "tokenizer", "repeats": 1, "threads": 1,
+    }  # fmt: skip
+
+
+def _write(folder: Path) -> None:
     from diagplan.video.files import VideoWriter
     from tests.support.cosmos_world import write_cosmos_world
 
-    files = write_cosmos_world(folder)
+    write_cosmos_world(folder)
     (folder / "clips").mkdir()
     draw = np.random.default_rng(0)
     for name in ("a", "b"):
         with VideoWriter(folder / "clips" / f"{name}.mp4", fps=25) as writer:
             for _ in range(33):
                 writer.add(draw.integers(0, 256, (3, 4, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1))
-    return {
-        "model": "cosmos", "clips": folder / "clips", "count": 2, "weights": files / "base.safetensors",
-        "config": str(files / "base.json"), "tokenizer": files / "tokenizer", "repeats": 1, "threads": 1,
-    }  # fmt: skip
 
 
 class StubWork:
