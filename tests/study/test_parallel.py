@@ -66,7 +66,7 @@ def ids(some: Any) -> list[str]:
 
 
 def test_next_token_prediction_goes_first_and_then_what_takes_longest() -> None:
-    work = {one: float(10 * one.schedule.k) for one in chosen("base/k=1", "base/k=2") if one.name != "ntp"}
+    work = {one: 10.0 * int(one.name[-1]) for one in chosen("base/k=1", "base/k=2") if one.name != "ntp"}
     work |= dict.fromkeys(chosen("base/ntp"), 5.0)
     tuned = [replace(one, group="t", model="t") for one in work]
     queue = _Queue(work | dict.fromkeys(tuned, 1.0))
@@ -123,9 +123,10 @@ def test_paths_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_crews() -> None:
     assert Crew().alone
     assert not Crew(workers=2).alone
-    for wrong in ({"workers": 0}, {"gpus_per_worker": 0}):
-        with pytest.raises(SpecError, match="expected"):
-            Crew(**wrong)
+    with pytest.raises(SpecError, match="expected workers >= 1, got workers=0"):
+        Crew(workers=0)
+    with pytest.raises(SpecError, match="expected gpus_per_worker > 0, got gpus_per_worker=0"):
+        Crew(gpus_per_worker=0)
     if importlib.util.find_spec("ray") is None:
         with pytest.raises(MissingExtraError, match=re.escape("pip install 'diagplan[batch]'")):
             Crew(ray="local")
@@ -202,7 +203,7 @@ def test_results_are_those_of_one_process_though_a_worker_is_killed(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only = ["base/k=1", "base/k=2", "base/exact=4", COPY]
-    usual = {**options, "only": only, "samples": 1, "windows": [4]}
+    usual: dict[str, Any] = {**options, "only": only, "samples": 1, "windows": [4]}
     monkeypatch.setattr("diagplan.study.plots._png", lambda _: b"")  # drawn from what is compared
     one = study_plans(out=tmp_path / "one", **usual)
     monkeypatch.setattr(diagplan.study.whole, "run_by_workers", partial(run_by_workers, opener=DYING))

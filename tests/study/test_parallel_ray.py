@@ -38,11 +38,11 @@ def test_results_are_those_of_one_process_though_an_actor_is_killed(
     cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = small_study()
-    usual = {**options, "only": ["base/k=1", "base/k=2", "base/exact=4"], "samples": 0, "windows": [4]}
+    usual: dict[str, Any] = {**options, "only": ["base/k=1", "base/k=2", "base/exact=4"], "samples": 0, "windows": [4]}
     study_plans(out=tmp_path / "one", **usual)
     monkeypatch.setattr(diagplan.study.whole, "run_by_workers", partial(run_by_workers, opener=DYING))
     monkeypatch.chdir(tmp_path)  # names are made whole: an actor begins in another folder
-    relative = {
+    relative: dict[str, Any] = {
         name: Path(os.path.relpath(value)) if isinstance(value, Path) else value for name, value in usual.items()
     }
     two = study_plans(out="two", workers=2, ray="auto", **relative)

@@ -91,12 +91,12 @@ def open_dying(recipe: StudyRecipe, out: Path) -> ConditionWork:
     """The real work of a worker that is killed between the tokens of ``FATAL`` and their result, the first time."""
     write = StudyFolder.write
 
-    def dying(folder: StudyFolder, result: Result) -> Result:
-        mark = folder.folder.parent / "killed"
+    def dying(self: StudyFolder, result: Result) -> Result:
+        mark = self.folder.parent / "killed"
         if result.id == FATAL and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return write(folder, result)
+        return write(self, result)
 
     StudyFolder.write = dying  # type: ignore[method-assign]
     return ConditionWork(recipe, out)
