@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
-from diagplan.batch.jobs import Job, JobSource, NotYet, WrongJob
-from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply
+from diagplan.batch.jobs import Job, JobSource, Later, WrongJob
+from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply, Told
 from diagplan.batch.tally import Tally
 from diagplan.planner import errors
 from diagplan.planner.errors import DiagplanError
@@ -78,12 +78,13 @@ def drive(
     on_wrong: Callable[[Outcome], None],
     on_pulse: Callable[[int], None],
     on_done: Callable[[Outcome], None] = lambda _: None,
+    on_told: Callable[[Told], None] | None = None,
 ) -> bool:
     """Have all jobs done.
 
     Args:
         pool: of as many workers as ``tally`` counts.
-        source: of the jobs; where it says ``NotYet``, it is asked again after an answer, and twice a second.
+        source: of the jobs; where it says ``Later``, it is asked again after an answer, and twice a second.
         tally: counts what is done.
         size: jobs that a worker is given together.
         max_errors: wrong jobs after which no more are given out.
@@ -91,6 +92,7 @@ def drive(
         on_wrong: called with each job that cannot be done.
         on_pulse: called with the number of workers that are ready, after answers and twice a second.
         on_done: called with each other job that is settled.
+        on_told: called with how far a job is.
 
     Returns:
         whether it was stopped by ``max_errors``.
@@ -109,7 +111,10 @@ def drive(
         for number, reply in pool.wait(_PULSE):
             if isinstance(reply, Ready):
                 on_ready(reply.identity)
-            driver.hear(number, reply)
+            if not isinstance(reply, Told):
+                driver.hear(number, reply)
+            elif on_told is not None:
+                on_told(reply)
         on_pulse(len(driver.ready))
 
 
@@ -126,7 +131,7 @@ class _Driver:
     ) -> None:
         self.pool, self.tally, self.size, self.max_errors = pool, tally, size, max_errors
         self.on_wrong, self.on_done = on_wrong, on_done
-        self.jobs: Iterator[Job | WrongJob | NotYet] = iter(source)
+        self.jobs: Iterator[Job | WrongJob | Later] = iter(source)
         self.again: deque[_Unit] = deque()
         self.in_hand: dict[int, _Unit] = {}
         self.ready: set[int] = set()
@@ -202,10 +207,10 @@ class _Driver:
         names = {job.id for unit in (*self.in_hand.values(), *self.again) for job in unit.jobs}
         while len(jobs) < self.size and not self.empty and not self.stopped:
             entry = next(self.jobs, None)
-            if isinstance(entry, NotYet):
-                break
             if entry is None:
                 self.empty = True
+            elif isinstance(entry, Later):
+                break
             elif isinstance(entry, WrongJob):
                 self._settle(0, [Outcome(number=entry.number, id="", state="wrong", message=entry.message)], 0.0)
             elif entry.id in names:

@@ -1,13 +1,13 @@
 """What a driver and its workers say to each other; plain data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from diagplan.batch.jobs import Job
 
-__all__ = ["Failed", "Finished", "Lost", "Opening", "Outcome", "Ready", "Reply", "Work"]
+__all__ = ["Failed", "Finished", "Lost", "Opening", "Outcome", "Ready", "Reply", "TellingWork", "Told", "Work"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +97,25 @@ class Lost:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How far a job is that a worker has in hand; not its last word.
+
+    Attributes:
+        id: of the job.
+        passes: of the transformer so far.
+        of: passes in all; 0: nobody knows.
+        frames: of pixels that are there.
+    """
+
+    id: str
+    passes: int
+    of: int
+    frames: int
+
+
 #: What a worker answers.
-Reply = Ready | Finished | Failed | Lost
+Reply = Ready | Finished | Failed | Lost | Told
 
 
 class Work(Protocol):
@@ -115,4 +132,13 @@ class Work(Protocol):
         Raises:
             DiagplanError: no job can be done.
         """
+        ...
+
+
+@runtime_checkable
+class TellingWork(Protocol):
+    """Work that tells how far it is."""
+
+    def tell_by(self, tell: Callable[[Told], None]) -> None:
+        """From now on say by this function how far jobs are; what it raises ends the work."""
         ...

@@ -1,6 +1,7 @@
 """Which workers a call gets: processes of this machine, each with its share of CPUs or GPUs, or actors of Ray."""
 
 import os
+import socket
 
 from diagplan.backends.threads import Threads, usable_cpus
 from diagplan.batch.driver import Pool
@@ -10,7 +11,7 @@ from diagplan.planner.arguments import require_number
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
 
-__all__ = ["open_pool", "require_crew"]
+__all__ = ["local_workers", "open_pool", "require_crew"]
 
 
 def require_crew(workers: int, gpus_per_worker: float) -> int:
@@ -47,12 +48,37 @@ def open_pool(
         SpecError: a device that several workers cannot share, no GPU, or no cluster.
         MissingExtraError: Ray is not installed.
     """
-    on_gpu = device.startswith("cuda")
     if ray is not None:
         from diagplan.batch.ray_actors import RayActors
 
         cpus = threads if isinstance(threads, int) else 1
-        return RayActors(opening, ray, cpus=cpus, gpus=gpus_per_worker if on_gpu else 0)
+        return RayActors(opening, ray, cpus=cpus, gpus=gpus_per_worker if device.startswith("cuda") else 0)
+    return local_workers(opening, workers, gpus_per_worker=gpus_per_worker, device=device, threads=threads)
+
+
+def local_workers(
+    opening: Opening,
+    workers: int,
+    *,
+    gpus_per_worker: float = 1,
+    device: str = "cpu",
+    threads: Threads = None,
+    wake: socket.socket | None = None,
+) -> Processes:
+    """Workers as processes of this machine, which share its CPUs and GPUs; none has been started.
+
+    Args:
+        opening: what each is opened with.
+        workers: how many.
+        gpus_per_worker: where the device is ``"cuda"``.
+        device: of the models.
+        threads: as for ``open_pool``.
+        wake: as for ``Processes``.
+
+    Raises:
+        SpecError: several workers on one named GPU, or no GPU.
+    """
+    on_gpu = device.startswith("cuda")
     environments: list[dict[str, str]] = [{} for _ in range(workers)]
     if workers > 1 and not isinstance(threads, int) and "OMP_NUM_THREADS" not in os.environ:
         for one in environments:  # workers that each measure would each find the machine free
@@ -66,7 +92,7 @@ def open_pool(
         visible = _visible_gpus()
         for number, one in enumerate(environments):
             one["CUDA_VISIBLE_DEVICES"] = gpus_of(number, gpus_per_worker, visible)
-    return Processes(opening, environments)
+    return Processes(opening, environments, wake)
 
 
 def _visible_gpus() -> list[str]:

@@ -19,7 +19,7 @@ from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import require_int
 from diagplan.schemas.atomic import make_folder, write_atomically
 
-__all__ = ["CLIPS", "FORMAT", "run_batch"]
+__all__ = ["CLIPS", "FORMAT", "require_same", "run_batch"]
 
 #: What a worker does, for world models.
 CLIPS = "diagplan.batch.clips:open_clips"

@@ -14,8 +14,8 @@ from typing import Any
 from diagplan.adapters.families import family_of_release
 from diagplan.backends.errors import MismatchError
 from diagplan.batch.driver import drive, error_of
-from diagplan.batch.jobs import Job, JobSource, NotYet, WrongJob
-from diagplan.batch.messages import Opening, Outcome
+from diagplan.batch.jobs import Job, JobSource, Later, WrongJob
+from diagplan.batch.messages import Opening, Outcome, Told
 from diagplan.batch.pools import open_pool, require_crew
 from diagplan.batch.tally import Tally
 from diagplan.planner.arguments import is_file
@@ -155,7 +155,7 @@ def run_by_workers(
     try:
         drive(
             pool, JobSource(queue.jobs()), tally, size=1, max_errors=0, on_ready=lambda found: _require(own, found),
-            on_wrong=wrong.append, on_pulse=on_pulse, on_done=queue.finish,
+            on_wrong=wrong.append, on_pulse=on_pulse, on_done=queue.finish, on_told=queue.tell,
         )  # fmt: skip
     finally:
         pool.close()
@@ -171,12 +171,14 @@ class _Queue:
     work: dict[Condition, float]
     waiting: list[Condition] = field(init=False)
     in_hand: dict[str, Condition] = field(default_factory=dict)
-    _gained: float = 0.0
+    _so_far: dict[str, float] = field(default_factory=dict)
+    _finished: float = 0.0
+    _said: float = 0.0
 
     def __post_init__(self) -> None:
         self.waiting = sorted(self.work, key=lambda one: (one.name != "ntp", -self.work[one]))
 
-    def jobs(self) -> Iterator[tuple[Job | WrongJob | NotYet, float]]:
+    def jobs(self) -> Iterator[tuple[Job | WrongJob | Later, float]]:
         """A job for each condition, once next-token prediction of its model is done."""
         number = 0
         while self.waiting:
@@ -184,7 +186,7 @@ class _Queue:
             free = (one for one in self.waiting if one.name == "ntp" or f"{one.model}/ntp" not in held)
             condition = next(free, None)
             if condition is None:
-                yield NotYet(), 0.0
+                yield Later(), 0.0
                 continue
             number += 1
             self.waiting.remove(condition)
@@ -193,12 +195,18 @@ class _Queue:
 
     def finish(self, outcome: Outcome) -> None:
         """A condition is done."""
-        self._gained += self.work[self.in_hand.pop(outcome.id)]
+        self._finished += self.work[self.in_hand.pop(outcome.id)]
+        self._so_far.pop(outcome.id, None)
+
+    def tell(self, told: Told) -> None:
+        """How far a condition is."""
+        if told.id in self.in_hand:
+            self._so_far[told.id] = min(float(told.passes), self.work[self.in_hand[told.id]])
 
     def gained(self) -> float:
-        """The passes done since the last call."""
-        gained, self._gained = self._gained, 0.0
-        return gained
+        """The passes done since the last call; less than none where a worker was lost and begins anew."""
+        before, self._said = self._said, self._finished + sum(self._so_far.values())
+        return self._said - before
 
     def names(self) -> str:
         """What is in hand, for a line of progress."""

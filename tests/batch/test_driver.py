@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from diagplan.backends.errors import CapacityError, MismatchError
 from diagplan.batch.driver import drive, error_of
-from diagplan.batch.jobs import Job, JobSource, NotYet, WrongJob
-from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply
+from diagplan.batch.jobs import Job, JobSource, Later, WrongJob
+from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply, Told
 from diagplan.batch.tally import Tally
 from diagplan.planner.errors import DiagplanError, DocumentError
 
@@ -104,7 +104,7 @@ def test_a_source_may_wait_for_a_job_that_is_in_hand() -> None:
         yield first, 0.2
         while not done:
             asked += 1
-            yield NotYet(), 0.2
+            yield Later(), 0.2
         assert done == ["j0"]
         for job in others:
             yield job, 1.0
@@ -195,3 +195,35 @@ def test_an_identity_can_be_refused() -> None:
 
     with pytest.raises(MismatchError, match="another model"):
         driven(FakePool(), source_of(*numbered(4)), on_ready=refuse)
+
+
+def test_later_ends_a_unit_and_is_asked_again() -> None:
+    first, second, third = numbered(3)
+    entries: list[Job | WrongJob | Later] = [first, second, Later(), Later(), third]
+    sent: list[list[str]] = []
+
+    class Idle(FakePool):
+        def send(self, number: int, message: Sequence[Job]) -> None:
+            sent.append([job.id for job in message])
+            super().send(number, message)
+
+        def wait(self, seconds: float) -> list[tuple[int, Reply]]:
+            return super().wait(seconds) if self.due else []
+
+    tally, wrong, _ = driven(Idle(), JobSource((entry, 0.0) for entry in entries), 1, 9)
+    assert sent == [["j0", "j1"], ["j2"]]
+    assert (tally.done, wrong) == (3, [])
+
+
+def test_how_far_a_job_is_is_passed_on() -> None:
+    told = Told(id="j0", passes=1, of=2, frames=0)
+
+    class Telling(FakePool):
+        def wait(self, seconds: float) -> list[tuple[int, Reply]]:
+            answers = super().wait(seconds)
+            return [(0, told), *answers] if isinstance(answers[0][1], Finished) else answers
+
+    heard: list[Told] = []
+    assert driven(Telling(), source_of(*numbered(1)), 1, on_told=heard.append)[0].done == 1
+    assert heard == [told]
+    assert driven(Telling(), source_of(*numbered(1)), 1)[0].done == 1  # where nobody listens

@@ -1,5 +1,6 @@
 """Which workers a call gets: shares of CPUs and GPUs, and what is refused; none is started."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from diagplan.backends.threads import usable_cpus
 from diagplan.batch.messages import Opening
-from diagplan.batch.pools import open_pool, require_crew
+from diagplan.batch.pools import local_workers, open_pool, require_crew
 from diagplan.batch.processes import Processes
 from diagplan.planner.errors import SpecError
 
@@ -41,6 +42,14 @@ def test_workers_on_gpus_have_some_of_their_own(monkeypatch: pytest.MonkeyPatch)
     assert environments(1, device="cuda:1") == [{}]
     with pytest.raises(SpecError, match=r"expected device='cuda' for several workers, got device='cuda:1'\. Each gets"):
         environments(2, device="cuda:1")
+
+
+def test_a_socket_may_end_a_wait() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pool = local_workers(OPENING, 1, wake=ours)
+        theirs.send(b"x")
+        assert pool.wait(60) == []
 
 
 def test_numbers_that_cannot_be() -> None:

@@ -16,8 +16,8 @@ for needed in ("av", "matplotlib", "skimage"):
 
 import diagplan.study.whole  # noqa: E402
 from diagplan.backends.errors import CapacityError, MismatchError  # noqa: E402
-from diagplan.batch.jobs import Job, NotYet  # noqa: E402
-from diagplan.batch.messages import Outcome  # noqa: E402
+from diagplan.batch.jobs import Job, Later  # noqa: E402
+from diagplan.batch.messages import Outcome, Told  # noqa: E402
 from diagplan.planner.errors import MissingExtraError, SpecError  # noqa: E402
 from diagplan.study.conditions import Condition, all_conditions, exact_condition, select  # noqa: E402
 from diagplan.study.parallel import Crew, _Queue, run_by_workers, waiting_work, whole_paths  # noqa: E402
@@ -77,15 +77,21 @@ def test_next_token_prediction_goes_first_and_then_what_takes_longest() -> None:
         return entry.id if isinstance(entry, Job) else type(entry).__name__
 
     assert {given(), given()} == {"base/ntp", "t/ntp"}
-    assert [given(), given()] == [NotYet.__name__] * 2
+    assert [given(), given()] == [Later.__name__] * 2
     queue.finish(Outcome(number=1, id="base/ntp", state="done"))
-    assert [given(), given(), given()] == ["base/k=2", "base/k=1", NotYet.__name__]
+    assert [given(), given(), given()] == ["base/k=2", "base/k=1", Later.__name__]
     assert queue.names() == ": t/ntp, base/k=2, base/k=1"
     queue.finish(Outcome(number=2, id="t/ntp", state="done"))
     assert {given(), given()} == {"t/k=1", "t/k=2"}
     assert queue.names() == ": base/k=2, base/k=1, t/k=1 and 1 more"
     assert list(jobs) == []
     assert (queue.gained(), queue.gained()) == (6.0, 0.0)
+    for passes, gained in ((7, 7.0), (3, -4.0), (999, 17.0)):  # of 20; its worker was lost in between
+        queue.tell(Told(id="base/k=2", passes=passes, of=0, frames=0))
+        assert queue.gained() == gained
+    queue.finish(Outcome(number=3, id="base/k=2", state="done"))
+    queue.tell(Told(id="base/k=2", passes=5, of=0, frames=0))  # too late
+    assert queue.gained() == 0.0
 
 
 def test_what_is_done_or_needs_no_replay_is_not_given_out(study: Study, folder: StudyFolder) -> None:

@@ -11,6 +11,7 @@ for needed in ("av", "skimage"):
 
 from diagplan.backends.errors import MismatchError  # noqa: E402
 from diagplan.batch.jobs import Job  # noqa: E402
+from diagplan.batch.messages import Told  # noqa: E402
 from diagplan.study import work as worked  # noqa: E402
 from diagplan.study.conditions import all_conditions, select  # noqa: E402
 from diagplan.study.results import StudyFolder, untimed  # noqa: E402
@@ -35,12 +36,17 @@ def test_a_condition_is_run_once_without_times_and_an_error_is_its_outcome(
         assert (outcome.number, outcome.id) == (3, name)
         return outcome.state, outcome.kind, outcome.message
 
+    told: list[Told] = []
+    work.tell_by(told.append)
+    monkeypatch.setattr(worked, "_PULSE", 0.0)
     written = (tmp_path / "out" / "study.json").stat().st_mtime_ns
     for name in ("base/ntp", "base/k=1", "base/exact=4"):
         assert state(name) == ("done", "", "")
         result = folder.read(name, work.study.bound("base"))
         assert result is not None
         assert (result.seconds, result.timed) == (untimed(), False)
+        if name != "base/exact=4":  # whose passes are estimated before
+            assert {(one.id, one.passes) for one in told[-1:]} == {(name, result.plan["steps"])}
     assert (tmp_path / "out" / "study.json").stat().st_mtime_ns == written  # the command's alone
     path = folder.path("base/k=1", ".json")
     held = path.stat().st_mtime_ns
