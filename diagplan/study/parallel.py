@@ -154,7 +154,7 @@ def run_by_workers(
 
     try:
         drive(
-            pool, JobSource(queue.jobs()), tally, size=1, max_errors=0, on_ready=lambda found: _require(own, found),
+            pool, JobSource(queue.jobs()), tally, size=1, max_errors=0, on_ready=lambda theirs: _require(own, theirs),
             on_wrong=wrong.append, on_pulse=on_pulse, on_done=queue.finish, on_told=queue.tell,
         )  # fmt: skip
     finally:
@@ -215,8 +215,8 @@ class _Queue:
         return f": {', '.join(names[:_NAMED])}{more}" if names else ""
 
 
-def _require(own: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    other = sorted(key for key in {*own, *found} if own.get(key) != found.get(key))
+def _require(own: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    other = sorted(key for key in {*own, *theirs} if own.get(key) != theirs.get(key))
     if other:
         raise MismatchError(
             f"expected workers that find what the command has found, got one with other {', '.join(other)}. A study "
