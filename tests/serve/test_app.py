@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 from diagplan.serve.app import make_app
 from diagplan.serve.service import Service
 from diagplan.serve.settings import Settings
-from diagplan.serve.spool import Spool
+from diagplan.serve.spool import FullDiskError, Spool
 from tests.packaging.test_layering import ROOT
 from tests.support.batch import worker_pids
 from tests.support.serve import RECIPE, STUB, TOKENS, job, stub_tokens, wait_for
@@ -257,3 +257,27 @@ def test_numbers_come_back_as_they_were(web: TestClient) -> None:
     document = done(web, name)
     content = web.get(document["links"]["npy"]).content
     assert np.load(io.BytesIO(content)).tolist() == stub_tokens(document["seed"], tokens)
+
+
+def test_old_results_go_and_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client(tmp_path, keep_results=2) as web:
+        names = []
+        for seed in range(4):
+            names.append(sent(web, job(seed=seed)).json()["id"])
+            wait_for(lambda: web.get(f"/jobs/{names[-1]}").json()["state"] == "done")
+        wait_for(lambda: web.get(f"/jobs/{names[1]}").status_code == 404)
+        assert [web.get(f"/jobs/{name}").status_code for name in names] == [404, 404, 200, 200]
+        assert web.get(f"/jobs/{names[3]}/result.npy").status_code == 200
+
+        def full(*_: Any) -> None:
+            raise FullDiskError("expected room on the disk of the service, got none.")
+
+        monkeypatch.setattr(Spool, "_write", full)
+        answer = sent(web, job(seed=9))
+        assert (answer.status_code, answer.headers["retry-after"]) == (507, "30")
+        health = web.get("/health")
+        assert (health.status_code, health.json()["state"]) == (503, "failing")
+        monkeypatch.undo()
+        service_of(web)._probed = 0.0
+        assert web.get("/health").status_code == 200
+        assert sent(web, job(seed=9)).status_code == 202
