@@ -207,6 +207,15 @@ def test_large_bodies(tmp_path: Path) -> None:
         assert sent(web, job()).status_code == 429
 
 
+def test_links_below_a_prefix(tmp_path: Path) -> None:
+    service = Service(RECIPE, Spool(tmp_path), Settings(), opener=STUB)
+    with TestClient(make_app(service), base_url=HERE, root_path="/3") as web:
+        answer = sent(web, job(id="a"))
+        assert answer.headers["location"] == answer.json()["links"]["self"] == "/3/jobs/a"
+        assert done(web, "a")["links"]["npy"] == "/3/jobs/a/result.npy"
+        assert '"link": "/3/jobs/a/frames/1"' in web.get("/jobs/a/events").text
+
+
 def test_who_may_ask(tmp_path: Path) -> None:
     with client(tmp_path, base="http://studio.example", token=TOKEN) as web:
         for given in (None, TOKEN, f"Bearer {TOKEN}x", "Bearer é", f"Basic {TOKEN}"):
