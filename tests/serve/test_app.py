@@ -86,6 +86,8 @@ def test_from_a_job_to_its_results(web: TestClient) -> None:
     assert record.json()["id"] == name
     assert record.content == web.get(f"/jobs/{name}/result.json").content
     assert web.get(f"/jobs/{name}/frames/2").content == b"\x89PNG 2"
+    service_of(web).spool.frame(name, 3).write_bytes(b"of a run that was given up")
+    assert web.get(f"/jobs/{name}/frames/3").status_code == 404
     assert web.head(f"/jobs/{name}/result.npy").status_code == 200
     assert web.get(f"/jobs/{name}/result.npy", headers={"range": "bytes=0-5"}).content == b"\x93NUMPY"
     assert record.headers["cache-control"] == "no-store"
