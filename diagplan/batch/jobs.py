@@ -115,7 +115,7 @@ def job_source(path: str | Path) -> JobSource:
     return JobSource(_of_file(place.resolve(), size))
 
 
-def _of_folder(folder: Path, names: list[str]) -> Iterator[tuple[Job | WrongJob, float]]:
+def _of_folder(folder: Path, names: list[str]) -> Iterator[tuple[Job | WrongJob | Later, float]]:
     for number, name in enumerate(names, start=1):
         video = folder / name
         actions = video.with_suffix(".jsonl")
@@ -123,7 +123,7 @@ def _of_folder(folder: Path, names: list[str]) -> Iterator[tuple[Job | WrongJob,
         yield job_from(entry, number, folder), number / len(names)
 
 
-def _of_file(path: Path, size: int) -> Iterator[tuple[Job | WrongJob, float]]:
+def _of_file(path: Path, size: int) -> Iterator[tuple[Job | WrongJob | Later, float]]:
     read = 0
     with path.open("rb") as file:
         for number in count(1):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from diagplan.batch.jobs import Job
-from diagplan.batch.recipe import Recipe
 
 __all__ = ["Failed", "Finished", "Lost", "Opening", "Outcome", "Ready", "Reply", "TellingWork", "Told", "Work"]
 
@@ -17,12 +16,12 @@ class Opening:
 
     Attributes:
         opener: ``module:function``, which gets recipe and folder and returns a ``Work``.
-        recipe: what is done with every clip.
-        out: the batch's folder.
+        recipe: what is done with every job, as the opener takes it: of a batch a ``diagplan.batch.recipe.Recipe``.
+        out: the folder of what is made.
     """
 
     opener: str
-    recipe: Recipe
+    recipe: Any
     out: Path
 
 
@@ -45,6 +44,7 @@ class Outcome:
         number, id: of the job.
         state: ``"done"`` now; ``"there"``: it was finished before; ``"wrong"``: it cannot be done.
         message: why it cannot.
+        kind: the name of the error's class, where it is known.
         frames: generated, of pixels.
         tokens: generated.
         passes: of the transformer, shared by all clips of a batch: its part of them.
@@ -57,6 +57,7 @@ class Outcome:
     frames: int = 0
     tokens: int = 0
     passes: float = 0.0
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

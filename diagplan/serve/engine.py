@@ -16,9 +16,10 @@ from typing import Any
 from diagplan.batch.driver import drive
 from diagplan.batch.jobs import Job, JobSource, Later
 from diagplan.batch.messages import Opening, Outcome, Reply
+from diagplan.batch.pools import local_workers
 from diagplan.batch.processes import Processes
 from diagplan.batch.recipe import Recipe
-from diagplan.batch.run import FORMAT, local_workers, require_same
+from diagplan.batch.run import FORMAT, require_same
 from diagplan.batch.tally import Tally
 from diagplan.planner.errors import DiagplanError, DocumentError
 from diagplan.schemas.atomic import write_atomically
@@ -163,7 +164,12 @@ class Engine:
             DiagplanError: before any worker was ready.
         """
         opening = Opening(opener=self._opener, recipe=self.recipe, out=self.spool.results)
-        pool = _Pool(local_workers(opening, self.workers, self._gpus, self._woken), self)
+        options = self.recipe.options
+        workers = local_workers(
+            opening, self.workers, gpus_per_worker=self._gpus, device=options.device, threads=options.threads,
+            wake=self._woken,
+        )  # fmt: skip
+        pool = _Pool(workers, self)
         tally = _CountingTally(self.workers, engine=self)
         lost = self.metrics.losses
 

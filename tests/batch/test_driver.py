@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagplan.backends.errors import CapacityError, MismatchError
-from diagplan.batch.driver import drive
+from diagplan.batch.driver import drive, error_of
 from diagplan.batch.jobs import Job, JobSource, Later, WrongJob
 from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply, Told
 from diagplan.batch.tally import Tally
@@ -92,6 +92,37 @@ def test_every_job_is_settled_once(jobs: int, count: int, size: int, losses: lis
     assert all("lost over it" in one.message for one in wrong)
     if len([loss for loss in losses if loss]) < 2:  # a job is called wrong after three losses
         assert set(told) == {f"j{i}" for i in poisoned if i < jobs}
+
+
+def test_a_source_may_wait_for_a_job_that_is_in_hand() -> None:
+    done: list[str] = []
+    asked = 0
+
+    def waiting() -> Any:
+        nonlocal asked
+        first, *others = numbered(5)
+        yield first, 0.2
+        while not done:
+            asked += 1
+            yield Later(), 0.2
+        assert done == ["j0"]
+        for job in others:
+            yield job, 1.0
+
+    tally, wrong, stopped = driven(
+        FakePool([True]), JobSource(waiting()), 3, 2, on_done=lambda outcome: done.append(outcome.id)
+    )
+    assert (tally.done, wrong, stopped) == (5, [], False)
+    assert sorted(done) == [f"j{i}" for i in range(5)]
+    assert asked >= 2  # when it was given out, and when its worker was lost
+
+
+def test_errors_are_of_their_kind() -> None:
+    assert type(error_of("MismatchError", "m")) is MismatchError
+    assert (type(error_of("", "m")), str(error_of("", "m"))) == (DiagplanError, "m")
+    pool = FakePool(poison=["j0"])
+    _, wrong, _ = driven(pool, source_of(*numbered(1)))
+    assert [one.kind for one in wrong] == ["CapacityError"]
 
 
 def test_it_holds_only_what_is_in_hand() -> None:
