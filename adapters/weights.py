@@ -19,6 +19,7 @@ from torch import Tensor
 
 from diagplan.adapters.headers import AXES, Header, listed
 from diagplan.adapters.memory import empty_pages
+from diagplan.adapters.parallel_cuts import Cut
 from diagplan.adapters.pickles import header_of, mapped, read_pickle
 from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError
@@ -48,6 +49,9 @@ class Checkpoint:
         files: the files that hold tensors.
         headers: name -> header, in the order of the file.
 
+    ``mapped`` gives a tensor by its name, best as a view of the mapped file; ``part`` a part of one, where that is not
+    merely a part of such a view.
+
     Raises:
         DocumentError: more than 100,000 tensors, or one of more than 64 axes.
     """
@@ -59,6 +63,7 @@ class Checkpoint:
         files: Sequence[Path],
         headers: Mapping[str, Header],
         mapped: Callable[[str], Tensor],
+        part: Callable[[str, Cut], Tensor] | None = None,
     ) -> None:
         if len(headers) > _TENSORS:
             raise DocumentError(f"expected a checkpoint of at most {_TENSORS:,} tensors, got {path} with more.")
@@ -66,18 +71,29 @@ class Checkpoint:
             raise DocumentError(f"expected tensors of at most {AXES} axes, got {path} with one of more.")
         self.path, self.kind, self.files = path, kind, tuple(files)
         self.headers = MappingProxyType(dict(headers))
-        self._mapped = mapped
+        self._mapped, self._part = mapped, part
 
-    def read(self, name: str, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Tensor:
-        """One tensor, contiguous and in memory of its own.
+    def read(
+        self,
+        name: str,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+        cut: Cut | None = None,
+    ) -> Tensor:
+        """One tensor, contiguous and in memory of its own; of one that is ``cut`` that part, and no more is read.
 
         Raises:
             DocumentError: the file is gone or was changed since it was opened.
         """
         try:
-            mapped = self._mapped(name).detach()
-            if tuple(mapped.shape) != self.headers[name].shape:
+            if cut is not None and self._part is not None:
+                mapped, expected = self._part(name, cut).detach(), cut.shape(self.headers[name].shape)
+            else:
+                mapped, expected = self._mapped(name).detach(), self.headers[name].shape
+            if tuple(mapped.shape) != expected:
                 raise ValueError(f"{name} has changed")
+            mapped = cut.of(mapped) if cut is not None and self._part is None else mapped
         except Exception as error:
             raise _unreadable(self.path, error) from error
         # A copy, always: a view of the mapped file would keep the file's pages, and crash if the file shrinks.
@@ -93,6 +109,7 @@ class LazyWeights(Mapping[str, Tensor]):
         checkpoint: where they are.
         names: name in the model -> name in the checkpoint, as ``check_weights`` returns it.
         dtype, device: of every tensor.
+        cuts: of the tensors of which a part is taken.
     """
 
     def __init__(
@@ -102,11 +119,14 @@ class LazyWeights(Mapping[str, Tensor]):
         *,
         dtype: torch.dtype,
         device: torch.device | str = "cpu",
+        cuts: Mapping[str, Cut] | None = None,
     ) -> None:
         self._checkpoint, self._names, self._dtype, self._device = checkpoint, dict(names), dtype, device
+        self._cuts = cuts or {}
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._checkpoint.read(self._names[name], dtype=self._dtype, device=self._device)
+        cut = self._cuts.get(name)
+        return self._checkpoint.read(self._names[name], dtype=self._dtype, device=self._device, cut=cut)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
