@@ -1,5 +1,7 @@
 """A part of a tensor: its shape, its numbers, and that no other is needed."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from diagplan.adapters.parallel_cuts import Cut, Part, bounds, cut_shapes
 def test_bounds_cover_all_and_differ_by_one(size: int, world: int) -> None:
     ranges = [bounds(size, rank, world) for rank in range(world)]
     assert (ranges[0][0], ranges[-1][1]) == (0, size)
-    assert all(one[1] == two[0] for one, two in zip(ranges, ranges[1:], strict=False))
+    assert all(one[1] == two[0] for one, two in itertools.pairwise(ranges))
     sizes = [end - begin for begin, end in ranges]
     assert max(sizes) - min(sizes) <= 1
 

@@ -10,12 +10,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from diagplan.adapters.cosmos_config import CONFIGS as COSMOS  # noqa: E402
-from diagplan.adapters.mc_ar_config import CONFIGS as MC_AR  # noqa: E402
-from diagplan.adapters.parallel_cuts import Part, cut_shapes  # noqa: E402
-from diagplan.adapters.parallel_parts import cosmos_part, mc_ar_part, wham_part  # noqa: E402
-from diagplan.adapters.wham_config import CONFIGS as WHAM  # noqa: E402
-from diagplan.planner.errors import SpecError  # noqa: E402
+from diagplan.adapters.cosmos_config import CONFIGS as COSMOS
+from diagplan.adapters.mc_ar_config import CONFIGS as MC_AR
+from diagplan.adapters.parallel_cuts import Part, cut_shapes
+from diagplan.adapters.parallel_parts import cosmos_part, mc_ar_part, wham_part
+from diagplan.adapters.wham_config import CONFIGS as WHAM
+from diagplan.planner.errors import SpecError
 
 PARTS: list[tuple[Callable[[Any, Any], Part], Any]] = [
     *((mc_ar_part, config) for config in MC_AR.values()),
@@ -75,8 +75,8 @@ def test_queries_keys_and_values_of_wham_are_one_matrix() -> None:
     [
         (
             wham_part, WHAM["wham-1.6b"], 4,
-            "expected heads that 4 ranks can share, got 18 heads and 18 key-value heads. Each rank computes as many. "
-            "Start 2 or 3 or 6 or 9 or 18 of them.",
+            ("expected heads that 4 ranks can share, got 18 heads and 18 key-value heads. Each rank computes as many. "
+            "Start 2 or 3 or 6 or 9 or 18 of them."),
         ),
         (cosmos_part, replace(COSMOS["cosmos-4b"], n_heads=12, n_kv_heads=6, head_dim=128), 4,
          "got 12 heads and 6 key-value heads. Each rank computes as many. Start 2 or 3 or 6 or 12 of them."),

@@ -58,6 +58,10 @@ def wham_of(config: Any, weights: Any) -> Spread:
     return Spread(Wham(config, weights), part, GPT_LAYOUT)
 
 
+#: One of each family.
+FEW = ("mc-ar", "cosmos, text", "wham")
+
+
 def models() -> dict[str, Spread]:
     """One of each kind; vocabularies and inner widths that ranks cannot share evenly among them."""
     flat = replace(LLAMA, vocab_size=39, intermediate_size=50)
@@ -87,24 +91,46 @@ def given_count(layout: Layout) -> int:
     return len(given_slots(layout))
 
 
-def compare(ranks: Any, folder: Path) -> None:
+def check_part(name: str, spread: Spread, ranks: Any) -> Any:
+    """A rank's part of a model, which holds its share of the cache."""
+    part = spread.part(ranks)
+    assert part.cache_shapes[0][0] == max(1, spread.whole.cache_shapes[0][0] // ranks.world), name
+    return part
+
+
+def compare_few(ranks: Any) -> None:
+    """One model of each family, each way to replay once: tokens as of the whole one."""
+    kinds = models()
+    for name in FEW:
+        part = check_part(name, kinds[name], ranks)
+        for schedule, sampler, speculation in (
+            (NextToken(), SAMPLERS[0], None),
+            (Diagonal(k=2), SAMPLERS[1], None),
+            (NextToken(), SAMPLERS[0], EXACT),
+            (Diagonal(k=2), SAMPLERS[1], EXACT),
+        ):
+            same_tokens(name, kinds[name], part, schedule, sampler, speculation)
+
+
+def compare(ranks: Any) -> None:
     """Every model under every plan, step by step and exact, greedy and sampled: tokens as of the whole one."""
-    del folder
     for name, spread in models().items():
-        part, given = spread.part(ranks), given_of(spread)
-        assert part.cache_shapes[0][0] == max(1, spread.whole.cache_shapes[0][0] // ranks.world), name
+        part = check_part(name, spread, ranks)
         for schedule in (NextToken(), Diagonal(k=2)):
-            plan = compile_plan(spread.layout, schedule)
             for sampler in SAMPLERS:
-                wanted = replay(plan, spread.whole, given=given, sampler=sampler, seed=5)
                 for speculation in (None, EXACT):
-                    tokens = replay(plan, part, given=given, sampler=sampler, seed=5, speculation=speculation)
-                    np.testing.assert_array_equal(tokens, wanted, err_msg=f"{name}, {schedule}, {sampler}")
+                    same_tokens(name, spread, part, schedule, sampler, speculation)
 
 
-def count(ranks: Any, folder: Path) -> None:
+def same_tokens(name: str, spread: Spread, part: Any, schedule: Any, sampler: Any, speculation: Any) -> None:
+    plan, given = compile_plan(spread.layout, schedule), given_of(spread)
+    wanted = replay(plan, spread.whole, given=given, sampler=sampler, seed=5)
+    tokens = replay(plan, part, given=given, sampler=sampler, seed=5, speculation=speculation)
+    np.testing.assert_array_equal(tokens, wanted, err_msg=f"{name}, {schedule}, {sampler}, {speculation}")
+
+
+def count(ranks: Any) -> None:
     """What one pass tells the other ranks, by the formula of docs/many.md."""
-    del folder
     for name, spread in models().items():
         counted = Counted(ranks)
         model, whole, batch, feeds, targets = spread.part(counted), spread.whole, 2, 5, 3
@@ -171,12 +197,11 @@ def _golden_wham(ranks: Any) -> None:
     np.testing.assert_array_equal(action.reshape(2, -1) - CONFIG.image_codes, DATA["genfull/action_tokens"])
 
 
-def drift(ranks: Any, folder: Path) -> None:
+def drift(ranks: Any) -> None:
     """A rank that has another id, and one that accepts another number of guesses: every rank says which frame."""
     from diagplan.backends import replay as executor
     from diagplan.planner.errors import RanksError
 
-    del folder
     spread = models()["mc-ar"]
     model, plan = spread.part(ranks), compile_plan(spread.layout, NextToken())
     prepared = executor.prepare(plan, model, batch=1)
@@ -197,7 +222,15 @@ def drift(ranks: Any, folder: Path) -> None:
         replay(plan, model, given=others, speculation=EXACT)
 
 
-def two(ranks: Any, folder: Path) -> None:
-    """All that two ranks are asked in the default run, in one pair of processes."""
+def quick(ranks: Any, folder: Path) -> None:
+    """What two ranks are asked in the default run, in one pair of processes."""
+    del folder
+    for check in (compare_few, count, drift):
+        check(ranks)
+
+
+def whole(ranks: Any, folder: Path) -> None:
+    """All of it."""
+    del folder
     for check in (compare, count, drift):
-        check(ranks, folder)
+        check(ranks)
