@@ -82,7 +82,7 @@ class ProcessRanks:
         except RuntimeError as error:
             reason = re.sub(r"\[[^\[\]]*\.(?:cc|cpp):\d+\]\s*", "", str(error)).strip().partition("\n")[0]
             raise RanksError(
-                f"expected all {self.world} ranks to go on together, got {shown(reason[:200])} on rank {self.rank}. "
+                f"expected all {self.world} ranks to go on together, got {shown(reason, 120)} on rank {self.rank}. "
                 "Another rank has ended; if it said nothing, it was killed, for lack of memory perhaps. Start all anew."
             ) from None
 
@@ -192,7 +192,7 @@ class Started:
                 )
             device = f"cuda:{self._local}"
             torch.cuda.set_device(device)
-        kind, store = "gloo" if device == "cpu" else "nccl", dist.PrefixStore("diagplan", self._store)
+        kind, store = "gloo" if device == "cpu" else "nccl", self._store
         try:
             dist.init_process_group(kind, store=store, rank=self.rank, world_size=self.world, timeout=_PATIENCE)
         except (RuntimeError, ValueError) as error:

@@ -32,6 +32,8 @@ _HOLDERS = ("state_dict", "model")
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 #: What is read of an index and of a safetensors header; 20,000 tensors take 3 MB.
 _INDEX_BYTES = _HEADER_BYTES = 16 << 20
+#: Bytes of a matrix of which columns are read, that are mapped at once.
+_BLOCK = 1 << 20
 #: Tensors of a checkpoint: each is compared with every configuration of every family.
 _TENSORS = 100_000
 _SAFETENSORS_DTYPES = {
@@ -93,13 +95,27 @@ class Checkpoint:
                 mapped, expected = self._mapped(name).detach(), self.headers[name].shape
             if tuple(mapped.shape) != expected:
                 raise ValueError(f"{name} has changed")
-            mapped = cut.of(mapped) if cut is not None and self._part is None else mapped
+            if cut is not None and self._part is None:
+                if cut.axis and mapped.nbytes > _BLOCK:
+                    return self._in_blocks(name, mapped.dtype if dtype is None else dtype, device, cut)
+                mapped = cut.of(mapped)
         except Exception as error:
             raise _unreadable(self.path, error) from error
         # A copy, always: a view of the mapped file would keep the file's pages, and crash if the file shrinks.
         if torch.device(device).type != "cpu":
             return mapped.to(device=device, dtype=dtype, copy=True).contiguous()
         return empty_pages(mapped.shape, dtype or mapped.dtype).copy_(mapped)
+
+    def _in_blocks(self, name: str, dtype: torch.dtype, device: torch.device | str, cut: Cut) -> Tensor:
+        """Columns of a matrix, by blocks of rows: every page has some of them; a block's go with its mapping."""
+        whole = self.headers[name].shape
+        shape = cut.shape(whole)
+        on_cpu = torch.device(device).type == "cpu"
+        out = empty_pages(shape, dtype) if on_cpu else torch.empty(shape, dtype=dtype, device=device)
+        step = max(1, _BLOCK // (self._mapped(name)[:1].nbytes))
+        for first in range(0, whole[0], step):
+            out[first : first + step] = cut.of(self._mapped(name).detach()[first : first + step])
+        return out
 
 
 class LazyWeights(Mapping[str, Tensor]):

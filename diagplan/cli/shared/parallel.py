@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
@@ -18,7 +19,7 @@ from diagplan.planner.errors import DiagplanError, SpecError
 if TYPE_CHECKING:
     from diagplan.adapters.parallel import ProcessRanks, Started
 
-__all__ = ["TensorParallelOption", "for_all_ranks", "ranks_of_command"]
+__all__ = ["TensorParallelOption", "for_all_ranks", "ranks_of_command", "unwritten"]
 
 #: Seconds that a rank leaves to the one that speaks: the launcher ends all others when the first one ends.
 _LEFT_TO_SPEAK = 5.0
@@ -71,6 +72,16 @@ def ranks_of_command(tensor_parallel: bool, device: str) -> "tuple[ProcessRanks 
 
     ranks = met_ranks()
     return ranks, ranks.device
+
+
+@contextmanager
+def unwritten(ranks: "ProcessRanks | None") -> Iterator[Path | None]:
+    """A folder that goes again, for what ranks but the first would write; ``None`` where this one writes."""
+    if ranks is None or not ranks.rank:
+        yield None
+        return
+    with TemporaryDirectory(prefix="diagplan-rank-") as folder:
+        yield Path(folder)
 
 
 @contextmanager
