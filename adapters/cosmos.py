@@ -26,7 +26,7 @@ from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.mc_ar import random_weights
 from diagplan.adapters.memory import join_rows
-from diagplan.adapters.parallel_layers import embedding_for, joined, rank_of, require_whole, summed
+from diagplan.adapters.parallel_layers import embedded, joined, rank_of, require_whole, summed
 from diagplan.adapters.parallel_parts import cosmos_part
 from diagplan.planner.errors import SpecError
 
@@ -122,7 +122,6 @@ class Cosmos:
         self._scale = config.head_size**-0.5
         self._seen = mask_values(self.device, self.dtype)
         self._fused: Fused | None = None
-        self._embed = embedding_for(self.embedding, ranks, config.embedding_rows)
         self.head = joined(self._linear(weights["output.weight"]), ranks, config.vocab_size)
         self.layers = [self._layer(weights, f"layers.{i}.") for i in range(config.n_layers)]
         self.norm = weights["norm.weight"]
@@ -312,7 +311,7 @@ class Cosmos:
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
         absolute = None if self.absolute is None else self.absolute[position].to(self.dtype)  # [n, dim] or [B, n, dim]
         bias = mask_bias(mask, self._seen, self._heads[0] // self._heads[1])
-        x = self._embed(ids)  # [B, n, dim]
+        x = embedded(ids, self.embedding, self.ranks, self.config.embedding_rows)  # [B, n, dim]
         if self._fused is not None:
             sizes = Sizes(self.config.n_heads, self.config.n_kv_heads, self.config.norm_eps, self._scale)
             half = self.config.head_size // 2

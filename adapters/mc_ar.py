@@ -22,7 +22,7 @@ from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quant
 from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
 from diagplan.adapters.mc_ar_config import CONFIGS, McArConfig
 from diagplan.adapters.memory import join_rows
-from diagplan.adapters.parallel_layers import embedding_for, joined, rank_of, require_whole, summed
+from diagplan.adapters.parallel_layers import embedded, joined, rank_of, require_whole, summed
 from diagplan.adapters.parallel_parts import mc_ar_part
 
 __all__ = ["CONFIGS", "McAr", "McArConfig", "random_weights", "rotary_tables"]
@@ -97,7 +97,6 @@ class McAr:
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable, least_rows=least_rows)
-        self._embed = embedding_for(self.embedding, ranks, config.vocab_size)
         self.head: Linear = joined(self._linear(weights["lm_head.weight"]), ranks, config.vocab_size)
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
@@ -160,7 +159,11 @@ class McAr:
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
-        embed = self._embed(ids) if self._kernels is None else self._kernels.embed(ids)
+        embed = (
+            embedded(ids, self.embedding, self.ranks, self.config.vocab_size)
+            if self._kernels is None
+            else self._kernels.embed(ids)
+        )
         return self.head(self.stream(embed, position, slot, mask, cache, rows))
 
     def stream(

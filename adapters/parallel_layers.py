@@ -8,7 +8,7 @@ over joined or packed weights and a cache that is written in place; their cut we
 collectives that the mathematics needs stand where they are needed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -18,7 +18,7 @@ from diagplan.adapters.linear import Linear
 from diagplan.adapters.parallel_cuts import Cut, bounds
 from diagplan.planner.errors import SpecError
 
-__all__ = ["CutWeights", "embedding_for", "joined", "rank_of", "require_whole", "summed"]
+__all__ = ["CutWeights", "embedded", "joined", "rank_of", "require_whole", "summed"]
 
 
 class CutWeights(Mapping[str, Tensor]):
@@ -78,23 +78,18 @@ def joined(linear: Linear, ranks: Ranks | None, size: int) -> Linear:
     return linear if ranks is None else _Joined(linear, ranks, size)
 
 
-def embedding_for(table: Tensor, ranks: Ranks | None, size: int) -> Callable[[Tensor], Tensor]:
-    """The look-up of ids, int64 [B, n] -> [B, n, width], in a table [rows of this rank, width], of ``size`` in all.
+def embedded(ids: Tensor, table: Tensor, ranks: Ranks | None, size: int) -> Tensor:
+    """Rows of a table [rows of this rank, width], of ``size`` in all, for ids int64 [B, n]: [B, n, width].
 
     An id has its row on one rank; the others give zeros to the sum, so it is exact.
     """
     if ranks is None:
-        return lambda ids: F.embedding(ids, table)
+        return F.embedding(ids, table)
     begin, end = bounds(size, ranks.rank, ranks.world)
-    of_all = ranks
-
-    def look_up(ids: Tensor) -> Tensor:
-        elsewhere = (ids < begin) | (ids >= end)
-        x = F.embedding((ids - begin).masked_fill(elsewhere, 0), table).masked_fill(elsewhere[..., None], 0)
-        total: Tensor = of_all.sum(x)
-        return total
-
-    return look_up
+    elsewhere = (ids < begin) | (ids >= end)
+    x = F.embedding((ids - begin).masked_fill(elsewhere, 0), table).masked_fill(elsewhere[..., None], 0)
+    total: Tensor = ranks.sum(x)
+    return total
 
 
 def require_whole(ranks: Ranks | None, what: str) -> None:

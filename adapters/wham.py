@@ -19,7 +19,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid, Ranks
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, PlainLinear, Quantize, linear_for, require_quantize
-from diagplan.adapters.parallel_layers import embedding_for, joined, rank_of, summed
+from diagplan.adapters.parallel_layers import embedded, joined, rank_of, summed
 from diagplan.adapters.parallel_parts import wham_part
 from diagplan.adapters.wham_config import CONFIGS, WhamConfig
 
@@ -110,7 +110,6 @@ class Wham:
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable)
-        self._embed = embedding_for(self.embedding, ranks, config.vocab_size)
         own = self._linear(self.embedding)
         self._packed = not isinstance(own, PlainLinear)
         self.head = joined(own, ranks, config.vocab_size)
@@ -182,7 +181,9 @@ class Wham:
         length = mask.shape[-1]
         seen = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill(~mask, -math.inf)
         seen = seen if mask.ndim == 2 else seen[:, None]  # [n, L] or [B, 1, n, L]
-        x = self._embed(ids) + F.embedding(position, self.place)  # [B, n, width]
+        x = embedded(ids, self.embedding, self.ranks, self.config.vocab_size) + F.embedding(
+            position, self.place
+        )  # [B, n, width]
         for i, block in enumerate(self.blocks):
             heads = block.qkv(block.norm_1(x)).view(batch, n, -1, self.config.head_size).transpose(1, 2)
             q, k, v = torch.split(heads, self._part.heads, dim=1)  # [B, H, n, D]
