@@ -26,7 +26,7 @@ from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.mc_ar import random_weights
 from diagplan.adapters.memory import join_rows
-from diagplan.adapters.parallel_layers import embedded, joined, rank_of, require_whole, summed
+from diagplan.adapters.parallel_layers import joined, look_up, rank_of, require_whole, summed
 from diagplan.adapters.parallel_parts import cosmos_part
 from diagplan.planner.errors import SpecError
 
@@ -311,7 +311,7 @@ class Cosmos:
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
         absolute = None if self.absolute is None else self.absolute[position].to(self.dtype)  # [n, dim] or [B, n, dim]
         bias = mask_bias(mask, self._seen, self._heads[0] // self._heads[1])
-        x = embedded(ids, self.embedding, self.ranks, self.config.embedding_rows)  # [B, n, dim]
+        x = look_up(ids, self.embedding, self.ranks, self.config.embedding_rows)  # [B, n, dim]
         if self._fused is not None:
             sizes = Sizes(self.config.n_heads, self.config.n_kv_heads, self.config.norm_eps, self._scale)
             half = self.config.head_size // 2

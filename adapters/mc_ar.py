@@ -22,7 +22,7 @@ from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quant
 from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
 from diagplan.adapters.mc_ar_config import CONFIGS, McArConfig
 from diagplan.adapters.memory import join_rows
-from diagplan.adapters.parallel_layers import embedded, joined, rank_of, require_whole, summed
+from diagplan.adapters.parallel_layers import joined, look_up, rank_of, require_whole, summed
 from diagplan.adapters.parallel_parts import mc_ar_part
 
 __all__ = ["CONFIGS", "McAr", "McArConfig", "random_weights", "rotary_tables"]
@@ -160,7 +160,7 @@ class McAr:
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
         embed = (
-            embedded(ids, self.embedding, self.ranks, self.config.vocab_size)
+            look_up(ids, self.embedding, self.ranks, self.config.vocab_size)
             if self._kernels is None
             else self._kernels.embed(ids)
         )

@@ -18,7 +18,7 @@ from diagplan.adapters.linear import Linear
 from diagplan.adapters.parallel_cuts import Cut, bounds
 from diagplan.planner.errors import SpecError
 
-__all__ = ["CutWeights", "embedded", "joined", "rank_of", "require_whole", "summed"]
+__all__ = ["CutWeights", "joined", "look_up", "rank_of", "require_whole", "summed"]
 
 
 class CutWeights(Mapping[str, Tensor]):
@@ -78,7 +78,7 @@ def joined(linear: Linear, ranks: Ranks | None, size: int) -> Linear:
     return linear if ranks is None else _Joined(linear, ranks, size)
 
 
-def embedded(ids: Tensor, table: Tensor, ranks: Ranks | None, size: int) -> Tensor:
+def look_up(ids: Tensor, table: Tensor, ranks: Ranks | None, size: int) -> Tensor:
     """Rows of a table [rows of this rank, width], of ``size`` in all, for ids int64 [B, n]: [B, n, width].
 
     An id has its row on one rank; the others give zeros to the sum, so it is exact.

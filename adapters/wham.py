@@ -19,7 +19,7 @@ from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.contract import AllowedIds, Grid, Ranks
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.linear import Linear, PlainLinear, Quantize, linear_for, require_quantize
-from diagplan.adapters.parallel_layers import embedded, joined, rank_of, summed
+from diagplan.adapters.parallel_layers import joined, look_up, rank_of, summed
 from diagplan.adapters.parallel_parts import wham_part
 from diagplan.adapters.wham_config import CONFIGS, WhamConfig
 
@@ -181,7 +181,7 @@ class Wham:
         length = mask.shape[-1]
         seen = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill(~mask, -math.inf)
         seen = seen if mask.ndim == 2 else seen[:, None]  # [n, L] or [B, 1, n, L]
-        x = embedded(ids, self.embedding, self.ranks, self.config.vocab_size) + F.embedding(
+        x = look_up(ids, self.embedding, self.ranks, self.config.vocab_size) + F.embedding(
             position, self.place
         )  # [B, n, width]
         for i, block in enumerate(self.blocks):

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from diagplan.adapters.linear import PlainLinear  # noqa: E402
 from diagplan.adapters.parallel_cuts import Cut, bounds  # noqa: E402
-from diagplan.adapters.parallel_layers import embedded, joined, rank_of, require_whole, summed  # noqa: E402
+from diagplan.adapters.parallel_layers import joined, look_up, rank_of, require_whole, summed  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
 
 SIZE, WORLD = 7, 2
@@ -58,9 +58,9 @@ def test_columns_are_summed_and_rows_joined() -> None:
 def test_an_id_has_its_row_on_one_rank() -> None:
     table, ids = torch.randn(SIZE, 4), torch.tensor([[0, 2, 3, 6], [5, 5, 1, 3]])
     cuts = [Cut(0, (bounds(SIZE, rank, WORLD),)) for rank in range(WORLD)]
-    got = played(lambda ranks: partial(embedded, table=cuts[ranks.rank].of(table), ranks=ranks, size=SIZE), [ids, ids])
+    got = played(lambda ranks: partial(look_up, table=cuts[ranks.rank].of(table), ranks=ranks, size=SIZE), [ids, ids])
     assert torch.equal(got, table[ids])
-    assert torch.equal(embedded(ids, table, None, SIZE), table[ids])
+    assert torch.equal(look_up(ids, table, None, SIZE), table[ids])
 
 
 def test_without_ranks_a_layer_is_itself() -> None:
