@@ -2,10 +2,13 @@
 
 Plain matrix products on the CPU are fast for one row and for many, and several times slower in between (3 to 15 rows):
 the weights are reordered ahead for oneDNN, which is nearly flat there, in bfloat16 too. The layouts agree to float
-rounding. On request the products are taken in int8, which reads a quarter of float32's bytes and rounds far more.
+rounding. Small float32 matrices that float16 holds exactly are kept in float16, which is half the bytes and the same
+product. On request the products are taken in int8, which reads a quarter of float32's bytes and rounds far more.
 """
 
-from typing import Protocol, cast, get_args
+import warnings
+from functools import cache
+from typing import Any, Protocol, cast, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -16,11 +19,13 @@ from diagplan.planner.errors import SpecError
 from diagplan.planner.shown import shown
 
 __all__ = [
+    "HalfLinear",
     "Int8Linear",
     "Linear",
     "PackedLinear",
     "PlainLinear",
     "Quantize",
+    "is_half",
     "is_packed",
     "linear_for",
     "require_quantize",
@@ -76,6 +81,35 @@ class PackedLinear:
         wide = F.pad(flat, (0, 0, 0, self.least_rows - rows))
         out: Tensor = self.plain(wide, self.packed, None, "none", [], "")[:rows].view(*x.shape[:-1], -1)
         return out if added is None else added + out
+
+
+class HalfLinear:
+    """A float32 weight that float16 holds exactly, in float16; activations and sums are float32. x86 CPUs only.
+
+    A row's bits are the same among any rows, and of up to 512 inputs those of ``PackedLinear``.
+    """
+
+    # NOTE: why not quantized.linear_dynamic_fp16? The same kernel by way of a script object: 14 microseconds a call
+    # more, which is twice what the product of a small matrix takes. It would run in several threads; this does not.
+
+    def __init__(self, weight: Tensor) -> None:
+        pack, self.product = _half_operators()
+        self.packed: Tensor = pack(weight)
+
+    def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """Apply the layer, plus ``added``, [..., out], if there is one: [..., in] -> [..., out]."""
+        out: Tensor = self.product(x, self.packed, None)
+        return out if added is None else out.add_(added)
+
+
+@cache
+def _half_operators() -> tuple[Any, Any]:
+    """FBGEMM's: what packs a weight, and the product. They warn once that they may go; then oneDNN's are taken."""
+    pack, product = torch.fbgemm_pack_gemm_matrix_fp16, torch.fbgemm_linear_fp16_weight_fp32_activation
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        product(torch.ones(1, 1), pack(torch.ones(1, 1)), None)
+    return pack, product
 
 
 class Int8Linear:
@@ -152,9 +186,24 @@ def linear_for(
         return PlainLinear(weight)
     if quantize is not None:
         return Int8Linear(weight)
+    if is_half(weight):
+        return HalfLinear(weight)
     if not is_packed(weight.device, weight.dtype):
         return PlainLinear(weight)
     return PackedLinear(weight, least_rows=least_rows)
+
+
+#: Larger matrices are multiplied in several threads, by oneDNN.
+_HALF_NUMBERS = 1 << 20
+
+
+def is_half(weight: Tensor) -> bool:
+    """Whether a weight that is not quantised is kept in float16: a small one in float32 whose numbers float16 holds."""
+    can = hasattr(torch, "fbgemm_linear_fp16_weight_fp32_activation")
+    if not can or "fbgemm" not in torch.backends.quantized.supported_engines:
+        return False
+    fits = weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() <= _HALF_NUMBERS
+    return fits and torch.equal(weight.half().float(), weight)
 
 
 def is_packed(device: torch.device, dtype: torch.dtype) -> bool:

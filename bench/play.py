@@ -1,4 +1,4 @@
-"""Playing in a real Chromium: ``python -m bench.play``, about four minutes.
+"""Playing in a real Chromium: ``python -m bench.play``, about six minutes.
 
 A server as ``diagplan play`` starts it, pages that press keys at random, and what the pages see: frames a second, the
 time from a key to its picture and where it goes, what each of several players gets, and the server's memory over many
@@ -25,7 +25,6 @@ from rich.table import Table
 
 from bench.plan import machine
 from diagplan import Diagonal, compile_plan, preset_layout, show
-from diagplan.play.recording import MOST_BYTES
 
 RESULTS = Path(__file__).parent / "results" / "play.json"
 KEYS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Space")
@@ -58,11 +57,6 @@ def play(pages: list[Any], draw: random.Random, seconds: float) -> float:
     return took
 
 
-def held(pages: list[Any]) -> int:
-    """Bytes of pictures that the server keeps for these pages, for what they may save."""
-    return sum(min(MOST_BYTES, int(page.evaluate("game.bytes"))) for page in pages)
-
-
 def spread(values: list[float]) -> dict[str, float]:
     ordered = sorted(values)
     return {
@@ -87,7 +81,7 @@ def measured(
     lags, heads, resident = list[float](), list[dict[str, float]](), list[dict[str, int]]()
     for sample in range(_SAMPLES + 1):
         frames = sum(int(page.evaluate("game.frames")) for page in pages) - sum(first)
-        resident.append({"frames": frames, "bytes": memory(server), "held_for_saving": held(pages)})
+        resident.append({"frames": frames, "bytes": memory(server)})
         if sample == _SAMPLES:
             break
         for page in pages:
@@ -100,7 +94,6 @@ def measured(
     decoded = [int(page.evaluate("game.n")) - before for page, before in zip(pages, numbers, strict=True)]
     for context in contexts:
         context.close()
-    own = [one["bytes"] - one["held_for_saving"] for one in resident]
     return {
         "players": players, "seconds": round(took, 1), "frames": counts,
         "frames_dropped": [of - shown for of, shown in zip(decoded, counts, strict=True)],
@@ -112,7 +105,7 @@ def measured(
             "drawing_and_packing": spread([head["server_ms"] - head["ms"] for head in heads]),
         },
         "passes_a_frame": round(statistics.mean(head["passes"] for head in heads), 2),
-        "memory": resident, "grown_beside_what_save_holds": own[-1] - own[1],
+        "memory": resident, "grown": resident[-1]["bytes"] - resident[1]["bytes"],
     }  # fmt: skip
 
 
@@ -139,7 +132,7 @@ def explored(browser: Any) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--alone", type=float, default=90, help="seconds of one player")
+    parser.add_argument("--alone", type=float, default=175, help="seconds of one player, for 2,000 frames")
     parser.add_argument("--players", type=int, default=8, help="players at once")
     parser.add_argument("--seconds", type=float, default=120, help="of those players")
     parser.add_argument("--fps", type=int, default=30, help="frames a second at most")
@@ -213,7 +206,7 @@ def _table(plan: str, rows: list[dict[str, Any]]) -> Table:
             f"{lag['p95']:.0f}",
             f"{parts['decoding']['median']:.0f}",
             f"{parts['drawing_and_packing']['median']:.0f}",
-            f"{row['grown_beside_what_save_holds'] / 2**20:.1f}",
+            f"{row['grown'] / 2**20:.1f}",
         )
     return table
 

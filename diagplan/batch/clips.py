@@ -1,6 +1,6 @@
 """What a worker does with jobs for a world model: look at each clip, replay those of one plan together, write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,14 +27,14 @@ from diagplan.worlds.loading import open_world
 from diagplan.worlds.prompts import cut_frames
 from diagplan.worlds.world import World
 
-__all__ = ["ClipWork", "open_clips"]
+__all__ = ["Clip", "ClipWork", "open_clips"]
 
 Ids = NDArray[np.int64]
 Frames = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Clip:
+class Clip:
     """A job that was looked at.
 
     Attributes:
@@ -98,7 +98,7 @@ class ClipWork:
             DiagplanError: what no clip could be written for: a full disk, too little memory.
         """
         outcomes: list[Outcome] = []
-        groups: dict[tuple[str, str | None], list[_Clip]] = {}
+        groups: dict[tuple[str, str | None], list[Clip]] = {}
         for job in jobs:
             try:
                 looked = self._look(job)
@@ -115,7 +115,7 @@ class ClipWork:
 
     # Looking
 
-    def _look(self, job: Job) -> "_Clip | Outcome":
+    def _look(self, job: Job) -> Clip | Outcome:
         """A clip that is to be made, or what became of it before.
 
         Raises:
@@ -151,7 +151,7 @@ class ClipWork:
         blocks = require_actions(actions, given, frames) if world.block else np.zeros((given - 1 + frames, 0), np.int64)
         prompt, pictures = self._prompt(job, given)
         known_ids(blocks, self.texts.model)
-        return _Clip(
+        return Clip(
             job=job, made_from=made_from, planned=planned, prompt=prompt, blocks=blocks, shown=pictures, text=text,
             seed=seed,
         )  # fmt: skip
@@ -183,7 +183,7 @@ class ClipWork:
 
     # Making
 
-    def _make(self, clips: list[_Clip]) -> list[Outcome]:
+    def _make(self, clips: list[Clip]) -> list[Outcome]:
         """Clips of one plan and one text, replayed together and written."""
         planned = clips[0].planned
         filled = [*clips, *[clips[-1]] * (self.layouts.rows - len(clips))]
@@ -194,6 +194,7 @@ class ClipWork:
                 np.stack([clip.prompt for clip in filled]),
                 np.stack([clip.blocks for clip in filled]),
                 [clip.seed for clip in filled],
+                **self.watching(clips),
             )
         except NumericError as error:
             if len(clips) == 1:
@@ -202,18 +203,28 @@ class ClipWork:
         share = passes / len(clips)
         return [self._write(clip, tokens[row], share) for row, clip in enumerate(clips)]
 
-    def _write(self, clip: _Clip, tokens: Ids, passes: float) -> Outcome:
+    def watching(self, clips: Sequence[Clip]) -> dict[str, Any]:
+        """What ``Layouts.replay`` is to call while it makes these clips."""
+        del clips
+        return {}
+
+    def pictures_of(self, clip: Clip, tokens: Ids) -> Iterator[Frames]:
+        """The pictures of each generated frame of tokens, uint8 [n, height, width, 3]."""
+        pictures = self.world.decoding(clip.prompt)
+        for one in tokens:
+            yield pictures(one)
+
+    def _write(self, clip: Clip, tokens: Ids, passes: float) -> Outcome:
         """Tokens, video and, last, the record."""
         name, planned, world = clip.job.id, clip.planned, self.world
         make_folder(folder_of(self.out, name))
         write_atomically(place_of(self.out, name, ".npy"), npy_bytes(tokens))
         if self.recipe.pictures:
-            pictures = world.decoding(clip.prompt)
             with VideoWriter(place_of(self.out, name, ".mp4"), fps=self.recipe.fps or world.fps) as video:
                 for frame in clip.shown:
                     video.add(frame)
-                for one in tokens:
-                    for frame in pictures(one):
+                for pictures in self.pictures_of(clip, tokens):
+                    for frame in pictures:
                         video.add(frame)
         frames = world.pictures(planned.prompt_frames + planned.frames) - world.pictures(planned.prompt_frames)
         facts = {

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from diagplan.backends.errors import CapacityError, MismatchError, NumericError
-from diagplan.batch.jobs import Job, JobSource, WrongJob
-from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply
+from diagplan.batch.jobs import Job, JobSource, Later, WrongJob
+from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply, Told
 from diagplan.batch.tally import Tally
 from diagplan.planner import errors
 from diagplan.planner.errors import DiagplanError
 
-__all__ = ["Pool", "drive"]
+__all__ = ["Pool", "drive", "error_of"]
 
 #: Times that a worker may be lost over one job before the job is called wrong.
 _PATIENCE = 3
@@ -27,6 +27,16 @@ _KINDS: Mapping[str, type[DiagplanError]] = {
     **{name: getattr(errors, name) for name in errors.__all__},
     **{kind.__name__: kind for kind in (CapacityError, MismatchError, NumericError)},
 }
+
+
+def error_of(kind: str, message: str) -> DiagplanError:
+    """The error that a worker told of.
+
+    Args:
+        kind: the name of its class; one that is not known is ``DiagplanError``.
+        message: its text.
+    """
+    return _KINDS.get(kind, DiagplanError)(message)
 
 
 class Pool(Protocol):
@@ -67,18 +77,22 @@ def drive(
     on_ready: Callable[[Mapping[str, Any]], None],
     on_wrong: Callable[[Outcome], None],
     on_pulse: Callable[[int], None],
+    on_done: Callable[[Outcome], None] = lambda _: None,
+    on_told: Callable[[Told], None] | None = None,
 ) -> bool:
     """Have all jobs done.
 
     Args:
         pool: of as many workers as ``tally`` counts.
-        source: of the jobs.
+        source: of the jobs; where it says ``Later``, it is asked again after an answer, and twice a second.
         tally: counts what is done.
         size: jobs that a worker is given together.
         max_errors: wrong jobs after which no more are given out.
         on_ready: called with the identity that each worker tells; it may refuse it by an error.
         on_wrong: called with each job that cannot be done.
         on_pulse: called with the number of workers that are ready, after answers and twice a second.
+        on_done: called with each other job that is settled.
+        on_told: called with how far a job is.
 
     Returns:
         whether it was stopped by ``max_errors``.
@@ -86,7 +100,7 @@ def drive(
     Raises:
         DiagplanError: what no worker can get over; or workers that do not stay alive.
     """
-    driver = _Driver(pool, source, tally, size, max_errors, on_wrong)
+    driver = _Driver(pool, source, tally, size, max_errors, on_wrong, on_done)
     for number in range(tally.count):
         pool.start(number)
     while True:
@@ -97,7 +111,10 @@ def drive(
         for number, reply in pool.wait(_PULSE):
             if isinstance(reply, Ready):
                 on_ready(reply.identity)
-            driver.hear(number, reply)
+            if not isinstance(reply, Told):
+                driver.hear(number, reply)
+            elif on_told is not None:
+                on_told(reply)
         on_pulse(len(driver.ready))
 
 
@@ -110,9 +127,11 @@ class _Driver:
         size: int,
         max_errors: int | None,
         on_wrong: Callable[[Outcome], None],
+        on_done: Callable[[Outcome], None],
     ) -> None:
-        self.pool, self.tally, self.size, self.max_errors, self.on_wrong = pool, tally, size, max_errors, on_wrong
-        self.jobs: Iterator[Job | WrongJob] = iter(source)
+        self.pool, self.tally, self.size, self.max_errors = pool, tally, size, max_errors
+        self.on_wrong, self.on_done = on_wrong, on_done
+        self.jobs: Iterator[Job | WrongJob | Later] = iter(source)
         self.again: deque[_Unit] = deque()
         self.in_hand: dict[int, _Unit] = {}
         self.ready: set[int] = set()
@@ -145,7 +164,7 @@ class _Driver:
                     outcomes = tuple(_as_done(one) for one in outcomes)
                 self._settle(number, outcomes, seconds)
             case Failed(kind=kind, message=message):
-                raise _KINDS.get(kind, DiagplanError)(message)
+                raise error_of(kind, message)
             case Lost(reason=reason):
                 self._lost(number, reason)
 
@@ -174,22 +193,24 @@ class _Driver:
         else:
             message = f"expected a worker to live through this job, got {losses} that were lost over it: {reason}."
             job = unit.jobs[0]
-            self._settle(number, [Outcome(number=job.number, id=job.id, state="wrong", message=message)], 0.0)
+            lost = Outcome(number=job.number, id=job.id, state="wrong", message=message, kind="CapacityError")
+            self._settle(number, [lost], 0.0)
 
     def _settle(self, number: int, outcomes: Sequence[Outcome], seconds: float) -> None:
         self.tally.add(number, outcomes, seconds)
         for outcome in outcomes:
-            if outcome.state == "wrong":
-                self.on_wrong(outcome)
+            (self.on_wrong if outcome.state == "wrong" else self.on_done)(outcome)
 
     def _next(self) -> _Unit | None:
-        """The next jobs of the source; ``None``: there are no more."""
+        """The next jobs of the source; ``None``: there are no more, or none yet."""
         jobs: list[Job] = []
         names = {job.id for unit in (*self.in_hand.values(), *self.again) for job in unit.jobs}
         while len(jobs) < self.size and not self.empty and not self.stopped:
             entry = next(self.jobs, None)
             if entry is None:
                 self.empty = True
+            elif isinstance(entry, Later):
+                break
             elif isinstance(entry, WrongJob):
                 self._settle(0, [Outcome(number=entry.number, id="", state="wrong", message=entry.message)], 0.0)
             elif entry.id in names:

@@ -12,7 +12,7 @@ from typing import Any
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.shown import shown
 
-__all__ = ["Job", "JobSource", "WrongJob", "job_from", "job_source", "seed_of"]
+__all__ = ["Job", "JobSource", "Later", "WrongJob", "job_from", "job_source", "seed_of"]
 
 #: Bytes of a line of a jobs file.
 _LINE = 1 << 20
@@ -66,18 +66,23 @@ class WrongJob:
     message: str
 
 
+class Later:
+    """No job is there now; ask again."""
+
+
 class JobSource:
     """Where jobs come from, read once, one after the other.
 
     Args:
-        jobs: the jobs, and for each the share of the source that is read by then, from 0 to 1.
+        jobs: the jobs, and for each the share of the source that is read by then, from 0 to 1. A ``Later`` says that
+            those before it are to be done without waiting for more.
     """
 
-    def __init__(self, jobs: Iterator[tuple[Job | WrongJob, float]]) -> None:
+    def __init__(self, jobs: Iterator[tuple[Job | WrongJob | Later, float]]) -> None:
         self._jobs = jobs
         self.share = 0.0
 
-    def __iter__(self) -> Iterator[Job | WrongJob]:
+    def __iter__(self) -> Iterator[Job | WrongJob | Later]:
         for job, share in self._jobs:
             self.share = share
             yield job
@@ -110,7 +115,7 @@ def job_source(path: str | Path) -> JobSource:
     return JobSource(_of_file(place.resolve(), size))
 
 
-def _of_folder(folder: Path, names: list[str]) -> Iterator[tuple[Job | WrongJob, float]]:
+def _of_folder(folder: Path, names: list[str]) -> Iterator[tuple[Job | WrongJob | Later, float]]:
     for number, name in enumerate(names, start=1):
         video = folder / name
         actions = video.with_suffix(".jsonl")
@@ -118,7 +123,7 @@ def _of_folder(folder: Path, names: list[str]) -> Iterator[tuple[Job | WrongJob,
         yield job_from(entry, number, folder), number / len(names)
 
 
-def _of_file(path: Path, size: int) -> Iterator[tuple[Job | WrongJob, float]]:
+def _of_file(path: Path, size: int) -> Iterator[tuple[Job | WrongJob | Later, float]]:
     read = 0
     with path.open("rb") as file:
         for number in count(1):

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,7 +114,15 @@ class Layouts:
         return kept
 
     def replay(
-        self, planned: PlannedClips, model: Model, prompts: Ids, blocks: Ids, seeds: Sequence[int]
+        self,
+        planned: PlannedClips,
+        model: Model,
+        prompts: Ids,
+        blocks: Ids,
+        seeds: Sequence[int],
+        *,
+        on_frame: Callable[[int, Ids], None] | None = None,
+        on_pass: Callable[[], None] | None = None,
     ) -> tuple[Ids, int]:
         """Tokens of ``rows`` clips, int64 [rows, T, h, w], and the passes that they took.
 
@@ -124,6 +132,8 @@ class Layouts:
             prompts: tokens, int64 [rows, F, h, w].
             blocks: actions, int64 [rows, F - 1 + T, n].
             seeds: of each clip.
+            on_frame: called with the number, from 0, and the tokens, int64 [rows, h, w], of each frame when complete.
+            on_pass: called after each step, or pass.
 
         Raises:
             NumericError, CapacityError: as ``diagplan.replay``.
@@ -132,7 +142,7 @@ class Layouts:
         if isinstance(plan, Rollout):
             rolled = roll(
                 plan, model, prompts, blocks if self.world.block else None, sampler=self.sampler, seed=seeds,
-                samples=numbers, speculation=recipe.speculation,
+                samples=numbers, speculation=recipe.speculation, on_frame=on_frame, on_pass=_ignoring(on_pass),
             )  # fmt: skip
             return rolled.tokens, rolled.passes
         layout = plan.layout
@@ -143,11 +153,13 @@ class Layouts:
         ready = self._laid_out(planned, plan, model)
         if isinstance(ready, speculative.PreparedSpeculation):
             guessing = speculative.shifted(replace(ready, **own), 0)
-            done = speculative.replay(guessing, speculative.new_state(guessing, ids))
+            state = speculative.new_state(guessing, ids)
+            done = speculative.replay(guessing, state, on_frame=on_frame, on_pass=_ignoring(on_pass))
             return done.tokens, done.passes
         prepared, targets = ready
         keyed = moved(replace(prepared, **own), targets, 0)
-        replayed = executor.replay(keyed, executor.new_state(keyed, ids))
+        begun = executor.new_state(keyed, ids)
+        replayed = executor.replay(keyed, begun, on_frame=on_frame, on_step=_ignoring(on_pass))
         return replayed.tokens, replayed.steps
 
     def _laid_out(self, planned: PlannedClips, plan: Plan, model: Model) -> Any:
@@ -181,6 +193,11 @@ class Layouts:
                 f"expected {needed / 2**20:,.0f} MiB beside the weights for batch={self.rows}, got {free / 2**20:,.0f} "
                 "MiB free. Take a smaller batch, fewer frames, or dtype bfloat16."
             )
+
+
+def _ignoring(call: Callable[[], None] | None) -> Callable[..., None] | None:
+    """The same function, whatever it is given."""
+    return None if call is None else lambda *_: call()
 
 
 def _described(plan: Plan | Rollout) -> PlannedClips:

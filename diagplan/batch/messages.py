@@ -1,14 +1,13 @@
 """What a driver and its workers say to each other; plain data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from diagplan.batch.jobs import Job
-from diagplan.batch.recipe import Recipe
 
-__all__ = ["Failed", "Finished", "Lost", "Opening", "Outcome", "Ready", "Reply", "Work"]
+__all__ = ["Failed", "Finished", "Lost", "Opening", "Outcome", "Ready", "Reply", "TellingWork", "Told", "Work"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +16,12 @@ class Opening:
 
     Attributes:
         opener: ``module:function``, which gets recipe and folder and returns a ``Work``.
-        recipe: what is done with every clip.
-        out: the batch's folder.
+        recipe: what is done with every job, as the opener takes it: of a batch a ``diagplan.batch.recipe.Recipe``.
+        out: the folder of what is made.
     """
 
     opener: str
-    recipe: Recipe
+    recipe: Any
     out: Path
 
 
@@ -45,6 +44,7 @@ class Outcome:
         number, id: of the job.
         state: ``"done"`` now; ``"there"``: it was finished before; ``"wrong"``: it cannot be done.
         message: why it cannot.
+        kind: the name of the error's class, where it is known.
         frames: generated, of pixels.
         tokens: generated.
         passes: of the transformer, shared by all clips of a batch: its part of them.
@@ -57,6 +57,7 @@ class Outcome:
     frames: int = 0
     tokens: int = 0
     passes: float = 0.0
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +97,25 @@ class Lost:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How far a job is that a worker has in hand; not its last word.
+
+    Attributes:
+        id: of the job.
+        passes: of the transformer so far.
+        of: passes in all; 0: nobody knows.
+        frames: of pixels that are there.
+    """
+
+    id: str
+    passes: int
+    of: int
+    frames: int
+
+
 #: What a worker answers.
-Reply = Ready | Finished | Failed | Lost
+Reply = Ready | Finished | Failed | Lost | Told
 
 
 class Work(Protocol):
@@ -114,4 +132,13 @@ class Work(Protocol):
         Raises:
             DiagplanError: no job can be done.
         """
+        ...
+
+
+@runtime_checkable
+class TellingWork(Protocol):
+    """Work that tells how far it is."""
+
+    def tell_by(self, tell: Callable[[Told], None]) -> None:
+        """From now on say by this function how far jobs are; what it raises ends the work."""
         ...

@@ -26,10 +26,13 @@ class Processes:
     Args:
         opening: what each worker is opened with.
         environments: variables of each worker, beside those of this process; as many as there are workers.
+        wake: ends a wait when there is something to read; ``None``: nothing does but answers.
     """
 
-    def __init__(self, opening: Opening, environments: Sequence[Mapping[str, str]]) -> None:
-        self._opening, self._environments = opening, environments
+    def __init__(
+        self, opening: Opening, environments: Sequence[Mapping[str, str]], wake: socket.socket | None = None
+    ) -> None:
+        self._opening, self._environments, self._wake = opening, environments, wake
         self._running: dict[int, tuple[subprocess.Popen[bytes], Connection]] = {}
 
     @property
@@ -61,7 +64,8 @@ class Processes:
 
     def wait(self, seconds: float) -> list[tuple[int, Reply]]:
         """Answers that have come, waiting so long for the first of them."""
-        open_ = wait([connection for _, connection in self._running.values()], seconds)
+        wakers = [] if self._wake is None else [self._wake]
+        open_ = wait([*(connection for _, connection in self._running.values()), *wakers], seconds)
         answers: list[tuple[int, Reply]] = []
         for number in [number for number, (_, connection) in self._running.items() if connection in open_]:
             try:

@@ -34,7 +34,7 @@ class RayActors:
     """
 
     def __init__(self, opening: Opening, address: str, *, cpus: float = 1, gpus: float = 0) -> None:
-        require_packages("batches on Ray", "ray")
+        require_packages("workers on Ray", "ray")
         import ray
 
         self._ray, self._opening = ray, opening

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from diagplan.backends.errors import MismatchError
-from diagplan.backends.threads import usable_cpus
-from diagplan.batch.driver import Pool, drive
+from diagplan.batch.driver import drive
 from diagplan.batch.jobs import job_source
 from diagplan.batch.messages import Opening, Outcome
-from diagplan.batch.processes import Processes, gpus_of
+from diagplan.batch.pools import open_pool, require_crew
 from diagplan.batch.recipe import Recipe
 from diagplan.batch.tally import Progress, Summary, Tally
-from diagplan.planner.arguments import require_kind, require_number, require_path
-from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.planner.arguments import require_kind, require_path
+from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import require_int
 from diagplan.schemas.atomic import make_folder, write_atomically
 
-__all__ = ["CLIPS", "FORMAT", "run_batch"]
+__all__ = ["CLIPS", "FORMAT", "require_same", "run_batch"]
 
 #: What a worker does, for world models.
 CLIPS = "diagplan.batch.clips:open_clips"
@@ -68,17 +67,18 @@ def run_batch(
     require_kind("recipe", recipe, Recipe, "Make one: Recipe(model='crafter-mini').")
     require_path("jobs", jobs)
     require_path("out", out)
-    workers = require_int("workers", workers, 1, largest=100_000)
     if max_errors is not None:
         require_int("max_errors", max_errors, 0)
-    if not require_number("gpus_per_worker", gpus_per_worker, "Give 1, or 0.5.") > 0:
-        raise SpecError(f"expected gpus_per_worker > 0, got gpus_per_worker={gpus_per_worker}. Give 1, or 0.5.")
+    workers = require_crew(workers, gpus_per_worker)
     source, folder = job_source(jobs), Path(os.path.abspath(out))  # noqa: PTH100 - links stay links
     known = {"format": FORMAT, "recipe": recipe.identity()}
     require_same(folder, known)
     make_folder(folder)
     errors, tally = _Errors(folder / "errors.jsonl"), Tally(workers)
-    pool = _pool(Opening(opener=opener, recipe=recipe, out=folder), workers, ray, gpus_per_worker)
+    pool = open_pool(
+        Opening(opener=opener, recipe=recipe, out=folder), workers, ray, gpus_per_worker=gpus_per_worker,
+        device=recipe.options.device, threads=recipe.options.threads,
+    )  # fmt: skip
 
     def on_ready(identity: Mapping[str, Any]) -> None:
         about = {**known, **identity}
@@ -146,42 +146,6 @@ def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
-
-
-def _pool(opening: Opening, workers: int, ray: str | None, gpus: float) -> Pool:
-    options = opening.recipe.options
-    on_gpu = options.device.startswith("cuda")
-    if ray is not None:
-        from diagplan.batch.ray_actors import RayActors
-
-        threads = options.threads if isinstance(options.threads, int) else 1
-        return RayActors(opening, ray, cpus=threads, gpus=gpus if on_gpu else 0)
-    environments: list[dict[str, str]] = [{} for _ in range(workers)]
-    if workers > 1 and not isinstance(options.threads, int) and "OMP_NUM_THREADS" not in os.environ:
-        for one in environments:  # workers that each measure would each find the machine free
-            one["OMP_NUM_THREADS"] = str(max(1, usable_cpus() // workers))
-    if on_gpu and workers > 1:
-        if options.device != "cuda":
-            raise SpecError(
-                f"expected device='cuda' for several workers, got device={options.device!r}. Each gets GPUs of its "
-                "own; CUDA_VISIBLE_DEVICES says which there are."
-            )
-        visible = _visible_gpus()
-        for number, one in enumerate(environments):
-            one["CUDA_VISIBLE_DEVICES"] = gpus_of(number, gpus, visible)
-    return Processes(opening, environments)
-
-
-def _visible_gpus() -> list[str]:
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None and named.strip():
-        return [name.strip() for name in named.split(",") if name.strip()]
-    import torch
-
-    count = torch.cuda.device_count()
-    if not count:
-        raise SpecError("expected a CUDA device, got none. Give device='cpu'.")
-    return [str(number) for number in range(count)]
 
 
 class _Errors:

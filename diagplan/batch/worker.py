@@ -5,22 +5,27 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from multiprocessing.connection import Connection
 
 from diagplan.batch.jobs import Job
-from diagplan.batch.messages import Failed, Finished, Lost, Opening, Ready, Reply, Work
+from diagplan.batch.messages import Failed, Finished, Lost, Opening, Ready, Reply, TellingWork, Told, Work
 from diagplan.planner.errors import DiagplanError
 
 __all__ = ["Station", "main"]
 
 
 class Station:
-    """Answers messages; an error that every worker would have is ``Failed``, any other ``Lost``."""
+    """Answers messages; an error that every worker would have is ``Failed``, any other ``Lost``.
 
-    def __init__(self) -> None:
+    Args:
+        tell: what is called with how far jobs are, if the work tells it; ``None``: nobody listens.
+    """
+
+    def __init__(self, tell: Callable[[Told], None] | None = None) -> None:
         self._work: Work | None = None
+        self._tell = tell
 
     def answer(self, message: Opening | Sequence[Job]) -> Reply:
         """The answer to the opening, or to jobs."""
@@ -30,6 +35,8 @@ class Station:
                 module, _, function = message.opener.partition(":")
                 self._work = getattr(import_module(module), function)(message.recipe, message.out)
                 assert self._work is not None
+                if self._tell is not None and isinstance(self._work, TellingWork):
+                    self._work.tell_by(self._tell)
                 return Ready(identity=dict(self._work.identity))
             assert self._work is not None
             outcomes = tuple(self._work.do(message))
@@ -48,8 +55,8 @@ def main(descriptor: int) -> None:
         descriptor: of the socket.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends its workers
-    station = Station()
     with Connection(socket.socket(fileno=descriptor).detach()) as driver:
+        station = Station(driver.send)
         while True:
             try:
                 message = driver.recv()

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "image": ("diagplan.cli.image", "Pictures"),
     "generate": ("diagplan.cli.generate", "Videos"),
     "batch": ("diagplan.cli.batch", "Videos"),
+    "serve": ("diagplan.cli.serve", "Videos"),
     "demo": ("diagplan.cli.demo", "Videos"),
     "play": ("diagplan.cli.play", "Videos"),
     "compile": ("diagplan.cli.compile", "Plans"),

@@ -20,7 +20,6 @@ from diagplan.cli.shared.models import (
     ReleaseWeightsOption,
     ThreadsOption,
     for_families,
-    load_options,
     option,
     world_option,
 )
@@ -34,6 +33,7 @@ from diagplan.cli.shared.output import (
     print_table,
     progress_bar,
 )
+from diagplan.cli.shared.recipes import recipe_from_options
 from diagplan.cli.shared.requests import (
     SCHEDULE,
     PoliciesOption,
@@ -41,13 +41,8 @@ from diagplan.cli.shared.requests import (
     ProxyOption,
     RowEndOption,
     VisibilityOption,
-    policies_from_options,
-    sampler_from_options,
-    schedule_from_options,
 )
-from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption, speculation_from_options
-from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import Layout
+from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption
 from diagplan.worlds.loading import SHIPPED, release_names
 
 if TYPE_CHECKING:
@@ -151,56 +146,19 @@ def batch_command(
     as_json: JsonOption = False,
 ) -> int:
     """Many clips: a file of jobs in, a folder of videos and tokens out."""
-    from diagplan.batch import Recipe, run_batch
+    from diagplan.batch import run_batch
 
     require_for("videos", weights or SHIPPED.get(model, Path(model)), backend, "av", "PIL")
     inputs = {"JOBS": jobs, "--plan": plan, "--weights": weights, "--tokenizer": tokenizer, "--context": context}
     require_outputs(Output("-o", out), inputs=inputs | {"--text-encoder": text_encoder, "--model": Path(model)})
-    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    sampler_from_options(**sampling, greedy=greedy)  # what contradicts itself is refused before workers start
-    changes = {"proxy": proxy, "row_end": row_end, "proxy_kv": proxy_kv, "visibility": visibility}
-    asked = {
-        "frames": frames, "prompt_frames": prompt_frames, "keep": keep, "schedule": schedule, "k": k, "d": d,
-        "window": window, "policies": None if policies == "default" else policies, **changes,
-    }  # fmt: skip
-    given = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value is not None]
-    if plan is not None and given:
-        raise SpecError(f"expected --plan or {given[0]}, got both. A plan file says frames, schedule and policies.")
-    named = schedule or (None if k is not None or window is not None else "next-token")
-    # Its frame delay is known with the layout.
-    bundle = policies if policies.startswith("mineworld") and k is not None and d is None else None
-    recipe = Recipe(
-        model=model,
-        options=load_options(
-            backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context
-        ),
-        weights=weights,
-        tokenizer=tokenizer,
-        text_encoder=text_encoder,
-        schedule=None
-        if plan is not None
-        else schedule_from_options(
-            Layout(frames=1, rows=1, cols=1, prompt_frames=1),
-            policies if bundle is None else "default",
-            name=named,
-            k=k,
-            d=d,
-            window=window,
-            order=None,
-        ),
-        policies=None if plan is not None else policies_from_options(policies, **changes),
-        bundle=bundle,
-        plan=plan,
-        frames=frames,
-        prompt_frames=prompt_frames,
-        keep=keep,
-        sampling=sampling if any(value is not None for value in sampling.values()) else None,
-        seed=seed,
-        speculation=speculation_from_options(exact=exact, speculate=speculate, draft=draft),
-        batch=batch,
-        fps=fps,
-        pictures=not tokens_only,
-    )
+    recipe = recipe_from_options(
+        model=model, weights=weights, tokenizer=tokenizer, config=config, context=context, text_encoder=text_encoder,
+        backend=backend, dtype=dtype, device=device, int8=int8, threads=threads, frames=frames,
+        prompt_frames=prompt_frames, keep=keep, plan=plan, schedule=schedule, k=k, d=d, window=window,
+        policies=policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility, seed=seed,
+        greedy=greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, tokens_only=tokens_only,
+        fps=fps, exact=exact, speculate=speculate, draft=draft, batch=batch,
+    )  # fmt: skip
     with progress_bar("{task.description}", "{task.fields[words]}", quiet=as_json) as bar:
         task = bar.add_task("opening", total=1000, words="‰")
 

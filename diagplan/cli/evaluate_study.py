@@ -34,6 +34,8 @@ from diagplan.worlds.loading import release_names
 
 __all__ = ["evaluate_study_command"]
 
+WORKERS = "Workers"
+
 ExactOption = Annotated[
     bool,
     option(
@@ -127,6 +129,26 @@ def evaluate_study_command(
     dtype: DtypeOption = "float32",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Run so many conditions at once, each in a process with the model loaded.",
+            min=1,
+            rich_help_panel=WORKERS,
+        ),
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        option(
+            WORKERS,
+            "Workers on Ray: auto, the address of a cluster, or local. Left out: processes of this machine.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float,
+        typer.Option(help="With --device cuda; less than 1: workers share one.", rich_help_panel=WORKERS),
+    ] = 1,
     as_json: JsonOption = False,
 ) -> int:
     """Compare decoding plans on one set of clips: tables with intervals, plots, sample videos."""
@@ -144,7 +166,7 @@ def evaluate_study_command(
             batch=batch, repeats=repeats, measure_again=timed_again, samples=samples, device=device,
             threads=threads or "auto", weights=weights, tokenizer=tokenizer, config=config, context=context,
             dtype=dtype,
-            i3d=i3d, vbench=vbench,
+            i3d=i3d, vbench=vbench, workers=workers, ray=ray, gpus_per_worker=gpus_per_worker,
             on_progress=lambda what, done, of: progress.update(
                 task, description=what, completed=done, total=of or None
             ),
@@ -158,10 +180,11 @@ def evaluate_study_command(
                 "run_now": report.run_now,
                 "rows": [row.as_dict() for row in report.rows],
                 "written": [str(path) for path in report.written],
+                "losses": report.losses,
             }
         )
         return FINE
-    from diagplan.study.tables import passes_text
+    from diagplan.study.tables import number_text, passes_text
 
     columns = [
         "condition",
@@ -176,11 +199,13 @@ def evaluate_study_command(
     print_table(
         columns,
         [
-            (row.id, passes_text(row.step), f"{row.fewer_passes:.2f}", f"{row.faster:.2f}", *_shown(row))
+            (row.id, passes_text(row.step), number_text(row.fewer_passes), number_text(row.faster), *_shown(row))
             for row in report.rows
         ],
         title=f"{report.clips} clips; {report.run_now} conditions run, {report.done_before} done before",
     )  # fmt: skip
+    if any(row.seconds is None for row in report.rows):
+        console().print(Text("times were not measured beside other workers: --time-again"), soft_wrap=True)
     for path in report.written:
         console().print(Text(f"wrote {path}"), soft_wrap=True)
     return FINE

@@ -76,7 +76,7 @@ def play_command(
     ] = None,
     keep: Annotated[
         int | None,
-        option(PLAN, "Frames that the window keeps. Left out: as its release has it, or half the context.", min=1),
+        option(PLAN, "Frames that the window keeps. Left out: as its release, or a quarter of the context.", min=1),
     ] = None,
     temperature: Annotated[float | None, option(PLAN, "Divides the logits; 0 is greedy. Left out: greedy.")] = None,
     top_p: Annotated[

@@ -239,7 +239,11 @@ class _Connection:
         """Send what was played, packed in another thread than that which decodes."""
         if self.saving is not None and not self.saving.done():
             return
-        held = self.player.recording.copy()
+        try:
+            held = self.player.recording.copy()
+        except DiagplanError as error:
+            self.outbox.put(text=text("notice", text=str(error)))
+            return
         if len(held) < 2:
             self.outbox.put(text=text("notice", text="Nothing has been played yet."))
             return

@@ -36,7 +36,8 @@ class Stage:
         world: that is played; it has controls.
         choices: name -> plan, of which players choose.
         first: a function that gives the frame to start with, uint8 [height, width, 3].
-        keep: frames that a window keeps, but those of files, which say it; ``None``: as for ``start``.
+        keep: frames that a window keeps, but those of files, which say it; ``None``: as the world's release has it, or
+            a quarter of the context: what is kept is fed again while the player waits.
         sampler: as for ``replay``.
         seed: of the first session; each further one has the next.
     """
@@ -72,9 +73,11 @@ class Stage:
         if name not in self.choices:
             raise SpecError(f"expected a plan of {', '.join(self.choices)}, got another one. Choose one of them.")
         if name not in self._roots:
-            choice = self.choices[name]
+            choice, keep = self.choices[name], self.keep
+            if keep is None and self.world.keeps is None:
+                keep = max(1, self.world.context_frames // 4)
             self._roots[name] = start(
-                self.world, self.first(), schedule=choice.schedule, keep=None if choice.plan else self.keep,
+                self.world, self.first(), schedule=choice.schedule, keep=None if choice.plan else keep,
                 sampler=self.sampler, seed=self.seed, speculation=choice.speculation, plan=choice.plan,
             )  # fmt: skip
         return self._roots[name]

@@ -80,10 +80,10 @@ def quality_plot(rows: Sequence[Row], across: str) -> bytes:
     """Four figures with intervals against ``"step"`` (passes) or ``"seconds"``, as a PNG; one colour a model.
 
     Args:
-        rows: of schedules; policies have a plot of their own.
-        across: an attribute of ``Row``.
+        rows: of schedules, one of them measured; policies have a plot of their own.
+        across: an attribute of ``Row``; rows without it are left out.
     """
-    kept = [row for row in rows if not row.id.startswith("policies/")]
+    kept = [row for row in rows if not row.id.startswith("policies/") and getattr(row, across) is not None]
     groups = list(dict.fromkeys(row.id.partition("/")[0] for row in kept))
     aside = {group: 1.03 ** (i - (len(groups) - 1) / 2) for i, group in enumerate(groups)}  # to tell models apart
     figure = new_figure(12, 8)

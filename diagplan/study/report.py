@@ -84,9 +84,10 @@ def write_report(
         "results.csv": csv_text(rows).encode(),
         "results.md": markdown(rows, about, policies, tuning, clips=clips).encode(),
         "quality-passes.png": quality_plot(drawn, "step"),
-        "quality-time.png": quality_plot(drawn, "seconds"),
         "horizons.png": horizon_plot(_curves(results, asked)),
     }
+    if any(row.seconds is not None and not row.id.startswith("policies/") for row in drawn):
+        files["quality-time.png"] = quality_plot(drawn, "seconds")
     if any(row.id.startswith("policies/") for row in drawn):
         files["policies.png"] = policies_plot(drawn)
     if differing:

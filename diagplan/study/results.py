@@ -16,7 +16,7 @@ from diagplan.planner.speculation import Speculation
 from diagplan.schemas.atomic import make_folder, write_atomically
 from diagplan.schemas.npz import read_npz
 
-__all__ = ["Result", "StudyFolder"]
+__all__ = ["Result", "StudyFolder", "untimed"]
 
 _DIGITS = 6
 _FORMAT, _VERSION = "diagplan-study-condition", 1
@@ -30,7 +30,8 @@ class Result:
         id: of the condition.
         bound: what the figures are of: weights, judge, clips, ...
         plan: names and facts of the plan.
-        seconds: ``single``: of replays of the first clip alone; ``batched``: of all clips, ``batch`` at a time.
+        seconds: ``single``: of replays of the first clip alone; ``batched``: of all clips, ``batch`` at a time. Or
+            ``untimed()``.
         curves: name -> one figure a clip and frame.
         counted, followed: moves of each clip that are judged, and those made; ``None`` where none can be.
         single: figures of all clips together.
@@ -49,9 +50,19 @@ class Result:
     extra: Mapping[str, Any] = field(default_factory=dict)
     passes: list[int] | None = None
 
+    @property
+    def timed(self) -> bool:
+        """Whether it has times."""
+        return self.seconds != untimed()
+
     def curve(self, name: str) -> NDArray[np.float64]:
         """One curve, float64 [clips, frames]."""
         return np.array(self.curves[name], np.float64)
+
+
+def untimed() -> dict[str, Any]:
+    """The seconds of a condition that ran while others used the machine too: none."""
+    return {"measured": False}
 
 
 class StudyFolder:
@@ -86,6 +97,8 @@ class StudyFolder:
                     "Give another folder, or the same options to go on."
                 )
             about["tuned"] = there.get("tuned", {}) | about["tuned"]
+            if about == there:  # so a worker writes nothing
+                return
         write_atomically(path, (json.dumps(about, indent=1) + "\n").encode())
 
     def path(self, id: str, suffix: str) -> Path:  # noqa: A002
@@ -178,19 +191,19 @@ def _is_result(document: Mapping[str, Any]) -> bool:
 
 
 def _is_timed(document: Mapping[str, Any]) -> bool:
-    """Whether seconds are there and above 0: of a world's clip alone, of all pictures, or of each clip with its passes.
+    """Whether seconds are above 0: of a world's clip alone, of all pictures, or of each clip with its passes.
 
-    What else is asked of a study of pictures is known to ``diagplan.study.image_run``.
+    They may be left out. What else is asked of a study of pictures is known to ``diagplan.study.image_run``.
     """
     seconds, plan, passes = document["seconds"], document["plan"], document["passes"]
     facts = all(_is_above_0(plan.get(name)) for name in ("steps", "tokens"))
+    left_out = seconds == untimed()
     if passes is None:
-        return facts and ("all" in seconds or _are_above_0(seconds.get("single")))
+        return facts and (left_out or "all" in seconds or _are_above_0(seconds.get("single")))
     return (
         facts
         and _are_above_0(passes)
-        and _are_above_0(seconds.get("clips"))
-        and len(seconds["clips"]) == len(passes)
+        and (left_out or (_are_above_0(seconds.get("clips")) and len(seconds["clips"]) == len(passes)))
         and _is_speculation(plan.get("speculation"))
     )
 

@@ -16,7 +16,6 @@ from diagplan.backends.speculative import Speculated
 from diagplan.evaluation.frechet import frechet_tokenizer
 from diagplan.evaluation.metrics import equal_tokens, squared_error, ssim_curve
 from diagplan.models.loading import replay_ids
-from diagplan.planner.errors import SpecError
 from diagplan.planner.rollout import Rollout
 from diagplan.planner.schedule import NextToken
 from diagplan.planner.speculation import Speculation
@@ -24,22 +23,24 @@ from diagplan.schemas.convert import plan_digest
 from diagplan.study.conditions import BASE, Condition
 from diagplan.study.exact import expected_passes, replay_clips, require_same, same_result, settled
 from diagplan.study.judge import rolled_loss
+from diagplan.study.latents import tokenizer_latents
 from diagplan.study.material import Material
 from diagplan.study.pieces import by_token_frame, given_ids, made_frames
-from diagplan.study.results import Result, StudyFolder
+from diagplan.study.results import Result, StudyFolder, untimed
 from diagplan.study.world_report import followed_moves
 from diagplan.worlds import World
 
 __all__ = [
     "Extra",
     "Study",
-    "has_latents",
     "judge_truth",
+    "missing_extras",
+    "plan_key",
     "planned_work",
+    "replay_part",
+    "rollout_of",
     "run_study",
-    "time_again",
-    "timing_work",
-    "tokenizer_latents",
+    "work_of",
 ]
 
 Ids = NDArray[np.int64]
@@ -61,7 +62,7 @@ class Study:
             a tokenizer that gives none.
         extras: name -> (what it is made of, figures of whole videos, the given frames first).
         batch: clips at a time.
-        repeats: timed replays of the first clip alone.
+        repeats: timed replays of the first clip alone; 0: no times are kept, since others use the machine too.
     """
 
     worlds: Mapping[str, World]
@@ -110,12 +111,12 @@ def run_study(
     ran = 0
     for condition in conditions:
         result = folder.read(condition.id, study.bound(condition.model))
-        rollout = None if result is not None else _rollout(study, condition)
-        work = 0 if rollout is None else _work(study, condition, rollout)
+        rollout = None if result is not None else rollout_of(study, condition)
+        work = 0 if rollout is None else work_of(study, condition, rollout)
         if on_start is not None:
             on_start(condition.id, work)
         if rollout is not None:
-            same = by_plan.get((condition.model, _digest(rollout)))
+            same = by_plan.get((condition.model, plan_key(rollout)))
             if condition.speculation is not None:
                 result = _run_exact(study, folder, condition, rollout, results[f"{condition.model}/ntp"], on_work)
             elif same is None:
@@ -135,59 +136,6 @@ def run_study(
     return results, ran
 
 
-def time_again(
-    study: Study,
-    folder: StudyFolder,
-    conditions: Sequence[Condition],
-    results: Mapping[str, Result],
-    *,
-    on_work: Callable[[float], None] | None = None,
-) -> dict[str, Result]:
-    """Measure every condition's seconds anew, one after the other and then again, so that a slow minute hits all alike.
-
-    Of an ``exact`` condition each turn replays some clips, and all turns together every clip once.
-
-    Args:
-        study: as for ``run_study``.
-        folder: where the results are; they are written with the new times.
-        conditions: those of ``results`` that are measured.
-        results: by id.
-        on_work: called with passes done.
-
-    Returns:
-        all results, with the new times.
-    """
-    times: dict[str, dict[int, float]] = {condition.id: {} for condition in conditions}
-    rollouts = [(condition, _rollout(study, condition)) for condition in conditions]
-    for turn in range(study.repeats):
-        for condition, rollout in rollouts:
-            world, speculation = study.worlds[condition.model], _held(results[condition.id])
-            numbers = [turn] if speculation is None else range(turn, len(study.material.tokens), study.repeats)
-            for number in numbers:
-                clip = 0 if speculation is None else number
-                took = _replay(study, world, rollout, slice(clip, clip + 1), speculation=speculation)
-                times[condition.id][number] = took.seconds
-                if on_work is not None:
-                    on_work(rollout.cost().passes if isinstance(took, Replayed) else took.passes)
-    measured = dict(results)
-    for id_, seconds in times.items():
-        name = "single" if results[id_].passes is None else "clips"
-        ordered = [seconds[number] for number in sorted(seconds)]
-        measured[id_] = folder.write(replace(results[id_], seconds={**results[id_].seconds, name: ordered}))
-    return measured
-
-
-def timing_work(study: Study, results: Mapping[str, Result], conditions: Sequence[Condition]) -> int:
-    """The passes of ``time_again``."""
-    done = (results[condition.id] for condition in conditions)
-    return sum(study.repeats * one.plan["steps"] if one.passes is None else sum(one.passes) for one in done)
-
-
-def _held(result: Result) -> Speculation | None:
-    """How a condition that is done was replayed."""
-    return None if result.passes is None else Speculation(**result.plan["speculation"])
-
-
 def planned_work(study: Study, folder: StudyFolder, conditions: Sequence[Condition]) -> tuple[int, float]:
     """How many of the conditions are done, and the passes that the others take, those of ``exact`` estimated.
 
@@ -195,7 +143,7 @@ def planned_work(study: Study, folder: StudyFolder, conditions: Sequence[Conditi
         DocumentError: as ``run_study``.
     """
     waiting = [c for c in conditions if folder.read(c.id, study.bound(c.model)) is None]
-    return len(conditions) - len(waiting), sum(_work(study, c, _rollout(study, c)) for c in waiting)
+    return len(conditions) - len(waiting), sum(work_of(study, c, rollout_of(study, c)) for c in waiting)
 
 
 def judge_truth(study: Study) -> dict[str, Any]:
@@ -216,11 +164,6 @@ def judge_truth(study: Study) -> dict[str, Any]:
     }
 
 
-def has_latents(world: World) -> bool:
-    """Whether ``tokenizer_latents`` knows the image tokenizer."""
-    return hasattr(world.tokenizer, "pixels") and hasattr(world.tokenizer, "model")
-
-
 def _frechet(study: Study, frames: Frames) -> dict[str, float]:
     """The distance of generated frames to the recorded ones, where the tokenizer gives latents."""
     if study.truth is None:
@@ -228,32 +171,12 @@ def _frechet(study: Study, frames: Frames) -> dict[str, float]:
     return {"frechet_tokenizer": frechet_tokenizer(tokenizer_latents(study.worlds[BASE], frames), study.truth)}
 
 
-def tokenizer_latents(world: World, frames: Frames, *, chunk: int = 16) -> NDArray[np.float32]:
-    """What the image tokenizer's encoder makes of frames [N, T, ...] before rounding to codes: [N T, C, rows, cols].
-
-    Raises:
-        SpecError: a tokenizer that is not PyTorch's.
-    """
-    import torch
-
-    tokenizer: Any = world.tokenizer
-    if not has_latents(world):
-        raise SpecError(f"expected a world model for PyTorch, got {world.name}, whose tokenizer gives no latents.")
-    flat = frames.reshape(-1, *frames.shape[2:])
-    with torch.inference_mode():
-        parts = [
-            tokenizer.model.encode(tokenizer.pixels(torch.from_numpy(flat[at : at + chunk]).to(tokenizer.device)))
-            for at in range(0, len(flat), chunk)
-        ]
-        latents: NDArray[np.float32] = torch.cat([part.latents.float().cpu() for part in parts]).numpy()
-    return latents
-
-
-def _rollout(study: Study, condition: Condition) -> Rollout:
+def rollout_of(study: Study, condition: Condition) -> Rollout:
+    """The windows and plans of a condition."""
     return study.material.rollout(condition.schedule, condition.policies)
 
 
-def _digest(rollout: Rollout) -> str:
+def plan_key(rollout: Rollout) -> str:
     """A plan's own digest where it is the only window; else of the plans and the order in which they are used."""
     digests = [plan_digest(plan) for plan in rollout.plans]
     if len(rollout.windows) == 1:
@@ -272,7 +195,8 @@ def _judged(study: Study, rollout: Rollout, tokens: Ids) -> NDArray[np.float64]:
     )
 
 
-def _work(study: Study, condition: Condition, rollout: Rollout) -> float:
+def work_of(study: Study, condition: Condition, rollout: Rollout) -> float:
+    """The passes of a condition, estimated where it is an ``exact`` one."""
     if condition.speculation is not None:
         return expected_passes(condition.speculation, rollout.cost().passes) * len(study.material.tokens)
     return rollout.cost().passes * (-(-len(study.material.tokens) // study.batch) + study.repeats)
@@ -304,9 +228,9 @@ def _run(
         plan={
             "condition": condition.id, "schedule": schedule.name, "k": schedule.k, "d": schedule.d,
             "policies": asdict(condition.policies), "steps": cost.passes, "tokens": cost.tokens,
-            "frames": recorded.shape[1], "digest": _digest(rollout), **slid,
+            "frames": recorded.shape[1], "digest": plan_key(rollout), **slid,
         },
-        seconds={"single": single, "batched": batched, "batch": study.batch},
+        seconds={"single": single, "batched": batched, "batch": study.batch} if study.repeats else untimed(),
         curves={name: curve.tolist() for name, curve in curves.items()},
         counted=None if material.counted is None else material.counted.sum(1).tolist(),
         followed=_followed(study, tokens),
@@ -326,20 +250,22 @@ def _run_exact(
     world, count = study.worlds[condition.model], len(study.material.tokens)
     assert condition.speculation is not None
     speculation = settled(condition.speculation, rollout, world)
-    part = _work(study, condition, rollout) / count
+    part = work_of(study, condition, rollout) / count
 
     def replayed(clip: int, how: Speculation) -> Rolled | Speculated:
-        done = _replay(study, world, rollout, slice(clip, clip + 1), speculation=how)
+        done = replay_part(study, world, rollout, slice(clip, clip + 1), speculation=how)
         assert not isinstance(done, Replayed)
         return done
 
-    replayed(0, speculation)  # a first replay is slower than others
+    if study.repeats:
+        replayed(0, speculation)  # a first replay is slower than others
     clips = replay_clips(
         replayed, range(count), speculation, on_clip=None if on_work is None else lambda: on_work(part)
     )
     require_same(condition, clips.tokens, folder.read_tokens(ntp.id))
     folder.write_tokens(condition.id, clips.tokens)
-    return same_result(condition, ntp, speculation, clips)
+    result = same_result(condition, ntp, speculation, clips)
+    return result if study.repeats else replace(result, seconds=untimed())
 
 
 def _generate(
@@ -347,12 +273,12 @@ def _generate(
 ) -> tuple[Ids, float, list[float]]:
     """The tokens, the seconds of all batches, and those of the first clip alone, each time."""
     starts = range(0, len(study.material.tokens), study.batch)
-    parts = [_replay(study, world, rollout, slice(at, at + study.batch), on_work) for at in starts]
-    single = [_replay(study, world, rollout, slice(1), on_work).seconds for _ in range(study.repeats)]
+    parts = [replay_part(study, world, rollout, slice(at, at + study.batch), on_work) for at in starts]
+    single = [replay_part(study, world, rollout, slice(1), on_work).seconds for _ in range(study.repeats)]
     return np.concatenate([part.tokens for part in parts]), sum(part.seconds for part in parts), single
 
 
-def _replay(
+def replay_part(
     study: Study,
     world: World,
     rollout: Rollout,
@@ -360,6 +286,16 @@ def _replay(
     on_work: Callable[[float], None] | None = None,
     speculation: Speculation | None = None,
 ) -> Rolled | Replayed | Speculated:
+    """Replay some clips together.
+
+    Args:
+        study: whose clips these are.
+        world: the model.
+        rollout: of a condition.
+        clips: which.
+        on_work: called with passes done.
+        speculation: how, of one clip alone; ``None``: step by step.
+    """
     material = study.material
     part = rollout.cost().passes / rollout.frames
     prompt, actions = material.tokens[clips, : material.given], material.actions[clips]
@@ -381,13 +317,18 @@ def _followed(study: Study, tokens: Ids) -> list[int] | None:
     return counts
 
 
-def _with_extras(study: Study, folder: StudyFolder, result: Result) -> Result:
-    """The result with the figures of networks that the user gave, if they were not there."""
-    missing = {
+def missing_extras(study: Study, result: Result) -> dict[str, tuple[str, Extra]]:
+    """The networks that the user gave whose figures a result has not."""
+    return {
         name: (of, figures)
         for name, (of, figures) in study.extras.items()
         if result.extra.get(name, {}).get("of") != of
     }
+
+
+def _with_extras(study: Study, folder: StudyFolder, result: Result) -> Result:
+    """The result with the figures of networks that the user gave, if they were not there."""
+    missing = missing_extras(study, result)
     if not missing:
         return result
     material = study.material

@@ -21,9 +21,10 @@ from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.shown import shown
 from diagplan.study.conditions import BASE, require_labels
+from diagplan.study.latents import has_latents, tokenizer_latents
 from diagplan.study.material import read_material
 from diagplan.study.quality import world_digest
-from diagplan.study.run import Extra, Study, has_latents, tokenizer_latents
+from diagplan.study.run import Extra, Study
 from diagplan.video.files import VideoWriter
 from diagplan.worlds import SHIPPED, World, load_world
 
@@ -110,7 +111,7 @@ def set_up(
         truth = network.features(material.frames)
         extras["fvd"] = (network.digest, lambda videos: {"value": frechet_distance(network.features(videos), truth)})
     if vbench is not None:
-        extras["vbench"] = (str(vbench), lambda videos: _vbench(videos, vbench, base.fps, device))
+        extras["vbench"] = (str(vbench.absolute()), lambda videos: _vbench(videos, vbench, base.fps, device))
     folders = _names(model, labels) if weights is None else {}
     digests = {label: world_digest(SHIPPED.get(name, Path(name))) for label, name in folders.items()}
     if weights is not None:

@@ -13,9 +13,14 @@ from diagplan.evaluation.metrics import decibels, rates
 from diagplan.study.effects import TuningEffect
 from diagplan.study.results import Result
 
-__all__ = ["FIGURES", "Exact", "Figure", "Row", "csv_text", "markdown", "passes_text", "rows_of"]
+__all__ = ["FIGURES", "Exact", "Figure", "Row", "csv_text", "markdown", "number_text", "passes_text", "rows_of"]
 
 _REFERENCE = "base/ntp"
+_NO_INTERVAL = Interval(mean=None, low=None, high=None)
+_LEFT_OUT = (
+    "Times are left out (-) where several workers ran conditions at once: they would tell how busy the machine was. "
+    "`--time-again` measures them, one condition after the other."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +93,7 @@ class Row:
     Attributes:
         id: of the condition.
         step, seconds, tp, fps: passes; seconds of one clip alone (median); tokens and frames a second. Of an exact
-            condition they are means over clips.
+            condition they are means over clips. No times where several workers ran the condition: ``None``.
         fewer_passes, faster: against next-token prediction of the base model.
         figures: name of ``FIGURES`` -> figure with interval.
         single: figures without interval.
@@ -97,11 +102,11 @@ class Row:
 
     id: str
     step: float
-    seconds: float
-    tp: float
-    fps: float
+    seconds: float | None
+    tp: float | None
+    fps: float | None
     fewer_passes: float
-    faster: float
+    faster: float | None
     figures: Mapping[str, Interval]
     single: Mapping[str, float]
     exact: "Exact | None" = None
@@ -125,7 +130,9 @@ def rows_of(results: Mapping[str, Result], *, seed: int = 0) -> list[Row]:
 def _row(result: Result, ntp: Result, seed: int) -> Row:
     seconds, reference = (_seconds(one) for one in (result, ntp))
     plan = result.plan
-    speed = rates(steps=plan["steps"], tokens=plan["tokens"], frames=plan["frames"], seconds=seconds)
+    speed = None
+    if seconds is not None:
+        speed = rates(steps=plan["steps"], tokens=plan["tokens"], frames=plan["frames"], seconds=seconds)
     extra = {
         f"{name}_{key}" if key != "value" else name: value
         for name, parts in result.extra.items()
@@ -133,14 +140,17 @@ def _row(result: Result, ntp: Result, seed: int) -> Row:
         if key != "of"
     }
     return Row(
-        id=result.id, step=speed.step, seconds=seconds, tp=speed.tp, fps=speed.fps,
-        fewer_passes=ntp.plan["steps"] / plan["steps"], faster=reference / seconds,
+        id=result.id, step=plan["steps"], seconds=seconds, tp=speed and speed.tp, fps=speed and speed.fps,
+        fewer_passes=ntp.plan["steps"] / plan["steps"],
+        faster=None if seconds is None or reference is None else reference / seconds,
         figures=_figures(result, ntp, seed), single={**result.single, **extra}, exact=_exact(result, seed),
     )  # fmt: skip
 
 
-def _seconds(result: Result) -> float:
+def _seconds(result: Result) -> float | None:
     """Of one clip alone: where clips differ their mean, else the median of replays of the first."""
+    if not result.timed:
+        return None
     if result.passes is None:
         return float(statistics.median(result.seconds["single"]))
     return float(statistics.fmean(result.seconds["clips"]))
@@ -150,9 +160,10 @@ def _exact(result: Result, seed: int) -> Exact | None:
     if result.passes is None:
         return None
     how = result.plan["speculation"]
+    seconds = interval(result.seconds["clips"], seed=seed) if result.timed else _NO_INTERVAL
     return Exact(
         window=how["window"], draft=how["draft"], passes=interval(result.passes, seed=seed),
-        seconds=interval(result.seconds["clips"], seed=seed), most_passes=max(result.passes),
+        seconds=seconds, most_passes=max(result.passes),
         tokens=result.plan["tokens"] * len(result.passes) / sum(result.passes),
     )  # fmt: skip
 
@@ -160,15 +171,14 @@ def _exact(result: Result, seed: int) -> Exact | None:
 def _figures(result: Result, ntp: Result, seed: int) -> dict[str, Interval]:
     mean = {name: result.curve(name).mean(1) for name in result.curves}
     theirs = {name: ntp.curve(name).mean(1) for name in ntp.curves}
-    none = Interval(mean=None, low=None, high=None)
     figures = {
         "loss": interval(mean["loss"], seed=seed),
         "loss_more": difference(mean["loss"], theirs["loss"], seed=seed),
         "equal_truth": interval(mean["equal_truth"], seed=seed),
         "equal_truth_more": difference(mean["equal_truth"], theirs["equal_truth"], seed=seed),
         "equal_ntp": interval(mean["equal_ntp"], seed=seed),
-        "followed": none,
-        "followed_more": none,
+        "followed": _NO_INTERVAL,
+        "followed_more": _NO_INTERVAL,
         "psnr": interval(mean["error"], seed=seed, shown=decibels),
         "ssim": interval(mean["ssim"], seed=seed),
     }
@@ -201,6 +211,8 @@ def markdown(
     """
     lines = ["# The study", "", *(f"- {label}: {value}" for label, value in about.items()), ""]
     lines += [f"Figures are means over {clips} clips with 95 % bootstrap intervals over clips, of greedy replays.", ""]
+    if any(row.seconds is None for row in rows):
+        lines += [_LEFT_OUT, ""]
     names = [name for name in FIGURES if any(row.figures[name].mean is not None for row in rows)]
     single = list(dict.fromkeys(name for row in rows for name in row.single))
     heads = ["condition", *_FIXED_HEADINGS, *(FIGURES[name].heading for name in names), *single]
@@ -224,7 +236,7 @@ def _exact_lines(rows: Sequence[Row]) -> list[str]:
     passes, seconds = Figure(heading="", digits=1), Figure(heading="", digits=3)
     for row, one in exact:
         cells = [f"`{row.id}`", str(one.window), one.draft, passes.shown(one.passes), str(one.most_passes)]
-        lines.append(_line([*cells, f"{one.tokens:.1f}", seconds.shown(one.seconds), f"{row.faster:.2f}"]))
+        lines.append(_line([*cells, f"{one.tokens:.1f}", seconds.shown(one.seconds), number_text(row.faster)]))
     return [*lines, ""]
 
 
@@ -262,8 +274,8 @@ def _tuning_lines(effects: Sequence[TuningEffect]) -> list[str]:
 
 def _cells(row: Row, names: Sequence[str], single: Sequence[str]) -> list[str]:
     fixed = [
-        passes_text(row.step), f"{row.seconds:.3f}", f"{row.fps:.2f}", f"{row.tp:.0f}", f"{row.fewer_passes:.2f}",
-        f"{row.faster:.2f}",
+        passes_text(row.step), number_text(row.seconds, 3), number_text(row.fps), number_text(row.tp, 0),
+        number_text(row.fewer_passes), number_text(row.faster),
     ]  # fmt: skip
     figures = [FIGURES[name].shown(row.figures[name]) for name in names]
     return [f"`{row.id.partition('/')[2]}`", *fixed, *figures, *(_single(row, name) for name in single)]
@@ -276,6 +288,15 @@ def passes_text(step: float) -> str:
     ('196', '31.0')
     """
     return str(step) if isinstance(step, int) else f"{step:.1f}"
+
+
+def number_text(value: float | None, digits: int = 2) -> str:
+    """A number as text; a dash where it was not measured.
+
+    >>> number_text(1.5), number_text(None)
+    ('1.50', '-')
+    """
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _single(row: Row, name: str) -> str:

@@ -1,8 +1,9 @@
 """A whole study in one call: every plan on one set of clips, judged, with tables, plots and sample videos."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from diagplan.adapters.devices import DTypeName
 from diagplan.backends.measured import SpeculationChoice
@@ -16,12 +17,14 @@ from diagplan.study.conditions import (
     speculations_of,
     usual_speculations,
 )
+from diagplan.study.parallel import Crew, run_by_workers
 from diagplan.study.plots import require_matplotlib
 from diagplan.study.report import write_report, write_samples
 from diagplan.study.results import Result, StudyFolder
-from diagplan.study.run import Study, judge_truth, planned_work, run_study, time_again, timing_work
+from diagplan.study.run import Study, judge_truth, planned_work, run_study
 from diagplan.study.setup import set_up, settings_of
 from diagplan.study.tables import Row
+from diagplan.study.timing import time_again, timing_work
 
 __all__ = ["StudyReport", "study_plans"]
 
@@ -36,6 +39,7 @@ class StudyReport:
         done_before, run_now: how many of these were in the folder, and how many this call has run.
         rows: one for each condition in the folder, those of earlier calls too.
         written: tables, plots and videos.
+        losses: workers that were lost and replaced.
     """
 
     clips: int
@@ -44,6 +48,7 @@ class StudyReport:
     run_now: int
     rows: Sequence[Row]
     written: Sequence[Path]
+    losses: int = 0
 
 
 def study_plans(
@@ -73,6 +78,9 @@ def study_plans(
     config: str | Path | None = None,
     context: Path | None = None,
     dtype: DTypeName = "float32",
+    workers: int = 1,
+    ray: str | None = None,
+    gpus_per_worker: float = 1,
     on_progress: Callable[[str, float, float], None] | None = None,
 ) -> StudyReport:
     """Compare decoding plans on one set of clips, in the folder ``out``; a call that was stopped is gone on with.
@@ -104,30 +112,42 @@ def study_plans(
         config: the same.
         context: the features of the text that leads all clips, for a Cosmos Video2World model.
         dtype: of the transformers, the judge's too.
+        workers: that run conditions at once, each with the models and the clips. With more than one, or with Ray, no
+            times are measured but by ``measure_again``, which comes after all of them.
+        ray: ``"auto"`` or the address of a Ray cluster, ``"local"`` to start Ray on this machine; ``None``: one worker
+            is this process, several are processes of this machine.
+        gpus_per_worker: where the models are on ``"cuda"``; less than 1: workers share one.
         on_progress: called with what is being done, passes done and passes in all.
 
     Raises:
         SpecError: settings that contradict each other or name nothing.
         DocumentError: clips, models or a folder that cannot be used, or the folder of another study.
         MismatchError: an ``exact`` condition whose tokens are not next-token prediction's.
+        CapacityError: workers that do not stay alive.
         MissingExtraError: a package is not installed.
         KeyboardInterrupt: interrupted; its text says how many conditions are done.
     """
     require_matplotlib()  # not after the first hour
+    crew = Crew(workers=workers, ray=ray, gpus_per_worker=gpus_per_worker)
     told = _Progress(on_progress)
     told.begin("reading clips", 0)
-    study = set_up(
-        model, Path(clips), tuned=tuned, rule=rule, count=count, seed=seed, keep=keep, batch=batch, repeats=repeats,
-        device=device, threads=threads, i3d=i3d, vbench=vbench, weights=weights,
-        tokenizer=tokenizer, config=config, context=context, dtype=dtype,
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "model": model, "clips": Path(clips), "tuned": tuned, "rule": rule, "count": count, "seed": seed, "keep": keep,
+        "batch": batch, "repeats": repeats, "device": device, "threads": threads, "i3d": i3d, "vbench": vbench,
+        "weights": weights, "tokenizer": tokenizer, "config": config, "context": context, "dtype": dtype,
+    }  # fmt: skip
+    study = set_up(**options)
     ways = _ways(study, exact=exact, windows=windows, drafts=drafts)
     conditions = select(_conditions(study, ways), list(only))
     folder = StudyFolder(Path(out), settings_of(study))
-    done, work = planned_work(study, folder, conditions)
+    running = study if crew.alone else replace(study, repeats=0)  # times that others disturb are none
+    done, work = planned_work(running, folder, conditions)
+    ran = losses = 0
     try:
         told.begin("replaying", work)
-        results, ran = run_study(study, folder, conditions, on_start=lambda name, _: told.name(name), on_work=told.add)
+        if not crew.alone:
+            ran, losses = run_by_workers(running, folder, conditions, options, crew, on_progress=told.advance)
+        results, rest = run_study(running, folder, conditions, on_start=told.start, on_work=told.add)
         if measure_again:
             told.begin("measuring times", timing_work(study, results, conditions))
             results = time_again(study, folder, conditions, results, on_work=told.add)
@@ -141,8 +161,8 @@ def study_plans(
             f"{out} holds {now} of {len(conditions)} conditions. Run the same again to go on."
         ) from None
     return StudyReport(
-        clips=len(study.material.pieces), conditions=len(conditions), done_before=done, run_now=ran, rows=rows,
-        written=written,
+        clips=len(study.material.pieces), conditions=len(conditions), done_before=done, run_now=ran + rest, rows=rows,
+        written=written, losses=losses,
     )  # fmt: skip
 
 
@@ -200,9 +220,12 @@ class _Progress:
         self._what, self._done, self._of = what, 0.0, of
         self.add(0)
 
-    def name(self, what: str) -> None:
-        self._what = f"replaying {what}"
-        self.add(0)
+    def start(self, condition: str, _work: float) -> None:
+        self.advance(f"replaying {condition}", 0)
+
+    def advance(self, what: str, passes: float) -> None:
+        self._what = what
+        self.add(passes)
 
     def add(self, passes: float) -> None:
         self._done += passes

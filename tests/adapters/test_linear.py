@@ -1,4 +1,4 @@
-"""Int8 products on the CPU: how far from float32, what they may not depend on, and where they are refused."""
+"""Products on the CPU in float16 and int8: how far from float32, what they may not depend on, what is refused."""
 
 import re
 from pathlib import Path
@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from diagplan import Diagonal, Greedy, compile_plan, replay  # noqa: E402
-from diagplan.adapters.linear import Int8Linear, PackedLinear, PlainLinear, is_packed, linear_for, require_quantize  # noqa: E402
+from diagplan import Diagonal, Greedy, compile_plan, load_world, replay  # noqa: E402
+from diagplan.adapters.linear import (  # noqa: E402
+    HalfLinear,
+    Int8Linear,
+    PackedLinear,
+    PlainLinear,
+    is_half,
+    is_packed,
+    linear_for,
+    require_quantize,
+)
 from diagplan.adapters.mc_ar import McAr  # noqa: E402
 from diagplan.backends import checkpoint  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
@@ -43,6 +52,74 @@ def test_what_is_added_is_added_after_rounding(dtype: Any) -> None:
     for layer in (PackedLinear(weight), PlainLinear(weight)):
         with torch.inference_mode():
             assert torch.equal(layer(x, added), added + layer(x))
+
+
+def halves(*shape: int) -> Any:
+    """Numbers that float16 holds, of a trained weight's scale."""
+    return (torch.randn(shape, generator=torch.Generator().manual_seed(4)) * shape[-1] ** -0.5).half().float()
+
+
+needs_half = pytest.mark.skipif(not is_half(halves(2, 2)), reason="this PyTorch has no products of float16 weights")
+
+
+@needs_half
+@pytest.mark.parametrize("shape", [(768, 256), (275, 512), (70, 64), (24, 1100), (1, 1)], ids=str)
+def test_weights_of_float16_give_the_product_and_the_same_bits_among_any_rows(shape: tuple[int, int]) -> None:
+    """Also where outputs are no multiple of a register, and inputs more than one block."""
+    weight = halves(*shape)
+    layer = linear_for(weight)
+    assert isinstance(layer, HalfLinear)
+    x = torch.randn((1, 131, shape[1]), generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        whole = layer(x)
+        torch.testing.assert_close(whole.double(), x.double() @ weight.double().T, rtol=1e-5, atol=1e-5)
+        for n in (1, 2, 3, 4, 7, 8, 13, 14, 15, 29, 40, 64, 121):
+            assert torch.equal(layer(x[:, 131 - n :]), whole[:, 131 - n :]), n
+        assert torch.equal(layer(x.view(131, 1, -1)), whole.view(131, 1, -1))
+        assert torch.equal(layer(x, whole), whole + whole)
+        assert layer(x[:, :0]).shape == (1, 0, shape[0])
+
+
+@needs_half
+def test_every_number_of_float16_comes_through() -> None:
+    """All finite bits, the smallest among them: a row of the identity reads a column."""
+    every = torch.arange(1 << 16, dtype=torch.int32).to(torch.int16).view(torch.float16).float()
+    weight = every[torch.isfinite(every)].view(-1, 32)
+    assert is_half(weight)
+    with torch.inference_mode():
+        assert torch.equal(HalfLinear(weight)(torch.eye(32)), weight.T)
+
+
+@needs_half
+def test_weights_that_float16_does_not_hold() -> None:
+    fits = halves(8, 16)
+    for value in (1 + 2.0**-11, 65536.0, 2.0**-25, float("nan")):
+        other = fits.clone()
+        other[3, 5] = value
+        assert not is_half(other), value
+        assert not isinstance(linear_for(other), HalfLinear)
+    assert not is_half(fits.double())
+    assert not is_half(fits.bfloat16())
+    assert not is_half(halves(1025, 1024))
+    assert isinstance(linear_for(fits, portable=True), PlainLinear)
+
+
+@needs_half
+def test_a_machine_without_products_of_float16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", ["qnnpack"])
+    assert not isinstance(linear_for(halves(8, 16)), HalfLinear)
+    monkeypatch.undo()
+    monkeypatch.delattr(torch, "fbgemm_linear_fp16_weight_fp32_activation")
+    assert not isinstance(linear_for(halves(8, 16)), HalfLinear)
+
+
+@needs_half
+def test_the_shipped_model_is_held_in_float16() -> None:
+    """Its files are; a float32 copy would be read at half the speed."""
+    model: Any = load_world("crafter-mini").model
+    held = [model.head, *(x for layer in model.layers for x in (layer.qkv, layer.out, layer.gate_up, layer.down))]
+    assert len(held) == 25
+    assert all(isinstance(x, HalfLinear) for x in held)
 
 
 @needs_int8

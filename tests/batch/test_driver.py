@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagplan.backends.errors import CapacityError, MismatchError
-from diagplan.batch.driver import drive
-from diagplan.batch.jobs import Job, JobSource, WrongJob
-from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply
+from diagplan.batch.driver import drive, error_of
+from diagplan.batch.jobs import Job, JobSource, Later, WrongJob
+from diagplan.batch.messages import Failed, Finished, Lost, Outcome, Ready, Reply, Told
 from diagplan.batch.tally import Tally
 from diagplan.planner.errors import DiagplanError, DocumentError
 
@@ -94,6 +94,37 @@ def test_every_job_is_settled_once(jobs: int, count: int, size: int, losses: lis
         assert set(told) == {f"j{i}" for i in poisoned if i < jobs}
 
 
+def test_a_source_may_wait_for_a_job_that_is_in_hand() -> None:
+    done: list[str] = []
+    asked = 0
+
+    def waiting() -> Any:
+        nonlocal asked
+        first, *others = numbered(5)
+        yield first, 0.2
+        while not done:
+            asked += 1
+            yield Later(), 0.2
+        assert done == ["j0"]
+        for job in others:
+            yield job, 1.0
+
+    tally, wrong, stopped = driven(
+        FakePool([True]), JobSource(waiting()), 3, 2, on_done=lambda outcome: done.append(outcome.id)
+    )
+    assert (tally.done, wrong, stopped) == (5, [], False)
+    assert sorted(done) == [f"j{i}" for i in range(5)]
+    assert asked >= 2  # when it was given out, and when its worker was lost
+
+
+def test_errors_are_of_their_kind() -> None:
+    assert type(error_of("MismatchError", "m")) is MismatchError
+    assert (type(error_of("", "m")), str(error_of("", "m"))) == (DiagplanError, "m")
+    pool = FakePool(poison=["j0"])
+    _, wrong, _ = driven(pool, source_of(*numbered(1)))
+    assert [one.kind for one in wrong] == ["CapacityError"]
+
+
 def test_it_holds_only_what_is_in_hand() -> None:
     read = 0
 
@@ -164,3 +195,35 @@ def test_an_identity_can_be_refused() -> None:
 
     with pytest.raises(MismatchError, match="another model"):
         driven(FakePool(), source_of(*numbered(4)), on_ready=refuse)
+
+
+def test_later_ends_a_unit_and_is_asked_again() -> None:
+    first, second, third = numbered(3)
+    entries: list[Job | WrongJob | Later] = [first, second, Later(), Later(), third]
+    sent: list[list[str]] = []
+
+    class Idle(FakePool):
+        def send(self, number: int, message: Sequence[Job]) -> None:
+            sent.append([job.id for job in message])
+            super().send(number, message)
+
+        def wait(self, seconds: float) -> list[tuple[int, Reply]]:
+            return super().wait(seconds) if self.due else []
+
+    tally, wrong, _ = driven(Idle(), JobSource((entry, 0.0) for entry in entries), 1, 9)
+    assert sent == [["j0", "j1"], ["j2"]]
+    assert (tally.done, wrong) == (3, [])
+
+
+def test_how_far_a_job_is_is_passed_on() -> None:
+    told = Told(id="j0", passes=1, of=2, frames=0)
+
+    class Telling(FakePool):
+        def wait(self, seconds: float) -> list[tuple[int, Reply]]:
+            answers = super().wait(seconds)
+            return [(0, told), *answers] if isinstance(answers[0][1], Finished) else answers
+
+    heard: list[Told] = []
+    assert driven(Telling(), source_of(*numbered(1)), 1, on_told=heard.append)[0].done == 1
+    assert heard == [told]
+    assert driven(Telling(), source_of(*numbered(1)), 1)[0].done == 1  # where nobody listens

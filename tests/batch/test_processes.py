@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,3 +80,16 @@ def test_what_is_sent_to_a_dead_worker_is_no_error(pool: Processes) -> None:
     os.waitid(os.P_PID, pool.pids[0], os.WEXITED | os.WNOWAIT)
     pool.send(0, [JOB])
     assert isinstance(next_of(pool)[1], Lost)
+
+
+def test_a_wait_ends_when_it_is_woken(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pool = Processes(Opening(opener=STUB, recipe=Recipe(), out=tmp_path), [{}], theirs)
+        theirs.setblocking(False)
+        assert pool.wait(0.01) == []
+        ours.send(b"x")
+        began = time.monotonic()
+        assert pool.wait(30) == []
+        assert time.monotonic() - began < 20
+        pool.close()

@@ -6,14 +6,16 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from diagplan.batch.jobs import Job
-from diagplan.batch.messages import Failed, Finished, Lost, Opening, Ready
+from diagplan.batch.messages import Failed, Finished, Lost, Opening, Ready, Told
 from diagplan.batch.recipe import Recipe
 from diagplan.batch.worker import Station
 from tests.packaging.test_layering import ROOT
 from tests.support.batch import STUB
+from tests.support.serve import STUB as SERVED_STUB
 
 
 def jobs(*texts: str | None) -> list[Job]:
@@ -31,6 +33,18 @@ def test_a_station_opens_once_and_answers(tmp_path: Path) -> None:
     lost = station.answer(jobs("raise"))
     assert isinstance(lost, Lost)
     assert lost.reason.startswith("LookupError: a fault (line ")
+
+
+def test_a_station_passes_on_what_work_tells(tmp_path: Path) -> None:
+    opening = Opening(opener=SERVED_STUB, recipe=Recipe(model="m"), out=tmp_path / "results")
+    np.save(tmp_path / "t.npy", np.array([[[1]]]))
+    (tmp_path / "results").mkdir()
+    told: list[Told] = []
+    for station in (Station(told.append), Station()):
+        station.answer(opening)
+        answer = station.answer([Job(number=1, id="a", tokens=tmp_path / "t.npy", frames=2)])
+        assert isinstance(answer, Finished)
+    assert [(one.id, one.frames) for one in told] == [("a", 1), ("a", 2)]
 
 
 def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:

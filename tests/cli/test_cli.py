@@ -21,6 +21,7 @@ OF_OTHERS = {
     "image",
     "generate",
     "batch",
+    "serve",
     "run",
     "export-onnx",
     "compare",

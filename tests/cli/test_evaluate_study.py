@@ -255,6 +255,33 @@ def test_interrupted_in_the_middle(
     assert not (folder / "conditions" / "base" / "k=4.json").exists()
 
 
+def test_workers_are_asked_for_and_what_they_leave_out_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from diagplan.study.results import untimed
+    from diagplan.study.whole import StudyReport
+    from tests.support.study import result
+
+    asked: dict[str, Any] = {}
+
+    def called(*_: Any, **options: Any) -> StudyReport:
+        asked.update(options)
+        rows = rows_of({"base/ntp": replace(result("base/ntp", loss=1.0), seconds=untimed())})
+        return StudyReport(clips=3, conditions=1, done_before=0, run_now=1, rows=rows, written=[], losses=2)
+
+    monkeypatch.setattr("diagplan.study.whole.study_plans", called)
+    usual = ("evaluate", "study", "--clips", tmp_path, "-o", tmp_path / "out")
+    code, out, err = run(*usual, "--workers", 3, "--ray", "local", "--gpus-per-worker", 0.5)
+    assert (code, err) == (0, "")
+    crew = ("workers", "ray", "gpus_per_worker")
+    assert [asked[name] for name in crew] == [3, "local", 0.5]
+    (line,) = [line for line in out.splitlines() if line.startswith("base/ntp ")]
+    assert line.split()[:4] == ["base/ntp", "10", "1.00", "-"]
+    assert "times were not measured beside other workers: --time-again" in out
+    code, out, _ = run(*usual, "--json")
+    assert [asked[name] for name in crew] == [1, None, 1]
+    said = json.loads(out)
+    assert (said["losses"], said["rows"][0]["seconds"], said["rows"][0]["faster"]) == (2, None, None)
+
+
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
@@ -268,6 +295,7 @@ def test_interrupted_in_the_middle(
         (("--draft", "zork"), 2, "expected draft to be one of"),
         (("--tuned", "base=x"), 2, "expected a label"),
         (("--tuned", "x"), 2, "LABEL=FOLDER"),
+        (("--workers", 2, "--gpus-per-worker", 0), 2, "expected gpus_per_worker > 0, got gpus_per_worker=0"),
         (("--i3d", "none.pt"), 1, "weights needed: none.pt"),
         (("--vbench", "none"), 1, "weights needed: none/facebookresearch_dino_main/hubconf.py"),
         (("--clips", "none"), 1, "expected videos with actions"),

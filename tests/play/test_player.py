@@ -153,7 +153,7 @@ def test_keys_that_change_early_act_on_the_frame_that_is_decoded(stage: Stage) -
     session = stage.root("next-token").again()
     held = [Held(keys=("Digit1",)), Held(keys=("Digit2", "KeyW"), dx=3)]
     lines = [stage.controls.line(one) for one in held]
-    assert [line for _, line in player.recording.copy()[1:]] == lines
+    assert [line for _, line in player.recording.copy()][1:] == lines
     session.step(lines[0])
     assert data == picture(session.step(lines[1]))
 

@@ -1,6 +1,7 @@
 """One world for all: plans laid out once, and frames to start with."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ pytest.importorskip("safetensors")
 from diagplan.planner.errors import DiagplanError, DocumentError, SpecError
 from diagplan.play.stage import Stage, start_frames
 from diagplan.video.files import read_video
+from diagplan.worlds.frame_world import FrameWorld
 from diagplan.worlds.loading import SHIPPED, load_world
 from tests.support.small_world import small_world
 from tests.support.stage import small_stage
@@ -29,12 +31,20 @@ def test_plans_are_laid_out_once(stage: Stage) -> None:
     assert stage.root("k=2") is root
     one, other = stage.begin("k=2"), stage.begin("k=2")
     assert one.plan is other.plan is root.plan
-    line = stage.controls.line
-    del line
     went = stage.switch(one, "k=1")
     np.testing.assert_array_equal(went.frame, one.frame)
     with pytest.raises(SpecError, match="expected a plan of k=1, k=2, exact, next-token, got another one"):
         stage.root("../../etc/passwd")
+
+
+def test_a_window_keeps_what_its_release_has_or_a_quarter(stage: Stage) -> None:
+    world = stage.world
+    assert isinstance(world, FrameWorld)
+    assert stage.root("k=2").plan.layout.prompt_frames == world.keeps == world.context_frames - 1
+    other = Stage(world=replace(world, keeps=None, context_frames=4), choices=stage.choices, first=stage.first)
+    assert other.root("k=2").plan.layout.prompt_frames == 1
+    other = Stage(world=replace(world, keeps=None), choices=stage.choices, first=stage.first, keep=2)
+    assert other.root("k=2").plan.layout.prompt_frames == 2
 
 
 def test_a_world_without_controls(stage: Stage) -> None:

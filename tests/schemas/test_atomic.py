@@ -131,7 +131,7 @@ ELSEWHERE = {
     "models/exporting": {"shutil.copyfile("},  # into a temporary folder
     "evaluation/vbench": {"tempfile.TemporaryDirectory(", ".write_text("},
     "study/setup": {"tempfile.TemporaryDirectory("},
-    "play/recording": {"tempfile.TemporaryDirectory("},
+    "play/recording": {"tempfile.TemporaryDirectory(", "tempfile.TemporaryFile(", "tempfile.gettempdir("},
     "games/vizdoom_game": {"tempfile.mkdtemp("},
     "cli/__init__": {'open("w"'},  # the null device
 }

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from diagplan.study.plots import (
     require_matplotlib,
     round_values,
 )
+from diagplan.study.results import untimed
 from diagplan.study.tables import Row, rows_of
 from tests.support.study import exact_result, result
 
@@ -95,6 +97,14 @@ def test_both_families_are_drawn_and_exact_is_named(figures: list[Any]) -> None:
         (line,) = [bars.lines[0] for bars in axes.containers if bars.lines[0].get_marker() == "P"]
         assert line.get_xdata()[0] == 0.5
     assert "exact: next-token's own tokens" in [text.get_text() for text in figures[0].legends[0].get_texts()]
+
+
+def test_what_was_not_measured_is_no_part_of_a_plot_of_times(figures: list[Any]) -> None:
+    results = {id_: result(id_, loss=1.0) for id_ in ("base/ntp", "base/k=1", "base/k=2")}
+    results["base/k=1"] = replace(results["base/k=1"], seconds=untimed())
+    for across, points in (("seconds", 2), ("step", 3)):
+        quality_plot(rows_of(results), across)
+        assert [len(axes.containers) for axes in figures[-1].axes] == [points] * len(figures[-1].axes)
 
 
 def test_policies_are_no_part_of_a_quality_plot(figures: list[Any]) -> None:

@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 
 from diagplan.study import report
 from diagplan.study.report import pictured, write_report, write_samples
-from diagplan.study.results import Result, StudyFolder
+from diagplan.study.results import Result, StudyFolder, untimed
 from tests.support.study import exact_result, result
 
 IDS = ["base/ntp", "base/k=2", "base/k=1,d=5", "t/ntp", "t/k=2", "policies/above,keep,hidden,causal"]
@@ -49,6 +49,17 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     spy("horizon_plot", lambda curves: curves["loss"])
     spy("differences_plot", lambda shares: shares)
     return seen
+
+
+def test_a_plot_of_times_needs_times(
+    folder: StudyFolder, results: dict[str, Result], drawn: dict[str, list[str]]
+) -> None:
+    bare = {id_: replace(one, seconds=untimed()) for id_, one in results.items()}
+    names = {path.name for path in write_report(folder, bare, {}, {}, seed=0)[1]}
+    assert "quality-passes.png" in names
+    assert "quality-time.png" not in names
+    some = bare | {"base/k=2": results["base/k=2"]}
+    assert "quality-time.png" in {path.name for path in write_report(folder, some, {}, {}, seed=0)[1]}
 
 
 def test_all_are_drawn_where_nobody_asked(

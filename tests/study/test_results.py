@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from diagplan.planner.errors import DocumentError
-from diagplan.study.results import StudyFolder
+from diagplan.study.results import StudyFolder, untimed
 from tests.support.study import exact_result, result
 
 
@@ -54,6 +54,8 @@ def test_results_come_back_and_strangers_are_refused(tmp_path: Path) -> None:
         ("more", 1),
         ("seconds", {}),
         ("seconds", {"batched": 3.0, "batch": 2}),
+        ("seconds", {"measured": True}),
+        ("seconds", {"measured": False, "batch": 2}),
         ("seconds", {"single": []}),
         ("seconds", {"single": [1.0, "2"]}),
         ("seconds", {"single": [0.0]}),
@@ -98,6 +100,16 @@ def test_what_is_no_exact_result_is_refused(name: str, value: Any, tmp_path: Pat
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
     with pytest.raises(DocumentError, match=r"expected the result of base/exact=36, got .* Remove it to run"):
         folder.read("base/exact=36", {"seed": 0})
+
+
+def test_times_may_be_left_out(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, {"seed": 0, "tuned": {}})
+    ntp = result("base/ntp", loss=1.0)
+    assert ntp.timed
+    for one in (ntp, exact_result("base/exact=36", ntp)):
+        bare = folder.write(replace(one, seconds=untimed()))
+        assert folder.read(one.id, {"seed": 0}) == bare
+        assert not bare.timed
 
 
 def test_settings_whose_labels_are_none_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from diagplan.evaluation.intervals import Interval
+from diagplan.study.results import untimed
 from diagplan.study.tables import FIGURES, csv_text, markdown, rows_of
 from tests.support.study import exact_result, result
 
@@ -50,6 +51,25 @@ def test_an_exact_row_has_means_over_clips_and_a_table_of_its_own() -> None:
     assert csv_text(rows).splitlines()[2].startswith("base/exact=36,3,0.5,")
     assert json.loads(json.dumps(row.as_dict()))["exact"]["passes"]["mean"] == 3
     assert "## Exact" not in markdown(rows[:1], {"model": "m"}, [], [], clips=3)
+
+
+def test_times_that_were_not_measured_are_dashes_and_the_tables_say_why() -> None:
+    ntp = result("base/ntp", loss=1.0)
+    made = {"base/ntp": ntp, "base/k=2": result("base/k=2", loss=1.5)}
+    made["base/exact=36"] = exact_result("base/exact=36", ntp)
+    bare = {id_: replace(one, seconds=untimed()) for id_, one in made.items()}
+    rows = rows_of(bare)
+    assert [(row.seconds, row.fps, row.tp, row.faster) for row in rows] == [(None,) * 4] * 3
+    assert [(row.step, row.fewer_passes) for row in rows] == [(10, 1.0), (10, 1.0), (3.0, 10 / 3)]
+    text = markdown(rows, {}, [], [], clips=3)
+    assert "Times are left out (-) where several workers ran conditions at once" in text
+    assert re.search(r"^\| `k=2` \| 10 \| - \| - \| - \| 1\.00 \| - \|", text, re.MULTILINE)
+    assert re.search(r"^\| `base/exact=36` \| .* \| 6\.7 \| - \| - \|$", text, re.MULTILINE)
+    assert csv_text(rows).splitlines()[2].startswith("base/k=2,10,,,,1,,")
+    assert json.loads(json.dumps(rows[2].as_dict()))["exact"]["seconds"]["mean"] is None
+    mixed = rows_of({**bare, "base/k=2": result("base/k=2", loss=1.5)})  # run again, alone
+    assert [(row.seconds, row.faster) for row in mixed] == [(None, None), (2.0, None), (None, None)]
+    assert "Times are left out" not in markdown(rows_of({"base/ntp": ntp}), {}, [], [], clips=3)
 
 
 def exact_passes(text: str) -> str:

@@ -1,0 +1,204 @@
+"""Clips over HTTP."""
+
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from diagplan.cli.shared.extras import require_for
+from diagplan.cli.shared.files import Output, require_outputs
+from diagplan.cli.shared.models import (
+    MODEL,
+    BackendOption,
+    ContextOption,
+    DeviceOption,
+    DtypeOption,
+    Int8Option,
+    ReleaseConfigOption,
+    ReleaseTokenizerOption,
+    ReleaseWeightsOption,
+    ThreadsOption,
+    for_families,
+    option,
+    world_option,
+)
+from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json
+from diagplan.cli.shared.recipes import recipe_from_options
+from diagplan.cli.shared.requests import (
+    SCHEDULE,
+    PoliciesOption,
+    ProxyKvOption,
+    ProxyOption,
+    RowEndOption,
+    VisibilityOption,
+)
+from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption
+from diagplan.worlds.loading import SHIPPED, release_names
+
+__all__ = ["serve_command"]
+
+PLAN, SAMPLING, OUTPUT, WORKERS, SERVER, LIMITS = "Plan", "Sampling", "Output", "Workers", "Server", "Limits"
+
+
+@command
+def serve_command(
+    spool: Annotated[
+        Path,
+        typer.Option("-o", "--spool", help="The folder for jobs and results; of one service.", show_default=False),
+    ],
+    model: Annotated[
+        str,
+        world_option(
+            f"{', '.join(SHIPPED)}; a world model's folder, or what export-onnx wrote of one; or a release: "
+            f"{', '.join(release_names())}.",
+            releases=True,
+        ),
+    ] = "crafter-mini",
+    weights: ReleaseWeightsOption = None,
+    tokenizer: ReleaseTokenizerOption = None,
+    config: ReleaseConfigOption = None,
+    context: ContextOption = None,
+    text_encoder: Annotated[Path | None, option(MODEL, "For jobs with a text: a local folder of T5-11B.")] = None,
+    backend: BackendOption = "torch",
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = "cpu",
+    int8: Int8Option = False,
+    threads: ThreadsOption = None,
+    frames: Annotated[
+        int | None, option(PLAN, "Frames to generate. Left out: as many as the context and the actions allow.", min=1)
+    ] = None,
+    prompt_frames: Annotated[
+        int | None, option(PLAN, for_families("prompt_frames", "Frames that are given. Left out: 1."), min=1)
+    ] = None,
+    keep: Annotated[
+        int | None,
+        option(PLAN, for_families("keep", "Beyond the context: slide a window that keeps so many frames."), min=1),
+    ] = None,
+    plan: Annotated[Path | None, option(PLAN, "Replay this plan instead.")] = None,
+    schedule: Annotated[
+        Literal["next-token", "diagonal", "zipar", "zipar-llamagen"] | None,
+        option(SCHEDULE, "The schedule by its name. Left out: the options below imply it, without them next-token."),
+    ] = None,
+    k: Annotated[int | None, option(SCHEDULE, "The row delay of diagonal decoding, in steps.")] = None,
+    d: Annotated[
+        int | None, option(SCHEDULE, "The frame delay, in steps, with --k. Left out: frames come in sequence.")
+    ] = None,
+    window: Annotated[int | None, option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
+    policies: PoliciesOption = "default",
+    proxy: ProxyOption = None,
+    row_end: RowEndOption = None,
+    proxy_kv: ProxyKvOption = None,
+    visibility: VisibilityOption = None,
+    seed: Annotated[
+        int,
+        typer.Option(help="With a job's id it makes the seed of a job that says none.", rich_help_panel=SAMPLING),
+    ] = 0,
+    greedy: Annotated[
+        bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
+    ] = False,
+    temperature: Annotated[
+        float | None, option(SAMPLING, for_families("temperature", "Divides the logits; 0 is greedy."))
+    ] = None,
+    top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
+    top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
+    min_p: Annotated[float | None, option(SAMPLING, "Keep tokens this share as probable as the first.")] = None,
+    tokens_only: Annotated[bool, option(OUTPUT, "Write tokens alone, without videos.", "--tokens-only")] = False,
+    fps: Annotated[
+        int | None, option(OUTPUT, "Frames a second of the videos. Left out: the model's own.", min=1, max=240)
+    ] = None,
+    exact: ExactOption = False,
+    speculate: SpeculateOption = None,
+    draft: DraftOption = None,
+    batch: Annotated[
+        int, typer.Option(help="Clips that pass the model together.", min=1, max=4096, rich_help_panel=WORKERS)
+    ] = 4,
+    wait_ms: Annotated[
+        int,
+        typer.Option(
+            help="Milliseconds that a job waits for others of its layout.", min=0, max=60_000, rich_help_panel=WORKERS
+        ),
+    ] = 20,
+    workers: Annotated[
+        int, typer.Option(help="Processes, each with the model loaded.", min=1, max=1024, rich_help_panel=WORKERS)
+    ] = 1,
+    gpus_per_worker: Annotated[
+        float,
+        typer.Option(help="With --device cuda; less than 1: workers share one.", rich_help_panel=WORKERS),
+    ] = 1,
+    host: Annotated[
+        str, typer.Option(help="The address; another than this machine's own needs --token.", rich_help_panel=SERVER)
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="The port; 0: a free one.", min=0, max=65535, rich_help_panel=SERVER)
+    ] = 8000,
+    token: Annotated[
+        str | None,
+        option(
+            SERVER,
+            "What requests must bear, 16 letters or more. Left out: nothing.",
+            envvar="DIAGPLAN_TOKEN",
+            show_envvar=True,
+        ),
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(help="Jobs that may wait; more are told to come later.", min=1, rich_help_panel=LIMITS)
+    ] = 1000,
+    keep_results: Annotated[
+        int, typer.Option(help="Ended jobs that are kept, with their results.", min=1, rich_help_panel=LIMITS)
+    ] = 1000,
+    keep_hours: Annotated[
+        float | None, option(LIMITS, "Hours for which they are kept at most. Left out: no such limit.")
+    ] = None,
+    max_body: Annotated[int, typer.Option(help="MiB of a request.", min=1, max=1024, rich_help_panel=LIMITS)] = 16,
+    max_frames: Annotated[
+        int, typer.Option(help="Frames that a job may ask for.", min=1, rich_help_panel=LIMITS)
+    ] = 1000,
+    rate: Annotated[
+        float | None, option(LIMITS, "Jobs a second that one address may send on the whole. Left out: any.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Clips over HTTP: POST a job, follow its frames, GET its video and tokens."""
+    require_for(
+        "serving", weights or SHIPPED.get(model, Path(model)), backend, "av", "PIL", "starlette", "uvicorn",
+        "websockets",
+    )  # fmt: skip
+    from diagplan.play.serving import listen, require_token
+    from diagplan.serve.service import Service
+    from diagplan.serve.serving import serve_jobs
+    from diagplan.serve.settings import Settings
+    from diagplan.serve.spool import Spool
+
+    require_token(host, token)
+    inputs = {"--plan": plan, "--weights": weights, "--tokenizer": tokenizer, "--context": context}
+    require_outputs(Output("-o", spool), inputs=inputs | {"--text-encoder": text_encoder, "--model": Path(model)})
+    recipe = recipe_from_options(
+        model=model, weights=weights, tokenizer=tokenizer, config=config, context=context, text_encoder=text_encoder,
+        backend=backend, dtype=dtype, device=device, int8=int8, threads=threads, frames=frames,
+        prompt_frames=prompt_frames, keep=keep, plan=plan, schedule=schedule, k=k, d=d, window=window,
+        policies=policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility, seed=seed,
+        greedy=greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, tokens_only=tokens_only,
+        fps=fps, exact=exact, speculate=speculate, draft=draft, batch=batch,
+    )  # fmt: skip
+    settings = Settings(
+        token=token, queue=queue, keep_results=keep_results, keep_hours=keep_hours, max_body=max_body << 20,
+        max_frames=max_frames, rate=rate,
+    )  # fmt: skip
+    with closing(listen(host, port)) as opened, closing(Spool(spool)) as folder:
+        service = Service(
+            recipe, folder, settings, workers=workers, gpus_per_worker=gpus_per_worker, wait=wait_ms / 1000
+        )
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{opened.getsockname()[1]}"
+        left = service.board.queued
+        if as_json:
+            print_json({"address": address, "model": model, "spool": str(folder.folder), "queued": left})
+        else:
+            jobs = f"; {left} jobs are left from before" if left else ""
+            console().print(Text(f"serving {model} at {address}{jobs}  (Ctrl-C ends it when jobs in hand are done)"))
+        sys.stdout.flush()
+        serve_jobs(service, opened)
+    return FINE

@@ -1,0 +1,85 @@
+"""From a service to a running server, and its end: by SIGTERM or Ctrl-C when what is in hand is done."""
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from diagplan.serve.app import make_app
+from diagplan.serve.service import Service
+
+__all__ = ["serve_jobs"]
+
+#: Connections at once; more are told to come later.
+_CONNECTIONS = 2000
+#: Bytes of a request's line and headers.
+_HEADERS = 16 << 10
+
+
+class _Server(uvicorn.Server):
+    """A server that answers on while what is in hand is done."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+        self.interrupted = False
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals, and give none on: the process is to end with code 0."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def heard(self, number: int, frame: FrameType | None) -> None:
+        """A signal: the first drains, a second Ctrl-C ends at once."""
+        del frame
+        if number == signal.SIGINT and self.service.engine.draining:
+            self.interrupted = self.force_exit = True
+            self.service.engine.abandon()
+        else:
+            self.service.engine.drain()
+
+
+def serve_jobs(service: Service, opened: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl-C; jobs in hand are done first, those that wait stay in the spool.
+
+    Args:
+        service: not started yet.
+        opened: a socket that listens.
+
+    Raises:
+        DiagplanError: the workers cannot work: the model, the plan, too little memory.
+        KeyboardInterrupt: a second Ctrl-C; what was in hand is done by the next service.
+    """
+    config: Any = uvicorn.Config(
+        make_app(service), log_level="error", access_log=False, server_header=False, ws="none", http="h11",
+        loop="asyncio", timeout_graceful_shutdown=2, limit_concurrency=_CONNECTIONS,
+        h11_max_incomplete_event_size=_HEADERS,
+    )  # fmt: skip
+    server = _Server(config, service)
+
+    def ended() -> None:
+        server.should_exit = True
+
+    service.engine.on_end = ended
+    try:
+        with contextlib.closing(opened):
+            server.run(sockets=[opened])
+    finally:
+        service.close()
+    if server.interrupted:
+        raise KeyboardInterrupt("Jobs that are not done stay in the spool; the same command goes on.")
+    if service.engine.failed is not None:
+        raise service.engine.failed
