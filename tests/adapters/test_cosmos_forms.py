@@ -23,7 +23,7 @@ def test_parts_from_every_file_form(form: str, tmp_path: Path) -> None:
     weights = case.weights()
     checkpoint, config, names = checked_cosmos(write_form(form, case, tmp_path), case.config)
     for rank, world in ((0, 2), (1, 2), (2, 4)):
-        cuts = cosmos_part(config, SimpleNamespace(rank=rank, world=world)).cuts  # type: ignore[arg-type]
+        cuts = cosmos_part(config, SimpleNamespace(rank=rank, world=world)).cuts
         for name, cut in cuts.items():
             assert torch.equal(checkpoint.read(names[name], cut=cut), cut.of(weights[name])), name
     columns = Cut(1, ((1, 3), (5, 6)))  # across what a shard, or a joined matrix, is cut along
@@ -41,7 +41,7 @@ def test_a_rank_reads_its_own_shard_alone(tmp_path: Path, monkeypatch: pytest.Mo
         return whole(self, name, **options)
 
     monkeypatch.setattr(Checkpoint, "read", noted)
-    cuts = cosmos_part(case.config, SimpleNamespace(rank=1, world=2)).cuts  # type: ignore[arg-type]
+    cuts = cosmos_part(case.config, SimpleNamespace(rank=1, world=2)).cuts
     for name, cut in cuts.items():
         checkpoint.read(f"model.{name}", cut=cut)
     assert set(read) == {"4B_model_mp_{rank}.pt", "4B_model_mp_1.pt"}

@@ -23,6 +23,6 @@ def test_bytes_of_a_ranks_part() -> None:
     pytest.importorskip("torch")
     from diagplan.adapters.parallel_parts import mc_ar_part
 
-    cuts = mc_ar_part(SMALL, SimpleNamespace(rank=1, world=2)).cuts  # type: ignore[arg-type]
+    cuts = mc_ar_part(SMALL, SimpleNamespace(rank=1, world=2)).cuts
     whole, norms = SMALL.weight_bytes(4), 3 * 16 * 4
     assert SMALL.weight_bytes(4, cuts=cuts) == (whole - norms) // 2 + norms

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from tests.support.sizes import LARGE, SMALL  # noqa: E402
 
 @pytest.mark.parametrize("form", ["torch", "safetensors", "folder of shards"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_parts_are_those_of_the_whole(form: str, dtype: torch.dtype, tmp_path: Path) -> None:
+def test_parts_are_those_of_the_whole(form: str, dtype: Any, tmp_path: Path) -> None:
     weights = random_weights(LLAMA)
     path = tmp_path / "w"
     if form == "folder of shards":
@@ -34,7 +35,7 @@ def test_parts_are_those_of_the_whole(form: str, dtype: torch.dtype, tmp_path: P
         (write_torch if form == "torch" else write_safetensors)(weights, path)
     checkpoint, config, names = open_mc_ar(path, LLAMA)
     for rank in range(2):
-        cuts = mc_ar_part(config, SimpleNamespace(rank=rank, world=2)).cuts  # type: ignore[arg-type]
+        cuts = mc_ar_part(config, SimpleNamespace(rank=rank, world=2)).cuts
         lazy, held = LazyWeights(checkpoint, names, dtype=dtype, cuts=cuts), CutWeights(weights, cuts)
         assert list(lazy) == list(held)
         assert len(held) == len(weights)
@@ -56,6 +57,7 @@ MEMORY = """
 import re, sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 import torch
 from diagplan.adapters.mc_ar_files import load_mc_ar
 from diagplan.adapters.cosmos_files import load_cosmos
@@ -99,9 +101,8 @@ def test_a_ranks_peak_memory_is_little_more_than_its_share(
     from tests.support.sizes import cosmos_config
 
     paths = []
-    for name, config in (("small", SMALL), ("large", LARGE)):
-        if family == "cosmos":
-            config = cosmos_config(64, 1) if name == "small" else cosmos_config(512, 9)
+    sizes: list[Any] = [SMALL, LARGE] if family == "mc-ar" else [cosmos_config(64, 1), cosmos_config(512, 9)]
+    for name, config in zip(("small", "large"), sizes, strict=True):
         weights = {key: torch.zeros(shape) for key, shape in config.shapes().items()}
         if form == "shards":
             (tmp_path / name).mkdir()

@@ -20,7 +20,7 @@ def test_bytes_of_a_ranks_part(packed: bool) -> None:
     from diagplan.adapters.parallel_parts import wham_part
 
     config = CONFIGS["wham-200m"]
-    parts = [wham_part(config, SimpleNamespace(rank=rank, world=2)) for rank in range(2)]  # type: ignore[arg-type]
+    parts = [wham_part(config, SimpleNamespace(rank=rank, world=2)) for rank in range(2)]
     whole = config.weight_bytes(2, packed=packed)
     common = 2 * 1024 * (config.positions + 1 + 1 + 2 * 16)  # places, last norm, biases behind a sum
     own = [config.weight_bytes(2, packed=packed, cuts=part.cuts) for part in parts]

@@ -21,7 +21,7 @@ def spread(*others: int) -> Any:
 
 def test_the_same_on_all_ranks_and_without_ranks() -> None:
     require_agreement(spread(0, 0), "tokens of frame 0", np.arange(4))
-    require_agreement(SimpleNamespace(), "tokens of frame 0", np.arange(4))  # type: ignore[arg-type]
+    require_agreement(SimpleNamespace(), "tokens of frame 0", np.arange(4))
 
 
 def test_others_are_named() -> None:
@@ -36,8 +36,12 @@ def test_others_are_named() -> None:
 
 def test_order_and_every_array_count() -> None:
     told: list[int] = []
-    ranks = SimpleNamespace(rank=0, world=2, numbers=lambda number: (told.append(number), [0, 0])[1])
-    model: Any = SimpleNamespace(ranks=ranks)
+
+    def numbers(number: int) -> list[int]:
+        told.append(number)
+        return [0, 0]
+
+    model: Any = SimpleNamespace(ranks=SimpleNamespace(rank=0, world=2, numbers=numbers))
     for arrays in ([[1, 2], [3]], [[2, 1], [3]], [[1, 2], [4]], [[1, 2]]):
         require_agreement(model, "ids", *(np.array(array, dtype=np.int64) for array in arrays))
     assert len(set(told)) == 4
@@ -45,4 +49,4 @@ def test_order_and_every_array_count() -> None:
 
 def test_the_slowest_rank_decides() -> None:
     assert slowest_rank(spread(3_000_000, 0), 2.0) == 3.0
-    assert slowest_rank(SimpleNamespace(), 0.1234567) == 0.1234567  # type: ignore[arg-type]
+    assert slowest_rank(SimpleNamespace(), 0.1234567) == 0.1234567

@@ -188,11 +188,12 @@ def _golden_wham(ranks: Any) -> None:
     weights = {name: torch.from_numpy(value.copy()) for name, value in WEIGHTS.items()}
     model = Wham(CONFIG, CutWeights(weights, wham_part(CONFIG, ranks).cuts), ranks=ranks)
     kept = DATA["ids"].reshape(2, 4, STEP)[:, 1:].reshape(2, -1)
+    wanted = DATA["genfull/image_tokens"]
     for schedule in (NextToken(), Diagonal(k=4)):  # a diagonal of full rows is next-token prediction
         frame = replay(compile_plan(CONFIG.layout(), schedule), model, given=kept)
-        np.testing.assert_array_equal(frame.reshape(2, -1), DATA["genfull/image_tokens"])
+        np.testing.assert_array_equal(frame.reshape(2, -1), wanted)
     action_plan = compile_plan(CONFIG.action_layout(4), NextToken())
-    seen = np.concatenate([kept, frame.reshape(2, -1)], axis=1)
+    seen = np.concatenate([kept, wanted], axis=1)
     action = replay(action_plan, model.policy(), given=seen)
     np.testing.assert_array_equal(action.reshape(2, -1) - CONFIG.image_codes, DATA["genfull/action_tokens"])
 
