@@ -1,10 +1,10 @@
 """``--tensor-parallel``: a command that torchrun starts once a rank, and that one of them speaks for."""
 
 import functools
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, ParamSpec
@@ -90,7 +90,7 @@ def _heard(started: "Started") -> Iterator[None]:
     if not started.rank:
         yield
         return
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         yield
 
 
