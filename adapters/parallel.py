@@ -153,7 +153,7 @@ def started_ranks() -> Iterator["Started"]:
     rank, world, local = (int(number) for number in numbers.values())
     if world < 2:
         raise SpecError(
-            f"expected two ranks or more for --tensor-parallel, got WORLD_SIZE={world}. One rank would hold all of the "
+            f"expected two ranks or more for --tensor-parallel, got WORLD_SIZE={shown(world)}. One rank would hold all of the "
             "model. Give torchrun --nproc-per-node 2 or more, or leave --tensor-parallel out."
         )
     try:
@@ -187,7 +187,7 @@ class Started:
             gpus = torch.cuda.device_count()
             if self._local >= gpus:
                 raise SpecError(
-                    f"expected a GPU for every rank, got {gpus} GPU(s) for rank {self._local} there. Start no "
+                    f"expected a GPU for every rank, got {shown(gpus)} GPU(s) for rank {self._local} there. Start no "
                     "more ranks than GPUs, or say --device cpu."
                 )
             device = f"cuda:{self._local}"

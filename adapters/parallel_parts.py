@@ -13,6 +13,7 @@ from diagplan.adapters.mc_ar_config import McArConfig
 from diagplan.adapters.parallel_cuts import Cut, Part, bounds
 from diagplan.adapters.wham_config import WhamConfig
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 
 __all__ = ["cosmos_part", "mc_ar_part", "wham_part"]
 
@@ -42,7 +43,7 @@ def _heads(heads: int, kv_heads: int, ranks: Ranks) -> _Heads:
         fine = [n for n in range(2, heads + 1) if heads % n == 0 and (kv_heads % n == 0 or n % kv_heads == 0)]
         remedy = f"Start {' or '.join(map(str, fine[:6]))} of them." if fine else "Leave --tensor-parallel out."
         raise SpecError(
-            f"expected heads that {world} ranks can share, got {heads} heads and {kv_heads} key-value heads. Each rank "
+            f"expected heads that {world} ranks can share, got {shown(heads)} heads and {kv_heads} key-value heads. Each rank "
             f"computes as many. {remedy}"
         )
     each = heads // world
