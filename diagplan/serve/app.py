@@ -200,7 +200,7 @@ class _Handlers:
             raise RequestError("expected Content-Type: application/json, got another one.", 415)
         body = await self._body(request)
         entry, fresh = await self.on_disk(self.service.accept, body, request.headers.get("idempotency-key"))
-        place = f"/jobs/{entry.stored.id}"
+        place = f"{_root(request)}/jobs/{entry.stored.id}"
         document = brief(entry, self.service.board) | {"links": {"self": place, "events": f"{place}/events"}}
         return _json(document, 202 if fresh else 200, {"location": place})
 
@@ -233,7 +233,8 @@ class _Handlers:
         """All about a job."""
         self.require_allowed(request)
         entry = self.entry(request)
-        return _json(await asyncio.to_thread(whole, entry, self.service.board, self.service.spool))
+        service, root = self.service, _root(request)
+        return _json(await asyncio.to_thread(whole, entry, service.board, service.spool, root))
 
     async def delete(self, request: Request) -> Response:
         """Cancel a job, or forget one that has ended."""
@@ -253,8 +254,9 @@ class _Handlers:
             return Response(media_type="text/event-stream")
         inline = request.query_params.get("frames") == "base64"
         stream = events_of(
-            entry, self.service.board, self.service.spool, seen=seen, inline=inline, closing=self.closing
-        )
+            entry, self.service.board, self.service.spool, seen=seen, inline=inline, closing=self.closing,
+            root=_root(request),
+        )  # fmt: skip
         return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     async def result(self, request: Request) -> Response:
@@ -304,6 +306,12 @@ class _Outer:
             await send(message)
 
         await self._app(scope, receive, sent)
+
+
+def _root(request: Request) -> str:
+    """What a proxy has put before all paths."""
+    root: str = request.scope.get("root_path", "")
+    return root.rstrip("/")
 
 
 async def _file(path: Any, media: str) -> Response:

@@ -29,13 +29,20 @@ def brief(entry: Entry, board: Board) -> dict[str, Any]:
     return document
 
 
-def whole(entry: Entry, board: Board, spool: Spool) -> dict[str, Any]:
-    """All about a job; of one that is done its record is read, with digests."""
+def whole(entry: Entry, board: Board, spool: Spool, root: str = "") -> dict[str, Any]:
+    """All about a job; of one that is done its record is read, with digests.
+
+    Args:
+        entry: the job.
+        board: the jobs.
+        spool: where its results lie.
+        root: what stands before all paths, where a proxy puts something there.
+    """
     job = entry.stored
     document = brief(entry, board) | {
         "accepted": job.accepted,
         "seconds": round((job.ended or time.time()) - job.accepted, 3),
-        "links": {"self": f"/jobs/{job.id}", "events": f"/jobs/{job.id}/events"},
+        "links": {"self": f"{root}/jobs/{job.id}", "events": f"{root}/jobs/{job.id}/events"},
     }
     if job.state != "done":
         return document
@@ -43,5 +50,5 @@ def whole(entry: Entry, board: Board, spool: Spool) -> dict[str, Any]:
     document |= {key: record.get(key) for key in ("seed", "plan", "steps", "tokens", "digest", "outputs")}
     document["inputs"] = (record.get("made_from") or {}).get("inputs")
     endings = [*(record.get("outputs") or {}), ".json"]
-    document["links"] |= {ending.removeprefix("."): f"/jobs/{job.id}/result{ending}" for ending in endings}
+    document["links"] |= {ending.removeprefix("."): f"{root}/jobs/{job.id}/result{ending}" for ending in endings}
     return document

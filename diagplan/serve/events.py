@@ -42,7 +42,7 @@ def last_seen(header: str | None) -> int | None:
 
 
 async def events_of(
-    entry: Entry, board: Board, spool: Spool, *, seen: int, inline: bool, closing: asyncio.Event
+    entry: Entry, board: Board, spool: Spool, *, seen: int, inline: bool, closing: asyncio.Event, root: str = ""
 ) -> AsyncIterator[bytes]:
     """The events of a job until its end, or the service's.
 
@@ -53,6 +53,7 @@ async def events_of(
         seen: frames that the client has.
         inline: whether frames come as PNG in base64, or by their links.
         closing: set when the service ends.
+        root: what stands before all paths.
     """
     loop, changed = asyncio.get_running_loop(), asyncio.Event()
 
@@ -70,7 +71,7 @@ async def events_of(
             now = brief(entry, board)
             while seen < now["frames"] and now["state"] != "cancelled":
                 seen += 1
-                data: dict[str, Any] = {"frame": seen, "link": f"/jobs/{now['id']}/frames/{seen}"}
+                data: dict[str, Any] = {"frame": seen, "link": f"{root}/jobs/{now['id']}/frames/{seen}"}
                 if inline and (png := await asyncio.to_thread(_png, spool, now["id"], seen)) is not None:
                     data["png"] = base64.b64encode(png).decode()
                 yield _event("frame", data, str(seen))
