@@ -153,8 +153,8 @@ def started_ranks() -> Iterator["Started"]:
     rank, world, local = (int(number) for number in numbers.values())
     if world < 2:
         raise SpecError(
-            f"expected two ranks or more for --tensor-parallel, got WORLD_SIZE={shown(world)}. One rank would hold all of the "
-            "model. Give torchrun --nproc-per-node 2 or more, or leave --tensor-parallel out."
+            f"expected two ranks or more for --tensor-parallel, got WORLD_SIZE={shown(world)}. One rank would "
+            "hold all of the model. Give torchrun --nproc-per-node 2 or more, or leave --tensor-parallel out."
         )
     try:
         # Under torchrun the store is the launcher's own and outlives the ranks.

@@ -43,8 +43,8 @@ def _heads(heads: int, kv_heads: int, ranks: Ranks) -> _Heads:
         fine = [n for n in range(2, heads + 1) if heads % n == 0 and (kv_heads % n == 0 or n % kv_heads == 0)]
         remedy = f"Start {' or '.join(map(str, fine[:6]))} of them." if fine else "Leave --tensor-parallel out."
         raise SpecError(
-            f"expected heads that {world} ranks can share, got {shown(heads)} heads and {kv_heads} key-value heads. Each rank "
-            f"computes as many. {remedy}"
+            f"expected heads that {world} ranks can share, got {shown(heads)} heads and {kv_heads} key-value heads. "
+            f"Each rank computes as many. {remedy}"
         )
     each = heads // world
     first = rank * kv_heads // world
