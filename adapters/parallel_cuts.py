@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from diagplan.adapters.contract import Widths
 
-__all__ = ["Cut", "Part", "bounds", "cut_shapes"]
+__all__ = ["Cut", "Part", "Traffic", "bounds", "cut_shapes", "pass_traffic"]
 
 
 class Cut(NamedTuple):
@@ -74,3 +74,38 @@ def bounds(size: int, rank: int, world: int) -> tuple[int, int]:
 def cut_shapes(shapes: Mapping[str, tuple[int, ...]], cuts: Mapping[str, Cut]) -> dict[str, tuple[int, ...]]:
     """The shapes of a rank's weights, of those of whole ones."""
     return {name: cuts[name].shape(shape) if name in cuts else shape for name, shape in shapes.items()}
+
+
+class Traffic(NamedTuple):
+    """What the ranks tell each other in one pass.
+
+    Attributes:
+        sums, summed_bytes: how many sums, and the bytes of their tensors on one rank.
+        joins, joined_bytes: of logits, and the bytes of the joined ones.
+    """
+
+    sums: int
+    summed_bytes: int
+    joins: int
+    joined_bytes: int
+
+
+def pass_traffic(
+    *, layers: int, hidden: int, logits: int, feeds: int, targets: int, itemsize: int, reads_text: bool = False
+) -> Traffic:
+    """The traffic of one pass: a sum of the stream for the ids, and one for each half of a layer; logits of targets.
+
+    Args:
+        layers: of the model.
+        hidden: width of the stream.
+        logits: that the head computes for one target.
+        feeds: of the pass, of all samples together.
+        targets: of the pass, of all samples together.
+        itemsize: bytes of a number.
+        reads_text: whether every layer reads a text too, which is one sum more.
+
+    >>> pass_traffic(layers=40, hidden=5120, logits=64_000, feeds=1, targets=1, itemsize=2)
+    Traffic(sums=81, summed_bytes=829440, joins=1, joined_bytes=128000)
+    """
+    sums = 1 + layers * (3 if reads_text else 2)
+    return Traffic(sums, sums * feeds * hidden * itemsize, int(targets > 0), targets * logits * itemsize)

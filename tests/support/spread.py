@@ -14,6 +14,7 @@ from diagplan import Diagonal, Layout, NextToken, Speculation, compile_plan, rep
 from diagplan.adapters.cosmos import Cosmos  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, random_weights  # noqa: E402
 from diagplan.adapters.parallel import Counted  # noqa: E402
+from diagplan.adapters.parallel_cuts import pass_traffic  # noqa: E402
 from diagplan.adapters.parallel_layers import CutWeights  # noqa: E402
 from diagplan.adapters.parallel_parts import cosmos_part, mc_ar_part, wham_part  # noqa: E402
 from diagplan.adapters.wham import Wham  # noqa: E402
@@ -134,18 +135,16 @@ def count(ranks: Any) -> None:
     for name, spread in models().items():
         counted = Counted(ranks)
         model, whole, batch, feeds, targets = spread.part(counted), spread.whole, 2, 5, 3
-        widths = whole.widths
         at = torch.arange(feeds)
         mask = torch.ones((feeds, feeds), dtype=torch.bool).tril()
         cache, ids = model.new_cache(batch, feeds), torch.ones((batch, feeds), dtype=torch.int64)
         counted.sums = counted.summed_bytes = counted.joins = counted.joined_bytes = 0
         model.forward(ids, at, at, mask, cache, at[:targets])
-        layers = len(whole.cache_shapes) // 2
-        sums = 1 + layers * (3 if name == "cosmos, text" else 2)
-        head = whole.config.vocab_size  # of Cosmos less than what can be fed
-        assert counted.sums == sums, name
-        assert counted.summed_bytes == sums * batch * feeds * widths.hidden * 4, name
-        assert (counted.joins, counted.joined_bytes) == (1, batch * targets * head * 4), name
+        told = pass_traffic(
+            layers=len(whole.cache_shapes) // 2, hidden=whole.widths.hidden, logits=whole.config.vocab_size,
+            feeds=batch * feeds, targets=batch * targets, itemsize=4, reads_text=name == "cosmos, text",
+        )  # fmt: skip
+        assert (counted.sums, counted.summed_bytes, counted.joins, counted.joined_bytes) == told, name
 
 
 def golden(ranks: Any, folder: Path) -> None:

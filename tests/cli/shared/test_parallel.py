@@ -5,7 +5,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +17,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from diagplan.worlds import SHIPPED  # noqa: E402
 from tests.support.cli import run  # noqa: E402
 from tests.support.mineworld import DATA  # noqa: E402
 from tests.support.ranks import ROOT, ended, started  # noqa: E402
 from tests.support.run_files import options, prompt, write_run_files  # noqa: E402
+from tests.support.shallow import shallow_folder  # noqa: E402
 
 #: A rank that fails after some steps: in its own words, or by a signal.
 FAILING = """
@@ -105,3 +111,52 @@ def test_outside_of_torchrun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert code == 2
     assert "expected --tensor-parallel under torchrun, got no RANK, WORLD_SIZE and LOCAL_RANK" in err
     assert "torchrun --nproc-per-node 2 -m diagplan ..." in err
+
+
+@pytest.mark.slow
+def test_one_rank_writes_the_video(tmp_path: Path) -> None:
+    for needed in ("av", "diffusers"):
+        pytest.importorskip(needed)
+    clip = SHIPPED["crafter-mini"] / "clip.mp4"
+    command = ["generate", "--model", str(shallow_folder()), "--video", str(clip), "--frames", "1", "--k", "4"]
+    command += ["--actions", str(clip.with_suffix(".jsonl")), "--tokens", str(tmp_path / "tokens.npy"), "-o"]
+    processes = started(2, "-m", "diagplan", *command, str(tmp_path / "out.mp4"), "--tensor-parallel", "--json")
+    (_, out, err), (_, silent, quiet) = ended(processes, 90)
+    assert [one.returncode for one in processes] == [0, 0], err + quiet
+    assert silent == ""
+    assert json.loads(out)["out"] == str(tmp_path / "out.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "tokens.npy"]
+    spread = (tmp_path / "tokens.npy").read_bytes()
+    assert run(*command, tmp_path / "whole.mp4")[0] == 0
+    assert (tmp_path / "tokens.npy").read_bytes() == spread
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--checkpoint", "state.safetensors", "--checkpoint-every", "2"), "expected no --checkpoint and no --resume"),
+        (("--int8",), "expected no quantize with --tensor-parallel, got quantize='int8'."),
+        (("--backend", "onnx"), "expected backend torch with --tensor-parallel, got backend='onnx'."),
+        (
+            ("--adapter", "llamagen"),
+            "expected one of mc-ar, cosmos, wham with --tensor-parallel, got adapter='",
+        ),
+        (("--adapter", "transformers"), "expected one of mc-ar, cosmos, wham with --tensor-parallel, got adapter="),
+    ],
+)
+def test_what_ranks_cannot_share(more: tuple[str, ...], message: str, folder: Path, monkeypatch: Any) -> None:
+    """In this process, which takes itself for a rank that has met the others."""
+    from diagplan.adapters import parallel
+
+    @contextmanager
+    def alone() -> Iterator[Any]:
+        met = SimpleNamespace(rank=0, world=2, device="cpu", numbers=lambda number: [number, number])
+        monkeypatch.setattr(parallel, "met_ranks", lambda: met)
+        yield SimpleNamespace(rank=0, world=2, meet=lambda _: met, is_first_to_say=lambda: True)
+
+    monkeypatch.setattr(parallel, "started_ranks", alone)
+    monkeypatch.chdir(folder)
+    code, _, err = run(*options(folder, *prompt(folder), "--tensor-parallel", *more, out="never.npy"))
+    assert code == 2
+    assert message in err
+    assert not (folder / "never.npy").exists()
