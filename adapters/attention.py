@@ -40,14 +40,15 @@ def parts_for(device: torch.device, batch: int, kv_heads: int, length: int) -> i
     return parts
 
 
-def mask_values(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """What is added to the score of a slot that is seen, and of one that is not, [2, 1]."""
+def mask_values(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """What is added to the score of a slot that is seen, and of one that is not, [1] each."""
     # On a GPU a part may be hidden wholly: -infinity less -infinity would be NaN.
     hidden = -math.inf if device.type != "cuda" else -3e4 if dtype == torch.float16 else -1e30
-    return torch.tensor([[0.0], [hidden]], dtype=dtype, device=device)
+    seen, unseen = (torch.tensor([value], dtype=dtype, device=device) for value in (0.0, hidden))
+    return seen, unseen
 
 
-def mask_bias(mask: Tensor, values: Tensor, group: int) -> Tensor:
+def mask_bias(mask: Tensor, values: tuple[Tensor, Tensor], group: int) -> Tensor:
     """What a mask adds to the scores, [G n, L] or [B, 1, G n, L]: once a pass, not in every layer.
 
     Args:
@@ -55,8 +56,7 @@ def mask_bias(mask: Tensor, values: Tensor, group: int) -> Tensor:
         values: from ``mask_values``.
         group: G.
     """
-    seen, hidden = values
-    bias = torch.where(mask, seen, hidden)
+    bias = torch.where(mask, *values)
     bias = torch.cat([bias] * group, dim=-2) if group > 1 else bias
     return bias if mask.ndim == 2 else bias[:, None]
 
@@ -84,6 +84,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, *
         out = F.scaled_dot_product_attention(folded, k, v, attn_mask=bias, scale=scale)
     else:
         out = _in_parts(folded, k, v, bias, scale, parts)
+    if heads == kv_heads:
+        return out.transpose(1, 2).flatten(2)
     return out.reshape(apart).permute(0, 3, 1, 2, 4).flatten(2)
 
 

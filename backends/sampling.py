@@ -103,7 +103,8 @@ def torch_choose(
     low, high = allowed
     part = logits[..., low:high]
     if isinstance(sampler, Greedy):
-        return part.argmax(dim=-1) + low
+        first = part.argmax(dim=-1)
+        return first + low if low else first
     x = part.double() / sampler.temperature
     if sampler.top_k is not None and sampler.top_k < high - low:
         x = x.masked_fill(x < x.topk(sampler.top_k, dim=-1).values[..., -1:], float("-inf"))

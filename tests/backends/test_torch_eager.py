@@ -1,5 +1,6 @@
 """The torch backend gives the golden tokens of the MineWorld release, and transformers' own."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from diagplan import Layout, NextToken, compile_plan  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig  # noqa: E402
+from diagplan.backends.torch_eager import TorchRuntime  # noqa: E402
 from diagplan.models.loading import replay  # noqa: E402
 from tests.support.mc_ar import golden_model as golden  # noqa: E402
 from tests.support.mineworld import DATA, LAYOUT, META, golden_plan  # noqa: E402
@@ -68,3 +70,16 @@ def test_next_token_plans_equal_transformers_generate(seed: int) -> None:
         whole = other.generate(prompt.reshape(2, -1), do_sample=False, max_new_tokens=30, cache_implementation="static")
     tokens = replay(compile_plan(layout, NextToken()), model, prompt.numpy())
     np.testing.assert_array_equal(tokens.reshape(2, -1), whole[:, 15:].numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_finite_is_every_number_and_not_their_sum(dtype: Any) -> None:
+    """Sums of finite numbers may run over, and infinities of both signs cancel nothing."""
+    runtime, most = TorchRuntime(torch.device("cpu")), torch.finfo(dtype).max
+    logits = torch.full((2, 3, 5), most, dtype=dtype)
+    assert runtime.all_finite(logits)
+    assert runtime.all_finite(logits[:, :0])
+    for bad in ([math.nan], [math.inf], [-math.inf], [math.inf, -math.inf]):
+        other = torch.zeros((2, 3, 5), dtype=dtype)
+        other[1, 2, : len(bad)] = torch.tensor(bad, dtype=dtype)
+        assert not runtime.all_finite(other), bad

@@ -20,16 +20,18 @@ def tiny(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recording, ``clips``, and a tokenizer of four codes, ``tokenizer``, by the command line."""
+def recorded() -> Path:
+    """A recording, ``clips``, and a tokenizer of four codes, ``tokenizer``, by commands; never to be changed."""
     for needed in ("torch", "av", "diffusers", "matplotlib", "crafter"):
         pytest.importorskip(needed)
-    folder = tmp_path_factory.mktemp("worlds")
-    size = ("--rows", 6, "--cols", 6, "--frames", 4, "--train", 2, "--validation", 1, "--test", 0, "--workers", 1)
-    assert run("record", "-o", folder / "clips", *size, "--json")[0] == 0
-    few = ("--steps", 3, "--batch", 2, "--whole-steps", 1, "--codes", 4)
-    assert run("train", "tokenizer", "--clips", folder / "clips", "-o", folder / "tokenizer", *few)[0] == 0
-    return folder
+
+    def make(folder: Path) -> None:
+        size = ("--rows", 6, "--cols", 6, "--frames", 4, "--train", 2, "--validation", 1, "--test", 0, "--workers", 1)
+        assert run("record", "-o", folder / "clips", *size, "--json")[0] == 0
+        few = ("--steps", 3, "--batch", 2, "--whole-steps", 1, "--codes", 4)
+        assert run("train", "tokenizer", "--clips", folder / "clips", "-o", folder / "tokenizer", *few)[0] == 0
+
+    return made_once("recorded", make)
 
 
 @pytest.fixture(scope="session")

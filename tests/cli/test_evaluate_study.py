@@ -1,4 +1,4 @@
-"""`diagplan evaluate study`: conditions, judge, resuming, tables; on the shipped model and two clips."""
+"""`diagplan evaluate study`: conditions, judge, resuming, tables; on a quick model and two clips."""
 
 import json
 import shutil
@@ -20,9 +20,9 @@ from diagplan.study.run import run_study
 from diagplan.study.setup import set_up, settings_of
 from diagplan.study.tables import rows_of
 from diagplan.video.files import read_video
-from diagplan.worlds import SHIPPED
 from tests.support.cli import run
 from tests.support.clips import write_two_clips
+from tests.support.shallow import shallow_folder
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,8 @@ EXACT = ("--exact", "--speculate", "36", "--draft", "previous-frame,above")
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> tuple[Path, list[object], dict[str, Any]]:
     folder = tmp_path_factory.mktemp("study") / "out"
-    usual: list[object] = ["evaluate", "study", "--clips", clips, "-o", folder, "--count", 2, "--repeats", 1, "--json"]
+    usual: list[object] = ["evaluate", "study", "--model", shallow_folder(), "--clips", clips, "-o", folder]
+    usual += ["--count", 2, "--repeats", 1, "--json"]
     named = ("base/k=1,d=5", "base/k=2", "base/exact*", "policies/previous-frame,refresh,hidden,*")
     code, out, err = run(*usual, *(part for name in named for part in ("--only", name)), "--samples", 1, *EXACT)
     assert (code, err) == (0, ""), out
@@ -51,7 +52,7 @@ def test_one_command_makes_tables_plots_and_videos(study: tuple[Path, list[objec
     assert rows["base/k=2"]["fewer_passes"] == pytest.approx(756 / 196)
     assert rows["base/ntp"]["figures"]["equal_ntp"]["mean"] == 1
     assert rows["base/ntp"]["figures"]["loss_more"] == {"mean": 0, "low": 0, "high": 0}
-    assert rows["base/k=2"]["figures"]["equal_ntp"]["mean"] > 0.9
+    assert 0 < rows["base/k=2"]["figures"]["equal_ntp"]["mean"] < 1  # of two layers; docs/study is of the shipped model
     names = {"results.json", "results.csv", "results.md", "quality-passes.png", "quality-time.png", "horizons.png"}
     names |= {"policies.png", "differences.png", "samples", "conditions", "study.json"}
     assert names == {path.name for path in folder.iterdir()}
@@ -83,11 +84,11 @@ def test_exact_conditions_are_next_token_prediction_s_in_fewer_passes(
     for name in names:
         assert rows[name]["figures"] == rows["base/ntp"]["figures"]
         exact = rows[name]["exact"]
-        assert 7 < rows[name]["step"] == exact["passes"]["mean"] <= exact["most_passes"] < 200
+        assert 7 < rows[name]["step"] == exact["passes"]["mean"] <= exact["most_passes"] < 756
         assert rows[name]["fewer_passes"] == pytest.approx(756 / rows[name]["step"])
         tokens = StudyFolder(folder, json.loads((folder / "study.json").read_text())).read_tokens
         np.testing.assert_array_equal(tokens(name), tokens("base/ntp"))
-    assert rows["base/exact=36"]["step"] < rows["base/exact=36,above"]["step"]
+    assert rows["base/exact=36"]["step"] != rows["base/exact=36,above"]["step"]
     assert (rows["base/exact=36"]["exact"]["window"], rows["base/exact"]["exact"]["draft"]) == (36, "previous-frame")
     assert "| `base/exact=36,above` | 36 | above |" in (folder / "results.md").read_text()
     assert (folder / "results.csv").read_text().splitlines()[2].startswith("base/exact,")
@@ -180,7 +181,7 @@ def test_networks_of_the_user_add_to_what_is_done(
 
     monkeypatch.setattr(diagplan.study.setup, "vbench_scores", scores)
     monkeypatch.setattr(diagplan.study.setup, "require_weights", lambda _: None)
-    whole = set_up("crafter-mini", clips, count=2, repeats=1, vbench=Path("w"))
+    whole = set_up(str(shallow_folder()), clips, count=2, repeats=1, vbench=Path("w"))
     given: list[Any] = []
 
     def figures(videos: Any) -> dict[str, float]:
@@ -219,13 +220,13 @@ def test_a_fine_tuned_model_joins_and_is_held_to_its_weights(
     from safetensors.torch import load_file, save_file
 
     def perturb(scale: float) -> None:
-        weights = load_file(SHIPPED["crafter-mini"] / "model.safetensors")
+        weights = load_file(shallow_folder() / "model.safetensors")
         name = next(name for name in weights if "down_proj" in name)
         weights[name] = weights[name] * scale
         save_file(weights, tmp_path / "tuned" / "model.safetensors")
 
     _, usual, _ = study
-    shutil.copytree(SHIPPED["crafter-mini"], tmp_path / "tuned")
+    shutil.copytree(shallow_folder(), tmp_path / "tuned")
     perturb(3.0)
     more = ("--tuned", f"ft={tmp_path / 'tuned'}", "--only", "ft/k=1,d=5", "--samples", 0)
     code, out, err = run(*usual, *more)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -145,10 +146,14 @@ def exported(name: str, dtype: Any) -> Any:
 
     if name == "janus-pro" and dtype == torch.float64:
         pytest.skip("ONNX Runtime has no error function in float64")
-    folder = made_once(
-        f"conformance-{name}-{dtype}".replace("torch.", ""),
-        lambda folder: export_model(MODELS[name](dtype, portable=True), folder / GRAPH, config={}),
-    )
+
+    def make(name: str, dtype: Any) -> tuple[str, Callable[[Path], object]]:
+        return f"conformance-{name}-{dtype}".replace("torch.", ""), lambda folder: export_model(
+            MODELS[name](dtype, portable=True), folder / GRAPH, config={}
+        )
+
+    others = dict(make(other, any_dtype(other, "onnx")) for other in EXPORTED)
+    folder = made_once(*make(name, dtype), {} if is_slow(name, "onnx") else others)
     return load_onnx_model(folder, threads=1)
 
 
