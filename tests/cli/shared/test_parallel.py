@@ -134,7 +134,10 @@ def test_one_rank_writes_the_video(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--checkpoint", "state.safetensors", "--checkpoint-every", "2"), "expected no --checkpoint and no --resume"),
+        (
+            ("--checkpoint", "state.safetensors", "--checkpoint-every", "2"),
+            "expected a model that is whole in one process for a checkpoint",
+        ),
         (("--int8",), "expected no quantize with --tensor-parallel, got quantize='int8'."),
         (("--backend", "onnx"), "expected backend torch with --tensor-parallel, got backend='onnx'."),
         (
