@@ -78,4 +78,4 @@ def test_what_ranks_cannot_share() -> None:
         ({"portable": True}, "expected no portable weights with --tensor-parallel, got portable=True."),
     ):
         with pytest.raises(SpecError, match=re.escape(message)):
-            LoadOptions(ranks=ranks, **chosen)  # type: ignore[arg-type]
+            LoadOptions(ranks=ranks, **chosen)
