@@ -27,6 +27,7 @@ __all__ = [
     "Grid",
     "ImageTokenizer",
     "Model",
+    "Ranks",
     "Runtime",
     "Widths",
     "allowed_ids",
@@ -39,6 +40,7 @@ __all__ = [
     "only_batch_of",
     "own_runtime",
     "own_threads",
+    "ranks_of",
     "widths_of",
 ]
 
@@ -145,6 +147,32 @@ class Config(Protocol):
         ...
 
 
+class Ranks(Protocol):
+    """The processes that one model is spread over, seen from one of them (docs/many.md).
+
+    Attributes:
+        rank: which this one is.
+        world: how many there are.
+    """
+
+    @property
+    def rank(self) -> int: ...  # noqa: D102
+    @property
+    def world(self) -> int: ...  # noqa: D102
+
+    def sum(self, x: Array) -> Array:
+        """The sum of every rank's x, which all have alike; x may be overwritten."""
+        ...
+
+    def join(self, x: Array, sizes: Sequence[int]) -> Array:
+        """Every rank's x, one behind the other along the last axis, of which rank r has ``sizes[r]``."""
+        ...
+
+    def numbers(self, number: int) -> list[int]:
+        """Every rank's number, an int64, in the order of ranks."""
+        ...
+
+
 class Runtime(Protocol):
     """Arrays on one device: what replay does with them besides ``Model.forward``.
 
@@ -229,6 +257,8 @@ class Model(Protocol):
                                                 of this table, with a last axis more
     ``lead_width: int``     ``lead_width_of``   numbers of an embedding that may be fed in an id's place, see ``lead``
                                                 of ``forward``; without it there are ids alone
+    ``ranks: Ranks``        ``ranks_of``        the processes it is spread over, where this one holds a part: all of
+                                                them take every pass together, and get the same logits
     ======================  ==================  ===============================================================
 
     Attributes:
@@ -349,3 +379,8 @@ def lead_width_of(model: Model) -> int | None:
 def own_threads(model: Model) -> int | None:
     """A model's ``threads``, CPU threads of its passes; ``None``: torch's."""
     return getattr(model, "threads", None)
+
+
+def ranks_of(model: Model) -> Ranks | None:
+    """A model's ``ranks``; ``None``: it is whole in this process."""
+    return getattr(model, "ranks", None)

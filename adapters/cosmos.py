@@ -18,13 +18,17 @@ from torch import Tensor
 
 from diagplan.adapters.attention import attend, mask_bias, mask_values
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import AllowedIds, Grid
+from diagplan.adapters.contract import AllowedIds, Grid, Ranks
 from diagplan.adapters.cosmos_config import CONFIGS, CosmosConfig
 from diagplan.adapters.cosmos_positions import absolute_table, rotary_tables
 from diagplan.adapters.fingerprint import Fingerprinted, checksum
 from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused_stream, plain_weight
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
+from diagplan.adapters.mc_ar import random_weights
 from diagplan.adapters.memory import join_rows
+from diagplan.adapters.parallel_cuts import require_whole
+from diagplan.adapters.parallel_layers import joined, look_up, rank_of, summed
+from diagplan.adapters.parallel_parts import cosmos_part
 from diagplan.planner.errors import SpecError
 
 __all__ = ["CONFIGS", "Cosmos", "CosmosConfig", "TextContext", "random_weights"]
@@ -35,18 +39,6 @@ __all__ = ["CONFIGS", "Cosmos", "CosmosConfig", "TextContext", "random_weights"]
 #: The logit of an id that can be fed and never predicted (begin-of-video and its padding): finite in every dtype, and
 #: of no probability beside any other.
 _NEVER = -1e4
-
-
-def random_weights(
-    config: CosmosConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
-) -> dict[str, Tensor]:
-    """Random weights of a trained model's scale by the names of ``CosmosConfig.shapes``, for tests and benchmarks."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = {}
-    for name, shape in config.shapes().items():
-        weight = torch.ones(shape) if len(shape) == 1 else torch.randn(shape, generator=generator) * shape[-1] ** -0.5
-        weights[name] = weight.to(device=device, dtype=dtype)
-    return weights
 
 
 class TextContext(NamedTuple):
@@ -100,20 +92,26 @@ class Cosmos:
         *,
         quantize: Quantize | None = None,
         portable: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
         """Take the weights by the names of ``CosmosConfig.shapes``; all of one dtype and on one device.
 
         Each is taken once and let go when packed, so that a mapping that reads them from a file keeps the peak of
         memory near the size of the model. ``quantize="int8"`` is for float32 weights on the CPU; embedding, norms and
-        head stay in float32. ``portable`` leaves weights in no machine's own order, as export needs them.
+        head stay in float32. ``portable`` leaves weights in no machine's own order, as export needs them. ``ranks``:
+        the weights are one rank's part (``parallel_parts.cosmos_part``), and all ranks take each pass together.
 
         Raises:
-            SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
+            SpecError: ``quantize`` on another device or dtype, or where this machine cannot; heads that the ranks
+                cannot share evenly.
         """
-        self.config = config
+        self.config, self.ranks = config, ranks
+        part = cosmos_part(config, ranks)
         self.vocab_size = config.embedding_rows
         self.positions = config.positions
-        self.cache_shapes, self.widths = config.cache_shapes, config.widths
+        self.cache_shapes = part.cache_shapes(config.cache_shapes)
+        self.widths = part.widths(config.widths)
+        self._cuts = part.cuts
         self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=config.vocab_size),)
         self._weights = weights = Fingerprinted(weights)
         self.embedding = weights["tok_embeddings.weight"]
@@ -121,11 +119,11 @@ class Cosmos:
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable)
-        self._heads = [config.n_heads, config.n_kv_heads]
+        self._heads = [part.heads, part.kv_heads]
         self._scale = config.head_size**-0.5
         self._seen = mask_values(self.device, self.dtype)
         self._fused: Fused | None = None
-        self.head = self._linear(weights["output.weight"])
+        self.head = joined(self._linear(weights["output.weight"]), ranks, config.vocab_size)
         self.layers = [self._layer(weights, f"layers.{i}.") for i in range(config.n_layers)]
         self.norm = weights["norm.weight"]
         grid = config.video_latent_shape
@@ -142,11 +140,11 @@ class Cosmos:
             norm("attention_norm"),
             self._joined(weights, at, "attention.wq", "attention.wk", "attention.wv"),
             torch.cat([norm.expand(n, -1) for norm, n in zip((q_norm, k_norm), self._heads, strict=True)]),
-            self._joined(weights, at, "attention.wo"),
+            summed(self._joined(weights, at, "attention.wo"), self.ranks),
             None if self.config.context_dim is None else self._cross(weights, at),
             norm("ffn_norm"),
             self._joined(weights, at, "feed_forward.w1", "feed_forward.w3"),
-            self._joined(weights, at, "feed_forward.w2"),
+            summed(self._joined(weights, at, "feed_forward.w2"), self.ranks),
         )
 
     def _cross(self, weights: Mapping[str, Tensor], at: str) -> _Cross:
@@ -157,7 +155,7 @@ class Cosmos:
             self._joined(weights, at, "cross_attention.wk"),
             self._norm(weights, at, "cross_attention.k_norm"),
             self._joined(weights, at, "cross_attention.wv"),
-            self._joined(weights, at, "cross_attention.wo"),
+            summed(self._joined(weights, at, "cross_attention.wo"), self.ranks),
         )
 
     @staticmethod
@@ -191,7 +189,7 @@ class Cosmos:
         context = self.context
         held = [] if context is None else [*context.keys, *context.values, context.bias]
         text = [None if tensor is None else checksum(tensor) for tensor in held]
-        return self._weights.digest(self.config, self.quantize, text)
+        return self._weights.digest(self.config, self.quantize, text, *rank_of(self.ranks))
 
     @property
     def only_batch(self) -> int | None:
@@ -203,7 +201,7 @@ class Cosmos:
         """Bytes of the weights, of the position tables and of the text context's keys and values."""
         held = [] if self.context is None else [*self.context.keys, *self.context.values, self.context.bias]
         text = sum(tensor.nbytes for tensor in held if tensor is not None)
-        return self.config.weight_bytes(self.dtype.itemsize, self.quantize) + text
+        return self.config.weight_bytes(self.dtype.itemsize, self.quantize, cuts=self._cuts) + text
 
     # The text context
 
@@ -279,8 +277,10 @@ class Cosmos:
         For GPUs, where the first pass of one feed and the first of more compile for some seconds each.
 
         Raises:
-            SpecError: packed or quantised weights, or a Video2World model, whose layers read a text as well.
+            SpecError: packed or quantised weights, a model that is spread over ranks, or a Video2World model, whose
+                layers read a text as well.
         """
+        require_whole(self.ranks, "compiled layers")
         if self.config.context_dim is not None or self.config.absolute:
             raise SpecError("expected a Cosmos model that reads no text for compiled layers, got a Video2World one.")
         model = copy.copy(self)
@@ -312,7 +312,7 @@ class Cosmos:
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
         absolute = None if self.absolute is None else self.absolute[position].to(self.dtype)  # [n, dim] or [B, n, dim]
         bias = mask_bias(mask, self._seen, self._heads[0] // self._heads[1])
-        x = F.embedding(ids, self.embedding)  # [B, n, dim]
+        x = look_up(ids, self.embedding, self.ranks, self.config.embedding_rows)  # [B, n, dim]
         if self._fused is not None:
             sizes = Sizes(self.config.n_heads, self.config.n_kv_heads, self.config.norm_eps, self._scale)
             half = self.config.head_size // 2

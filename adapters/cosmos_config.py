@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from diagplan.adapters.contract import Widths
 from diagplan.adapters.cosmos_positions import LARGEST, FrequencyRescale
 from diagplan.adapters.linear import Quantize
+from diagplan.adapters.parallel_cuts import Cut, cut_shapes
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS, Layout, require_int, store_int
 from diagplan.planner.shown import shown
@@ -161,7 +162,13 @@ class CosmosConfig:
         return Widths(self.dim, self.n_heads, self.n_kv_heads, self.head_size, 2 * self.ffn_hidden_size)
 
     def weight_bytes(
-        self, itemsize: int, quantize: Quantize | None = None, *, packed: bool = False, text_tokens: int = 0
+        self,
+        itemsize: int,
+        quantize: Quantize | None = None,
+        *,
+        packed: bool = False,
+        text_tokens: int = 0,
+        cuts: Mapping[str, Cut] | None = None,
     ) -> int:
         """Bytes of a model's weights, of its position tables and of a text's keys and values.
 
@@ -170,9 +177,10 @@ class CosmosConfig:
             quantize: as for ``load_cosmos``.
             packed: of no effect: packing replaces weights.
             text_tokens: of all texts together, their padding included.
+            cuts: of one rank's part.
         """
         del packed
-        sizes = {name: math.prod(shape) for name, shape in self.shapes().items()}
+        sizes = {name: math.prod(shape) for name, shape in cut_shapes(self.shapes(), cuts or {}).items()}
         linear = sum(size for name, size in sizes.items() if ".w" in name.removesuffix(".weight"))
         small = linear if quantize == "int8" else 0
         tables = 2 * self.positions * self.head_size * itemsize + 2 * self.positions * self.dim * self.absolute

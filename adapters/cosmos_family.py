@@ -4,9 +4,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diagplan.adapters.contract import Config, ImageTokenizer, Model
+from diagplan.adapters.contract import Config, ImageTokenizer, Model, Ranks
 from diagplan.adapters.families import Family, Inspection, Opened, Pictures
 from diagplan.adapters.options import LoadOptions
+from diagplan.adapters.parallel_cuts import Part
 from diagplan.planner.errors import SpecError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def _load(weights: str | Path, options: LoadOptions) -> Model:
     from diagplan.adapters.cosmos_files import load_cosmos
 
     features = _features(options.context)
-    model = load_cosmos(weights, **options.of_files())
+    model = load_cosmos(weights, **options.of_files(), ranks=options.ranks)
     return model if features is None else model.with_context(features)
 
 
@@ -89,6 +90,12 @@ def _config_named(name: str) -> Config:
     return CONFIGS[name]
 
 
+def _part(config: Any, ranks: Ranks | None) -> Part:
+    from diagplan.adapters.parallel_parts import cosmos_part
+
+    return cosmos_part(config, ranks)
+
+
 FAMILY = Family(
     name="cosmos",
     title="Cosmos-Predict1's autoregressive models, Video2World models included",
@@ -99,6 +106,7 @@ FAMILY = Family(
     open=_open,
     reads_text=True,
     testable=_testable,
+    part=_part,
     presets=("cosmos", "cosmos-video2world"),
     inspection=Inspection(
         layer=r"(?:model\.)?layers\.(\d+)\.attention\.wq\.weight",

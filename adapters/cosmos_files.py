@@ -6,58 +6,30 @@ autoregressive/model.py, autoregressive/utils/checkpoint.py, scripts/merge_autor
 """
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from diagplan.adapters.contract import Ranks
 from diagplan.adapters.cosmos import Cosmos
-from diagplan.adapters.cosmos_config import CONFIGS, REPOSITORIES, CosmosConfig
+from diagplan.adapters.cosmos_config import CONFIGS, CosmosConfig
+from diagplan.adapters.cosmos_forms import PREFIXES, open_cosmos, under_released_names
 from diagplan.adapters.cosmos_positions import FrequencyRescale
 from diagplan.adapters.devices import DTypeName, require_device, require_dtype
-from diagplan.adapters.headers import Comparison, Header, check_weights, compare_weights, listed
+from diagplan.adapters.headers import Comparison, check_weights, compare_weights, listed
 from diagplan.adapters.linear import Quantize, require_quantize
-from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
-from diagplan.planner.arguments import exists, is_file
+from diagplan.adapters.parallel_parts import cosmos_part
+from diagplan.adapters.weights import Checkpoint, LazyWeights
+from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.shown import shown
 
 __all__ = ["checked_cosmos", "compare_cosmos", "cosmos_config", "load_cosmos", "open_cosmos", "read_cosmos_config"]
 
-_PREFIXES = ("model.", "")
 _IGNORED = ("*_extra_state*",)
-_MODEL_FILE, _RANK = "model.pt", "{rank}"
 _CONFIG_BYTES = 1 << 20
-_MOST_RANKS = 64
-
-#: The axis along which tensor parallelism cuts a weight; norms are whole in every shard.
-_CUT = (
-    (re.compile(r"(?:tok_embeddings|output)\.weight|.*attention\.w[qkv]\.weight|.*feed_forward\.w[13]\.weight"), 0),
-    (re.compile(r".*attention\.wo\.weight|.*feed_forward\.w2\.weight"), 1),
-)
-#: TransformerEngine's names of the same tensors; fc1 holds w1 above w3.
-_ENGINE = {
-    "self_attention.layernorm_qkv.layer_norm_weight": "attention_norm.weight",
-    "self_attention.layernorm_qkv.query_weight": "attention.wq.weight",
-    "self_attention.layernorm_qkv.key_weight": "attention.wk.weight",
-    "self_attention.layernorm_qkv.value_weight": "attention.wv.weight",
-    "self_attention.proj.weight": "attention.wo.weight",
-    "self_attention.q_norm.weight": "attention.q_norm.weight",
-    "self_attention.k_norm.weight": "attention.k_norm.weight",
-    "inter_attention.layernorm_query.layer_norm_weight": "cross_attention_norm.weight",
-    "inter_attention.layernorm_query.query_weight": "cross_attention.wq.weight",
-    "inter_attention.key_value.key_weight": "cross_attention.wk.weight",
-    "inter_attention.key_value.value_weight": "cross_attention.wv.weight",
-    "inter_attention.proj.weight": "cross_attention.wo.weight",
-    "inter_attention.q_norm.weight": "cross_attention.q_norm.weight",
-    "inter_attention.k_norm.weight": "cross_attention.k_norm.weight",
-    "layernorm_mlp.layer_norm_weight": "ffn_norm.weight",
-    "layernorm_mlp.fc2_weight": "feed_forward.w2.weight",
-}
-_ENGINE_FC1 = "layernorm_mlp.fc1_weight"
 
 _NEEDED = ("dim", "n_layers", "n_heads", "n_kv_heads", "ffn_hidden_size", "video_latent_shape", "training_type")
 _SAME = ("head_dim", "vocab_size", "norm_eps", "rope_theta")
@@ -89,6 +61,7 @@ def load_cosmos(
     device: str = "cpu",
     quantize: Quantize | None = None,
     portable: bool = False,
+    ranks: Ranks | None = None,
 ) -> Cosmos:
     """Load a model. The tensors are checked by name and shape before the first is read, then read one at a time.
 
@@ -99,9 +72,11 @@ def load_cosmos(
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products on an x86 CPU, float32 elsewhere in the model.
         portable: leave the weights in no machine's own order, as export needs them.
+        ranks: of which this process is one: it reads its part of the tensors and no more.
 
     Raises:
-        SpecError: no such config, dtype or device, or one that cannot be quantised so.
+        SpecError: no such config, dtype or device, or one that cannot be quantised so; heads that the ranks cannot
+            share evenly.
         DocumentError: a file that is not there or cannot be read, or tensors that are not the config's.
 
     >>> load_cosmos("Cosmos-Predict1-4B/model.pt", config="cosmos-4b", dtype="bfloat16")  # doctest: +SKIP
@@ -109,8 +84,9 @@ def load_cosmos(
     require_dtype(dtype)
     require_quantize(quantize, require_device(device), getattr(torch, dtype))
     checkpoint, sizes, names = checked_cosmos(weights, config)
-    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
-    return Cosmos(sizes, lazy, quantize=quantize, portable=portable)
+    cuts = cosmos_part(sizes, ranks).cuts
+    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device, cuts=cuts)
+    return Cosmos(sizes, lazy, quantize=quantize, portable=portable, ranks=ranks)
 
 
 def checked_cosmos(
@@ -120,29 +96,9 @@ def checked_cosmos(
     checkpoint = open_cosmos(weights)
     sizes = _config_for(checkpoint, config)
     names = check_weights(
-        checkpoint.headers, _shapes(sizes, checkpoint), source=checkpoint.path, prefixes=_PREFIXES, ignored=_IGNORED
+        checkpoint.headers, _shapes(sizes, checkpoint), source=checkpoint.path, prefixes=PREFIXES, ignored=_IGNORED
     )
     return checkpoint, sizes, names
-
-
-def open_cosmos(path: str | Path) -> Checkpoint:
-    """Open a checkpoint, its tensors under the released names.
-
-    Args:
-        path: a ``model.pt`` or ``.safetensors`` file; a folder with ``model.pt``, or with ``model.safetensors`` or its
-            index; or the shards of tensor parallelism, as a file name with ``{rank}`` in it.
-
-    Raises:
-        DocumentError: nothing is there, or what is there cannot be read, or shards do not fit together.
-        MissingExtraError: a safetensors file without the extra ``torch``.
-    """
-    path = Path(path)
-    if _RANK in path.name:
-        return _merged(path)
-    if not exists(path):
-        raise _absent(path)
-    inside = path / _MODEL_FILE
-    return _renamed(open_checkpoint(inside if is_file(inside) else path))
 
 
 def compare_cosmos(checkpoint: Checkpoint, config: str | Path | CosmosConfig) -> Comparison:
@@ -152,9 +108,9 @@ def compare_cosmos(checkpoint: Checkpoint, config: str | Path | CosmosConfig) ->
         SpecError: no such config.
         DocumentError: a config that is refused.
     """
-    checkpoint = _renamed(checkpoint)
+    checkpoint = under_released_names(checkpoint)
     sizes = _config_for(checkpoint, config)
-    return compare_weights(checkpoint.headers, _shapes(sizes, checkpoint), prefixes=_PREFIXES, ignored=_IGNORED)
+    return compare_weights(checkpoint.headers, _shapes(sizes, checkpoint), prefixes=PREFIXES, ignored=_IGNORED)
 
 
 def cosmos_config(config: str | Path | CosmosConfig) -> CosmosConfig:
@@ -202,14 +158,6 @@ def read_cosmos_config(path: str | Path) -> CosmosConfig:
         raise DocumentError(f"{path}: {error}") from None
 
 
-def _absent(path: Path) -> DocumentError:
-    return DocumentError(
-        f"expected the weights of a Cosmos model, got no file {path}. NVIDIA publishes them on Hugging Face, a "
-        f"{_MODEL_FILE} in each of {', '.join(REPOSITORIES.values())} (by their 1.0 names "
-        "nvidia/Cosmos-1.0-Autoregressive-*). Fetch one, or check the name."
-    )
-
-
 def _shapes(config: CosmosConfig, checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     """The expected shapes; not for a config of far more layers than the file has tensors."""
     if config.n_layers > max(len(checkpoint.headers), 1000):
@@ -229,93 +177,6 @@ def _config_for(checkpoint: Checkpoint, config: str | Path | CosmosConfig | None
         f"expected a config for {checkpoint.path}, got none. {remedy} A file does not tell its latent grid and its "
         "frequency rescale. Give a name or a file as config."
     )
-
-
-# Other forms of the same tensors
-
-
-def _renamed(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint under the released names, where its own are TransformerEngine's."""
-    headers: dict[str, Header] = {}
-    reads: dict[str, Callable[[], Tensor]] = {}
-
-    def put(name: str, header: Header, read: Callable[[], Tensor]) -> None:
-        if name in headers:
-            raise DocumentError(
-                f"expected each tensor once, got {checkpoint.path} with two of {name}, one "
-                "by TransformerEngine's name. Save one of them."
-            )
-        headers[name], reads[name] = header, read
-
-    for name, header in checkpoint.headers.items():
-        match = re.fullmatch(r"((?:model\.)?layers\.\d+\.)(.+)", name)
-        at, inner = (match[1], match[2]) if match else ("", name)
-        if inner == _ENGINE_FC1 and len(header.shape) == 2 and header.shape[0] % 2 == 0:
-            half = header.shape[0] // 2
-            for part, number in (("w1", 0), ("w3", 1)):
-                rows = slice(number * half, (number + 1) * half)
-                put(
-                    f"{at}feed_forward.{part}.weight",
-                    Header((half, header.shape[1]), header.dtype),
-                    lambda name=name, rows=rows: checkpoint.read(name)[rows],  # type: ignore[misc]
-                )
-        else:
-            put(at + _ENGINE.get(inner, inner), header, lambda name=name: checkpoint.read(name))  # type: ignore[misc]
-    if headers.keys() == checkpoint.headers.keys():
-        return checkpoint
-    return Checkpoint(checkpoint.path, checkpoint.kind, checkpoint.files, headers, lambda name: reads[name]())
-
-
-def _merged(pattern: Path) -> Checkpoint:
-    """The shards of tensor parallelism as one checkpoint."""
-    files: list[Path] = []
-    for rank in range(_MOST_RANKS):
-        file = pattern.with_name(pattern.name.replace(_RANK, str(rank)))
-        if not is_file(file):
-            break
-        files.append(file)
-    if not files:
-        raise _absent(pattern.with_name(pattern.name.replace(_RANK, "0")))
-    shards = [open_checkpoint(file) for file in files]
-    first = shards[0].headers
-    for shard in shards[1:]:
-        if shard.headers.keys() != first.keys():
-            other = next(iter(shard.headers.keys() ^ first.keys()))
-            raise DocumentError(
-                f"expected the same tensors in every shard, got {listed([other])} in one of {files[0]} and "
-                f"{shard.path} only. Fetch all shards again, from one place."
-            )
-    headers = {name: _joined_header(name, [shard.headers[name] for shard in shards], pattern) for name in first}
-
-    def read(name: str) -> Tensor:
-        parts = [shard.read(name) for shard in shards]
-        axis = _cut_axis(name)
-        if axis is not None:
-            return torch.cat(parts, dim=axis)
-        if not all(torch.equal(part, parts[0]) for part in parts):
-            raise ValueError(f"{name} differs between the shards")
-        return parts[0]
-
-    return Checkpoint(pattern, f"{len(files)} tensor-parallel shards", files, headers, read)
-
-
-def _joined_header(name: str, parts: list[Header], pattern: Path) -> Header:
-    axis, first = _cut_axis(name), parts[0]
-    sizes = list(first.shape)
-    if axis is not None and len(sizes) > axis:
-        sizes[axis] = sum(part.shape[axis] if len(part.shape) > axis else 0 for part in parts)
-    alike = [[n for i, n in enumerate(part.shape) if i != axis] for part in parts]
-    if any(rest != alike[0] for rest in alike) or any(part.dtype != first.dtype for part in parts):
-        kinds = ", ".join(f"{list(part.shape)} {part.dtype}" for part in parts)
-        raise DocumentError(
-            f"expected {name} alike in every shard of {pattern}, got {kinds}. Fetch all shards again, from one place."
-        )
-    return Header(tuple(sizes), first.dtype)
-
-
-def _cut_axis(name: str) -> int | None:
-    inner = name.removeprefix(_PREFIXES[0])
-    return next((axis for names, axis in _CUT if names.fullmatch(inner)), None)
 
 
 # A configuration

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diagplan.adapters.contract import Config, ImageTokenizer, Model
+from diagplan.adapters.contract import Config, ImageTokenizer, Model, Ranks
 from diagplan.adapters.options import LoadOptions
+from diagplan.adapters.parallel_cuts import Part
 from diagplan.adapters.plugins import Table
 from diagplan.adapters.samplers import Sampler, plain_sampler
 from diagplan.planner.errors import SpecError
+from diagplan.planner.shown import shown
 
 if TYPE_CHECKING:
     from diagplan.adapters.headers import Comparison
@@ -95,6 +97,8 @@ class Family:
         reads_text: whether its models may be led by a text, ``LoadOptions.context``.
         testable: a model as the self-test of masks can run it; one that lacks its text gets an empty one.
         sampler: the sampler of (temperature, top_k, top_p) by the rules of the family's release.
+        part: what of a model of some sizes is one rank's own, where a model is spread over processes; ``None``: its
+            models cannot be.
         presets: names of its layouts in ``diagplan.planner.presets``.
         inspection: how its checkpoints are known; ``None``: they are not.
         pictures: its image tokenizer; ``None``: it has none.
@@ -116,6 +120,7 @@ class Family:
     reads_text: bool = False
     testable: Callable[[Any], Model] = field(default=_itself)
     sampler: Callable[[float | None, int | None, float | None], Sampler] = field(default=plain_sampler)
+    part: Callable[[Any, Ranks | None], Part] | None = None
     presets: tuple[str, ...] = ()
     inspection: Inspection | None = None
     pictures: Pictures | None = None
@@ -128,6 +133,15 @@ class Family:
         """Raise ``SpecError`` where a model that reads no text is given one."""
         if context is not None and not self.reads_text:
             raise SpecError(f"expected no context: a {self.name} model reads no text, got one. Leave it out.")
+
+    def require_part(self, ranks: Ranks | None) -> None:
+        """Raise ``SpecError`` where a model that cannot be spread over ranks is to be."""
+        if ranks is not None and self.part is None:
+            able = [family.name for family in FAMILIES.records() if family.part is not None]
+            raise SpecError(
+                f"expected one of {', '.join(able)} with --tensor-parallel, got adapter={shown(self.name)}. Its "
+                "weights are not cut for ranks. Leave --tensor-parallel out."
+            )
 
 
 #: Every family by name.

@@ -5,12 +5,9 @@ Source: the Diagonal Decoding paper's supplement and the public release (configs
 """
 
 import copy
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from functools import partial
-from types import MappingProxyType
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -18,153 +15,20 @@ from torch import Tensor
 
 from diagplan.adapters.attention import attend, mask_bias, mask_values, parts_for
 from diagplan.adapters.cache import TensorCache
-from diagplan.adapters.contract import AllowedIds, Config, Grid, Widths
+from diagplan.adapters.contract import AllowedIds, Config, Grid, Ranks
 from diagplan.adapters.fingerprint import Fingerprinted
 from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused_stream, plain_weight
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
+from diagplan.adapters.mc_ar_config import CONFIGS, McArConfig
 from diagplan.adapters.memory import join_rows
-from diagplan.planner.errors import SpecError
-from diagplan.planner.layout import store_int
-from diagplan.planner.shown import shown
+from diagplan.adapters.parallel_cuts import require_whole
+from diagplan.adapters.parallel_layers import joined, look_up, rank_of, summed
+from diagplan.adapters.parallel_parts import mc_ar_part
 
 __all__ = ["CONFIGS", "McAr", "McArConfig", "random_weights", "rotary_tables"]
 
 # Shapes: B samples, n feeds, L cache slots, H heads, K key-value heads, G = H / K, D head_dim, V vocabulary.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class McArConfig:
-    """A Llama's sizes, and how its sequence is made up.
-
-    Args:
-        hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, vocab_size,
-            rope_theta, rms_norm_eps, head_dim: as in a Hugging Face LlamaConfig.
-        max_position_embeddings: longest sequence in slots.
-        image_vocab: image ids are 0 to this, less one; an image slot never yields another. ``None``: all ids are, and
-            an image slot may yield an action's; loading such a model from files warns.
-        rope: ``"1d"``: angles by flat slot, as in the release; ``"3d"``: the head split over (t, h, w), as the paper
-            says of its own models, each part rotated by its own coordinate.
-        rows, cols, action_tokens: the grid of a frame and the tokens between frames; needed for ``rope="3d"``.
-
-    Raises:
-        SpecError: sizes that do not fit together.
-    """
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    vocab_size: int
-    max_position_embeddings: int
-    head_dim: int | None = None
-    rope_theta: float = 10_000.0
-    rms_norm_eps: float = 1e-5
-    image_vocab: int | None = None
-    rope: Literal["1d", "3d"] = "1d"
-    rows: int = 14
-    cols: int = 24
-    action_tokens: int = 11
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type in ("int", int) or (field.name in ("head_dim", "image_vocab") and value is not None):
-                store_int(self, field.name, 0 if field.name == "action_tokens" else 1)
-        if self.num_attention_heads % self.num_key_value_heads:
-            raise SpecError(
-                f"expected key-value heads that divide the heads, got num_attention_heads={self.num_attention_heads} "
-                f"and num_key_value_heads={self.num_key_value_heads}."
-            )
-        if self.head_dim is None and self.hidden_size % self.num_attention_heads:
-            raise SpecError(
-                f"expected heads that divide the width, got hidden_size={self.hidden_size} and "
-                f"num_attention_heads={self.num_attention_heads}. Give head_dim."
-            )
-        if self.head_size % 2:
-            raise SpecError(f"expected an even head_dim for rotary positions, got head_dim={self.head_size}.")
-        if self.rope not in ("1d", "3d"):
-            raise SpecError(f"expected rope to be '1d' or '3d', got rope={shown(self.rope)}.")
-        if self.image_ids > self.vocab_size:
-            raise SpecError(
-                f"expected image_vocab <= vocab_size={self.vocab_size}, got image_vocab={self.image_vocab}."
-            )
-
-    @property
-    def head_size(self) -> int:
-        """D, the width of one head."""
-        return self.head_dim or self.hidden_size // self.num_attention_heads
-
-    @property
-    def image_ids(self) -> int:
-        """Image ids are 0 to this, less one."""
-        return self.vocab_size if self.image_vocab is None else self.image_vocab
-
-    @property
-    def cache_shapes(self) -> tuple[tuple[int, int], ...]:
-        """As in ``diagplan.adapters.contract.Model``."""
-        return ((self.num_key_value_heads, self.head_size),) * (2 * self.num_hidden_layers)
-
-    @property
-    def widths(self) -> Widths:
-        """Of a layer."""
-        heads, kv_heads = self.num_attention_heads, self.num_key_value_heads
-        return Widths(self.hidden_size, heads, kv_heads, self.head_size, 2 * self.intermediate_size)
-
-    def weight_bytes(
-        self, itemsize: int, quantize: Quantize | None = None, *, packed: bool = False, text_tokens: int = 0
-    ) -> int:
-        """As in ``diagplan.adapters.contract.Config``; packing replaces weights, and no text is read."""
-        del packed, text_tokens
-        sizes = {name: math.prod(shape) for name, shape in self.shapes().items()}
-        small = sum(size for name, size in sizes.items() if "_proj" in name) if quantize == "int8" else 0
-        return small + (sum(sizes.values()) - small) * itemsize
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The name and shape of every weight, as in a Hugging Face LlamaForCausalLM with untied embeddings."""
-        hidden, mlp, d = self.hidden_size, self.intermediate_size, self.head_size
-        q, kv = self.num_attention_heads * d, self.num_key_value_heads * d
-        shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (self.vocab_size, hidden)}
-        for i in range(self.num_hidden_layers):
-            layer = f"model.layers.{i}."
-            shapes |= {
-                f"{layer}self_attn.q_proj.weight": (q, hidden),
-                f"{layer}self_attn.k_proj.weight": (kv, hidden),
-                f"{layer}self_attn.v_proj.weight": (kv, hidden),
-                f"{layer}self_attn.o_proj.weight": (hidden, q),
-                f"{layer}mlp.gate_proj.weight": (mlp, hidden),
-                f"{layer}mlp.up_proj.weight": (mlp, hidden),
-                f"{layer}mlp.down_proj.weight": (hidden, mlp),
-                f"{layer}input_layernorm.weight": (hidden,),
-                f"{layer}post_attention_layernorm.weight": (hidden,),
-            }
-        return shapes | {"model.norm.weight": (hidden,), "lm_head.weight": (self.vocab_size, hidden)}
-
-
-def _release(hidden: int, mlp: int, heads: int, frames: int) -> McArConfig:
-    return McArConfig(
-        hidden_size=hidden,
-        intermediate_size=mlp,
-        num_hidden_layers=20,
-        num_attention_heads=heads,
-        num_key_value_heads=4,
-        vocab_size=8262,
-        max_position_embeddings=frames * 347,
-        image_vocab=8192,
-    )
-
-
-#: The five configurations of the public release.
-CONFIGS: Mapping[str, McArConfig] = MappingProxyType(
-    {
-        "300M_16f": _release(1024, 4096, 16, 16),
-        "700M_16f": _release(2048, 4096, 32, 16),
-        "700M_32f": _release(2048, 4096, 32, 32),
-        "1200M_16f": _release(2048, 8192, 32, 16),
-        "1200M_32f": _release(2048, 8192, 32, 32),
-    }
-)
 
 
 def random_weights(
@@ -203,6 +67,7 @@ class McAr:
         portable: bool = False,
         least_rows: int = 1,
         kernels: bool = True,
+        ranks: Ranks | None = None,
     ) -> None:
         """Take the weights by the names of ``McArConfig.shapes``; all of one dtype and on one device.
 
@@ -211,14 +76,20 @@ class McAr:
         the CPU; embedding, norms and head, which choose between near-equal logits, stay in float32. ``portable`` leaves
         weights in no machine's own order, as ONNX export needs them; slower on a CPU. ``kernels``: on a GPU, in
         bfloat16, by Triton, layers run in kernels of our own (``llama_layers``). ``least_rows``: as for ``linear_for``.
+        ``ranks``: the weights are one rank's part (``parallel_parts.mc_ar_part``), and all ranks take each pass
+        together.
 
         Raises:
-            SpecError: ``quantize`` on another device or dtype, or where this machine cannot.
+            SpecError: ``quantize`` on another device or dtype, or where this machine cannot; heads that the ranks
+                cannot share evenly.
         """
-        self.config = config
+        self.config, self.ranks = config, ranks
+        part = mc_ar_part(config, ranks)
         self.vocab_size = config.vocab_size
         self.positions = config.max_position_embeddings
-        self.cache_shapes, self.widths = config.cache_shapes, config.widths
+        self.cache_shapes = part.cache_shapes(config.cache_shapes)
+        self.widths = part.widths(config.widths)
+        self._cuts = part.cuts
         self.grid = Grid(config.rows, config.cols, config.action_tokens) if config.rope == "3d" else None
         self.vocabulary: tuple[AllowedIds, ...] = (AllowedIds(low=0, high=config.image_ids),)
         self._weights = weights = Fingerprinted(weights)
@@ -227,7 +98,7 @@ class McAr:
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable, least_rows=least_rows)
-        self.head: Linear = self._linear(weights["lm_head.weight"])
+        self.head: Linear = joined(self._linear(weights["lm_head.weight"]), ranks, config.vocab_size)
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.norm = weights["model.norm.weight"]
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
@@ -235,26 +106,26 @@ class McAr:
         self._turn = torch.cat((-half, half))
         self._seen = mask_values(self.device, self.dtype)
         self._scale = config.head_size**-0.5
-        self._heads = [config.num_attention_heads, config.num_key_value_heads]
-        self._splits = [sum(self._heads), config.num_key_value_heads]
+        self._heads = [part.heads, part.kv_heads]
+        self._splits = [sum(self._heads), part.kv_heads]
         self._fused: Fused | None = None
         alone = not portable and self.device.type == "cpu" and self._heads[0] == self._heads[1]
         self._twice = alone and self.dtype == torch.bfloat16  # where one query row takes twice as long as two
-        self._kernels = kernel_layers(self) if kernels and not portable else None
+        self._kernels = kernel_layers(self) if kernels and not portable and ranks is None else None
         if self._kernels is not None:
             self.head = partial(self._kernels.product, plain_weight(self.head))
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
-        def joined(*names: str) -> Linear:
+        def rows(*names: str) -> Linear:
             return self._linear(join_rows([weights[f"{at}{name}_proj.weight"] for name in names]), self.quantize)
 
         return _Layer(
             weights[f"{at}input_layernorm.weight"],
-            joined("self_attn.q", "self_attn.k", "self_attn.v"),
-            joined("self_attn.o"),
+            rows("self_attn.q", "self_attn.k", "self_attn.v"),
+            summed(rows("self_attn.o"), self.ranks),
             weights[f"{at}post_attention_layernorm.weight"],
-            joined("mlp.gate", "mlp.up"),
-            joined("mlp.down"),
+            rows("mlp.gate", "mlp.up"),
+            summed(rows("mlp.down"), self.ranks),
         )
 
     @classmethod
@@ -279,17 +150,21 @@ class McAr:
 
     def fingerprint(self) -> str:
         """A hash of the configuration, of all weights and of how they are quantised."""
-        return self._weights.digest(self.config, self.quantize)
+        return self._weights.digest(self.config, self.quantize, *rank_of(self.ranks))
 
     def weight_bytes(self) -> int:
         """Bytes of the weights."""
-        return self.config.weight_bytes(self.dtype.itemsize, self.quantize)
+        return self.config.weight_bytes(self.dtype.itemsize, self.quantize, cuts=self._cuts)
 
     def forward(
         self, ids: Tensor, position: Tensor, slot: Tensor, mask: Tensor, cache: TensorCache, rows: Tensor | None = None
     ) -> Tensor:
         """One pass, see ``diagplan.adapters.contract.Model.forward``."""
-        embed = F.embedding(ids, self.embedding) if self._kernels is None else self._kernels.embed(ids)
+        embed = (
+            look_up(ids, self.embedding, self.ranks, self.config.vocab_size)
+            if self._kernels is None
+            else self._kernels.embed(ids)
+        )
         return self.head(self.stream(embed, position, slot, mask, cache, rows))
 
     def stream(
@@ -330,8 +205,9 @@ class McAr:
         For GPUs, where the first pass of one feed and the first of more compile for some seconds each.
 
         Raises:
-            SpecError: packed or quantised weights.
+            SpecError: packed or quantised weights, or a model that is spread over ranks.
         """
+        require_whole(self.ranks, "compiled layers")
         model = copy.copy(self)
         model._kernels = None
         model._fused, model._kernels = (compiled_layer(), self._plain_layers()), None

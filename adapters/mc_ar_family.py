@@ -1,11 +1,12 @@
 """The record of MC-AR."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from diagplan.adapters.contract import Config, ImageTokenizer, Model
+from diagplan.adapters.contract import Config, ImageTokenizer, Model, Ranks
 from diagplan.adapters.families import Family, Inspection, Opened, Pictures
 from diagplan.adapters.options import LoadOptions
+from diagplan.adapters.parallel_cuts import Part
 from diagplan.planner.errors import DiagplanError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ __all__ = ["FAMILY"]
 def _load(weights: str | Path, options: LoadOptions) -> Model:
     from diagplan.adapters.mc_ar_files import load_mc_ar
 
-    return load_mc_ar(weights, **options.of_files())
+    return load_mc_ar(weights, **options.of_files(), ranks=options.ranks)
 
 
 def _open(weights: str | Path, options: LoadOptions) -> Opened:
@@ -67,6 +68,12 @@ def _config_named(name: str) -> Config:
     return CONFIGS[name]
 
 
+def _part(config: Any, ranks: Ranks | None) -> Part:
+    from diagplan.adapters.parallel_parts import mc_ar_part
+
+    return mc_ar_part(config, ranks)
+
+
 FAMILY = Family(
     name="mc-ar",
     title="MC-AR, MineWorld's Llama over image and action tokens; crafter-mini is one",
@@ -75,6 +82,7 @@ FAMILY = Family(
     configs=("300M_16f", "700M_16f", "700M_32f", "1200M_16f", "1200M_32f"),
     config_named=_config_named,
     open=_open,
+    part=_part,
     presets=("mc-ar", "mc-ar-32f"),
     inspection=Inspection(
         layer=r"(?:transformer\.)?model\.layers\.(\d+)\.self_attn\.q_proj\.weight",

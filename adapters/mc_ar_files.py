@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 
+from diagplan.adapters.contract import Ranks
 from diagplan.adapters.devices import DTypeName, require_device, require_dtype
 from diagplan.adapters.headers import Comparison, check_weights, compare_weights, listed
 from diagplan.adapters.linear import Quantize, require_quantize
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig
 from diagplan.adapters.notices import ModelWarning
+from diagplan.adapters.parallel_parts import mc_ar_part
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError, SpecError
@@ -85,6 +87,7 @@ def load_mc_ar(
     device: str = "cpu",
     quantize: Quantize | None = None,
     portable: bool = False,
+    ranks: Ranks | None = None,
 ) -> McAr:
     """Load a model. The tensors are checked by name and shape before the first is read, then read one at a time.
 
@@ -96,9 +99,11 @@ def load_mc_ar(
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products on an x86 CPU, float32 elsewhere in the model.
         portable: leave the weights in no machine's own order, as ONNX export needs them.
+        ranks: of which this process is one: it reads its part of the tensors and no more.
 
     Raises:
-        SpecError: no such config, dtype or device, or one that cannot be quantised so.
+        SpecError: no such config, dtype or device, or one that cannot be quantised so; heads that the ranks cannot
+            share evenly.
         DocumentError: a file that cannot be read, a config of another model, or tensors that are not the config's.
 
     Warns:
@@ -110,8 +115,9 @@ def load_mc_ar(
     require_quantize(quantize, require_device(device), getattr(torch, dtype))
     checkpoint, sizes, names = open_mc_ar(weights, config)
     _warn_of_open_vocabulary(sizes)
-    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
-    return McAr(sizes, lazy, quantize=quantize, portable=portable)
+    cuts = mc_ar_part(sizes, ranks).cuts
+    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device, cuts=cuts)
+    return McAr(sizes, lazy, quantize=quantize, portable=portable, ranks=ranks)
 
 
 def _warn_of_open_vocabulary(config: McArConfig) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diagplan.adapters.contract import Ranks
 from diagplan.adapters.devices import DTypeName, Quantize, require_dtype
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import SpecError
@@ -33,9 +34,11 @@ class LoadOptions:
             line does; ``None``: torch is left as it is, ONNX Runtime takes as many as this process may use.
         context: what a model that reads a text is led by: a file of features, or an array [tokens, width] or
             [batch, tokens, width].
+        ranks: the processes that the model is spread over (``diagplan.adapters.parallel.joined_ranks``), of which this
+            one loads its part; ``None``: the model is whole here.
 
     Raises:
-        SpecError: a dtype or a way to quantise that there is not, or no thread.
+        SpecError: a dtype or a way to quantise that there is not, no thread, or ranks with what they cannot share.
 
     >>> LoadOptions(dtype="bfloat16").replaced(device="cuda").device
     'cuda'
@@ -49,6 +52,7 @@ class LoadOptions:
     portable: bool = False
     threads: int | Literal["auto"] | None = None
     context: Any = None
+    ranks: Ranks | None = None
 
     def __post_init__(self) -> None:
         require_dtype(self.dtype)
@@ -68,6 +72,26 @@ class LoadOptions:
                 words = "a whole number from 1 to 1024, 'auto' or None"
                 raise SpecError(f"expected threads to be {words}, got threads={shown(threads)}. Give one of them.")
             require_int("threads", self.threads, 1, largest=1024)
+        self._require_shared()
+
+    def _require_shared(self) -> None:
+        """Raise ``SpecError`` where ranks are to share what they cannot."""
+        if self.ranks is None:
+            return
+        if self.backend != "torch":
+            raise SpecError(
+                f"expected backend torch with --tensor-parallel, got backend={shown(self.backend)}. Parts of a model "
+                "are cut from its weights, which an export no longer has by themselves. Load the weights."
+            )
+        if self.quantize is not None:
+            raise SpecError(
+                f"expected no quantize with --tensor-parallel, got quantize={shown(self.quantize)}. A part's int8 "
+                "scales would be others than the whole's. Leave --int8 out."
+            )
+        if self.portable:
+            raise SpecError(
+                "expected no portable weights with --tensor-parallel, got portable=True. A part cannot be exported."
+            )
 
     def replaced(self, **changes: Any) -> "LoadOptions":
         """The same with other values; checked anew."""

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from diagplan.adapters.headers import AXES, Header, listed
 from diagplan.adapters.memory import empty_pages
+from diagplan.adapters.parallel_cuts import Cut
 from diagplan.adapters.pickles import header_of, mapped, read_pickle
 from diagplan.planner.arguments import is_file
 from diagplan.planner.errors import DocumentError
@@ -31,6 +32,8 @@ _HOLDERS = ("state_dict", "model")
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 #: What is read of an index and of a safetensors header; 20,000 tensors take 3 MB.
 _INDEX_BYTES = _HEADER_BYTES = 16 << 20
+#: Bytes of a matrix of which columns are read, that are mapped at once.
+_BLOCK = 1 << 20
 #: Tensors of a checkpoint: each is compared with every configuration of every family.
 _TENSORS = 100_000
 _SAFETENSORS_DTYPES = {
@@ -48,6 +51,9 @@ class Checkpoint:
         files: the files that hold tensors.
         headers: name -> header, in the order of the file.
 
+    ``mapped`` gives a tensor by its name, best as a view of the mapped file; ``part`` a part of one, where that is not
+    merely a part of such a view.
+
     Raises:
         DocumentError: more than 100,000 tensors, or one of more than 64 axes.
     """
@@ -59,6 +65,7 @@ class Checkpoint:
         files: Sequence[Path],
         headers: Mapping[str, Header],
         mapped: Callable[[str], Tensor],
+        part: Callable[[str, Cut], Tensor] | None = None,
     ) -> None:
         if len(headers) > _TENSORS:
             raise DocumentError(f"expected a checkpoint of at most {_TENSORS:,} tensors, got {path} with more.")
@@ -66,24 +73,49 @@ class Checkpoint:
             raise DocumentError(f"expected tensors of at most {AXES} axes, got {path} with one of more.")
         self.path, self.kind, self.files = path, kind, tuple(files)
         self.headers = MappingProxyType(dict(headers))
-        self._mapped = mapped
+        self._mapped, self._part = mapped, part
 
-    def read(self, name: str, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Tensor:
-        """One tensor, contiguous and in memory of its own.
+    def read(
+        self,
+        name: str,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+        cut: Cut | None = None,
+    ) -> Tensor:
+        """One tensor, contiguous and in memory of its own; of one that is ``cut`` that part, and no more is read.
 
         Raises:
             DocumentError: the file is gone or was changed since it was opened.
         """
         try:
-            mapped = self._mapped(name).detach()
-            if tuple(mapped.shape) != self.headers[name].shape:
+            if cut is not None and self._part is not None:
+                mapped, expected = self._part(name, cut).detach(), cut.shape(self.headers[name].shape)
+            else:
+                mapped, expected = self._mapped(name).detach(), self.headers[name].shape
+            if tuple(mapped.shape) != expected:
                 raise ValueError(f"{name} has changed")
+            if cut is not None and self._part is None:
+                if cut.axis and mapped.nbytes > _BLOCK:
+                    return self._in_blocks(name, mapped.dtype if dtype is None else dtype, device, cut)
+                mapped = cut.of(mapped)
         except Exception as error:
             raise _unreadable(self.path, error) from error
         # A copy, always: a view of the mapped file would keep the file's pages, and crash if the file shrinks.
         if torch.device(device).type != "cpu":
             return mapped.to(device=device, dtype=dtype, copy=True).contiguous()
         return empty_pages(mapped.shape, dtype or mapped.dtype).copy_(mapped)
+
+    def _in_blocks(self, name: str, dtype: torch.dtype, device: torch.device | str, cut: Cut) -> Tensor:
+        """Columns of a matrix, by blocks of rows: every page has some of them; a block's go with its mapping."""
+        whole = self.headers[name].shape
+        shape = cut.shape(whole)
+        on_cpu = torch.device(device).type == "cpu"
+        out = empty_pages(shape, dtype) if on_cpu else torch.empty(shape, dtype=dtype, device=device)
+        step = max(1, _BLOCK // (self._mapped(name)[:1].nbytes))
+        for first in range(0, whole[0], step):
+            out[first : first + step] = cut.of(self._mapped(name).detach()[first : first + step])
+        return out
 
 
 class LazyWeights(Mapping[str, Tensor]):
@@ -93,6 +125,7 @@ class LazyWeights(Mapping[str, Tensor]):
         checkpoint: where they are.
         names: name in the model -> name in the checkpoint, as ``check_weights`` returns it.
         dtype, device: of every tensor.
+        cuts: of the tensors of which a part is taken.
     """
 
     def __init__(
@@ -102,11 +135,14 @@ class LazyWeights(Mapping[str, Tensor]):
         *,
         dtype: torch.dtype,
         device: torch.device | str = "cpu",
+        cuts: Mapping[str, Cut] | None = None,
     ) -> None:
         self._checkpoint, self._names, self._dtype, self._device = checkpoint, dict(names), dtype, device
+        self._cuts = cuts or {}
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._checkpoint.read(self._names[name], dtype=self._dtype, device=self._device)
+        cut = self._cuts.get(name)
+        return self._checkpoint.read(self._names[name], dtype=self._dtype, device=self._device, cut=cut)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -2,11 +2,12 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from diagplan.adapters.contract import Config, ImageTokenizer, Model
+from diagplan.adapters.contract import Config, ImageTokenizer, Model, Ranks
 from diagplan.adapters.families import Family, Inspection, Opened, Pictures
 from diagplan.adapters.options import LoadOptions
+from diagplan.adapters.parallel_cuts import Part
 from diagplan.adapters.samplers import Sample, require_temperature
 from diagplan.planner.arguments import require_number
 from diagplan.planner.errors import SpecError
@@ -26,7 +27,7 @@ _LEAST = 1e-300
 def _load(weights: str | Path, options: LoadOptions) -> Model:
     from diagplan.adapters.wham_files import load_wham
 
-    return load_wham(weights, **options.of_files())
+    return load_wham(weights, **options.of_files(), ranks=options.ranks)
 
 
 def _open(weights: str | Path, options: LoadOptions) -> Opened:
@@ -85,6 +86,12 @@ def _config_named(name: str) -> Config:
     return CONFIGS[name]
 
 
+def _part(config: Any, ranks: Ranks | None) -> Part:
+    from diagplan.adapters.parallel_parts import wham_part
+
+    return wham_part(config, ranks)
+
+
 FAMILY = Family(
     name="wham",
     title="WHAM, the world and human action model of Xbox gameplay",
@@ -94,6 +101,7 @@ FAMILY = Family(
     config_named=_config_named,
     open=_open,
     sampler=_sampler,
+    part=_part,
     presets=("wham",),
     inspection=Inspection(
         layer=r"(?:.*\.)?transformer\.h\.(\d+)\.attn\.c_attn\.weight",

@@ -15,10 +15,13 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from diagplan.adapters.contract import Ranks
 from diagplan.adapters.devices import DTypeName, require_device, require_dtype
 from diagplan.adapters.headers import Comparison, check_weights, compare_weights
 from diagplan.adapters.lightning import open_lightning
 from diagplan.adapters.linear import Quantize, require_quantize
+from diagplan.adapters.parallel_cuts import Cut
+from diagplan.adapters.parallel_parts import wham_part
 from diagplan.adapters.pickles import Record, dicts
 from diagplan.adapters.weights import Checkpoint, LazyWeights, open_checkpoint
 from diagplan.adapters.wham import CONFIGS, Wham, WhamConfig
@@ -84,6 +87,7 @@ def load_wham(
     device: str = "cpu",
     quantize: Quantize | None = None,
     portable: bool = False,
+    ranks: Ranks | None = None,
 ) -> Wham:
     """Load a model. The tensors are checked by name and shape before the first is read, then read one at a time.
 
@@ -95,9 +99,11 @@ def load_wham(
         device: ``"cpu"``, ``"cuda"``, ...
         quantize: ``"int8"``: int8 products on an x86 CPU, float32 elsewhere in the model.
         portable: leave the weights in no machine's own order, as ONNX export needs them.
+        ranks: of which this process is one: it reads its part of the tensors and no more.
 
     Raises:
-        SpecError: no such config, dtype or device, or sizes that the file does not tell.
+        SpecError: no such config, dtype or device, or sizes that the file does not tell; heads that the ranks cannot
+            share evenly.
         DocumentError: a file that is missing or cannot be read, tensors that are not the config's, or a head that
             differs from the embedding.
 
@@ -106,9 +112,10 @@ def load_wham(
     require_dtype(dtype)
     require_quantize(quantize, require_device(device), getattr(torch, dtype))
     checkpoint, sizes, names = checked_wham(weights, config)
-    require_tied(checkpoint, names)
-    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device)
-    return Wham(sizes, lazy, quantize=quantize, portable=portable)
+    cuts = wham_part(sizes, ranks).cuts
+    require_tied(checkpoint, names, cuts.get("lm_head.weight"))
+    lazy = LazyWeights(checkpoint, names, dtype=getattr(torch, dtype), device=device, cuts=cuts)
+    return Wham(sizes, lazy, quantize=quantize, portable=portable, ranks=ranks)
 
 
 def checked_wham(
@@ -253,10 +260,13 @@ def transformer_names(checkpoint: Checkpoint, config: WhamConfig) -> dict[str, s
         raise DocumentError(f"{error} {PUBLISHER}.") from None
 
 
-def require_tied(checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
-    """Raise ``DocumentError`` unless embedding and head are the same numbers, as they are in training."""
+def require_tied(checkpoint: Checkpoint, names: Mapping[str, str], cut: Cut | None = None) -> None:
+    """Raise ``DocumentError`` unless embedding and head are the same numbers, as they are in training.
+
+    ``cut``: the part that is compared.
+    """
     head, embedding = names["lm_head.weight"], names["transformer.wte.weight"]
-    if head != embedding and not torch.equal(checkpoint.read(head), checkpoint.read(embedding)):
+    if head != embedding and not torch.equal(checkpoint.read(head, cut=cut), checkpoint.read(embedding, cut=cut)):
         raise DocumentError(
             f"expected {embedding} equal to {head}, got another in {checkpoint.path}. The model has one matrix for "
             f"both. The file was changed or damaged. {PUBLISHER}."

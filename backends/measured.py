@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from diagplan.adapters.contract import Model, allowed_ids, coordinates_of
+from diagplan.backends.agreement import slowest_rank
 from diagplan.backends.arguments import require_model, require_sampler
 from diagplan.backends.runtime import runtime_of
 from diagplan.backends.sampling import Greedy, Sampler
@@ -141,7 +142,10 @@ def _between(table: dict[int, float], at: int) -> float:
 
 
 def pass_seconds(plan: Plan, model: Model, sampler: Sampler, rows: int, width: int) -> float:
-    """Seconds of a pass of so many feeds over half the plan's cache, the choice of their tokens included."""
+    """Seconds of a pass of so many feeds over half the plan's cache, the choice of their tokens included.
+
+    Of a model that is spread over ranks those of the slowest, so that all of them choose the same window.
+    """
     runtime = runtime_of(model)
     put, step = runtime.put, few_lengths(runtime)
     length = -(-max(width, plan.positions // 2) // step) * step
@@ -160,4 +164,4 @@ def pass_seconds(plan: Plan, model: Model, sampler: Sampler, rows: int, width: i
             logits = model.forward(ids, position, slots, mask, cache)
             runtime.numpy(runtime.choose(logits, sampler, keys, (low, high)))
             best = min(best, time.perf_counter() - begin)
-    return best
+    return slowest_rank(model, best)

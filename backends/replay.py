@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.adapters.contract import ranks_of
+from diagplan.backends.agreement import require_agreement
 from diagplan.backends.arguments import require_callbacks
 from diagplan.backends.prepared import (
     Pass,
@@ -106,6 +108,7 @@ def replay(
     Raises:
         NumericError: logits that are not finite; names the step.
         CapacityError: too little memory.
+        RanksError: a model that is spread over ranks, of which one has other tokens; names the frame.
     """
     require_callbacks(on_frame=on_frame, on_step=on_step, cancelled=cancelled)
     with prepared.runtime.inference():
@@ -124,6 +127,9 @@ def _replay(
     runtime, samples = prepared.runtime, prepared.batch
     step = prepared.passes[state.done - 1].step if state.done else -1
     static = _static_passes(prepared, state)
+    spread = ranks_of(prepared.model) is not None
+    if spread:
+        require_agreement(prepared.model, "given ids", runtime.numpy(state.tokens))
     for p in prepared.passes[state.done :]:
         before = time.perf_counter()
         try:
@@ -142,9 +148,11 @@ def _replay(
         state.done += 1
         step = p.step
         times.append(time.perf_counter() - before)
-        if on_frame is not None:
-            for frame in p.frames:
-                on_frame(frame, runtime.numpy(state.tokens)[:samples, prepared.cell_slots[frame]])
+        for frame in p.frames if on_frame is not None or spread else ():
+            tokens = runtime.numpy(state.tokens)[:samples, prepared.cell_slots[frame]]
+            require_agreement(prepared.model, f"tokens of frame {frame}", tokens)
+            if on_frame is not None:
+                on_frame(frame, tokens)
         if p.last:
             if on_step is not None:
                 on_step(step, state)

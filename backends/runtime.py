@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagplan.adapters.contract import Model, Runtime, own_runtime
+from diagplan.adapters.contract import Model, Runtime, own_runtime, ranks_of
 from diagplan.adapters.samplers import Sampler
 from diagplan.backends.sampling import numpy_choose
 
@@ -57,4 +57,5 @@ def runtime_of(model: Model) -> Runtime:
         return own
     from diagplan.backends.torch_eager import TorchRuntime
 
-    return TorchRuntime(model.device)
+    # Collectives in a graph: not tried.
+    return TorchRuntime(model.device, graphs=ranks_of(model) is None)

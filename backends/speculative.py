@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.adapters.contract import ranks_of
+from diagplan.backends.agreement import require_agreement
 from diagplan.backends.arguments import require_callbacks
 from diagplan.backends.prepared import too_large
 from diagplan.backends.speculative_draft import guess_by_plan
@@ -117,6 +119,7 @@ def replay(
     Raises:
         NumericError: logits that are not finite; names the step.
         CapacityError: too little memory.
+        RanksError: a model that is spread over ranks, of which one has other tokens; names the frame.
     """
     require_callbacks(on_frame=on_frame, on_pass=on_pass, cancelled=cancelled)
     entries, cells = prepared.entries, prepared.cell_slots
@@ -131,6 +134,9 @@ def replay(
         if on_pass is not None:
             on_pass(progress_of(prepared, state))
 
+    spread = ranks_of(prepared.model) is not None
+    if spread:
+        require_agreement(prepared.model, "given ids", prepared.runtime.numpy(state.tokens))
     drafted = guess_by_plan(prepared, state, on_pass=told, cancelled=cancelled)
     if drafted is not None:
         assert prepared.drafter is not None
@@ -149,9 +155,15 @@ def replay(
             times.append(time.perf_counter() - before)
             least, had, known = int(state.accepted.min()), known, int(tokens_before[state.accepted].sum())
             accepted.append((known - had) / len(state.accepted))
-            while on_frame is not None and due and due[0][0] <= least:
+            if spread:  # what is accepted decides what the next pass feeds
+                what = f"entries accepted in pass {state.passes}, of frame {due[0][1]}"
+                require_agreement(prepared.model, what, state.accepted)
+            while (spread or on_frame is not None) and due and due[0][0] <= least:
                 frame = due.pop(0)[1]
-                on_frame(frame, prepared.runtime.numpy(state.tokens)[: prepared.batch, cells[frame]])
+                tokens = prepared.runtime.numpy(state.tokens)[: prepared.batch, cells[frame]]
+                require_agreement(prepared.model, f"tokens of frame {frame}", tokens)
+                if on_frame is not None:
+                    on_frame(frame, tokens)
             told()
             if cancelled is not None and cancelled():
                 break

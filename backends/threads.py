@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diagplan.adapters.contract import LENGTH_STEP, Model, only_batch_of, own_threads
+from diagplan.adapters.contract import LENGTH_STEP, Model, only_batch_of, own_threads, ranks_of
 from diagplan.backends.runtime import runtime_of
 
 __all__ = [
@@ -85,14 +85,15 @@ def set_threads(threads: int | None) -> None:
 def settle_threads(model: Model, asked: Threads) -> None:
     """Set torch's threads for a loaded model on a CPU: as asked, or as ``choose_threads`` finds.
 
-    They are the process' own, so the image tokenizer has as many.
+    They are the process' own, so the image tokenizer has as many. A model that is spread over ranks is not timed: each
+    rank would find something else.
     """
     if asked != "auto":
         set_threads(asked)
         return
     import torch
 
-    if torch.device(model.device).type == "cpu":
+    if torch.device(model.device).type == "cpu" and ranks_of(model) is None:
         set_threads(choose_threads(model.weight_bytes(), _timed_passes(model), usable_cpus()))
 
 

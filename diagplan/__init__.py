@@ -33,7 +33,14 @@ if TYPE_CHECKING:  # what ``_PLACES`` says, for type checkers and editors
     from diagplan.planner.chain_compiler import chain_layouts, compile_chain
     from diagplan.planner.checker import Verification
     from diagplan.planner.compiler import compile_plan
-    from diagplan.planner.errors import DiagplanError, DocumentError, InvalidPlanError, MissingExtraError, SpecError
+    from diagplan.planner.errors import (
+        DiagplanError,
+        DocumentError,
+        InvalidPlanError,
+        MissingExtraError,
+        RanksError,
+        SpecError,
+    )
     from diagplan.planner.layout import Layout
     from diagplan.planner.plan import Plan
     from diagplan.planner.policy import BUNDLES, Policies, bundle_schedule
@@ -85,6 +92,7 @@ __all__ = [
     "NumericError",
     "Plan",
     "Policies",
+    "RanksError",
     "Raster",
     "Rolled",
     "Rollout",
@@ -169,7 +177,14 @@ _PLACES = {
     "diagplan.models.trace_check": ("CheckedTrace", "check_trace_tokens"),
     "diagplan.planner.checker": ("Verification",),
     "diagplan.planner.compiler": ("compile_plan",),
-    "diagplan.planner.errors": ("DiagplanError", "DocumentError", "InvalidPlanError", "MissingExtraError", "SpecError"),
+    "diagplan.planner.errors": (
+        "DiagplanError",
+        "DocumentError",
+        "InvalidPlanError",
+        "MissingExtraError",
+        "RanksError",
+        "SpecError",
+    ),
     "diagplan.planner.layout": ("Layout",),
     "diagplan.planner.plan": ("Plan",),
     "diagplan.planner.policy": ("BUNDLES", "Policies", "bundle_schedule"),

@@ -43,7 +43,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Errors and warnings": (
         "DiagplanError", "SpecError", "DocumentError", "InvalidPlanError", "MissingExtraError", "MismatchError",
-        "CapacityError", "NumericError", "ModelWarning",
+        "CapacityError", "NumericError", "RanksError", "ModelWarning",
     ),
     "Version": ("__version__",),
 }  # fmt: skip

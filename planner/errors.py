@@ -1,6 +1,6 @@
 """Every error a user can cause. Each message reads: expected A, got name=value. The rule. The remedy."""
 
-__all__ = ["DiagplanError", "DocumentError", "InvalidPlanError", "MissingExtraError", "SpecError"]
+__all__ = ["DiagplanError", "DocumentError", "InvalidPlanError", "MissingExtraError", "RanksError", "SpecError"]
 
 
 class DiagplanError(ValueError):
@@ -21,3 +21,7 @@ class InvalidPlanError(DiagplanError):
 
 class MissingExtraError(DiagplanError):
     """An optional library is not installed; the message names the extra that brings it."""
+
+
+class RanksError(DiagplanError):
+    """Processes that share one model, of which one no longer answers or has other tokens."""

@@ -37,6 +37,7 @@ from diagplan.cli.shared.output import (
     print_table,
     progress_bar,
 )
+from diagplan.cli.shared.parallel import TensorParallelOption, for_all_ranks, ranks_of_command, unwritten
 from diagplan.cli.shared.requests import (
     SCHEDULE,
     PoliciesOption,
@@ -74,6 +75,7 @@ PLAN, SAMPLING, OUTPUT = "Plan", "Sampling", "Output"
 
 
 @command
+@for_all_ranks
 def generate_command(
     video: Annotated[Path, typer.Option(help="A video; its first frames are the prompt.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The video to write, .mp4.", show_default=False)],
@@ -101,6 +103,7 @@ def generate_command(
     device: DeviceOption = "cpu",
     int8: Int8Option = False,
     threads: ThreadsOption = None,
+    tensor_parallel: TensorParallelOption = False,
     frames: Annotated[
         int | None, option(PLAN, "Frames to generate. Left out: as many as the context and the actions allow.", min=1)
     ] = None,
@@ -177,9 +180,11 @@ def generate_command(
     )  # fmt: skip
     chosen = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
     named = schedule or (None if k is not None or window is not None else "next-token")
+    ranks, device = ranks_of_command(tensor_parallel, device)
     options = load_options(
-        backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context
-    )
+        backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context,
+        ranks=ranks,
+    )  # fmt: skip
     world = open_world(model, options, weights=weights, tokenizer=tokenizer)
     sampler = sampler_from_options(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, greedy=greedy, adapter=world.source.adapter
@@ -195,7 +200,12 @@ def generate_command(
 
     replayed: PlanChoice = planned if plan is None else plan
     unit = "passes" if speculation is None else "steps"
-    with progress_bar("{task.description}", unit, TimeRemainingColumn(), quiet=as_json) as bar:
+    with (
+        unwritten(ranks) as elsewhere,
+        progress_bar("{task.description}", unit, TimeRemainingColumn(), quiet=as_json) as bar,
+    ):
+        if elsewhere is not None:
+            out, frames_dir, gif, tokens = elsewhere / "out.mp4", None, None, None
         task = bar.add_task("opening", total=None)
 
         def on_progress(what: str, done: int, of: int) -> None:

@@ -35,6 +35,7 @@ from diagplan.cli.shared.output import (
     progress_bar,
     require_distinct,
 )
+from diagplan.cli.shared.parallel import TensorParallelOption, for_all_ranks, ranks_of_command
 from diagplan.cli.shared.requests import guidance_from_options, guided_steps, sampler_from_options, whole_numbers
 from diagplan.cli.shared.speculation import (
     CheckOption,
@@ -72,6 +73,7 @@ def read_ids(path: Path) -> NDArray[np.integer[Any]]:
 
 
 @command
+@for_all_ranks
 def run_command(
     plan: Annotated[Path, typer.Argument(help="A plan file.", show_default=False)],
     weights: Annotated[
@@ -89,6 +91,7 @@ def run_command(
     device: DeviceOption = "cpu",
     int8: Int8Option = False,
     threads: ThreadsOption = None,
+    tensor_parallel: TensorParallelOption = False,
     prompt: Annotated[Path | None, option(MODEL, "Prompt frames' tokens, .npy, int [F, h, w] or [B, F, h, w].")] = None,
     actions: Annotated[Path | None, option(MODEL, "Tokens between frames, .npy, int [F-1+T, n] or batched.")] = None,
     given: Annotated[Path | None, option(MODEL, "Instead of both: every given slot's id in slot order, .npy.")] = None,
@@ -154,6 +157,7 @@ def run_command(
         raise SpecError("expected --exact or --speculate with --trace, got neither. Step by step there is no trace.")
     if (guidance is None) != (not unconditional):
         raise SpecError("expected --guidance and --unconditional together, got one of them. Give the other.")
+    ranks, device = ranks_of_command(tensor_parallel, device)
     require_for("replay", weights, backend)
     require_outputs(
         Output("-o", out, IDS),
@@ -168,7 +172,14 @@ def run_command(
     ids = given_ids(read, *(None if path is None else read_ids(path) for path in (prompt, actions, given)))
     scale, others = guidance_from_options(guidance, [read_ids(path) for path in unconditional or ()])
     options = load_options(
-        backend=backend, config=config, dtype=dtype, device=device, int8=int8, threads=threads, context=context
+        backend=backend,
+        config=config,
+        dtype=dtype,
+        device=device,
+        int8=int8,
+        threads=threads,
+        context=context,
+        ranks=ranks,
     )
     err = console(stderr=True)
 
@@ -198,8 +209,10 @@ def run_command(
             speculation=speculation, trace=trace is not None, check=check, on_memory=show,
             on_step=on_step, on_pass=on_pass,
         )  # fmt: skip
-    write_atomically(out, npy_bytes(done.tokens))
-    if trace is not None and done.speculated is not None and done.speculated.trace is not None:
+    first = ranks is None or not ranks.rank
+    if first:
+        write_atomically(out, npy_bytes(done.tokens))
+    if first and trace is not None and done.speculated is not None and done.speculated.trace is not None:
         write_trace(done.speculated.trace, trace)
     figures: dict[str, Any] = {
         "passes": done.passes,

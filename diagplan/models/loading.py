@@ -23,7 +23,7 @@ from diagplan.planner.arguments import require_path
 from diagplan.planner.plan import Plan
 
 if TYPE_CHECKING:
-    from diagplan.adapters.contract import Model
+    from diagplan.adapters.contract import Model, Ranks
 
 __all__ = ["given_ids", "guided_ids", "load_model", "load_model_as", "replay", "replay_ids"]
 
@@ -42,6 +42,7 @@ def load_model(
     portable: bool = False,
     threads: int | Literal["auto"] | None = None,
     context: Any = None,
+    ranks: "Ranks | None" = None,
 ) -> "Model":
     """Load a model, and test that it obeys its attention mask.
 
@@ -67,6 +68,8 @@ def load_model(
         context: what a Cosmos Video2World model reads: a file of text features (``.npy``, ``.safetensors``), or an
             array or tensor, float [tokens, width] or [batch, tokens, width]. ``None``: bind one later, with
             ``model.with_context``.
+        ranks: the processes that the model is spread over, from ``diagplan.adapters.parallel.joined_ranks``: this one
+            loads its part (docs/many.md).
 
     Raises:
         SpecError: no such adapter or backend, a configuration that does not fit together, one that cannot be quantised,
@@ -80,7 +83,7 @@ def load_model(
     require_path("weights", weights)
     options = LoadOptions(
         backend=backend, config=config, dtype=dtype, device=device, quantize=quantize, portable=portable,
-        threads=threads, context=context,
+        threads=threads, context=context, ranks=ranks,
     )  # fmt: skip
     return load_model_as(adapter, weights, options_for(weights, options))
 

@@ -72,6 +72,7 @@ OPTIONAL = {
     "only_batch": contract.only_batch_of,
     "threads": contract.own_threads,
     "lead_width": contract.lead_width_of,
+    "ranks": contract.ranks_of,
 }
 #: In whose absence another member stands.
 FALLING_BACK = {
