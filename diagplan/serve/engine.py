@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diagplan.batch.driver import drive
@@ -236,25 +236,29 @@ class Engine:
         self.on_outcome()
 
     def _end(self, entry: Entry, outcome: Outcome) -> None:
-        stored = entry.stored
-        with self.board.lock:  # a client may cancel it just now
-            cancelled = stored.state == "cancelled"
-            if not cancelled:
-                stored.state = "wrong" if outcome.state == "wrong" else "done"
-                stored.error, stored.ended = _without_paths(outcome.message, stored.job(self.spool.jobs)), time.time()
-                stored.frames, stored.tokens, stored.passes = outcome.frames, outcome.tokens, outcome.passes
-        if cancelled:
-            self.spool.discard(stored)
-            return
-        with suppress(DocumentError):  # told anew at the next start, where its clip is there already
-            self.spool.save(stored)
-        if self.board.pictures:
-            entry.shown = max(entry.shown, stored.frames)
-        self.board.ended(entry)
-        self.metrics.end(
-            stored.state, time.time() - stored.accepted, tokens=stored.tokens, frames=stored.frames,
-            passes=stored.passes,
+        before = entry.stored
+        job = replace(
+            before, state="wrong" if outcome.state == "wrong" else "done", ended=time.time(),
+            error=_without_paths(outcome.message, before.job(self.spool.jobs)), frames=outcome.frames,
+            tokens=outcome.tokens, passes=outcome.passes,
         )  # fmt: skip
+        if before.state != "cancelled":
+            with suppress(DocumentError):  # told anew at the next start, where its clip is there already
+                self.spool.save(job)
+        with self.board.lock:  # a client may cancel it just now
+            if entry.stored.state != "cancelled":
+                entry.stored = job
+                if self.board.pictures:
+                    entry.shown = max(entry.shown, job.frames)
+                self.metrics.end(
+                    job.state, time.time() - job.accepted, tokens=job.tokens, frames=job.frames, passes=job.passes
+                )
+                self.board.ended(entry)
+                return
+        if self.board.get(before.id) is entry:  # not forgotten meanwhile
+            with suppress(DocumentError):
+                self.spool.save(entry.stored)
+        self.spool.discard(entry.stored)
 
 
 class _Pool:

@@ -13,10 +13,10 @@ import uvicorn
 from diagplan.serve.app import make_app
 from diagplan.serve.service import Service
 
-__all__ = ["serve_jobs"]
+__all__ = ["connections", "serve_jobs"]
 
-#: Connections at once; more are told to come later.
-_CONNECTIONS = 2000
+#: Connections at once; more are told to come later. Files that something else may have open.
+_CONNECTIONS, _OTHERS = 2000, 128
 #: Bytes of a request's line and headers.
 _HEADERS = 16 << 10
 
@@ -52,6 +52,14 @@ class _Server(uvicorn.Server):
             self.service.engine.drain()
 
 
+def connections() -> int:
+    """Connections at once: as many as the process may have files open."""
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _CONNECTIONS if most == resource.RLIM_INFINITY else max(16, min(_CONNECTIONS, most - _OTHERS))
+
+
 def serve_jobs(service: Service, opened: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; jobs in hand are done first, those that wait stay in the spool.
 
@@ -65,7 +73,7 @@ def serve_jobs(service: Service, opened: socket.socket) -> None:
     """
     config: Any = uvicorn.Config(
         make_app(service), log_level="error", access_log=False, server_header=False, ws="none", http="h11",
-        loop="asyncio", timeout_graceful_shutdown=2, limit_concurrency=_CONNECTIONS,
+        loop="asyncio", timeout_graceful_shutdown=2, limit_concurrency=connections(),
         h11_max_incomplete_event_size=_HEADERS,
     )  # fmt: skip
     server = _Server(config, service)

@@ -4,7 +4,6 @@
 """
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -98,6 +97,10 @@ class Spool:
             if any(self.jobs.iterdir()) or any(self.results.iterdir()) or len(list(self.folder.iterdir())) > 2:
                 raise SpecError(f"expected an empty folder or a spool, got {self.folder}. Give another folder.")
             write_atomically(mark, f"{json.dumps({'format': _SPOOL})}\n".encode())
+        try:
+            import fcntl
+        except ImportError:
+            raise SpecError("expected a Unix system, whose locks keep a spool to one service, got another.") from None
         self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 from diagplan.serve.app import make_app
 from diagplan.serve.service import Service
 from diagplan.serve.settings import Settings
-from diagplan.serve.spool import Spool
+from diagplan.serve.spool import FullDiskError, Spool
 from tests.packaging.test_layering import ROOT
 from tests.support.batch import worker_pids
 from tests.support.serve import RECIPE, STUB, TOKENS, job, stub_tokens, wait_for
@@ -86,6 +86,8 @@ def test_from_a_job_to_its_results(web: TestClient) -> None:
     assert record.json()["id"] == name
     assert record.content == web.get(f"/jobs/{name}/result.json").content
     assert web.get(f"/jobs/{name}/frames/2").content == b"\x89PNG 2"
+    service_of(web).spool.frame(name, 3).write_bytes(b"of a run that was given up")
+    assert web.get(f"/jobs/{name}/frames/3").status_code == 404
     assert web.head(f"/jobs/{name}/result.npy").status_code == 200
     assert web.get(f"/jobs/{name}/result.npy", headers={"range": "bytes=0-5"}).content == b"\x93NUMPY"
     assert record.headers["cache-control"] == "no-store"
@@ -207,6 +209,15 @@ def test_large_bodies(tmp_path: Path) -> None:
         assert sent(web, job()).status_code == 429
 
 
+def test_links_below_a_prefix(tmp_path: Path) -> None:
+    service = Service(RECIPE, Spool(tmp_path), Settings(), opener=STUB)
+    with TestClient(make_app(service), base_url=HERE, root_path="/3") as web:
+        answer = sent(web, job(id="a"))
+        assert answer.headers["location"] == answer.json()["links"]["self"] == "/3/jobs/a"
+        assert done(web, "a")["links"]["npy"] == "/3/jobs/a/result.npy"
+        assert '"link": "/3/jobs/a/frames/1"' in web.get("/jobs/a/events").text
+
+
 def test_who_may_ask(tmp_path: Path) -> None:
     with client(tmp_path, base="http://studio.example", token=TOKEN) as web:
         for given in (None, TOKEN, f"Bearer {TOKEN}x", "Bearer é", f"Basic {TOKEN}"):
@@ -257,3 +268,27 @@ def test_numbers_come_back_as_they_were(web: TestClient) -> None:
     document = done(web, name)
     content = web.get(document["links"]["npy"]).content
     assert np.load(io.BytesIO(content)).tolist() == stub_tokens(document["seed"], tokens)
+
+
+def test_old_results_go_and_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client(tmp_path, keep_results=2) as web:
+        names = []
+        for seed in range(4):
+            names.append(sent(web, job(seed=seed)).json()["id"])
+            wait_for(lambda: web.get(f"/jobs/{names[-1]}").json()["state"] == "done")
+        wait_for(lambda: web.get(f"/jobs/{names[1]}").status_code == 404)
+        assert [web.get(f"/jobs/{name}").status_code for name in names] == [404, 404, 200, 200]
+        assert web.get(f"/jobs/{names[3]}/result.npy").status_code == 200
+
+        def full(*_: Any) -> None:
+            raise FullDiskError("expected room on the disk of the service, got none.")
+
+        monkeypatch.setattr(Spool, "_write", full)
+        answer = sent(web, job(seed=9))
+        assert (answer.status_code, answer.headers["retry-after"]) == (507, "30")
+        health = web.get("/health")
+        assert (health.status_code, health.json()["state"]) == (503, "failing")
+        monkeypatch.undo()
+        service_of(web)._probed = 0.0
+        assert web.get("/health").status_code == 200
+        assert sent(web, job(seed=9)).status_code == 202

@@ -17,7 +17,7 @@ from diagplan.serve import engine as engine_module
 from diagplan.serve.board import Entry
 from diagplan.serve.service import Service
 from diagplan.serve.settings import Settings
-from diagplan.serve.spool import Spool
+from diagplan.serve.spool import Spool, StoredJob
 from tests.packaging.test_layering import ROOT
 from tests.support.batch import worker_pids
 from tests.support.serve import RECIPE, STUB, job, stub_tokens, wait_for
@@ -31,6 +31,8 @@ def _no_worker_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Case:
+    """A service without HTTP; ``end`` it."""
+
     def __init__(self, folder: Path, recipe: Recipe = RECIPE, **more: Any) -> None:
         self.service = Service(recipe, Spool(folder), Settings(), opener=STUB, **more)
         self.engine, self.folder = self.service.engine, folder
@@ -168,3 +170,23 @@ def test_a_job_that_is_cancelled_in_hand_leaves_nothing(tmp_path: Path) -> None:
     assert first.stored.state == "cancelled"
     assert not place_of(case.service.spool.results, first.stored.id, ".npy").exists()
     assert not case.service.spool.frame(first.stored.id, 1).exists()
+
+
+def test_a_job_that_is_cancelled_while_its_end_is_written_stays_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(tmp_path)
+    (entry,) = case.send(None)
+    save = Spool.save
+
+    def cancelling(spool: Spool, stored: StoredJob) -> None:
+        save(spool, stored)
+        if stored.state == "done":
+            assert case.service.cancel(entry)
+
+    monkeypatch.setattr(Spool, "save", cancelling)
+    case.engine.start()
+    wait_for(lambda: entry.stored.state == "cancelled")
+    case.end()
+    assert [one.state for one in Spool(tmp_path).load()] == ["cancelled"]
+    assert not place_of(case.service.spool.results, entry.stored.id, ".npy").exists()

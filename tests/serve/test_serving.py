@@ -16,6 +16,8 @@ pytest.importorskip("fcntl")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
+from bench.play import memory
+from diagplan.serve import serving
 from diagplan.serve.spool import Spool
 from tests.support.serve import Running, job, running, stub_tokens, wait_for
 
@@ -107,6 +109,7 @@ def test_clients_that_misbehave(tmp_path: Path, capfd: pytest.CaptureFixture[str
         assert raw(server, b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 70_000).startswith(b"HTTP/1.1 400 ")
         assert raw(server, head + b"Content-Length: x\r\n\r\n").startswith(b"HTTP/1.1 400 ")
         assert raw(server, head + b"Content-Length: 99999999999\r\n\r\n{").startswith(b"HTTP/1.1 413 ")
+        assert raw(server, head + b"Content-Length: 500\r\n\r\n{").startswith(b"HTTP/1.1 408 ")
         assert raw(server, head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n").startswith(b"HTTP/1.1 400 ")
         smuggled = b"Idempotency-Key: a\r\n b\r\nContent-Length: 2\r\n\r\n{}"
         assert raw(server, head + smuggled).startswith(b"HTTP/1.1 400 ")
@@ -116,3 +119,34 @@ def test_clients_that_misbehave(tmp_path: Path, capfd: pytest.CaptureFixture[str
         assert server.until(name, "done")["frames"] == 20
         assert server.end(signal.SIGTERM) == 0
     assert capfd.readouterr().err == ""
+
+
+def test_clients_that_do_not_read_take_no_memory(tmp_path: Path) -> None:
+    if not memory(1):
+        pytest.skip("this system has no /proc")
+    with running(tmp_path) as server:
+        server.ready()
+        name = server.post(job(text="large", frames=40))[1]["id"]
+        server.until(name, "done")
+        before = memory(server.process.pid)
+        request = f"GET /jobs/{name}/events?frames=base64 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        deaf = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+        for connection in deaf:
+            connection.sendall(request)
+        for seed in range(3):  # others are served meanwhile
+            server.until(server.post(job(seed=seed))[1]["id"], "done")
+        assert memory(server.process.pid) - before < 50 << 20  # all frames of all clients are 213 MB
+        reader, *others = deaf
+        with reader, reader.makefile("rb") as lines:
+            assert sum(line == b"event: frame\n" for line in iter(lines.readline, b"event: done\n")) == 40
+        assert server.end(signal.SIGTERM) == 0
+        for connection in others:
+            connection.close()
+
+
+def test_connections_leave_files_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    for most, allowed in ((1024, 896), (100_000, 2000), (64, 16), (resource.RLIM_INFINITY, 2000)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, most=most: (most, most))
+        assert serving.connections() == allowed

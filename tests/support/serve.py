@@ -48,7 +48,8 @@ class StubServed:
     """Adds the seed to the prompt; the job's text says what goes wrong.
 
     ``wrong``: the job alone. ``full``: the disk, until the folder has a file ``room``. ``kill``: the worker. ``kill
-    once``: the first time. ``slow``: it takes a while. ``block``: it waits for a file ``release``.
+    once``: the first time. ``slow``: it takes a while. ``large``: frames of 100 kB. ``block``: it waits for a file
+    ``release``.
     """
 
     def __init__(self, recipe: Recipe, out: Path) -> None:
@@ -94,7 +95,7 @@ class StubServed:
                 time.sleep(0.05)
             place = frame_place(self.out, job.id, number)
             make_folder(place.parent)
-            write_atomically(place, b"\x89PNG %d" % number)
+            write_atomically(place, b"\x89PNG %d" % number + b"x" * (100_000 * (job.text == "large")))
             self.tell(Told(id=job.id, passes=3 * number, of=3 * frames, frames=number))
         make_folder(folder_of(self.out, job.id))
         write_atomically(place_of(self.out, job.id, ".npy"), npy_bytes(given + seed % 1000))
@@ -204,7 +205,7 @@ def main() -> None:
     from diagplan.serve.spool import Spool
 
     port = int(sys.argv[2]) if sys.argv[1] == "--port" else 0
-    service = Service(RECIPE, Spool(sys.argv[-1]), Settings(queue=50), opener=STUB)
+    service = Service(RECIPE, Spool(sys.argv[-1]), Settings(queue=50, body_seconds=1.0), opener=STUB)
     opened = listen("127.0.0.1", port)
     print(json.dumps({"address": f"http://127.0.0.1:{opened.getsockname()[1]}"}), flush=True)
     try:
