@@ -26,7 +26,8 @@ from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.mc_ar import random_weights
 from diagplan.adapters.memory import join_rows
-from diagplan.adapters.parallel_layers import joined, look_up, rank_of, require_whole, summed
+from diagplan.adapters.parallel_cuts import require_whole
+from diagplan.adapters.parallel_layers import joined, look_up, rank_of, summed
 from diagplan.adapters.parallel_parts import cosmos_part
 from diagplan.planner.errors import SpecError
 

@@ -22,7 +22,8 @@ from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quant
 from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
 from diagplan.adapters.mc_ar_config import CONFIGS, McArConfig
 from diagplan.adapters.memory import join_rows
-from diagplan.adapters.parallel_layers import joined, look_up, rank_of, require_whole, summed
+from diagplan.adapters.parallel_cuts import require_whole
+from diagplan.adapters.parallel_layers import joined, look_up, rank_of, summed
 from diagplan.adapters.parallel_parts import mc_ar_part
 
 __all__ = ["CONFIGS", "McAr", "McArConfig", "random_weights", "rotary_tables"]

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from diagplan.adapters.contract import Widths
+from diagplan.adapters.contract import Ranks, Widths
+from diagplan.planner.errors import SpecError
 
-__all__ = ["Cut", "Part", "Traffic", "bounds", "cut_shapes", "pass_traffic"]
+__all__ = ["Cut", "Part", "Traffic", "bounds", "cut_shapes", "pass_traffic", "require_whole"]
 
 
 class Cut(NamedTuple):
@@ -109,3 +110,12 @@ def pass_traffic(
     """
     sums = 1 + layers * (3 if reads_text else 2)
     return Traffic(sums, sums * feeds * hidden * itemsize, int(targets > 0), targets * logits * itemsize)
+
+
+def require_whole(ranks: Ranks | None, what: str) -> None:
+    """Raise ``SpecError`` where a model that is spread over ranks is asked for what only a whole one can."""
+    if ranks is not None:
+        raise SpecError(
+            f"expected a model that is whole in one process for {what}, got a part of one on {ranks.world} ranks. "
+            "Load it without --tensor-parallel."
+        )

@@ -16,9 +16,8 @@ from torch import Tensor
 from diagplan.adapters.contract import Ranks
 from diagplan.adapters.linear import Linear
 from diagplan.adapters.parallel_cuts import Cut, bounds
-from diagplan.planner.errors import SpecError
 
-__all__ = ["CutWeights", "joined", "look_up", "rank_of", "require_whole", "summed"]
+__all__ = ["CutWeights", "joined", "look_up", "rank_of", "summed"]
 
 
 class CutWeights(Mapping[str, Tensor]):
@@ -90,15 +89,6 @@ def look_up(ids: Tensor, table: Tensor, ranks: Ranks | None, size: int) -> Tenso
     x = F.embedding((ids - begin).masked_fill(elsewhere, 0), table).masked_fill(elsewhere[..., None], 0)
     total: Tensor = ranks.sum(x)
     return total
-
-
-def require_whole(ranks: Ranks | None, what: str) -> None:
-    """Raise ``SpecError`` where a model that is spread over ranks is asked for what only a whole one can."""
-    if ranks is not None:
-        raise SpecError(
-            f"expected a model that is whole in this process for {what}, got one of {ranks.world} ranks' parts. "
-            "Load it without --tensor-parallel."
-        )
 
 
 def rank_of(ranks: Ranks | None) -> tuple[str, ...]:

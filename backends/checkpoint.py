@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.adapters.contract import ranks_of
+from diagplan.adapters.parallel_cuts import require_whole
 from diagplan.backends.errors import MismatchError
 from diagplan.backends.given import on_host
 from diagplan.backends.prepared import embeddings_of
@@ -34,7 +36,11 @@ def identity(prepared: Prepared | PreparedSpeculation, given: Ids, lead: Any, fo
         form: the name of the file's format.
         given: ids of the given slots, int64 [rows, G].
         lead: embeddings of a state, or ``None``.
+
+    Raises:
+        SpecError: a model that is spread over ranks, of whose cache this process holds a part.
     """
+    require_whole(ranks_of(prepared.model), "a checkpoint")
     embeddings = [] if lead is None else [np.asarray(prepared.runtime.numpy(prepared.runtime.float32(lead)))]
     sampler, mix = prepared.sampler, prepared.mix
     return {

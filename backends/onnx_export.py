@@ -26,8 +26,10 @@ from diagplan.adapters.contract import (
     is_ragged,
     lead_width_of,
     only_batch_of,
+    ranks_of,
     widths_of,
 )
+from diagplan.adapters.parallel_cuts import require_whole
 from diagplan.backends.onnx_files import OPSETS, save_exported
 from diagplan.planner.errors import DiagplanError, SpecError
 from diagplan.planner.extras import missing_packages
@@ -130,6 +132,7 @@ def export_model(
             "each sample. One graph serves every batch. Bind one text, model.with_context(text) or --context with one "
             "text, and export a graph for each."
         )
+    require_whole(ranks_of(model), "an export")
     program = _traced_step(model, opset)
     from diagplan.backends.onnx_graph import quantize_products, write_in_place
 

@@ -157,11 +157,6 @@ def run_command(
         raise SpecError("expected --exact or --speculate with --trace, got neither. Step by step there is no trace.")
     if (guidance is None) != (not unconditional):
         raise SpecError("expected --guidance and --unconditional together, got one of them. Give the other.")
-    if tensor_parallel and (checkpoint is not None or resume is not None):
-        raise SpecError(
-            "expected no --checkpoint and no --resume with --tensor-parallel, got one of them. Each rank holds a part "
-            "of the cache, and a checkpoint is a whole one. Leave it out."
-        )
     ranks, device = ranks_of_command(tensor_parallel, device)
     require_for("replay", weights, backend)
     require_outputs(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.options import LoadOptions
+from diagplan.adapters.parallel_cuts import require_whole
 from diagplan.adapters.samplers import Greedy, Sampler
 from diagplan.backends import checkpoint as checkpoints
 from diagplan.backends import replay as executor
@@ -138,6 +139,8 @@ def run_plan(
         raise SpecError("expected checkpoint and checkpoint_every together, got one of them. Give the other.")
     if trace and resume is not None:
         raise SpecError("expected a trace of a whole replay, got trace and resume. Leave one of them out.")
+    if options is not None and (checkpoint is not None or resume is not None):
+        require_whole(options.ranks, "a checkpoint, which holds all of its cache")
     asked, sampled = options or LoadOptions(), not isinstance(sampler or Greedy(), Greedy)
     rows = guided_ids(np.asarray(given), guidance, unconditional)
     memory = require_memory_before_loading(

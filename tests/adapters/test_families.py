@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,3 +65,17 @@ def test_a_text_is_for_those_that_read_one() -> None:
         family_named(name).require_context(None)
         with pytest.raises(SpecError, match=f"expected no context: a {name} model reads no text, got one."):
             family_named(name).require_context("features.npy")
+
+
+def test_families_whose_models_ranks_can_share() -> None:
+    ranks: Any = SimpleNamespace(rank=0, world=2)
+    able = [family.name for family in FAMILIES.records() if family.part is not None]
+    assert able == ["mc-ar", "cosmos", "wham"]
+    for name in FAMILIES.names():
+        family_named(name).require_part(None)
+        if name in able:
+            family_named(name).require_part(ranks)
+            continue
+        message = f"expected one of mc-ar, cosmos, wham with --tensor-parallel, got adapter='{name}'"
+        with pytest.raises(SpecError, match=message):
+            family_named(name).require_part(ranks)

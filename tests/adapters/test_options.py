@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import FrozenInstanceError
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -66,3 +67,15 @@ def test_options_are_a_value() -> None:
         options.replaced(dtype="half")
     with pytest.raises(FrozenInstanceError):
         options.dtype = "float32"  # type: ignore[misc]
+
+
+def test_what_ranks_cannot_share() -> None:
+    ranks: Any = SimpleNamespace(rank=0, world=2)
+    assert LoadOptions(ranks=ranks).replaced(dtype="bfloat16").ranks is ranks
+    for chosen, message in (
+        ({"quantize": "int8"}, "expected no quantize with --tensor-parallel, got quantize='int8'."),
+        ({"backend": "onnx"}, "expected backend torch with --tensor-parallel, got backend='onnx'."),
+        ({"portable": True}, "expected no portable weights with --tensor-parallel, got portable=True."),
+    ):
+        with pytest.raises(SpecError, match=re.escape(message)):
+            LoadOptions(ranks=ranks, **chosen)

@@ -10,8 +10,7 @@ torch = pytest.importorskip("torch")
 
 from diagplan.adapters.linear import PlainLinear  # noqa: E402
 from diagplan.adapters.parallel_cuts import Cut, bounds  # noqa: E402
-from diagplan.adapters.parallel_layers import joined, look_up, rank_of, require_whole, summed  # noqa: E402
-from diagplan.planner.errors import SpecError  # noqa: E402
+from diagplan.adapters.parallel_layers import joined, look_up, rank_of, summed  # noqa: E402
 
 SIZE, WORLD = 7, 2
 
@@ -69,6 +68,3 @@ def test_without_ranks_a_layer_is_itself() -> None:
     assert joined(layer, None, 2) is layer
     assert rank_of(None) == ()
     assert rank_of(Played(1)) == ("rank 1 of 2",)
-    require_whole(None, "an export")
-    with pytest.raises(SpecError, match="expected a model that is whole in this process for an export, got one of 2"):
-        require_whole(Played(1), "an export")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ torch = pytest.importorskip("torch")
 from diagplan import LoadOptions, SpecError  # noqa: E402
 from diagplan.adapters import families, mc_ar  # noqa: E402
 from diagplan.adapters.mc_ar import McArConfig, random_weights  # noqa: E402
+from diagplan.adapters.mc_ar_files import load_mc_ar  # noqa: E402
 from diagplan.backends.memory import sizes_of  # noqa: E402
+from diagplan.backends.runtime import runtime_of  # noqa: E402
+from diagplan.backends.threads import settle_threads  # noqa: E402
 from diagplan.backends.torch_backend import BACKEND  # noqa: E402
 from diagplan.planner.errors import DiagplanError  # noqa: E402
 from tests.support.checkpoints import write_torch  # noqa: E402
@@ -32,6 +36,23 @@ def test_sizes_are_those_of_the_loaded_model(weights: Path) -> None:
     sizes = BACKEND.sizes("mc-ar", weights, options)
     assert sizes is not None
     assert sizes._replace(loading=0) == sizes_of(BACKEND.load("mc-ar", weights, options))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_sizes_of_a_ranks_part(rank: int, weights: Path) -> None:
+    ranks: Any = SimpleNamespace(
+        rank=rank, world=2, sum=lambda x: x, numbers=lambda number: [number, number],
+        join=lambda x, sizes: torch.cat([x, x], dim=-1)[..., : sum(sizes)],
+    )  # fmt: skip
+    whole, options = LoadOptions(config=CONFIG), LoadOptions(config=CONFIG, ranks=ranks)
+    sizes, of_all = BACKEND.sizes("mc-ar", weights, options), BACKEND.sizes("mc-ar", weights, whole)
+    assert sizes is not None
+    assert of_all is not None
+    assert sizes.loading < of_all.loading
+    part = load_mc_ar(weights, config=CONFIG, ranks=ranks)  # without the self-test: its ranks do not answer
+    assert sizes._replace(loading=0) == sizes_of(part)
+    assert runtime_of(part).graphs is False
+    settle_threads(part, "auto")
 
 
 def test_a_model_that_ignores_its_mask_is_refused(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

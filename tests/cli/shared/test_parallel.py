@@ -94,6 +94,7 @@ def test_a_rank_that_fails_ends_the_others(how: str, words: str, folder: Path, t
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_heads_that_ranks_cannot_share_are_one_error(folder: Path) -> None:
     code, said, _ = launched(3, "-m", "diagplan", *options(folder, *prompt(folder), "--tensor-parallel"))
     assert code == 1
@@ -134,7 +135,11 @@ def test_one_rank_writes_the_video(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--checkpoint", "state.safetensors", "--checkpoint-every", "2"), "expected no --checkpoint and no --resume"),
+        (
+            ("--checkpoint", "state.safetensors", "--checkpoint-every", "2"),
+            "expected a model that is whole in one process for a checkpoint",
+        ),
+        ((), "expected heads that 3 ranks can share, got 4 heads and 2 key-value heads."),
         (("--int8",), "expected no quantize with --tensor-parallel, got quantize='int8'."),
         (("--backend", "onnx"), "expected backend torch with --tensor-parallel, got backend='onnx'."),
         (
@@ -150,9 +155,9 @@ def test_what_ranks_cannot_share(more: tuple[str, ...], message: str, folder: Pa
 
     @contextmanager
     def alone() -> Iterator[Any]:
-        met = SimpleNamespace(rank=0, world=2, device="cpu", numbers=lambda number: [number, number])
+        met = SimpleNamespace(rank=0, world=3, device="cpu", numbers=lambda number: [number, number])
         monkeypatch.setattr(parallel, "met_ranks", lambda: met)
-        yield SimpleNamespace(rank=0, world=2, meet=lambda _: met, is_first_to_say=lambda: True)
+        yield SimpleNamespace(rank=0, world=3, meet=lambda _: met, is_first_to_say=lambda: True)
 
     monkeypatch.setattr(parallel, "started_ranks", alone)
     monkeypatch.chdir(folder)
