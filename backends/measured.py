@@ -57,7 +57,8 @@ class Measured:
 
     Attributes:
         speculation: the choice; its window is that with the largest expected gain.
-        seconds: width -> seconds of a pass, choice of tokens included, the least of a few.
+        seconds: width -> seconds of a pass, choice of tokens included, the least of a few; on a CPU those of all its
+            threads.
         expected: times next-token prediction's speed, if passes accept as crafter-mini's do.
     """
 
@@ -140,8 +141,12 @@ def _between(table: dict[int, float], at: int) -> float:
 def _timed(plan: Plan, model: Model, sampler: Sampler, rows: int, most: int) -> dict[int, float]:
     """Width -> least seconds of a pass, of all widths that may be worth it.
 
-    Passes of all widths take turns: what disturbs a busy machine for a moment then decides about none of them.
+    Passes of all widths take turns: what disturbs a busy machine for a moment then decides about none of them. On a CPU
+    seconds are the process' own: where others run there too, a pass that outlasts a slice of time has to wait in the
+    middle, and would seem worse than short ones, which wait between them.
     """
+    fine = time.get_clock_info("process_time").resolution < 1e-5
+    clock = time.process_time if fine and not runtime_of(model).on_gpu else time.perf_counter
     passes: dict[int, Callable[[], float]] = {}
     seconds: dict[int, float] = {}
 
@@ -154,7 +159,7 @@ def _timed(plan: Plan, model: Model, sampler: Sampler, rows: int, most: int) -> 
         return took
 
     for width in (width for width in _WIDTHS if width == 1 or width <= most):
-        passes[width] = timed_pass(plan, model, sampler, rows, width)
+        passes[width] = timed_pass(plan, model, sampler, rows, width, clock)
         passes[width]()  # the first one allocates
         seconds[width] = passes[width]()
         for _ in range(_LEAST):  # is it too wide, or was it disturbed?
@@ -176,11 +181,13 @@ def pass_seconds(plan: Plan, model: Model, sampler: Sampler, rows: int, width: i
     return min(one() for _ in range(3))
 
 
-def timed_pass(plan: Plan, model: Model, sampler: Sampler, rows: int, width: int) -> Callable[[], float]:
-    """A function that does a pass of so many feeds over half the plan's cache, and gives its seconds.
+def timed_pass(
+    plan: Plan, model: Model, sampler: Sampler, rows: int, width: int, clock: Callable[[], float] = time.perf_counter
+) -> Callable[[], float]:
+    """A function that does a pass of so many feeds over half the plan's cache, and gives its seconds by a clock.
 
-    The choice of their tokens is included. Of a model that is spread over ranks they are the slowest one's, so that all of
-    them choose the same window.
+    The choice of their tokens is included. Of a model that is spread over ranks they are the slowest one's, so that all
+    of them choose the same window.
     """
     runtime = runtime_of(model)
     put, step = runtime.put, few_lengths(runtime)
@@ -196,9 +203,9 @@ def timed_pass(plan: Plan, model: Model, sampler: Sampler, rows: int, width: int
 
     def once() -> float:
         with runtime.inference():
-            begin = time.perf_counter()
+            begin = clock()
             logits = model.forward(ids, position, slots, mask, cache)
             runtime.numpy(runtime.choose(logits, sampler, keys, (low, high)))
-            return slowest_rank(model, time.perf_counter() - begin)
+            return slowest_rank(model, clock() - begin)
 
     return once
