@@ -14,16 +14,34 @@ pytest.importorskip("diffusers")
 from diagplan import BUNDLES, Diagonal, NextToken, Policies, ZipAR, write_plan  # noqa: E402
 from diagplan.models.sampling import sampler_for  # noqa: E402
 from diagplan.video.files import VideoWriter, read_video  # noqa: E402
-from diagplan.worlds import SHIPPED, World  # noqa: E402
+from diagplan.worlds import SHIPPED, World, load_world  # noqa: E402
 from diagplan.worlds.generation import compile_for, generate  # noqa: E402
 from tests.support.cli import run, run_json  # noqa: E402
+from tests.support.shallow import shallow_folder  # noqa: E402
 
 CLIP = SHIPPED["crafter-mini"] / "clip.mp4"
 ACTIONS = CLIP.with_suffix(".jsonl")
 
 
+@pytest.fixture(scope="module")
+def world() -> World:
+    """A quick one: which plan options make does not depend on how good it is."""
+    return load_world(str(shallow_folder()))
+
+
 def command(folder: Path, *more: object, video: Path = CLIP) -> list[object]:
-    files = ("--video", video, "--actions", ACTIONS, "-o", folder / "out.mp4", "--tokens", folder / "t.npy")
+    files = (
+        "--model",
+        shallow_folder(),
+        "--video",
+        video,
+        "--actions",
+        ACTIONS,
+        "-o",
+        folder / "out.mp4",
+        "--tokens",
+        folder / "t.npy",
+    )
     return ["generate", *files, "--frames", 1, *more]
 
 
@@ -135,6 +153,6 @@ def test_a_prompt_unlike_its_own_game_is_warned_of(tmp_path: Path) -> None:
 
 def test_a_plan_file_with_sampling(tmp_path: Path, world: World) -> None:
     write_plan(compile_for(world, 1, Diagonal(k=1)), tmp_path / "plan.json")
-    files = ("--video", CLIP, "--actions", ACTIONS, "-o", tmp_path / "out.mp4")
+    files = ("--model", shallow_folder(), "--video", CLIP, "--actions", ACTIONS, "-o", tmp_path / "out.mp4")
     code, out, _ = run("generate", *files, "--plan", tmp_path / "plan.json", "--greedy", "--json")
     assert (code, json.loads(out)["frames"]) == (0, 1)

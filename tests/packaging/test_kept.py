@@ -40,7 +40,6 @@ def test_it_is_made_once_and_whole(folder: Path) -> None:
 def test_others_are_made_while_another_process_makes_it(folder: Path) -> None:
     code = """
 import sys, time
-from collections.abc import Callable
 from pathlib import Path
 from tests.support.kept import made_once
 def make(place):
