@@ -62,7 +62,8 @@ def parsed(text: str | bytes, name: str, what: str, shorter: str) -> Iterator[An
         except RecursionError:
             raise DocumentError(f"expected a {what} in {name}, got JSON nested too deeply.") from None
         except ValueError as error:
-            raise DocumentError(f"expected JSON in {name}, got a text that is not: {error}.") from None
+            found = "what is no text" if isinstance(error, UnicodeDecodeError) else f"a text that is not: {error}"
+            raise DocumentError(f"expected JSON in {name}, got {found}.") from None
         yield value
 
 
