@@ -32,8 +32,8 @@ _HOLDERS = ("state_dict", "model")
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 #: What is read of an index and of a safetensors header; 20,000 tensors take 3 MB.
 _INDEX_BYTES = _HEADER_BYTES = 16 << 20
-#: Bytes of a matrix of which columns are read, that are mapped at once.
-_BLOCK = 1 << 20
+#: Bytes of a matrix of which columns are read, that are mapped at once, at least; and blocks at most.
+_BLOCK, _BLOCKS = 1 << 20, 16
 #: Tensors of a checkpoint: each is compared with every configuration of every family.
 _TENSORS = 100_000
 _SAFETENSORS_DTYPES = {
@@ -112,7 +112,8 @@ class Checkpoint:
         shape = cut.shape(whole)
         on_cpu = torch.device(device).type == "cpu"
         out = empty_pages(shape, dtype) if on_cpu else torch.empty(shape, dtype=dtype, device=device)
-        step = max(1, _BLOCK // (self._mapped(name)[:1].nbytes))
+        row = self._mapped(name)[:1].nbytes
+        step = max(1, _BLOCK // row, -(-whole[0] // _BLOCKS))
         for first in range(0, whole[0], step):
             out[first : first + step] = cut.of(self._mapped(name).detach()[first : first + step])
         return out

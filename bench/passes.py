@@ -7,7 +7,7 @@ passes is what is told, and how many tokens are those of the first way. Then the
 through a replay: each alone, in turn, the quickest of many. Alone they find their numbers in the processor's caches
 more often than in a pass, so that the rest of a pass is more than its own operators.
 
-    python -m bench.passes [--frames 7] [--repeats 8] [--no-onnx]
+    python -m bench.passes [--frames 7] [--repeats 8] [--no-onnx] [--compiled]
 """
 
 import argparse
@@ -45,7 +45,7 @@ WINDOW = 40
 AS_LOADED, ONEDNN = "as loaded", "float32 weights (oneDNN)"
 
 
-def ways(*, onnx: bool) -> dict[str, Model]:
+def ways(*, onnx: bool, compiled: bool) -> dict[str, Model]:
     """The model in every way that is compared."""
     folder = SHIPPED["crafter-mini"]
     models: dict[str, Model] = {AS_LOADED: load_model("mc-ar", folder, threads=1)}
@@ -56,10 +56,15 @@ def ways(*, onnx: bool) -> dict[str, Model]:
     finally:
         linear._HALF_NUMBERS = kept
     models["int8"] = load_model("mc-ar", folder, quantize="int8", threads=1)
+    if compiled:
+        plain: Any = load_model("mc-ar", folder, portable=True, threads=1)
+        models["torch.compile"] = plain.compiled()
     if onnx:
+        begin = time.perf_counter()
         with tempfile.TemporaryDirectory() as place:
             export_onnx(load_model("mc-ar", folder, portable=True, threads=1), place)
             models["ONNX Runtime"] = load_onnx_model(place, threads=1)
+        print(f"exported in {time.perf_counter() - begin:.1f} s")
     return models
 
 
@@ -99,15 +104,28 @@ def compared(models: Mapping[str, Model], layout: Any, given: NDArray[np.int64],
     rows = []
     for name, (plan, window) in plans.items():
         times: dict[str, list[Sequence[float]]] = {way: [] for way in models}
+        took: dict[str, list[float]] = {way: [] for way in models}
         tokens = {}
         for _ in range(repeats):
             for way, model in models.items():
+                begin = time.perf_counter()
                 tokens[way], seconds = replayed(plan, model, given, window)
+                took[way].append(time.perf_counter() - begin)
                 times[way].append(seconds)
         for way, runs in times.items():
             best = np.min([run[: min(map(len, runs))] for run in runs], axis=0)
             same = float((tokens[way] == tokens[AS_LOADED]).mean())
-            rows.append({"plan": name, "way": way, "passes": 1 + len(best), "ms": 1e3 * best.mean(), "same": same})
+            first = took[way][0]  # with what a first replay compiles
+            rows.append(
+                {
+                    "plan": name,
+                    "way": way,
+                    "passes": 1 + len(best),
+                    "ms": 1e3 * best.mean(),
+                    "same": same,
+                    "first": first,
+                }
+            )
     return rows
 
 
@@ -116,7 +134,8 @@ def parts_of_a_pass(model: Any, layout: Any, given: NDArray[np.int64], repeats: 
     plan = compile_plan(layout, NextToken())
     ready = executor.prepare(plan, model)
     state = executor.new_state(ready, given)
-    half = len(ready.passes) // 2
+    some = range(len(ready.passes) // 2, len(ready.passes))
+    half = next(i for i in some if len(ready.passes[i].source) == 1)  # not the tokens between frames
     executor.replay(ready, state, cancelled=lambda: state.done >= half)
     p = ready.passes[half]
     config, length = model.config, p.mask.shape[1]
@@ -170,17 +189,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=7, help="generated frames")
     parser.add_argument("--repeats", type=int, default=8, help="runs of each plan in each way; the quickest counts")
     parser.add_argument("--no-onnx", action="store_true", help="leave ONNX Runtime out")
+    parser.add_argument("--compiled", action="store_true", help="layers by torch.compile as well, which takes minutes")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write the JSON")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     layout, given = given_clip(options.frames)
-    models = ways(onnx=not options.no_onnx)
+    models = ways(onnx=not options.no_onnx, compiled=options.compiled)
     rows = compared(models, layout, given, options.repeats)
     table = Table(title="Milliseconds a pass of crafter-mini, one thread")
-    for name in ("plan", "passes", "way", "ms a pass", "same tokens"):
+    for name in ("plan", "passes", "way", "ms a pass", "same tokens", "first replay s"):
         table.add_column(name, justify="left" if name in ("plan", "way") else "right")
     for row in rows:
-        table.add_row(row["plan"], str(row["passes"]), row["way"], f"{row['ms']:.2f}", f"{100 * row['same']:.1f}%")
+        ms, same, first = f"{row['ms']:.2f}", f"{100 * row['same']:.1f}%", f"{row['first']:.1f}"
+        table.add_row(row["plan"], str(row["passes"]), row["way"], ms, same, first)
+    Console(width=110).print(table)
     parts = {way: parts_of_a_pass(models[way], layout, given, 100 * options.repeats) for way in (AS_LOADED, ONEDNN)}
     where = Table(title=f"One feed over {parts[AS_LOADED]['slots']:.0f} slots, milliseconds")
     where.add_column("part")
@@ -189,9 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in parts[AS_LOADED]:
         if name != "slots":
             where.add_row(name, *(f"{parts[way][name]:.3f}" for way in parts))
-    console = Console(width=100)
-    console.print(table)
-    console.print(where)
+    Console(width=100).print(where)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     about = {"machine": machine() | {"torch": torch.__version__}, "repeats": options.repeats, "frames": options.frames}
     options.out.write_text(json.dumps(about | {"rows": rows, "parts": parts}, indent=1) + "\n")
