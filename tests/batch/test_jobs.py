@@ -59,7 +59,7 @@ def test_what_is_no_job_is_said_and_harms_no_other(tmp_path: Path, line: Any, me
 
 
 def test_a_wrong_job_is_called_by_its_id(tmp_path: Path) -> None:
-    lines = [{"video": "a", "id": "left", "frames": -3}, {"id": "../left"}, {"id": 7}]
+    lines: list[dict[str, Any] | str] = [{"video": "a", "id": "left", "frames": -3}, {"id": "../left"}, {"id": 7}]
     wrong = list(job_source(write_jobs(tmp_path / "jobs.jsonl", lines)))
     assert [one.id for one in wrong if isinstance(one, WrongJob)] == ["left", "", ""]
 
