@@ -62,8 +62,8 @@ def parsed(text: str | bytes, name: str, what: str, shorter: str) -> Iterator[An
         except RecursionError:
             raise DocumentError(f"expected a {what} in {name}, got JSON nested too deeply.") from None
         except ValueError as error:
-            found = "what is no text" if isinstance(error, UnicodeDecodeError) else f"a text that is not: {error}"
-            raise DocumentError(f"expected JSON in {name}, got {found}.") from None
+            what_it_is = "what is no text" if isinstance(error, UnicodeDecodeError) else f"a text that is not: {error}"
+            raise DocumentError(f"expected JSON in {name}, got {what_it_is}.") from None
         yield value
 
 
