@@ -61,9 +61,10 @@ def parsed(text: str | bytes, name: str, what: str, shorter: str) -> Iterator[An
             value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
         except RecursionError:
             raise DocumentError(f"expected a {what} in {name}, got JSON nested too deeply.") from None
+        except UnicodeDecodeError:
+            raise DocumentError(f"expected JSON in {name}, got what is no text.") from None
         except ValueError as error:
-            what_it_is = "what is no text" if isinstance(error, UnicodeDecodeError) else f"a text that is not: {error}"
-            raise DocumentError(f"expected JSON in {name}, got {what_it_is}.") from None
+            raise DocumentError(f"expected JSON in {name}, got a text that is not: {error}.") from None
         yield value
 
 
