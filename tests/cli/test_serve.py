@@ -45,6 +45,12 @@ def test_what_is_refused(arguments: list[str], message: str, tmp_path: Path) -> 
     assert not (tmp_path / "spool").exists()
 
 
+def test_a_token_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIAGPLAN_TOKEN", "short")
+    code, _, err = run("serve", "-o", tmp_path / "spool", "--host", "0.0.0.0")
+    assert (code, "expected a token of 16 letters" in " ".join(err.split())) == (2, True)
+
+
 def test_folders_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("words")
     code, _, err = run("serve", "-o", tmp_path)

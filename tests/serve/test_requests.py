@@ -128,6 +128,21 @@ def test_whatever_is_sent_is_a_job_or_refused(sent: bytes) -> None:
     json.dumps(asked.entry)
 
 
+@pytest.mark.parametrize("depth", [10, 500, *range(900, 1000, 7), 5000])
+def test_lists_in_lists(depth: int) -> None:
+    sent = b'{"tokens": [[[1]]], "actions": [' + b"[" * depth + b"]" * depth + b"]}"
+    try:
+        assert parse_job(sent).files["actions"][1].startswith(b"[")
+    except RequestError as error:
+        if not re.match("expected (a job as JSON|actions as)", str(error)):
+            raise
+
+
+def test_very_many_actions() -> None:
+    with pytest.raises(RequestError, match="expected at most 10000 actions in a list, got 10001"):
+        parse_job(body(tokens=[[[1]]], actions=[0] * 10_001))
+
+
 def test_keys() -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", id_of_key("order 17"))
     assert id_of_key("a") != id_of_key("b")
