@@ -144,6 +144,15 @@ def test_draining_without_work_and_while_loading(tmp_path: Path, model: str) -> 
     assert case.service.board.queued == (model == "late")
 
 
+def test_without_pictures_there_are_no_frames(tmp_path: Path) -> None:
+    case = Case(tmp_path, Recipe(model="stub", pictures=False))
+    (entry,) = case.send(None)
+    case.engine.start()
+    wait_for(lambda: states([entry]) == ["done"])
+    case.end()
+    assert (entry.shown, entry.stored.frames) == (0, 2)
+
+
 def test_what_is_abandoned_is_done_by_the_next(tmp_path: Path) -> None:
     case = Case(tmp_path)
     entries = case.send("block", "block")

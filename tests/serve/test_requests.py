@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from diagplan.serve import requests
 from diagplan.serve.requests import RequestError, id_of_key, parse_job
 
 
@@ -138,7 +139,12 @@ def test_lists_in_lists(depth: int) -> None:
             raise
 
 
-def test_very_many_actions() -> None:
+def test_very_many_actions_and_very_deep_ones() -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(RequestError, match="expected actions as an actions file has them, got lists in lists"):
+        requests._lines([deep])
     with pytest.raises(RequestError, match="expected at most 10000 actions in a list, got 10001"):
         parse_job(body(tokens=[[[1]]], actions=[0] * 10_001))
 

@@ -90,7 +90,7 @@ class StubServed:
                 os.kill(os.getpid(), signal.SIGKILL)
             case _:
                 pass
-        for number in range(1, frames + 1):
+        for number in range(1, frames + 1 if self.recipe.pictures else 1):
             if job.text == "slow":
                 time.sleep(0.05)
             place = frame_place(self.out, job.id, number)
