@@ -6,6 +6,7 @@ crafter-mini (``ACCEPTED``): the optimum is flat, and ``adaptive`` passes follow
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,7 @@ __all__ = [
     "measured_speculation",
     "pass_seconds",
     "settled_speculation",
+    "timed_pass",
     "widest_measured",
 ]
 
@@ -43,7 +45,8 @@ ACCEPTED: dict[int, float] = {1: 1.0, 8: 6.2, 16: 11.2, 24: 14.9, 32: 17.3, 40: 
 ACCEPTED |= {160: 43.2}
 
 _WIDTHS = (1, 8, 16, 32, 64, 128)
-_REPEATS = 3
+#: Passes of each width, as long as all together take no more seconds than that; but so many at least.
+_ROUNDS, _SECONDS, _LEAST = 12, 0.6, 2
 #: Wider passes are not timed once a pass costs this many times what a pass of the best width costs a token.
 _WORSE = 1.5
 
@@ -54,7 +57,8 @@ class Measured:
 
     Attributes:
         speculation: the choice; its window is that with the largest expected gain.
-        seconds: width -> seconds of a pass, choice of tokens included, the least of a few.
+        seconds: width -> seconds of a pass, choice of tokens included, the least of a few; on a CPU those of all its
+            threads.
         expected: times next-token prediction's speed, if passes accept as crafter-mini's do.
     """
 
@@ -80,14 +84,7 @@ def measured_speculation(plan: Plan, model: Model, *, sampler: Sampler | None = 
     require_sampler(sampler)
     rows = require_int("rows", rows, 1)
     entries = plan_entries(plan)
-    most, seconds = max(1, entries.entries), {}
-    for width in _WIDTHS:
-        if width > 1 and width > most:
-            break
-        seconds[width] = pass_seconds(plan, model, sampler or Greedy(), rows, width)
-        best = min(took / accepted(width) for width, took in seconds.items())
-        if seconds[width] / accepted(width) > _WORSE * best:
-            break
+    seconds = _timed(plan, model, sampler or Greedy(), rows, max(1, entries.entries))
     least = widest_step(entries)
     windows = [w for w in range(8, max(seconds) + 1, 8) if w >= min(least, max(seconds))] or [least]
     gain = {w: accepted(w) * seconds[1] / _between(seconds, feeds_of(w)) for w in windows}
@@ -141,10 +138,56 @@ def _between(table: dict[int, float], at: int) -> float:
     return float(np.interp(at, list(table), list(table.values())))
 
 
-def pass_seconds(plan: Plan, model: Model, sampler: Sampler, rows: int, width: int) -> float:
-    """Seconds of a pass of so many feeds over half the plan's cache, the choice of their tokens included.
+def _timed(plan: Plan, model: Model, sampler: Sampler, rows: int, most: int) -> dict[int, float]:
+    """Width -> least seconds of a pass, of all widths that may be worth it.
 
-    Of a model that is spread over ranks those of the slowest, so that all of them choose the same window.
+    Passes of all widths take turns: what disturbs a busy machine for a moment then decides about none of them. On a CPU
+    seconds are the process' own: where others run there too, a pass that outlasts a slice of time has to wait in the
+    middle, and would seem worse than short ones, which wait between them.
+    """
+    fine = time.get_clock_info("process_time").resolution < 1e-5
+    clock = time.process_time if fine and not runtime_of(model).on_gpu else time.perf_counter
+    passes: dict[int, Callable[[], float]] = {}
+    seconds: dict[int, float] = {}
+
+    def cost(width: int) -> float:
+        return seconds[width] / accepted(width)
+
+    def again(width: int) -> float:
+        took = passes[width]()
+        seconds[width] = min(took, seconds[width])
+        return took
+
+    for width in (width for width in _WIDTHS if width == 1 or width <= most):
+        passes[width] = timed_pass(plan, model, sampler, rows, width, clock)
+        passes[width]()  # the first one allocates
+        seconds[width] = passes[width]()
+        for _ in range(_LEAST):  # is it too wide, or was it disturbed?
+            if cost(width) > _WORSE * min(map(cost, seconds)):
+                again(width)
+        if cost(width) > _WORSE * min(map(cost, seconds)):
+            break
+    spent = 0.0
+    for turn in range(1, _ROUNDS):
+        if spent > _SECONDS and turn >= _LEAST:
+            break
+        spent += sum(again(width) for width in passes)
+    return seconds
+
+
+def pass_seconds(plan: Plan, model: Model, sampler: Sampler, rows: int, width: int) -> float:
+    """The least seconds of a few passes of ``timed_pass``."""
+    one = timed_pass(plan, model, sampler, rows, width)
+    return min(one() for _ in range(3))
+
+
+def timed_pass(
+    plan: Plan, model: Model, sampler: Sampler, rows: int, width: int, clock: Callable[[], float] = time.perf_counter
+) -> Callable[[], float]:
+    """A function that does a pass of so many feeds over half the plan's cache, and gives its seconds by a clock.
+
+    The choice of their tokens is included. Of a model that is spread over ranks they are the slowest one's, so that all
+    of them choose the same window.
     """
     runtime = runtime_of(model)
     put, step = runtime.put, few_lengths(runtime)
@@ -156,12 +199,13 @@ def pass_seconds(plan: Plan, model: Model, sampler: Sampler, rows: int, width: i
     place, places = np.linspace(0, plan.positions - 1, width).astype(np.int64), coordinates_of(model, plan.layout)
     position = put(place if places is None else places[place])
     mask, keys = put(np.arange(length) <= slot[:, None]), put(np.arange(rows * width).reshape(rows, width))
-    cache, best = model.new_cache(rows, length), float("inf")
-    slots = put(slot)
-    with runtime.inference():
-        for _ in range(_REPEATS):
-            begin = time.perf_counter()
+    cache, slots = model.new_cache(rows, length), put(slot)
+
+    def once() -> float:
+        with runtime.inference():
+            begin = clock()
             logits = model.forward(ids, position, slots, mask, cache)
             runtime.numpy(runtime.choose(logits, sampler, keys, (low, high)))
-            best = min(best, time.perf_counter() - begin)
-    return slowest_rank(model, best)
+            return slowest_rank(model, clock() - begin)
+
+    return once

@@ -52,8 +52,8 @@ class Promise:
             return f"bit-exact: the logits of {self.places} probed entries have the bits of replay step by step"
         if self.grade == "bit-exact among padded passes":
             return (
-                "bit-exact among padded passes; logits differ from those of replay step by step by "
-                f"{self.step_by_step:.1e} at most in {self.places} probed entries: exact up to near-ties"
+                "exact up to near-ties against replay step by step, from which logits differ by "
+                f"{self.step_by_step:.1e} at most in {self.places} probed entries; bit-exact among padded passes"
             )
         return (
             f"exact up to near-ties: logits differ from those of replay step by step by {self.step_by_step:.1e} at "

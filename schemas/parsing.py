@@ -61,6 +61,8 @@ def parsed(text: str | bytes, name: str, what: str, shorter: str) -> Iterator[An
             value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
         except RecursionError:
             raise DocumentError(f"expected a {what} in {name}, got JSON nested too deeply.") from None
+        except UnicodeDecodeError:
+            raise DocumentError(f"expected JSON in {name}, got what is no text.") from None
         except ValueError as error:
             raise DocumentError(f"expected JSON in {name}, got a text that is not: {error}.") from None
         yield value

@@ -212,7 +212,7 @@ class _Driver:
             elif isinstance(entry, Later):
                 break
             elif isinstance(entry, WrongJob):
-                self._settle(0, [Outcome(number=entry.number, id="", state="wrong", message=entry.message)], 0.0)
+                self._settle(0, [Outcome(number=entry.number, id=entry.id, state="wrong", message=entry.message)], 0.0)
             elif entry.id in names:
                 message = f"expected ids that differ, got a second id={entry.id!r}. Name each job for itself."
                 self._settle(0, [Outcome(number=entry.number, id=entry.id, state="wrong", message=message)], 0.0)

@@ -60,10 +60,12 @@ class WrongJob:
     Attributes:
         number: of the line, from 1.
         message: what is wrong with it.
+        id: that it says, if it does.
     """
 
     number: int
     message: str
+    id: str = ""
 
 
 class Later:
@@ -161,7 +163,10 @@ def job_from(entry: Mapping[str, Any], number: int, folder: Path) -> Job | Wrong
     try:
         return _checked(entry, number, folder)
     except (SpecError, ValueError) as error:
-        return WrongJob(number=number, message=str(error))
+        name = entry.get("id", "")
+        return WrongJob(
+            number=number, message=str(error), id=name if isinstance(name, str) and _ID.fullmatch(name) else ""
+        )
 
 
 def _checked(entry: Mapping[str, Any], number: int, folder: Path) -> Job:

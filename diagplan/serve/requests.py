@@ -21,8 +21,8 @@ __all__ = ["JobRequest", "RequestError", "id_of_key", "parse_job"]
 
 _FILES = ("video", "tokens", "actions", "context")
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
-#: Characters of a key.
-_KEY = 200
+#: Characters of a key, and actions of a list.
+_KEY, _ACTIONS = 200, 10_000
 
 
 class RequestError(DiagplanError):
@@ -113,7 +113,7 @@ def _file(name: str, value: Any) -> tuple[str, bytes]:
         RequestError: it is none.
     """
     if name == "actions" and isinstance(value, list):
-        return ".jsonl", "".join(f"{json.dumps(one)}\n" for one in value).encode()
+        return ".jsonl", _lines(value)
     if name == "tokens" and isinstance(value, list):
         return ".npy", _tokens(value)
     also = {"actions": " or a list of actions", "tokens": " or lists of numbers"}.get(name, "")
@@ -141,6 +141,15 @@ def _ending(name: str, data: bytes) -> str:
     if name == "context":
         return ".safetensors"
     return ".npz" if data.startswith(_ZIP) else ".jsonl"
+
+
+def _lines(actions: list[Any]) -> bytes:
+    if len(actions) > _ACTIONS:
+        raise RequestError(f"expected at most {_ACTIONS} actions in a list, got {len(actions)}. Send their file.")
+    try:
+        return "".join(f"{json.dumps(one)}\n" for one in actions).encode()
+    except RecursionError:
+        raise RequestError("expected actions as an actions file has them, got lists in lists.") from None
 
 
 def _tokens(value: list[Any]) -> bytes:

@@ -1,5 +1,6 @@
 """The window by measurement: of a model whose passes cost what they are told to."""
 
+import random
 import time
 from typing import Any
 
@@ -19,17 +20,19 @@ IMAGE = compile_plan(Layout(frames=1, rows=16, cols=16, lead=1), NextToken())
 class Costly(HashModel):
     """A pass takes so many milliseconds, and so many for each feed."""
 
-    def __init__(self, fixed: float, each: float) -> None:
-        self.fixed, self.each = fixed, each
+    def __init__(self, fixed: float, each: float, disturbed: random.Random | None = None) -> None:
+        self.fixed, self.each, self.disturbed = fixed, each, disturbed
         self.clock = 0.0
 
     def forward(self, ids: Any, *others: Any) -> Any:
         self.clock += 1e-3 * (self.fixed + self.each * ids.shape[1])
+        if self.disturbed is not None and self.disturbed.random() < 0.4:
+            self.clock += 1e-3 * self.disturbed.uniform(1, 20)
         return super().forward(ids, *others)
 
 
 def measured(model: Costly, plan: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(time, "perf_counter", lambda: model.clock)
+    monkeypatch.setattr(time, "process_time", lambda: model.clock)
     return measured_speculation(plan, model)
 
 
@@ -48,6 +51,19 @@ def test_where_feeds_cost_windows_are_narrow(monkeypatch: pytest.MonkeyPatch) ->
     assert times[found.speculation.window] > 0.9 * max(times.values())
     assert measured(Costly(1, 100), VIDEO, monkeypatch).speculation.window == 8
     assert measured(Costly(5, 0.1), IMAGE, monkeypatch).speculation.draft == "above"
+
+
+def test_a_busy_machine_hides_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {w: accepted(w) / (2 + 0.2 * w) for w in range(8, 129, 8)}
+    for seed in range(40):
+        found = measured(Costly(2, 0.2, random.Random(seed)), VIDEO, monkeypatch)
+        assert times[found.speculation.window] > 0.8 * max(times.values()), seed
+
+
+def test_passes_of_a_large_model_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Costly(130, 6)
+    found = measured(model, VIDEO, monkeypatch)
+    assert model.clock < 3.1 * sum(found.seconds.values())
 
 
 def test_what_passes_accept_is_between_what_was_measured() -> None:

@@ -58,6 +58,12 @@ def test_what_is_no_job_is_said_and_harms_no_other(tmp_path: Path, line: Any, me
     assert isinstance(good, Job)
 
 
+def test_a_wrong_job_is_called_by_its_id(tmp_path: Path) -> None:
+    lines: list[dict[str, Any] | str] = [{"video": "a", "id": "left", "frames": -3}, {"id": "../left"}, {"id": 7}]
+    wrong = list(job_source(write_jobs(tmp_path / "jobs.jsonl", lines)))
+    assert [one.id for one in wrong if isinstance(one, WrongJob)] == ["left", "", ""]
+
+
 def test_a_file_or_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match="cannot read the jobs"):
         job_source(tmp_path / "none.jsonl")

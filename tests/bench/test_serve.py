@@ -21,16 +21,15 @@ def command(spool: Path) -> Callable[[int], Sequence[str]]:
     return lambda port: [sys.executable, "-m", "tests.support.serve", "--port", str(port), str(spool)]
 
 
-@pytest.mark.parametrize("kill", [False, True])
-def test_a_tiny_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: bool) -> None:
+def test_a_tiny_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     jobs = [{"tokens": TOKENS, "seed": n, "frames": 1 + n % 2, "text": "slow"} for n in range(12)]
-    row, tokens = bench.load(command(tmp_path), jobs, kill=kill)
+    row, tokens = bench.load(command(tmp_path), jobs, kill=True)
     assert {n: held.tolist() for n, held in tokens.items()} == {n: stub_tokens(n) for n in range(12)}
     row |= {"same_tokens": len(tokens)}
     assert bench.is_right(row), row
-    assert (row["recovery_seconds"] is not None) is kill
+    assert row["recovery_seconds"] > 0
     assert row["jobs_a_batch"] > 1
     assert row["batch_sizes"]["+Inf"] == row["batches"] >= 4
     assert row["from_acceptance"]["most"] >= row["from_acceptance"]["median"] > 0

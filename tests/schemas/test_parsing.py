@@ -29,6 +29,11 @@ def test_a_document() -> None:
     assert gc.isenabled()
 
 
+def test_what_is_no_text() -> None:
+    with pytest.raises(DocumentError, match=r"^expected JSON in n.json, got what is no text\.$"):
+        parsed(b"\x00\x00\x00\x20ftypisom\xff\xfe")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -129,10 +129,7 @@ def test_draining_finishes_what_is_in_hand_and_keeps_what_waits(tmp_path: Path) 
     assert case.engine.join(30)
     assert states(entries) == ["done", "queued", "queued"]
     case.service.close()
-    again = Case(tmp_path, Recipe(model="stub", batch=1))
-    again.engine.start()
-    wait_for(lambda: again.service.board.states()["done"] == 3)
-    again.end()
+    assert [one.state for one in Spool(tmp_path).load()] == ["done", "queued", "queued"]
 
 
 @pytest.mark.parametrize("model", ["stub", "late"])
@@ -145,6 +142,15 @@ def test_draining_without_work_and_while_loading(tmp_path: Path, model: str) -> 
     case.end()
     assert case.engine.failed is None
     assert case.service.board.queued == (model == "late")
+
+
+def test_without_pictures_there_are_no_frames(tmp_path: Path) -> None:
+    case = Case(tmp_path, Recipe(model="stub", pictures=False))
+    (entry,) = case.send(None)
+    case.engine.start()
+    wait_for(lambda: states([entry]) == ["done"])
+    case.end()
+    assert (entry.shown, entry.stored.frames) == (0, 2)
 
 
 def test_what_is_abandoned_is_done_by_the_next(tmp_path: Path) -> None:

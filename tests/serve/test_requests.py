@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from diagplan.serve import requests
 from diagplan.serve.requests import RequestError, id_of_key, parse_job
 
 
@@ -126,6 +127,26 @@ def test_whatever_is_sent_is_a_job_or_refused(sent: bytes) -> None:
     assert {"video", "tokens"} & set(asked.files)
     assert all(Path(f"x{ending}").suffix == ending for ending, _ in asked.files.values())
     json.dumps(asked.entry)
+
+
+@pytest.mark.parametrize("depth", [10, 500, *range(900, 1000, 7), 5000])
+def test_lists_in_lists(depth: int) -> None:
+    sent = b'{"tokens": [[[1]]], "actions": [' + b"[" * depth + b"]" * depth + b"]}"
+    try:
+        assert parse_job(sent).files["actions"][1].startswith(b"[")
+    except RequestError as error:
+        if not re.match("expected (a job as JSON|actions as)", str(error)):
+            raise
+
+
+def test_very_many_actions_and_very_deep_ones() -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(RequestError, match="expected actions as an actions file has them, got lists in lists"):
+        requests._lines([deep])
+    with pytest.raises(RequestError, match="expected at most 10000 actions in a list, got 10001"):
+        parse_job(body(tokens=[[[1]]], actions=[0] * 10_001))
 
 
 def test_keys() -> None:

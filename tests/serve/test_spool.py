@@ -3,12 +3,15 @@
 import errno
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.schemas import atomic
+from diagplan.serve import spool as spool_module
 from diagplan.serve.requests import parse_job
 from diagplan.serve.spool import FullDiskError, Spool, StoredJob
 from tests.support.serve import RECIPE as STUB_RECIPE
@@ -116,3 +119,26 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(spool.jobs.iterdir()) == []
     spool.probe()
     assert spool.free() > 0
+
+
+@pytest.mark.parametrize("after", range(5))
+def test_a_job_is_whole_or_not_there_wherever_a_kill_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    spool = Spool(tmp_path)
+    write, done = atomic.write_atomically, list[str]()
+
+    def killed(path: Any, data: bytes) -> None:
+        if len(done) == after:
+            raise SystemExit  # nothing after it is done, as after a kill
+        write(path, data)
+        done.append(Path(path).name)
+
+    monkeypatch.setattr(spool_module, "write_atomically", killed)
+    whole = after >= 3
+    with nullcontext() if whole else pytest.raises(SystemExit):
+        accepted(spool, "a", actions=[{}])
+    monkeypatch.undo()
+    assert done == ["a.tokens.npy", "a.actions.jsonl", "a.json"][:after]
+    assert [one.id for one in spool.load()] == ["a"] * whole
+    assert len(list(spool.jobs.iterdir())) == 3 * whole

@@ -90,7 +90,7 @@ class StubServed:
                 os.kill(os.getpid(), signal.SIGKILL)
             case _:
                 pass
-        for number in range(1, frames + 1):
+        for number in range(1, frames + 1 if self.recipe.pictures else 1):
             if job.text == "slow":
                 time.sleep(0.05)
             place = frame_place(self.out, job.id, number)
@@ -117,14 +117,14 @@ def open_stub(recipe: Recipe, out: Path) -> StubServed:
     return StubServed(recipe, out)
 
 
-def wait_for(true: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(true: Callable[[], Any], seconds: float = 30.0, pause: float = 0.01) -> Any:
     """What a function gives once it is true."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         value = true()
         if value:
             return value
-        time.sleep(0.01)
+        time.sleep(pause)
     raise TimeoutError("expected it to become true in time")
 
 
@@ -164,12 +164,12 @@ class Running:
             document = self.get(f"/jobs/{name}")
             return document if document["state"] in states else None
 
-        document: dict[str, Any] = wait_for(there)
+        document: dict[str, Any] = wait_for(there, pause=0.05)
         return document
 
     def ready(self) -> None:
         """Wait until it is."""
-        wait_for(lambda: self.ask("GET", "/health")[0] == 200)
+        wait_for(lambda: self.ask("GET", "/health")[0] == 200, pause=0.05)
 
     def end(self, number: int, seconds: float = 20.0) -> int:
         """Send a signal; the exit code."""

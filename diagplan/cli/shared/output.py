@@ -44,6 +44,8 @@ __all__ = [
 FINE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
 #: Columns of a console that is no terminal.
 _ENDLESS = 100_000
+#: Columns of the longest number, or short word, that a column is aligned to the right for.
+_NUMBER = 40
 #: As a process that the signal SIGPIPE ends: 128 + 13.
 CLOSED_PIPE = 141
 #: Arguments of commands that name files or folders to write.
@@ -90,9 +92,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     """
     out = console()
     cells = [["" if value is None else str(value) for value in row] for row in rows]
-    right = [name.startswith(">") for name in columns]
     names = [name.removeprefix(">") for name in columns]
     natural = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+    # A sentence among numbers would push them out of sight.
+    right = [
+        name.startswith(">") and (out.is_terminal or n <= _NUMBER) for name, n in zip(columns, natural, strict=True)
+    ]
     widths = _fitting(natural, [_longest_word(column) for column in zip(names, *cells, strict=True)], out.width)
     if out.is_terminal and widths is not None:
         table = Table(
@@ -210,8 +215,12 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
             code = CLOSED_PIPE  # the reader of a pipe has gone: nobody is left to tell
             _give_up_stdout()
         except OSError as error:
-            code = _report(f"cannot write the output: {error.strerror}. Redirect it elsewhere.", PROBLEM, False)
-            _give_up_stdout()
+            if error.filename is not None:
+                place = os.fspath(error.filename)
+                code = _report(f"cannot use {place}: {error.strerror}. Name another place.", PROBLEM, as_json)
+            else:
+                code = _report(f"cannot write the output: {error.strerror}. Redirect it elsewhere.", PROBLEM, False)
+                _give_up_stdout()
         raise typer.Exit(code)
 
     return run

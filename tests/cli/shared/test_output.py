@@ -139,6 +139,27 @@ def test_a_table_too_narrow_for_its_words_is_not_folded(
     assert {"a" * 20, "wrap", "between"} <= set(out.split())
 
 
+def test_a_sentence_in_a_pipe_pushes_no_number_away(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["", ">"], [("passes", 7), ("says", "word " * 20)])
+    assert capsys.readouterr().out.splitlines()[0] == "passes  7"
+    print_table(["", ">"], [("passes", 7), ("says", "word")])
+    assert capsys.readouterr().out.splitlines()[0] == "passes     7"
+
+
+def test_a_place_that_cannot_be_used_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    from diagplan.cli.shared.output import command
+
+    @command
+    def failing() -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", "some/folder")
+
+    with pytest.raises(typer.Exit) as ended:
+        failing()
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr().err
+    assert said == "diagplan: cannot use some/folder: Permission denied. Name another place.\n"
+
+
 def test_a_full_stdout_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "diagplan", "presets"]
