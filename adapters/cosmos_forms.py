@@ -126,7 +126,7 @@ def _rows_read(checkpoint: Checkpoint, name: str, first: int, rows: int, cut: Cu
     if cut is not None and cut.axis == 0:
         return checkpoint.read(name, cut=Cut(0, tuple((first + begin, first + end) for begin, end in cut.ranges)))
     own = checkpoint.read(name, cut=Cut(0, ((first, first + rows),)))
-    whole: Tensor = own if cut is None else cut.of(own)
+    whole: Tensor = own if cut is None else cut.of(own).clone()
     return whole
 
 
@@ -163,18 +163,16 @@ def _merged(pattern: Path) -> Checkpoint:
     def part(name: str, cut: Cut) -> Tensor:
         axis = _cut_axis(name)
         if axis != cut.axis:
-            other: Tensor = cut.of(read(name))
+            other: Tensor = cut.of(read(name)).clone()
             return other
         ends = list(accumulate(shard.headers[name].shape[axis] for shard in shards))
-        return torch.cat(
-            [
-                shard.read(name, cut=Cut(axis, ((max(begin, low) - low, min(end, high) - low),)))
-                for begin, end in cut.ranges
-                for shard, low, high in zip(shards, [0, *ends], ends, strict=False)
-                if max(begin, low) < min(end, high)
-            ],
-            dim=axis,
-        )
+        pieces = [
+            shard.read(name, cut=Cut(axis, ((max(begin, low) - low, min(end, high) - low),)))
+            for begin, end in cut.ranges
+            for shard, low, high in zip(shards, [0, *ends], ends, strict=False)
+            if max(begin, low) < min(end, high)
+        ]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=axis)
 
     return Checkpoint(pattern, f"{len(files)} tensor-parallel shards", files, headers, read, part)
 

@@ -52,7 +52,7 @@ class Checkpoint:
         headers: name -> header, in the order of the file.
 
     ``mapped`` gives a tensor by its name, best as a view of the mapped file; ``part`` a part of one, where that is not
-    merely a part of such a view.
+    merely a part of such a view, in memory of its own.
 
     Raises:
         DocumentError: more than 100,000 tensors, or one of more than 64 axes.
@@ -95,7 +95,9 @@ class Checkpoint:
                 mapped, expected = self._mapped(name).detach(), self.headers[name].shape
             if tuple(mapped.shape) != expected:
                 raise ValueError(f"{name} has changed")
-            if cut is not None and self._part is None:
+            if cut is not None and self._part is not None:
+                return mapped.to(device=device, dtype=dtype).contiguous()  # in memory of its own already
+            if cut is not None:
                 if cut.axis and mapped.nbytes > _BLOCK:
                     return self._in_blocks(name, mapped.dtype if dtype is None else dtype, device, cut)
                 mapped = cut.of(mapped)

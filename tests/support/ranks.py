@@ -16,9 +16,10 @@ ROOT = Path(__file__).parents[2]
 
 def environment(rank: int, world: int, port: int) -> dict[str, str]:
     """What torchrun sets for a rank."""
-    return os.environ | {
+    loopback = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+    return os.environ | loopback | {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo",
+        "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
 
 
