@@ -203,7 +203,8 @@ def is_half(weight: Tensor) -> bool:
     if not can or "fbgemm" not in torch.backends.quantized.supported_engines:
         return False
     fits = weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() <= _HALF_NUMBERS
-    return fits and torch.equal(weight.half().float(), weight)
+    # Packing would make 65504 of an infinity, which then nobody sees.
+    return fits and bool(torch.isfinite(weight).all()) and torch.equal(weight.half().float(), weight)
 
 
 def is_packed(device: torch.device, dtype: torch.dtype) -> bool:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from diagplan.adapters.contract import Model, allowed_ids, coordinates_of
+from diagplan.adapters.contract import Model, allowed_ids, coordinates_of, ranks_of
 from diagplan.backends.agreement import slowest_rank
 from diagplan.backends.arguments import require_model, require_sampler
 from diagplan.backends.runtime import runtime_of
@@ -145,8 +145,8 @@ def _timed(plan: Plan, model: Model, sampler: Sampler, rows: int, most: int) -> 
     seconds are the process' own: where others run there too, a pass that outlasts a slice of time has to wait in the
     middle, and would seem worse than short ones, which wait between them.
     """
-    fine = time.get_clock_info("process_time").resolution < 1e-5
-    clock = time.process_time if fine and not runtime_of(model).on_gpu else time.perf_counter
+    own = time.get_clock_info("process_time").resolution < 1e-5 and ranks_of(model) is None  # ranks wait for each other
+    clock = time.process_time if own and not runtime_of(model).on_gpu else time.perf_counter
     passes: dict[int, Callable[[], float]] = {}
     seconds: dict[int, float] = {}
 

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,7 +27,9 @@ def temporary_name() -> str:
     return f".diagplan-{_system() or '0' * 12}-{pid}-{began}-{secrets.token_hex(6)}.tmp"
 
 
-@cache  # one look into a folder is enough for a process: what is left behind after it waits for the next one
+@lru_cache(
+    maxsize=1024
+)  # one look into a folder is enough for a process: what is left behind after it waits for the next one
 def sweep(folder: str) -> None:
     """Remove what processes that are dead have left in a folder under a ``temporary_name``; what cannot be, stays."""
     ours = _system()

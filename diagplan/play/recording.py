@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -35,7 +36,7 @@ class RecordingError(DiagplanError):
 
 
 def _file() -> IO[bytes]:
-    return tempfile.TemporaryFile(prefix="diagplan-play-")
+    return tempfile.TemporaryFile(prefix="diagplan-play-", buffering=0)
 
 
 @dataclass(slots=True)
@@ -48,13 +49,15 @@ class _Part:
     lock: Lock = field(default_factory=Lock)
 
     def __del__(self) -> None:
-        self.file.close()
+        with suppress(AttributeError):  # there was no file to be had
+            self.file.close()
 
     def add(self, data: bytes) -> None:
         with self.lock:
             self.file.seek(self.size)
-            self.file.write(data)
-            self.file.flush()
+            left = memoryview(data)
+            while left:
+                left = left[self.file.write(left) :]
         self.size, self.frames = self.size + len(data), self.frames + 1
 
     def read(self, size: int) -> bytes:

@@ -19,7 +19,7 @@ def require_token(host: str, token: str | None) -> None:
     if token is None and not is_loopback(host):
         raise SpecError(
             f"expected a token with --host {host}, which other machines reach, got none. Give --token TEXT of "
-            f"{LEAST_TOKEN} characters or more, and tell it to those who may play."
+            f"{LEAST_TOKEN} characters or more, and tell it to those who may come."
         )
     if token is not None and (len(token) < LEAST_TOKEN or not token.isascii() or not token.isalnum()):
         raise SpecError(

@@ -25,6 +25,7 @@ from diagplan.serve.documents import ENDINGS, brief, whole
 from diagplan.serve.events import END, events_of, last_seen
 from diagplan.serve.requests import RequestError
 from diagplan.serve.service import Service
+from diagplan.serve.settings import HEADERS
 
 __all__ = ["make_app"]
 
@@ -198,14 +199,15 @@ class _Handlers:
         self.require_rate(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise RequestError("expected Content-Type: application/json, got another one.", 415)
-        body = await self._body(request)
-        entry, fresh = await self.on_disk(self.service.accept, body, request.headers.get("idempotency-key"))
+        async with self._body(request) as body:
+            entry, fresh = await self.on_disk(self.service.accept, body, request.headers.get("idempotency-key"))
         place = f"{_root(request)}/jobs/{entry.stored.id}"
         document = brief(entry, self.service.board) | {"links": {"self": place, "events": f"{place}/events"}}
         return _json(document, 202 if fresh else 200, {"location": place})
 
-    async def _body(self, request: Request) -> bytes:
-        """The body, if it is not too large, comes in time, and there is room for it."""
+    @contextlib.asynccontextmanager
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """The body, if it is not too large, comes in time, and there is room for it until it is done with."""
         most, announced = self.settings.max_body, request.headers.get("content-length", "")
         size = int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 20 else most
         if size > most:
@@ -213,6 +215,12 @@ class _Handlers:
         if self._bytes + size > self._most:
             raise RequestError("expected fewer requests at once, got more. Ask again later.", 429)
         self._bytes += size
+        try:
+            yield await self._whole(request, most)
+        finally:
+            self._bytes -= size
+
+    async def _whole(self, request: Request, most: int) -> bytes:
         parts, total = [], 0
         try:
             async with asyncio.timeout(self.settings.body_seconds):
@@ -225,8 +233,6 @@ class _Handlers:
             raise RequestError("expected the whole request in time, got a part. Send it again.", 408) from None
         except ClientDisconnect:
             raise RequestError("expected the whole request, got a part.") from None
-        finally:
-            self._bytes -= size
         return b"".join(parts)
 
     async def job(self, request: Request) -> Response:
@@ -305,6 +311,10 @@ class _Outer:
                 message = {**message, "headers": [*message.get("headers", []), *own]}
             await send(message)
 
+        if scope["type"] == "http" and sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS:
+            refusal = _json({"error": f"expected at most {HEADERS} bytes of headers, got more. Send fewer."}, 431)
+            await refusal(scope, receive, sent)
+            return
         await self._app(scope, receive, sent)
 
 

@@ -150,13 +150,19 @@ class Board:
                 self._tell([entry])
 
     def settle(self, name: str) -> Entry | None:
-        """A job leaves the hands of its worker, or the queue; its state is the caller's business."""
+        """A job that its worker, or the queue, is done with; in hand until ``release``, so that nobody forgets it."""
         with self.lock:
-            entry = self._running.pop(name, None)
-            if entry is None:
-                entry = self._queue.pop(name, None)
+            entry = self._running.get(name)
+            if entry is None and (entry := self._queue.pop(name, None)) is not None:
+                self._running[name] = entry
                 self._tell(self._queue.values())
             return entry
+
+    def release(self, entry: Entry) -> None:
+        """A job is in nobody's hands any more: its end is on the disk."""
+        with self.lock:
+            if self._running.get(entry.stored.id) is entry:
+                del self._running[entry.stored.id]
 
     def ended(self, entry: Entry) -> None:
         """A job has ended; its state says how."""

@@ -232,7 +232,10 @@ class Engine:
         for outcome in outcomes:
             entry = self.board.settle(outcome.id)
             if entry is not None:
-                self._end(entry, outcome)
+                try:
+                    self._end(entry, outcome)
+                finally:
+                    self.board.release(entry)
         self.on_outcome()
 
     def _end(self, entry: Entry, outcome: Outcome) -> None:

@@ -21,8 +21,8 @@ __all__ = ["JobRequest", "RequestError", "id_of_key", "parse_job"]
 
 _FILES = ("video", "tokens", "actions", "context")
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
-#: Characters of a key, and actions of a list.
-_KEY, _ACTIONS = 200, 10_000
+#: Characters of a key and of a text, and actions of a list.
+_KEY, _TEXT, _ACTIONS = 200, 16_000, 10_000
 
 
 class RequestError(DiagplanError):
@@ -77,6 +77,8 @@ def parse_job(body: bytes) -> JobRequest:
     checked = job_from({**held, **named}, 1, Path())
     if isinstance(checked, WrongJob):
         raise RequestError(checked.message)
+    if len(checked.text or "") > _TEXT:
+        raise RequestError(f"expected a text of at most {_TEXT} characters, got {len(checked.text or '')}. Shorten it.")
     name = held.pop("id", None)
     digests = {key: hashlib.sha256(data).hexdigest() for key, (_, data) in files.items()}
     return JobRequest(
@@ -103,7 +105,8 @@ def _layout(entry: Mapping[str, Any], files: Mapping[str, tuple[str, bytes]], di
     """What decides about a clip's plan and text, as far as it can be told without the model."""
     actions = files.get("actions", ("", b""))[1]
     frames = entry.get("frames")
-    return json.dumps([frames, None if frames else actions.count(b"\n"), entry.get("text"), digests.get("context")])
+    text = None if entry.get("text") is None else digest_of(entry["text"])
+    return json.dumps([frames, None if frames else actions.count(b"\n"), text, digests.get("context")])
 
 
 def _file(name: str, value: Any) -> tuple[str, bytes]:

@@ -12,13 +12,12 @@ import uvicorn
 
 from diagplan.serve.app import make_app
 from diagplan.serve.service import Service
+from diagplan.serve.settings import HEADERS
 
 __all__ = ["connections", "serve_jobs"]
 
 #: Connections at once; more are told to come later. Files that something else may have open.
 _CONNECTIONS, _OTHERS = 2000, 128
-#: Bytes of a request's line and headers.
-_HEADERS = 16 << 10
 
 
 class _Server(uvicorn.Server):
@@ -74,7 +73,7 @@ def serve_jobs(service: Service, opened: socket.socket) -> None:
     config: Any = uvicorn.Config(
         make_app(service), log_level="error", access_log=False, server_header=False, ws="none", http="h11",
         loop="asyncio", timeout_graceful_shutdown=2, limit_concurrency=connections(),
-        h11_max_incomplete_event_size=_HEADERS,
+        h11_max_incomplete_event_size=HEADERS,
     )  # fmt: skip
     server = _Server(config, service)
 

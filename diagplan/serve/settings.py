@@ -6,7 +6,10 @@ from diagplan.planner.arguments import require_number
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
 
-__all__ = ["Settings"]
+__all__ = ["HEADERS", "Settings"]
+
+#: Bytes of a request's line and headers.
+HEADERS = 16 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

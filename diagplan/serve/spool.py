@@ -90,12 +90,13 @@ class Spool:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay links
         self.jobs, self.results = jobs_folder(self.folder), results_folder(self.folder)
-        for place in (self.folder, self.jobs, self.results):
-            make_folder(place)
+        make_folder(self.folder)
         mark = self.folder / "spool.json"
+        if not mark.exists() and self._holds_others():
+            raise SpecError(f"expected an empty folder or a spool, got {self.folder}. Give another folder.")
+        for place in (self.jobs, self.results):
+            make_folder(place)
         if not mark.exists():
-            if any(self.jobs.iterdir()) or any(self.results.iterdir()) or len(list(self.folder.iterdir())) > 2:
-                raise SpecError(f"expected an empty folder or a spool, got {self.folder}. Give another folder.")
             write_atomically(mark, f"{json.dumps({'format': _SPOOL})}\n".encode())
         try:
             import fcntl
@@ -109,6 +110,11 @@ class Spool:
             raise SpecError(
                 f"expected a spool that no other service uses, got {self.folder}. Give another folder."
             ) from None
+
+    def _holds_others(self) -> bool:
+        """Whether something lies in the folder besides the empty ones that a spool begins with."""
+        own = (self.jobs, self.results)
+        return any(path not in own or not path.is_dir() or any(path.iterdir()) for path in self.folder.iterdir())
 
     def close(self) -> None:
         """Leave it to the next service."""

@@ -93,7 +93,7 @@ def test_every_number_of_float16_comes_through() -> None:
 @needs_half
 def test_weights_that_float16_does_not_hold() -> None:
     fits = halves(8, 16)
-    for value in (1 + 2.0**-11, 65536.0, 2.0**-25, float("nan")):
+    for value in (1 + 2.0**-11, 65536.0, 2.0**-25, float("nan"), float("inf"), -float("inf")):
         other = fits.clone()
         other[3, 5] = value
         assert not is_half(other), value

@@ -1,6 +1,8 @@
 """What was played comes back as a clip that other commands take."""
 
+import gc
 import io
+import tempfile
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -69,6 +71,18 @@ def test_its_memory_does_not_grow() -> None:
         tracemalloc.stop()
     assert recording.size > 20_000_000
     assert grown < 100_000
+
+
+def test_without_a_folder_nothing_is_kept_and_nothing_is_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recording = Recording()
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+        recording.begin(b"start")  # pytest fails it where an object's end is heard of
+        gc.collect()
+    with pytest.raises(RecordingError, match="No such file"):
+        recording.copy()
 
 
 def test_a_full_disk_ends_the_recording_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

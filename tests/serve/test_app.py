@@ -190,6 +190,7 @@ def test_requests_that_are_none(web: TestClient) -> None:
     assert sent(web, job(), origin=HERE).status_code == 202
     assert sent(web, job(), host="evil.example").status_code == 403
     assert sent(web, job(), host="[").status_code == 400
+    assert sent(web, job(), x_large="x" * 20_000).status_code == 431
 
 
 def test_large_bodies(tmp_path: Path) -> None:
@@ -205,6 +206,16 @@ def test_large_bodies(tmp_path: Path) -> None:
         assert sent(web, job()).status_code == 202
         handlers: Any = web.app.state.handlers  # type: ignore[attr-defined]
         assert handlers._bytes == 0
+        held = list[int]()
+        accept = handlers.service.accept
+
+        def accepting(body: bytes, key: str | None) -> Any:
+            held.append(handlers._bytes)
+            return accept(body, key)
+
+        handlers.service.accept = accepting
+        assert sent(web, job()).status_code == 202
+        assert held == [len(job())]  # until it is on the disk
         handlers._bytes = handlers._most
         assert sent(web, job()).status_code == 429
 

@@ -87,6 +87,9 @@ def test_cancelled_ended_forgotten() -> None:
     assert made.states() == {"queued": 1, "running": 1, "done": 0, "wrong": 0, "cancelled": 2}
     assert made.old(0, None) == [second]  # a worker still has the other one
     assert made.settle("j1") is first
+    assert made.old(0, None) == [second]  # its end is being written
+    assert made.busy(first)
+    made.release(first)
     assert made.settle("j1") is None
     assert made.old(0, None) == [second, first]
     made.forget(first)

@@ -196,3 +196,25 @@ def test_a_job_that_is_cancelled_while_its_end_is_written_stays_so(
     case.end()
     assert [one.state for one in Spool(tmp_path).load()] == ["cancelled"]
     assert not place_of(case.service.spool.results, entry.stored.id, ".npy").exists()
+
+
+def test_a_job_that_is_deleted_twice_while_its_end_is_written_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(tmp_path)
+    (entry,) = case.send(None)
+    save, answers = Spool.save, list[bool]()
+
+    def deleting(spool: Spool, stored: StoredJob) -> None:
+        if stored.state == "done" and not answers:
+            answers.append(case.service.cancel(entry))
+            answers.append(case.service.cancel(entry))
+        save(spool, stored)
+
+    monkeypatch.setattr(Spool, "save", deleting)
+    case.engine.start()
+    wait_for(lambda: case.service.board.running == 0 and answers)
+    assert answers == [True, True]
+    assert not case.service.cancel(entry)  # nobody has it in hand any more: forgotten
+    case.end()
+    assert Spool(tmp_path).load() == []

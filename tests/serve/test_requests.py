@@ -59,6 +59,9 @@ def test_what_passes_together_and_what_is_the_same() -> None:
     assert parse_job(first).layout == parse_job(other).layout != parse_job(longer).layout
     assert parse_job(first).digest != parse_job(other).digest
     assert parse_job(first).digest == parse_job(body(frames=2, seed=1, tokens=[[[1]]], id="x")).digest
+    texts = [parse_job(body(tokens=[[[1]]], frames=2, text=text)).layout for text in ("é" * 16_000, "a", "a")]
+    assert texts[0] != texts[1] == texts[2]
+    assert len(texts[0]) < 200
     actions = [{"action": "left"}]
     assert (
         parse_job(body(tokens=[[[1]]], actions=actions)).layout
@@ -96,6 +99,7 @@ def test_what_passes_together_and_what_is_the_same() -> None:
         (body(tokens=[[[1]]], frames=True), "expected frames to be a whole number"),
         (body(tokens=[[[1]]], path="x"), "expected the keys id, video"),
         (body(tokens=[[[1]]], text="t", context="eA=="), "expected context or text"),
+        (body(tokens=[[[1]]], text="é" * 16_001), "expected a text of at most 16000 characters, got 16001."),
     ],
 )
 def test_what_is_none(sent: bytes, message: str) -> None:

@@ -80,6 +80,7 @@ def test_one_service_at_a_time_and_no_other_folder(tmp_path: Path) -> None:
     (tmp_path / "other" / "thesis.txt").write_text("words")
     with pytest.raises(SpecError, match="expected an empty folder or a spool"):
         Spool(tmp_path / "other")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": "other"}', '{"format": "diagplan-served-job/1", "id": "a"}'])
