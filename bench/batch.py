@@ -141,7 +141,7 @@ def driver(folder: Path, count: int, workers: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=16, help="clips of crafter-mini")
+    parser.add_argument("--clips", type=int, default=96, help="clips of crafter-mini")
     parser.add_argument("--frames", type=int, default=2, help="frames of each")
     parser.add_argument("--kills", type=int, default=10, help="workers that are killed")
     parser.add_argument("--jobs", type=int, default=100_000, help="of the stub")
