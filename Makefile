@@ -66,7 +66,7 @@ search: venv ## run the slow tests (SEARCH_EXAMPLES=2000 SEED=today)
 	SEARCH_EXAMPLES=$(SEARCH_EXAMPLES) SEED=$(SEED) $(BIN)/python -m pytest -m slow tests/search \
 	  --hypothesis-profile=search --hypothesis-seed=$(SEED) $(PYTEST_ARGS) || test $$? -eq 5
 
-# What an older transformers needs in the place of newer packages; it stands before them on the path, in build/.
+# What an older transformers needs in the place of newer packages, and accelerate; it stands before them on the path, in build/.
 OLDER_4.57.6 := 'huggingface_hub<1' 'tokenizers<=0.23.0'
 OLDER_5.4.0 := 'huggingface_hub==1.5.*' 'tokenizers<=0.23.0' 'httpx' 'httpcore' 'h11' 'anyio' 'idna' 'certifi'
 
@@ -74,12 +74,12 @@ versions: venv ## run the tests of transformers' models on the oldest versions t
 	@for version in 4.57.6 5.4.0; do $(MAKE) --no-print-directory build/transformers/$$version/.tested || exit 1; done
 
 .SECONDARY:
-build/transformers/%/.installed: $(STAMP)
+build/transformers/%/.spread: $(STAMP)
 	rm -rf $(@D)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) 'transformers==$*' $(OLDER_$*)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) 'transformers==$*' $(OLDER_$*) accelerate psutil
 	@touch $@
 
-build/transformers/%/.tested: build/transformers/%/.installed always
+build/transformers/%/.tested: build/transformers/%/.spread always
 	PYTHONPATH=$(@D) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --hypothesis-profile=ci \
 	  tests/adapters/test_transformers*.py tests/adapters/test_hf_*.py tests/models/test_wrapping.py $(PYTEST_ARGS)
 

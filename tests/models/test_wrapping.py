@@ -1,7 +1,9 @@
 """``diagplan.wrap``: a model that is loaded already, as it is."""
 
 import copy
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,25 @@ def test_a_plan_runs_on_a_wrapped_model() -> None:
     assert tokens.shape == (1, 1, 5, 6)
     assert ((tokens >= 60) & (tokens < 100)).all()
     tiny.require_varied(tokens)
+
+
+@pytest.mark.parametrize("where", ["cpu", "disk"])
+def test_a_model_that_accelerate_has_spread(where: str, tmp_path: Path) -> None:
+    """The last layer's weights lie elsewhere, and are brought for its passes alone; ``make versions`` has accelerate."""
+    accelerate = pytest.importorskip("accelerate")
+    given = np.array([10, 11, 12, 13, *[tiny.EMU3_EOL] * 4])
+    plan = compile_plan(wrap(tiny.emu3()).layout(lead=4, rows=5, cols=6), Diagonal(k=2))
+    want = replay(plan, wrap(tiny.emu3()), given=given)
+    module = tiny.emu3()
+    last = f"layers.{module.config.get_text_config(decoder=True).num_hidden_layers - 1}."
+    places = dict[str, str]()
+    for name in (*dict(module.named_parameters()), *dict(module.named_buffers())):
+        layer = re.match(r".*\.layers\.\d+", name)
+        key = name.rpartition(".")[0] if layer is None else layer[0]
+        places[key] = where if last in name else "cpu"
+    spread = accelerate.dispatch_model(module, places, main_device="cpu", offload_dir=tmp_path, force_hooks=True)
+    assert any(part.device.type == "meta" for part in spread.parameters()) == (where == "disk")
+    np.testing.assert_array_equal(replay(plan, wrap(spread), given=given), want)
 
 
 def test_dropout_is_off() -> None:
