@@ -42,7 +42,7 @@ def test_a_plan_runs_on_a_wrapped_model() -> None:
 
 @pytest.mark.parametrize("where", ["cpu", "disk"])
 def test_a_model_that_accelerate_has_spread(where: str, tmp_path: Path) -> None:
-    """The last layer's weights lie elsewhere, and are brought for its passes alone; ``make versions`` has accelerate."""
+    """The last layer is elsewhere, and brought for its passes alone; ``make versions`` has accelerate."""
     accelerate = pytest.importorskip("accelerate")
     given = np.array([10, 11, 12, 13, *[tiny.EMU3_EOL] * 4])
     plan = compile_plan(wrap(tiny.emu3()).layout(lead=4, rows=5, cols=6), Diagonal(k=2))
