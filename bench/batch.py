@@ -191,7 +191,11 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     alone = Recipe(schedule=Diagonal(k=2), frames=options.frames, sampling={"temperature": 1.0}, batch=1)
     rows.insert(0, one_process(jobs, alone, folder / "0"))
     every = [outputs(folder / name) for name in ["0", *folders]]
-    same = len(every[0]) == 3 * options.clips and all(one == every[0] for one in every)
+    different = {
+        folder: sorted(name for name in {*every[0], *one} if every[0].get(name) != one.get(name))
+        for folder, one in zip(folders, every[1:], strict=True)
+    }
+    same = len(every[0]) == 3 * options.clips and not any(different.values())
     table = Table(title=f"{options.clips} clips of {options.frames} frames, crafter-mini, k=2")
     for name in ("", "seconds", "until a worker is ready", "frames/s", "frames/s once ready", "lost"):
         table.add_column(name, justify="right" if name else "left")
@@ -201,6 +205,9 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     out = Console(width=110)
     out.print(table)
     out.print(f"files of all folders are the same: {same}")
+    for folder, names in different.items():
+        if names:
+            out.print(f"in {folder}: {', '.join(names[:5])}")
     out.print(
         f"driver, {stub['jobs']:,} jobs: {stub['jobs_a_second']:,} a second, grown by {stub['grown_bytes']:,} bytes"
     )
