@@ -205,9 +205,9 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     out = Console(width=110)
     out.print(table)
     out.print(f"files of all folders are the same: {same}")
-    for folder, names in different.items():
+    for where, names in different.items():
         if names:
-            out.print(f"in {folder}: {', '.join(names[:5])}")  # of a clip over which workers were lost three times
+            out.print(f"in {where}: {', '.join(names[:5])}")  # of a clip over which workers were lost three times
     out.print(
         f"driver, {stub['jobs']:,} jobs: {stub['jobs_a_second']:,} a second, grown by {stub['grown_bytes']:,} bytes"
     )
