@@ -28,13 +28,13 @@ from diagplan.cli.shared.output import (
     print_table,
     progress_bar,
 )
+from diagplan.cli.shared.recipes import WORKERS, GpusPerWorkerOption, RayOption
 from diagplan.cli.shared.speculation import EXACT
 from diagplan.planner.extras import require_packages
 from diagplan.worlds.loading import release_names
 
 __all__ = ["evaluate_study_command"]
 
-WORKERS = "Workers"
 
 ExactOption = Annotated[
     bool,
@@ -137,18 +137,8 @@ def evaluate_study_command(
             rich_help_panel=WORKERS,
         ),
     ] = 1,
-    ray: Annotated[
-        str | None,
-        option(
-            WORKERS,
-            "Workers on Ray: auto, the address of a cluster, or local. Left out: processes of this machine.",
-            metavar="ADDRESS",
-        ),
-    ] = None,
-    gpus_per_worker: Annotated[
-        float,
-        typer.Option(help="With --device cuda; less than 1: workers share one.", rich_help_panel=WORKERS),
-    ] = 1,
+    ray: RayOption = None,
+    gpus_per_worker: GpusPerWorkerOption = 1,
     as_json: JsonOption = False,
 ) -> int:
     """Compare decoding plans on one set of clips: tables with intervals, plots, sample videos."""

@@ -1,7 +1,7 @@
 """The main job: a video and actions in, a video out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -22,10 +22,8 @@ from diagplan.cli.shared.models import (
     ReleaseTokenizerOption,
     ReleaseWeightsOption,
     ThreadsOption,
-    for_families,
     load_options,
     option,
-    world_option,
 )
 from diagplan.cli.shared.output import (
     FINE,
@@ -38,13 +36,30 @@ from diagplan.cli.shared.output import (
     progress_bar,
 )
 from diagplan.cli.shared.parallel import TensorParallelOption, for_all_ranks, ranks_of_command, unwritten
+from diagplan.cli.shared.recipes import (
+    OUTPUT,
+    FramesOption,
+    KeepOption,
+    PlanFileOption,
+    PromptFramesOption,
+    WorldModelOption,
+)
 from diagplan.cli.shared.requests import (
-    SCHEDULE,
+    SAMPLING,
+    FrameDelayOption,
+    GreedyOption,
+    MinPOption,
     PoliciesOption,
     ProxyKvOption,
     ProxyOption,
+    RowDelayOption,
     RowEndOption,
+    ScheduleNameOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
     VisibilityOption,
+    ZipArWindowOption,
     policies_from_options,
     sampler_from_options,
     schedule_from_options,
@@ -61,7 +76,7 @@ from diagplan.cli.shared.speculation import (
 )
 from diagplan.planner.errors import SpecError
 from diagplan.planner.rollout import Rollout
-from diagplan.worlds.loading import SHIPPED, release_names
+from diagplan.worlds.loading import SHIPPED
 
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
@@ -71,22 +86,13 @@ if TYPE_CHECKING:
 
 __all__ = ["generate_command"]
 
-PLAN, SAMPLING, OUTPUT = "Plan", "Sampling", "Output"
-
 
 @command
 @for_all_ranks
 def generate_command(
     video: Annotated[Path, typer.Option(help="A video; its first frames are the prompt.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The video to write, .mp4.", show_default=False)],
-    model: Annotated[
-        str,
-        world_option(
-            f"{', '.join(SHIPPED)}; a world model's folder, or what export-onnx wrote of one; or a release: "
-            f"{', '.join(release_names())}.",
-            releases=True,
-        ),
-    ] = "crafter-mini",
+    model: WorldModelOption = "crafter-mini",
     actions: Annotated[
         Path | None, option(MODEL, "Actions between the video's frames: JSON lines; for WHAM also .npz, .npy.")
     ] = None,
@@ -104,41 +110,25 @@ def generate_command(
     int8: Int8Option = False,
     threads: ThreadsOption = None,
     tensor_parallel: TensorParallelOption = False,
-    frames: Annotated[
-        int | None, option(PLAN, "Frames to generate. Left out: as many as the context and the actions allow.", min=1)
-    ] = None,
-    prompt_frames: Annotated[
-        int | None, option(PLAN, for_families("prompt_frames", "Frames that are given. Left out: 1."), min=1)
-    ] = None,
-    keep: Annotated[
-        int | None,
-        option(PLAN, for_families("keep", "Beyond the context: slide a window that keeps so many frames."), min=1),
-    ] = None,
-    plan: Annotated[Path | None, option(PLAN, "Replay this plan instead.")] = None,
-    schedule: Annotated[
-        Literal["next-token", "diagonal", "zipar", "zipar-llamagen"] | None,
-        option(SCHEDULE, "The schedule by its name. Left out: the options below imply it, without them next-token."),
-    ] = None,
-    k: Annotated[int | None, option(SCHEDULE, "The row delay of diagonal decoding, in steps.")] = None,
-    d: Annotated[
-        int | None, option(SCHEDULE, "The frame delay, in steps, with --k. Left out: frames come in sequence.")
-    ] = None,
-    window: Annotated[int | None, option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
+    frames: FramesOption = None,
+    prompt_frames: PromptFramesOption = None,
+    keep: KeepOption = None,
+    plan: PlanFileOption = None,
+    schedule: ScheduleNameOption = None,
+    k: RowDelayOption = None,
+    d: FrameDelayOption = None,
+    window: ZipArWindowOption = None,
     policies: PoliciesOption = "default",
     proxy: ProxyOption = None,
     row_end: RowEndOption = None,
     proxy_kv: ProxyKvOption = None,
     visibility: VisibilityOption = None,
     seed: Annotated[int, typer.Option(help="The seed of the sampling.", rich_help_panel=SAMPLING)] = 0,
-    greedy: Annotated[
-        bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
-    ] = False,
-    temperature: Annotated[
-        float | None, option(SAMPLING, for_families("temperature", "Divides the logits; 0 is greedy."))
-    ] = None,
-    top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
-    top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
-    min_p: Annotated[float | None, option(SAMPLING, "Keep tokens this share as probable as the first.")] = None,
+    greedy: GreedyOption = False,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
     frames_dir: Annotated[Path | None, option(OUTPUT, "Write each frame here as soon as it is known, .png.")] = None,
     gif: Annotated[Path | None, option(OUTPUT, "Write a GIF too.")] = None,
     tokens: Annotated[Path | None, option(OUTPUT, "Write the tokens too, .npy, int [T, h, w].")] = None,
@@ -153,7 +143,7 @@ def generate_command(
     as_json: JsonOption = False,
 ) -> int:
     """Roll a world forward: a video and actions in, a video out."""
-    from diagplan.worlds.loading import SHIPPED, open_world
+    from diagplan.worlds.loading import open_world
     from diagplan.worlds.plans import plan_for
     from diagplan.worlds.videos import generate_video
 

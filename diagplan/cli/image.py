@@ -1,7 +1,7 @@
 """From prompts to pictures: a model's folder and texts in, .png out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import TimeRemainingColumn
@@ -42,8 +42,11 @@ from diagplan.cli.shared.requests import (
     PoliciesOption,
     ProxyKvOption,
     ProxyOption,
+    RowDelayOption,
     RowEndOption,
+    ScheduleNameOption,
     VisibilityOption,
+    ZipArWindowOption,
     policies_from_options,
     schedule_from_options,
 )
@@ -97,12 +100,9 @@ def image_command(
         str | None,
         option(SCHEDULE, "Draw each prompt under several plans, such as ntp,exact=36,k=2,zipar=8: one sheet."),
     ] = None,
-    schedule: Annotated[
-        Literal["next-token", "diagonal", "zipar", "zipar-llamagen"] | None,
-        option(SCHEDULE, "The schedule by its name. Left out: the options below imply it, without them next-token."),
-    ] = None,
-    k: Annotated[int | None, option(SCHEDULE, "The row delay of diagonal decoding, in steps.")] = None,
-    window: Annotated[int | None, option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
+    schedule: ScheduleNameOption = None,
+    k: RowDelayOption = None,
+    window: ZipArWindowOption = None,
     exact: ExactOption = False,
     speculate: SpeculateOption = None,
     draft: DraftOption = None,

@@ -36,7 +36,17 @@ from diagplan.cli.shared.output import (
     require_distinct,
 )
 from diagplan.cli.shared.parallel import TensorParallelOption, for_all_ranks, ranks_of_command
-from diagplan.cli.shared.requests import guidance_from_options, guided_steps, sampler_from_options, whole_numbers
+from diagplan.cli.shared.requests import (
+    SAMPLING,
+    GreedyOption,
+    MinPOption,
+    TopKOption,
+    TopPOption,
+    guidance_from_options,
+    guided_steps,
+    sampler_from_options,
+    whole_numbers,
+)
 from diagplan.cli.shared.speculation import (
     CheckOption,
     DraftOption,
@@ -57,7 +67,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_command"]
 
-SAMPLING, CHECKPOINTS = "Sampling", "Checkpoints"
+CHECKPOINTS = "Checkpoints"
 
 
 def read_ids(path: Path) -> NDArray[np.integer[Any]]:
@@ -99,13 +109,11 @@ def run_command(
     samples: Annotated[
         str | None, option(SAMPLING, "The numbers of the samples, such as 3,7; left out, 0, 1, ... in order.")
     ] = None,
-    greedy: Annotated[
-        bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
-    ] = False,
+    greedy: GreedyOption = False,
     temperature: Annotated[float | None, option(SAMPLING, "Divides the logits; 0 is greedy, for WHAM 0.1.")] = None,
-    top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
-    top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
-    min_p: Annotated[float | None, option(SAMPLING, "Keep tokens this share as probable as the first.")] = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
     guidance: Annotated[
         str | None,
         option(SAMPLING, "The scale of classifier-free guidance, with --unconditional; or weights, such as 3,-2."),

@@ -3,7 +3,7 @@
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -11,7 +11,6 @@ from rich.text import Text
 from diagplan.cli.shared.extras import require_for
 from diagplan.cli.shared.files import Output, require_outputs
 from diagplan.cli.shared.models import (
-    MODEL,
     BackendOption,
     ContextOption,
     DeviceOption,
@@ -21,26 +20,46 @@ from diagplan.cli.shared.models import (
     ReleaseTokenizerOption,
     ReleaseWeightsOption,
     ThreadsOption,
-    for_families,
     option,
-    world_option,
 )
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json
-from diagplan.cli.shared.recipes import recipe_from_options
+from diagplan.cli.shared.recipes import (
+    WORKERS,
+    BatchOption,
+    FpsOption,
+    FramesOption,
+    GpusPerWorkerOption,
+    JobSeedOption,
+    KeepOption,
+    PlanFileOption,
+    PromptFramesOption,
+    TextEncoderOption,
+    TokensOnlyOption,
+    WorldModelOption,
+    recipe_from_options,
+)
 from diagplan.cli.shared.requests import (
-    SCHEDULE,
+    FrameDelayOption,
+    GreedyOption,
+    MinPOption,
     PoliciesOption,
     ProxyKvOption,
     ProxyOption,
+    RowDelayOption,
     RowEndOption,
+    ScheduleNameOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
     VisibilityOption,
+    ZipArWindowOption,
 )
 from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption
-from diagplan.worlds.loading import SHIPPED, release_names
+from diagplan.worlds.loading import SHIPPED
 
 __all__ = ["serve_command"]
 
-PLAN, SAMPLING, OUTPUT, WORKERS, SERVER, LIMITS = "Plan", "Sampling", "Output", "Workers", "Server", "Limits"
+SERVER, LIMITS = "Server", "Limits"
 
 
 @command
@@ -49,72 +68,42 @@ def serve_command(
         Path,
         typer.Option("-o", "--spool", help="The folder for jobs and results; of one service.", show_default=False),
     ],
-    model: Annotated[
-        str,
-        world_option(
-            f"{', '.join(SHIPPED)}; a world model's folder, or what export-onnx wrote of one; or a release: "
-            f"{', '.join(release_names())}.",
-            releases=True,
-        ),
-    ] = "crafter-mini",
+    model: WorldModelOption = "crafter-mini",
     weights: ReleaseWeightsOption = None,
     tokenizer: ReleaseTokenizerOption = None,
     config: ReleaseConfigOption = None,
     context: ContextOption = None,
-    text_encoder: Annotated[Path | None, option(MODEL, "For jobs with a text: a local folder of T5-11B.")] = None,
+    text_encoder: TextEncoderOption = None,
     backend: BackendOption = "torch",
     dtype: DtypeOption = "float32",
     device: DeviceOption = "cpu",
     int8: Int8Option = False,
     threads: ThreadsOption = None,
-    frames: Annotated[
-        int | None, option(PLAN, "Frames to generate. Left out: as many as the context and the actions allow.", min=1)
-    ] = None,
-    prompt_frames: Annotated[
-        int | None, option(PLAN, for_families("prompt_frames", "Frames that are given. Left out: 1."), min=1)
-    ] = None,
-    keep: Annotated[
-        int | None,
-        option(PLAN, for_families("keep", "Beyond the context: slide a window that keeps so many frames."), min=1),
-    ] = None,
-    plan: Annotated[Path | None, option(PLAN, "Replay this plan instead.")] = None,
-    schedule: Annotated[
-        Literal["next-token", "diagonal", "zipar", "zipar-llamagen"] | None,
-        option(SCHEDULE, "The schedule by its name. Left out: the options below imply it, without them next-token."),
-    ] = None,
-    k: Annotated[int | None, option(SCHEDULE, "The row delay of diagonal decoding, in steps.")] = None,
-    d: Annotated[
-        int | None, option(SCHEDULE, "The frame delay, in steps, with --k. Left out: frames come in sequence.")
-    ] = None,
-    window: Annotated[int | None, option(SCHEDULE, "ZipAR's window, in tokens.")] = None,
+    frames: FramesOption = None,
+    prompt_frames: PromptFramesOption = None,
+    keep: KeepOption = None,
+    plan: PlanFileOption = None,
+    schedule: ScheduleNameOption = None,
+    k: RowDelayOption = None,
+    d: FrameDelayOption = None,
+    window: ZipArWindowOption = None,
     policies: PoliciesOption = "default",
     proxy: ProxyOption = None,
     row_end: RowEndOption = None,
     proxy_kv: ProxyKvOption = None,
     visibility: VisibilityOption = None,
-    seed: Annotated[
-        int,
-        typer.Option(help="With a job's id it makes the seed of a job that says none.", rich_help_panel=SAMPLING),
-    ] = 0,
-    greedy: Annotated[
-        bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
-    ] = False,
-    temperature: Annotated[
-        float | None, option(SAMPLING, for_families("temperature", "Divides the logits; 0 is greedy."))
-    ] = None,
-    top_k: Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")] = None,
-    top_p: Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")] = None,
-    min_p: Annotated[float | None, option(SAMPLING, "Keep tokens this share as probable as the first.")] = None,
-    tokens_only: Annotated[bool, option(OUTPUT, "Write tokens alone, without videos.", "--tokens-only")] = False,
-    fps: Annotated[
-        int | None, option(OUTPUT, "Frames a second of the videos. Left out: the model's own.", min=1, max=240)
-    ] = None,
+    seed: JobSeedOption = 0,
+    greedy: GreedyOption = False,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
+    tokens_only: TokensOnlyOption = False,
+    fps: FpsOption = None,
     exact: ExactOption = False,
     speculate: SpeculateOption = None,
     draft: DraftOption = None,
-    batch: Annotated[
-        int, typer.Option(help="Clips that pass the model together.", min=1, max=4096, rich_help_panel=WORKERS)
-    ] = 4,
+    batch: BatchOption = 4,
     wait_ms: Annotated[
         int,
         typer.Option(
@@ -124,10 +113,7 @@ def serve_command(
     workers: Annotated[
         int, typer.Option(help="Processes, each with the model loaded.", min=1, max=1024, rich_help_panel=WORKERS)
     ] = 1,
-    gpus_per_worker: Annotated[
-        float,
-        typer.Option(help="With --device cuda; less than 1: workers share one.", rich_help_panel=WORKERS),
-    ] = 1,
+    gpus_per_worker: GpusPerWorkerOption = 1,
     host: Annotated[
         str, typer.Option(help="The address; another than this machine's own needs --token.", rich_help_panel=SERVER)
     ] = "127.0.0.1",

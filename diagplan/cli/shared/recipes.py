@@ -1,18 +1,90 @@
-"""What is done with every clip, from the options that `batch` and `serve` share."""
+"""What is done with every clip, from the options that `batch` and `serve` share, most of them with `generate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from diagplan.cli.shared.models import load_options
-from diagplan.cli.shared.requests import policies_from_options, sampler_from_options, schedule_from_options
+import typer
+
+from diagplan.cli.shared.models import MODEL, for_families, load_options, option, world_option
+from diagplan.cli.shared.requests import (
+    SAMPLING,
+    policies_from_options,
+    sampler_from_options,
+    schedule_from_options,
+)
 from diagplan.cli.shared.speculation import speculation_from_options
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
+from diagplan.worlds.loading import SHIPPED, release_names
 
 if TYPE_CHECKING:
     from diagplan.batch import Recipe
 
-__all__ = ["recipe_from_options"]
+__all__ = [
+    "OUTPUT",
+    "PLAN",
+    "WORKERS",
+    "BatchOption",
+    "FpsOption",
+    "FramesOption",
+    "GpusPerWorkerOption",
+    "JobSeedOption",
+    "KeepOption",
+    "PlanFileOption",
+    "PromptFramesOption",
+    "RayOption",
+    "TextEncoderOption",
+    "TokensOnlyOption",
+    "WorldModelOption",
+    "recipe_from_options",
+]
+
+#: Panels of --help.
+PLAN, OUTPUT, WORKERS = "Plan", "Output", "Workers"
+
+WorldModelOption = Annotated[
+    str,
+    world_option(
+        f"{', '.join(SHIPPED)}; a world model's folder, or what export-onnx wrote of one; or a release: "
+        f"{', '.join(release_names())}.",
+        releases=True,
+    ),
+]
+TextEncoderOption = Annotated[Path | None, option(MODEL, "For jobs with a text: a local folder of T5-11B.")]
+FramesOption = Annotated[
+    int | None, option(PLAN, "Frames to generate. Left out: as many as the context and the actions allow.", min=1)
+]
+PromptFramesOption = Annotated[
+    int | None, option(PLAN, for_families("prompt_frames", "Frames that are given. Left out: 1."), min=1)
+]
+KeepOption = Annotated[
+    int | None,
+    option(PLAN, for_families("keep", "Beyond the context: slide a window that keeps so many frames."), min=1),
+]
+PlanFileOption = Annotated[Path | None, option(PLAN, "Replay this plan instead.")]
+JobSeedOption = Annotated[
+    int,
+    typer.Option(help="With a job's id it makes the seed of a job that says none.", rich_help_panel=SAMPLING),
+]
+TokensOnlyOption = Annotated[bool, option(OUTPUT, "Write tokens alone, without videos.", "--tokens-only")]
+FpsOption = Annotated[
+    int | None, option(OUTPUT, "Frames a second of the videos. Left out: the model's own.", min=1, max=240)
+]
+BatchOption = Annotated[
+    int, typer.Option(help="Clips that pass the model together.", min=1, max=4096, rich_help_panel=WORKERS)
+]
+RayOption = Annotated[
+    str | None,
+    option(
+        WORKERS,
+        "Workers on Ray: auto, the address of a cluster, or local. Left out: processes of this machine.",
+        metavar="ADDRESS",
+    ),
+]
+GpusPerWorkerOption = Annotated[
+    float,
+    typer.Option(help="With --device cuda; less than 1: workers share one.", rich_help_panel=WORKERS),
+]
 
 
 def recipe_from_options(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from diagplan.cli.shared.models import option
+from diagplan.cli.shared.models import for_families, option
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
 from diagplan.planner.policy import (
@@ -31,18 +31,28 @@ if TYPE_CHECKING:
 __all__ = [
     "LAYOUT",
     "POLICIES",
+    "SAMPLING",
     "SCHEDULE",
     "Cols",
+    "FrameDelayOption",
     "Frames",
+    "GreedyOption",
     "LayoutModel",
+    "MinPOption",
     "PlanFile",
     "PoliciesOption",
     "ProxyKvOption",
     "ProxyOption",
+    "RowDelayOption",
     "RowEndOption",
     "Rows",
+    "ScheduleNameOption",
     "ScheduleOption",
+    "TemperatureOption",
+    "TopKOption",
+    "TopPOption",
     "VisibilityOption",
+    "ZipArWindowOption",
     "guidance_from_options",
     "guided_steps",
     "layout_from_options",
@@ -64,7 +74,7 @@ def _policy(text: str, values: Any) -> Any:
 
 
 #: Panels of --help.
-LAYOUT, SCHEDULE, POLICIES = "Layout", "Schedule", "Policies"
+LAYOUT, SCHEDULE, POLICIES, SAMPLING = "Layout", "Schedule", "Policies", "Sampling"
 
 PlanFile = Annotated[
     Path, typer.Argument(help="The plan file to read: .json, .json.gz or .json.zst.", show_default=False)
@@ -93,6 +103,24 @@ ProxyOption = Annotated[str | None, _policy("What stands in for a token that is 
 RowEndOption = Annotated[str | None, _policy("What becomes of a proxy's cache slot when its token is known", RowEnd)]
 ProxyKvOption = Annotated[str | None, _policy("Whether later queries see a proxy", ProxyKV)]
 VisibilityOption = Annotated[str | None, _policy("Which slots a query sees", Visibility)]
+ScheduleNameOption = Annotated[
+    Literal["next-token", "diagonal", "zipar", "zipar-llamagen"] | None,
+    option(SCHEDULE, "The schedule by its name. Left out: the options below imply it, without them next-token."),
+]
+RowDelayOption = Annotated[int | None, option(SCHEDULE, "The row delay of diagonal decoding, in steps.")]
+FrameDelayOption = Annotated[
+    int | None, option(SCHEDULE, "The frame delay, in steps, with --k. Left out: frames come in sequence.")
+]
+ZipArWindowOption = Annotated[int | None, option(SCHEDULE, "ZipAR's window, in tokens.")]
+GreedyOption = Annotated[
+    bool, option(SAMPLING, "Take the most probable token (the default without the next four).", "--greedy")
+]
+TemperatureOption = Annotated[
+    float | None, option(SAMPLING, for_families("temperature", "Divides the logits; 0 is greedy."))
+]
+TopKOption = Annotated[int | None, option(SAMPLING, "Keep the k most probable tokens.")]
+TopPOption = Annotated[float | None, option(SAMPLING, "Keep the most probable tokens up to this probability.")]
+MinPOption = Annotated[float | None, option(SAMPLING, "Keep tokens this share as probable as the first.")]
 ScheduleOption = Literal["next-token", "diagonal", "zipar", "zipar-llamagen", "imported"]
 
 
