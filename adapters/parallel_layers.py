@@ -8,38 +8,14 @@ over joined or packed weights and a cache that is written in place; their cut we
 collectives that the mathematics needs stand where they are needed.
 """
 
-from collections.abc import Iterator, Mapping
-
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from diagplan.adapters.contract import Ranks
 from diagplan.adapters.linear import Linear
-from diagplan.adapters.parallel_cuts import Cut, bounds
+from diagplan.adapters.parallel_cuts import bounds
 
-__all__ = ["CutWeights", "joined", "look_up", "rank_of", "summed"]
-
-
-class CutWeights(Mapping[str, Tensor]):
-    """One rank's part of weights that are in memory.
-
-    Args:
-        weights: whole, by name.
-        cuts: of those that are cut.
-    """
-
-    def __init__(self, weights: Mapping[str, Tensor], cuts: Mapping[str, Cut]) -> None:
-        self._weights, self._cuts = weights, cuts
-
-    def __getitem__(self, name: str) -> Tensor:
-        tensor, cut = self._weights[name], self._cuts.get(name)
-        return tensor if cut is None else cut.of(tensor).contiguous()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weights)
-
-    def __len__(self) -> int:
-        return len(self._weights)
+__all__ = ["joined", "look_up", "rank_of", "summed"]
 
 
 class _Summed:

@@ -21,7 +21,7 @@ from diagplan.batch.records import place_of
 from diagplan.play.messages import Budget
 from diagplan.play.server import is_loopback
 from diagplan.serve.board import ENDED, Entry
-from diagplan.serve.documents import ENDINGS, brief, whole
+from diagplan.serve.documents import MEDIA_TYPES, brief, whole
 from diagplan.serve.events import END, events_of, last_seen
 from diagplan.serve.requests import RequestError
 from diagplan.serve.service import Service
@@ -270,13 +270,13 @@ class _Handlers:
         self.require_allowed(request)
         entry = self.entry(request)
         ending, job = request.path_params.get("ending", "json"), entry.stored
-        if ending not in ENDINGS:
-            raise RequestError(f"expected a result of {', '.join(ENDINGS)}, got another one.", 404)
+        if ending not in MEDIA_TYPES:
+            raise RequestError(f"expected a result of {', '.join(MEDIA_TYPES)}, got another one.", 404)
         if job.state not in ENDED:
             raise _NotYetError(job.state)
         if job.state != "done":
             raise RequestError(f"expected a job that was done, got one that is {job.state}. {job.error}".strip(), 410)
-        return await _file(place_of(self.service.spool.results, job.id, f".{ending}"), ENDINGS[ending])
+        return await _file(place_of(self.service.spool.results, job.id, f".{ending}"), MEDIA_TYPES[ending])
 
     async def frame(self, request: Request) -> Response:
         """A generated frame as PNG."""

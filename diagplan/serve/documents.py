@@ -7,10 +7,10 @@ from diagplan.batch.records import read_record
 from diagplan.serve.board import Board, Entry
 from diagplan.serve.spool import Spool
 
-__all__ = ["ENDINGS", "brief", "whole"]
+__all__ = ["MEDIA_TYPES", "brief", "whole"]
 
 #: What can be asked for of a clip that was made, and its media type.
-ENDINGS = {"npy": "application/octet-stream", "mp4": "video/mp4", "json": "application/json"}
+MEDIA_TYPES = {"npy": "application/octet-stream", "mp4": "video/mp4", "json": "application/json"}
 
 
 def brief(entry: Entry, board: Board) -> dict[str, Any]:

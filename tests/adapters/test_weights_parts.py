@@ -15,11 +15,11 @@ pytest.importorskip("safetensors")
 from diagplan.adapters.mc_ar import random_weights  # noqa: E402
 from diagplan.adapters.mc_ar_files import open_mc_ar  # noqa: E402
 from diagplan.adapters.parallel_cuts import Cut  # noqa: E402
-from diagplan.adapters.parallel_layers import CutWeights  # noqa: E402
 from diagplan.adapters.parallel_parts import mc_ar_part  # noqa: E402
 from diagplan.adapters.weights import LazyWeights, open_checkpoint  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
 from tests.support.checkpoints import write_folder, write_safetensors, write_torch  # noqa: E402
+from tests.support.cut_weights import CutWeights  # noqa: E402
 from tests.support.families import LLAMA  # noqa: E402
 from tests.support.sizes import LARGE, SMALL  # noqa: E402
 

@@ -16,12 +16,12 @@ from diagplan.adapters.cosmos_files import load_cosmos  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, random_weights  # noqa: E402
 from diagplan.adapters.parallel import Counted  # noqa: E402
 from diagplan.adapters.parallel_cuts import pass_traffic  # noqa: E402
-from diagplan.adapters.parallel_layers import CutWeights  # noqa: E402
 from diagplan.adapters.parallel_parts import cosmos_part, mc_ar_part, wham_part  # noqa: E402
 from diagplan.adapters.wham import Wham  # noqa: E402
 from diagplan.adapters.wham import random_weights as wham_weights  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
+from tests.support.cut_weights import CutWeights  # noqa: E402
 from tests.support.families import GPT, LLAMA, WORLD  # noqa: E402
 
 SAMPLERS = (Greedy(), Sample(temperature=0.8, top_p=0.9))
