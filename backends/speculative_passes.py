@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from diagplan.adapters.contract import Array
 from diagplan.backends.prepared import not_finite
 from diagplan.backends.sampling import Greedy
+from diagplan.backends.speculative_ahead import AHEAD, NOTHING, alone, look_ahead
 from diagplan.backends.speculative_prepared import PreparedSpeculation, SpeculativeState
 from diagplan.backends.window import feeds_of
 from diagplan.planner.drafts import NO_DRAFT
@@ -17,9 +18,6 @@ from diagplan.planner.trace import TracedPass
 __all__ = ["Passes", "resolved_drafts"]
 
 Ids = NDArray[np.int64]
-
-#: Entries whose targets are drafted at once where a pass is a step.
-_AHEAD = 32
 
 # Shapes: B samples, G of them that advance on their own (B, or 1), n feeds of which m are of the window, L cache rows.
 
@@ -70,16 +68,52 @@ class Passes:
         self.greedy = isinstance(prepared.sampler, Greedy)
         self.pad = None if prepared.pad is None else prepared.runtime.put(prepared.pad[:, None])
         self.forward = _forward_of(prepared, state)
+        self.alone, self.ahead = alone(prepared), NOTHING
 
     def advance(self) -> None:
         """One pass, which accepts an entry of every sample at least; the first takes the prompt too."""
         state, begun = self.state, self.state.accepted.copy()
+        if len(begun) == 1 and state.window.one_step and self.alone[begun[0]] > begun[0]:
+            self._step(int(begun[0]))
+            return
+        self.ahead = NOTHING
         feeds = self._prefill()
         while not self._accepts(run := self._next(), begun):
             self.retaken += 1
             feeds += run.feeds
         self.feeds.append(feeds + run.feeds)
         state.passes += 1
+
+    def _step(self, at: int) -> None:
+        """Feed one entry, a step of the plan, as replay does; all is known, and compared with what was guessed."""
+        prepared, state, runtime = self.prepared, self.state, self.prepared.runtime
+        if not self.ahead.first <= at < self.ahead.end:
+            self._draft(np.array([at + 1]), ahead=AHEAD)
+            self.ahead = look_ahead(prepared, state, at, int(min(self.alone[at], state.fed[0])))
+        ahead, i = self.ahead, at - self.ahead.first
+        only, source, target = slice(i, i + 1), ahead.sources[i], ahead.targets[i]
+        ids = state.tokens[:, source : source + 1]
+        logits = self._passed(ids, self.prepared.columns.place[at : at + 1], ahead.slots[only], ahead.seen[only], None)
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities: an error below
+            logits = prepared.mix.logits(logits, ahead.steps[i], runtime)
+            allowed = prepared.allowed if isinstance(prepared.allowed, tuple) else prepared.allowed[target : target + 1]
+            chosen = runtime.choose(logits, prepared.sampler, ahead.keys[:, only], allowed)
+            if not runtime.on_gpu and runtime.all_finite(logits):
+                told = runtime.numpy(chosen)
+            else:  # one read tells both
+                told = runtime.numpy((chosen + 1) * (abs(logits) < float("inf")).all(-1) - 1)
+                if (told < 0).any():
+                    raise not_finite(ahead.steps[i])
+        for first in range(0, prepared.rows, prepared.batch):
+            state.tokens[first : first + prepared.batch, target : target + 1] = chosen
+        hit = 2 * np.count_nonzero(told == ahead.guesses[:, only]) > prepared.batch
+        run = _Run(state.accepted, state.accepted + 1, 0, 1, 0)
+        state.accepted = run.end
+        state.window.tell(1, guessed_right=hit)
+        self.feeds.append(1)
+        state.passes += 1
+        if self.traces is not None:
+            self._trace(run, run.first, ids[: prepared.batch], None, chosen)
 
     # What is fed: integers on the host
 
@@ -113,13 +147,12 @@ class Passes:
     def _prefill(self) -> int:
         """Feed a long prompt but its end, in chunks; how many feeds that were."""
         prepared, state, feeds = self.prepared, self.state, 0
-        nothing = prepared.runtime.put(np.zeros(0, dtype=np.int64))
         while (left := prepared.prompt - int(state.accepted[0])) > 0:
             if left + state.window.width <= prepared.chunk:
                 break
             part = min(left, prepared.chunk)
             run = self._run(state.accepted, state.accepted + part, part, feeds_of(part), prepared.length_step)
-            self._forward(run, nothing)
+            self._forward(run, prepared.runtime.put(np.zeros(0, dtype=np.int64)))
             state.accepted = state.accepted + part
             feeds += run.feeds
         return feeds
@@ -157,6 +190,11 @@ class Passes:
         if not shared and prepared.rows > prepared.batch:
             source, place, slot, seen = (x[prepared.branch] for x in (source, place, slot, seen))
         ids = state.tokens[:, source] if shared else state.tokens[self.row, source]
+        return ids, self._passed(ids, place, slot, seen, rows)
+
+    def _passed(self, ids: Array, place: Array, slot: Array, seen: Array, rows: Array | None) -> Array:
+        """The logits of all rows of the batch."""
+        state, columns = self.state, self.prepared.columns
         if self.pad is not None:  # rows differ: their positions count from their own first token
             length = seen.shape[-1]
             place = place if columns.by_coordinates else (place - self.pad).clip(0, None)
@@ -164,13 +202,14 @@ class Passes:
             shown = (columns.key_position[:length] >= self.pad)[:, None]
             seen = seen & shown | (columns.rows[:length] == slot[..., None])
         lead = () if state.lead is None else (state.lead,)
-        return ids, self.forward(ids, place, slot, seen, state.cache, rows, *lead)
+        logits: Array = self.forward(ids, place, slot, seen, state.cache, rows, *lead)
+        return logits
 
     def _accepts(self, run: _Run, begun: Ids) -> bool:
         """Take a pass and put down what it chose; false where it has to be taken again."""
         prepared, state, columns = self.prepared, self.state, self.prepared.columns
         runtime, samples = prepared.runtime, slice(prepared.batch)
-        self._draft(run)
+        self._draft(run.end, ahead=AHEAD if state.window.one_step else 0)
         rows = None if not run.prompt else runtime.put(np.arange(run.prompt, run.feeds))
         ids, logits = self._forward(run, rows)
         take = self._taken(run, run.window, run.feeds - run.prompt)
@@ -253,12 +292,12 @@ class Passes:
 
     # Guesses
 
-    def _draft(self, run: _Run) -> None:
-        """Guesses for the targets that enter the window; some ahead where steps are fed one by one."""
+    def _draft(self, end: Ids, ahead: int = 0) -> None:
+        """Guesses for the targets of entries up to ``end``, int64 [G]; where one is due, of some entries more."""
         prepared, state = self.prepared, self.state
-        if not (run.end > state.fed).any():
+        if not (end > state.fed).any():
             return
-        end = np.minimum(run.end + _AHEAD, prepared.entries.entries) if state.window.one_step else run.end
+        end = np.minimum(end + ahead, prepared.entries.entries)
         lists = [resolved_drafts(prepared, int(lo), int(hi)) for lo, hi in zip(state.fed, end, strict=True)]
         state.fed = np.maximum(state.fed, end)
         most = max(len(slots) for slots, _ in lists)

@@ -11,7 +11,7 @@ __all__ = ["GRANULE", "Window", "feeds_of", "widths_of_window"]
 GRANULE = 8
 #: A window is this many times the entries that passes accepted of late.
 _AHEAD = 3
-#: Where passes accept less than this many steps, guesses are not worth their wider passes.
+#: Where passes accept less than this many steps, or twice running one entry, guesses are not worth wider passes.
 _WORTH = 1.5
 #: Of late: what a pass more counts.
 _NEW = 0.5
@@ -56,6 +56,7 @@ class Window:
     step: float = 1.0
     at: int = field(init=False)
     late: float = field(init=False)
+    last: float = field(init=False, default=float("inf"))
     hits: float = field(init=False, default=0.0)
     attempts: int = field(init=False, default=0)
 
@@ -90,8 +91,9 @@ class Window:
                 self.late = self.widths[1] / 2
             return
         self.late += _NEW * (accepted - self.late)
-        if self.late < _WORTH * self.step:
-            self.at = 0
+        twice, self.last = max(accepted, self.last) == 1, accepted
+        if twice or self.late < _WORTH * self.step:
+            self.at, self.last = 0, float("inf")
             return
         wide_enough = [i for i, width in enumerate(self.widths) if width >= _AHEAD * self.late]
         self.at = max(1, wide_enough[0] if wide_enough else len(self.widths) - 1)

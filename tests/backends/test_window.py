@@ -30,6 +30,15 @@ def test_failing_guesses_end_in_single_steps_soon() -> None:
     assert fed < 100 + 200
 
 
+def test_two_passes_that_accept_one_entry_are_enough() -> None:
+    """But not two that accept few, nor one, nor two with another between."""
+    for accepted, one_step in (((1, 1), True), ((2, 2), False), ((1,), False), ((1, 9, 1), False), ((9, 1, 1), True)):
+        window = Window(widths_of_window(64, 1, adaptive=True))
+        for count in accepted:
+            window.tell(count, guessed_right=False)
+        assert window.one_step == one_step, accepted
+
+
 def test_guesses_that_hold_again_widen_the_window() -> None:
     window = Window(widths_of_window(64, 1, adaptive=True))
     while not window.one_step:
