@@ -116,5 +116,6 @@ def test_a_ranks_peak_memory_is_little_more_than_its_share(
     assert done.returncode == 0, done.stderr
     peak, share = map(float, done.stdout.split())
     assert share > 50e6
-    print(f"{family}, {form}, rank {rank} of {world}: {peak:.3f} times its {share / 1e6:.0f} MB")
-    assert peak <= 1.15
+    mapped = 4 * max(tensor.numel() for tensor in weights.values()) / share  # pages of the file that is being read
+    print(f"{family}, {form}, rank {rank} of {world}: {peak:.3f} times its {share / 1e6:.0f} MB, {mapped:.3f} mapped")
+    assert peak <= 1.1 + mapped
