@@ -2,7 +2,8 @@
 
 What a window gains is the tokens that a pass accepts times the seconds of next-token prediction's pass over those of
 its own. Seconds are measured; how many tokens a model's passes will accept is not known before, and taken from
-crafter-mini (``ACCEPTED``): the optimum is flat, and ``adaptive`` passes follow what is accepted indeed.
+crafter-mini (``ACCEPTED``): the optimum is flat, and ``adaptive`` passes follow what is accepted indeed. So the
+narrowest of windows that are about as good is taken, which loses least where guesses fail more often.
 """
 
 import time
@@ -49,6 +50,8 @@ _WIDTHS = (1, 8, 16, 32, 64, 128)
 _ROUNDS, _SECONDS, _LEAST = 12, 0.6, 2
 #: Wider passes are not timed once a pass costs this many times what a pass of the best width costs a token.
 _WORSE = 1.5
+#: A window is as good as another with this share of its expected gain.
+_ALIKE = 0.97
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,7 @@ class Measured:
     """A choice, and what it rests on.
 
     Attributes:
-        speculation: the choice; its window is that with the largest expected gain.
+        speculation: the choice; its window is the narrowest of those with about the largest expected gain.
         seconds: width -> seconds of a pass, choice of tokens included, the least of a few; on a CPU those of all its
             threads.
         expected: times next-token prediction's speed, if passes accept as crafter-mini's do.
@@ -88,7 +91,7 @@ def measured_speculation(plan: Plan, model: Model, *, sampler: Sampler | None = 
     least = widest_step(entries)
     windows = [w for w in range(8, max(seconds) + 1, 8) if w >= min(least, max(seconds))] or [least]
     gain = {w: accepted(w) * seconds[1] / _between(seconds, feeds_of(w)) for w in windows}
-    window = max(gain, key=lambda w: gain[w])
+    window = next(w for w in windows if gain[w] >= _ALIKE * max(gain.values()))
     draft: DraftName = "previous-frame" if plan.layout.frames + plan.layout.prompt_frames > 1 else "above"
     return Measured(
         speculation=Speculation(window=window, draft=draft, adaptive=True),
