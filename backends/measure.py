@@ -2,8 +2,9 @@
 
 Every timed pass is what replay makes of a step: the forward pass, the choice of tokens, and noting them. Points come in
 rounds, each in another order, so that a busy minute of the machine spoils one round and not one point; of every point
-the median counts. Each round begins with a new cache where a runtime has caches of its own, so that what the first pass
-of a shape costs there is seen too.
+the median counts. Short passes are timed behind one of their own kind, as those of a plan are: after a wide pass the
+weights of a small model have to come back into the processor's caches. Each round begins with a new cache where a
+runtime has caches of its own, so that what the first pass of a shape costs there is seen too.
 """
 
 import time
@@ -36,8 +37,8 @@ _WANTED_ROUNDS, _MOST_ROUNDS, _KEPT_POINTS = 3, 25, 6
 _WARM_UP, _TOO_LONG = 0.35, 1.2
 #: On a GPU passes are launched in rows of so many, and waited for once.
 _ROW = 8
-#: A pass of so many seconds is timed once a round, not twice.
-_SLOW = 0.25
+#: A pass of so many seconds is timed once a round, not twice; one that is shorter so often that it takes about so many.
+_SLOW, _SHORT, _MOST_AGAIN = 0.25, 0.01, 3
 #: Shares of the time: what the first pass of a shape must cost more to count, and the error of a median that is too
 #: large to choose by.
 _SHAPE_COSTS, _NOISY = 0.05, 0.05
@@ -45,6 +46,8 @@ _SHAPE_COSTS, _NOISY = 0.05, 0.05
 Clock = Callable[[], float]
 #: Feeds, cache slots, and feeds that choose a token.
 Shape = tuple[int, int, int]
+#: Seconds of the first pass of a shape in a round, and of those that follow it at once, if it is no slow one.
+Running = tuple[float, ...]
 
 
 class TimedPoint(NamedTuple):
@@ -161,7 +164,7 @@ def measure_passes(
     own = points is not None
     asked = list(dict.fromkeys(points or grid_points(grid.positions, grid.length_step, chunk=chunk)))
     begin, spent = clock(), 0.0
-    times: dict[Shape, list[tuple[float, float]]] = {}
+    times: dict[Shape, list[Running]] = {}
 
     def went_on() -> float:
         if on_progress is not None:
@@ -174,21 +177,21 @@ def measure_passes(
                 times[shape] = [grid.timed([shape])[shape]]
                 spent = went_on()
         shapes, rounds = _affordable(times, seconds - spent, own=own)
-        kept: dict[Shape, list[tuple[float, float]]] = {shape: [] for shape in shapes}
+        kept: dict[Shape, list[Running]] = {shape: [] for shape in shapes}
         order, done, last = np.random.default_rng(0), 0, 0.0
         while done < rounds and (not done or own or went_on() + last <= seconds):
             begun = clock()
             for length in order.permutation(sorted({length for _, length, _ in shapes})).tolist():
                 mine = [shape for shape in shapes if shape[1] == length]
                 until = np.inf if own else begin + _TOO_LONG * seconds
-                for shape, pair in grid.timed([mine[i] for i in order.permutation(len(mine))], until).items():
-                    kept[shape].append(pair)
+                for shape, running in grid.timed([mine[i] for i in order.permutation(len(mine))], until).items():
+                    kept[shape].append(running)
                 went_on()
             done, last = done + 1, clock() - begun
     return grid.measured({shape: kept[shape] or times[shape] for shape in shapes}, done)
 
 
-def _expected(shape: Shape, times: Mapping[Shape, list[tuple[float, float]]]) -> float:
+def _expected(shape: Shape, times: Mapping[Shape, list[Running]]) -> float:
     """At most so many seconds of timing a shape: in proportion to its width, from those that were timed already.
 
     Infinite for a prompt with one target whose pass with all of them was left out: there is nothing to compare.
@@ -196,13 +199,13 @@ def _expected(shape: Shape, times: Mapping[Shape, list[tuple[float, float]]]) ->
     width, length, targets = shape
     if 1 == targets < width <= _PROMPT and (width, length, width) not in times:
         return np.inf
-    once = min(_once(pair) * max(1.0, width / other) for (other, _, _), (pair, *_) in times.items())
-    return once if once > _SLOW else 2 * once
+    once = min(running[-1] * max(1.0, width / other) for (other, _, _), (running, *_) in times.items())
+    return once * (1 + _again(once))
 
 
-def _once(pair: tuple[float, float]) -> float:
-    """Seconds of a pass, the later one where there is one."""
-    return pair[0] if np.isnan(pair[1]) else pair[1]
+def _again(seconds: float) -> int:
+    """How often a pass that takes so long is timed once more."""
+    return 0 if seconds > _SLOW else max(1, min(_MOST_AGAIN, int(_SHORT / max(seconds, 1e-9))))
 
 
 def _with_targets(points: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
@@ -215,11 +218,9 @@ def _with_targets(points: Sequence[tuple[int, int]]) -> list[tuple[int, int, int
     return shapes
 
 
-def _affordable(
-    times: Mapping[Shape, list[tuple[float, float]]], seconds: float, *, own: bool
-) -> tuple[list[Shape], int]:
+def _affordable(times: Mapping[Shape, list[Running]], seconds: float, *, own: bool) -> tuple[list[Shape], int]:
     """As many points as can be timed often enough, those first that say most, and how often."""
-    shapes, each = list(times), [float(np.nansum(times[shape][0])) for shape in times]
+    shapes, each = list(times), [sum(times[shape][0]) for shape in times]
     while not own and len(shapes) > 1:
         wanted = _WANTED_ROUNDS if len(shapes) > _KEPT_POINTS else 1
         if wanted * sum(each) <= seconds:
@@ -259,8 +260,8 @@ class _Grid:
         keys = keys_for(np.zeros(batch, dtype=np.int64), samples, np.arange(plan.positions))
         self.layer = Layer(self.prepared.runtime, keys, ranges, coordinates_of(model, self.layout), None)
 
-    def timed(self, shapes: Sequence[Shape], until: float = np.inf) -> dict[Shape, tuple[float, float]]:
-        """Seconds of the first and of a later pass (NaN: a slow one) of each shape, all of one cache length.
+    def timed(self, shapes: Sequence[Shape], until: float = np.inf) -> dict[Shape, Running]:
+        """Seconds of passes of each shape, all of one cache length; on a GPU of one that follows, the mean of a row.
 
         Those that the clock leaves no time for are left out.
         """
@@ -270,23 +271,23 @@ class _Grid:
         state = self._state(prepared, shapes[0][1])
         advance = _stepper(prepared, state)
         row = _ROW if prepared.runtime.on_gpu else 1
-        pairs = {}
-        for number, shape in enumerate(shapes):
-            self._wait(state)
+        found: dict[Shape, Running] = {}
+
+        def took(number: int, passes: int) -> float:
             begin = self.clock()
-            if begin > until:
-                break
-            advance(number)
-            self._wait(state)
-            between = self.clock()
-            if between - begin > _SLOW:
-                pairs[shape] = between - begin, np.nan
-                continue
-            for _ in range(row):
+            for _ in range(passes):
                 advance(number)
             self._wait(state)
-            pairs[shape] = between - begin, (self.clock() - between) / row
-        return pairs
+            return (self.clock() - begin) / passes
+
+        for number, shape in enumerate(shapes):
+            self._wait(state)
+            if self.clock() > until:
+                break
+            first = took(number, 1)
+            again = min(1, _again(first)) if row > 1 else _again(first)
+            found[shape] = first, *(took(number, row) for _ in range(again))
+        return found
 
     def _state(self, prepared: Prepared, length: int) -> State:
         """A state whose cache holds something: pages that were never written are read faster than real ones."""
@@ -313,17 +314,17 @@ class _Grid:
         )  # fmt: skip
         return next(iter(self.layer.laid_out([columns], {})))
 
-    def measured(self, kept: dict[Shape, list[tuple[float, float]]], rounds: int) -> Measured:
-        """Medians; first passes count too where they cost no more than later ones."""
-        pairs = {shape: np.array(times) for shape, times in kept.items()}
-        every = np.concatenate(list(pairs.values()))
-        twice = every[~np.isnan(every[:, 1])]
-        more = float(np.median(twice[:, 0] - twice[:, 1])) if len(twice) else 0.0
-        costs = len(twice) > 0 and more > _SHAPE_COSTS * float(np.median(twice[:, 1]))
+    def measured(self, kept: dict[Shape, list[Running]], rounds: int) -> Measured:
+        """Medians; a first pass counts too unless it is short, or first passes cost more."""
+        later = {shape: np.array([s for running in times for s in running[1:]]) for shape, times in kept.items()}
+        more = [running[0] - np.mean(running[1:]) for times in kept.values() for running in times if len(running) > 1]
+        shape_seconds = 0.0
+        if more and np.median(more) > _SHAPE_COSTS * np.median(np.concatenate(list(later.values()))):
+            shape_seconds = float(np.median(more))
         samples = {}
-        for shape, times in pairs.items():
-            later = times[~np.isnan(times[:, 1]), 1]
-            samples[shape] = later if costs and len(later) else times[~np.isnan(times)]
+        for shape, times in kept.items():
+            warm = len(later[shape]) and (shape_seconds or np.median(later[shape]) < _SHORT)
+            samples[shape] = later[shape] if warm else np.concatenate(times)
         apart = [shape for shape in samples if shape[2] == 1 and 1 < shape[0] <= _PROMPT]
         target_seconds = 0.0
         for width, length, _ in apart:
@@ -334,7 +335,7 @@ class _Grid:
         ]
         return Measured(
             points=tuple(points), target_seconds=target_seconds if np.isfinite(target_seconds) else 0.0,
-            shape_seconds=more if costs else 0.0,
+            shape_seconds=shape_seconds,
             static_widths=STATIC_WIDTHS if self.prepared.static else (), length_step=self.length_step,
             chunk=self.chunk, rounds=rounds,
         )  # fmt: skip

@@ -106,7 +106,7 @@ class Passes:
                     raise not_finite(ahead.steps[i])
         for first in range(0, prepared.rows, prepared.batch):
             state.tokens[first : first + prepared.batch, target : target + 1] = chosen
-        hit = 2 * np.count_nonzero(told == ahead.guesses[:, only]) > prepared.batch
+        hit = bool(2 * np.count_nonzero(told == ahead.guesses[:, only]) > prepared.batch)
         run = _Run(state.accepted, state.accepted + 1, 0, 1, 0)
         state.accepted = run.end
         state.window.tell(1, guessed_right=hit)

@@ -356,7 +356,7 @@ def main() -> None:
         for title, loaded in loaders(options, "crafter-mini", Path(scratch)).items():
             if parts.due(title):
                 tables[title], _, near[title] = sweep(
-                    f"crafter-mini, {title}, {name}", plan, loaded(), SAMPLERS[name], clips[:1],
+                    f"crafter-mini, {title}, {name}", plan, loaded(), SAMPLERS[name], clips,
                     windows=options.windows, diagonal={}, repeats=options.repeats,
                 )  # fmt: skip
                 parts.write()

@@ -98,6 +98,22 @@ def test_what_the_first_pass_of_a_shape_costs_is_told_apart() -> None:
     assert measured.target_seconds == pytest.approx(2e-5)
 
 
+def test_a_pass_is_timed_by_those_that_follow_one_of_its_kind() -> None:
+    """As a plan has them: behind a pass of another shape a narrow one of a small model finds its weights gone."""
+    last: list[tuple[int, int, int]] = []
+
+    def cold(*shape: int) -> float:
+        new = shape[0] == 1 and (not last or last[-1] != shape)
+        last.append(shape)  # type: ignore[arg-type]
+        return (2.0 if new else 1.0) * 0.1 * rule(*shape)
+
+    measured = timed(cold)[0]
+    assert measured.shape_seconds == 0.0
+    assert measured.points[0].seconds == pytest.approx(0.1 * rule(1, 64, 1))
+    assert measured.points[0].passes >= 3 * measured.rounds  # of short passes more
+    assert measured.points[0].spread == pytest.approx(0, abs=1e-9)
+
+
 def test_a_slow_model_gets_a_coarser_grid_and_enough_rounds() -> None:
     measured, model, clock = timed(lambda *shape: 0.1 + 0.01 * shape[0], positions=1200)
     assert 6 <= len(measured.points) + 1 < 14
