@@ -271,7 +271,7 @@ class _Grid:
         state = self._state(prepared, shapes[0][1])
         advance = _stepper(prepared, state)
         row = _ROW if prepared.runtime.on_gpu else 1
-        found: dict[Shape, Running] = {}
+        times: dict[Shape, Running] = {}
 
         def took(number: int, passes: int) -> float:
             begin = self.clock()
@@ -286,8 +286,8 @@ class _Grid:
                 break
             first = took(number, 1)
             again = min(1, _again(first)) if row > 1 else _again(first)
-            found[shape] = first, *(took(number, row) for _ in range(again))
-        return found
+            times[shape] = first, *(took(number, row) for _ in range(again))
+        return times
 
     def _state(self, prepared: Prepared, length: int) -> State:
         """A state whose cache holds something: pages that were never written are read faster than real ones."""

@@ -5,7 +5,8 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +17,15 @@ from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.shown import shown
 from diagplan.schemas.temporaries import sweep, temporary_name
 
-__all__ = ["Replacement", "make_folder", "move_into_place", "npy_bytes", "require_ending", "write_atomically"]
+__all__ = [
+    "Replacement",
+    "made_folder",
+    "make_folder",
+    "move_into_place",
+    "npy_bytes",
+    "require_ending",
+    "write_atomically",
+]
 
 #: Characters of a path in a message.
 _PATH = 300
@@ -191,6 +200,25 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         os.makedirs(path, exist_ok=True)  # noqa: PTH103
     except (OSError, ValueError) as error:
         raise DocumentError(f"cannot make the folder {os.fspath(path)}: {_reason(error)}. Give another one.") from error
+
+
+@contextlib.contextmanager
+def made_folder(path: str | os.PathLike[str]) -> Iterator[None]:
+    """``make_folder`` for what is done inside: where that fails, new folders in which nothing lies go again.
+
+    Raises:
+        DocumentError: as ``make_folder``.
+    """
+    folder = Path(path)
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    make_folder(path)
+    try:
+        yield
+    except BaseException:
+        for place in new:
+            with contextlib.suppress(OSError):  # something lies in it
+                place.rmdir()
+        raise
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -17,7 +17,7 @@ from diagplan.batch.tally import Progress, Summary, Tally
 from diagplan.planner.arguments import require_kind, require_path
 from diagplan.planner.errors import DocumentError
 from diagplan.planner.layout import require_int
-from diagplan.schemas.atomic import make_folder, write_atomically
+from diagplan.schemas.atomic import made_folder, write_atomically
 
 __all__ = ["CLIPS", "FORMAT", "require_same", "run_batch"]
 
@@ -73,40 +73,40 @@ def run_batch(
     source, folder = job_source(jobs), Path(os.path.abspath(out))  # noqa: PTH100 - links stay links
     known = {"format": FORMAT, "recipe": recipe.identity()}
     require_same(folder, known)
-    make_folder(folder)
-    errors, tally = _Errors(folder / "errors.jsonl"), Tally(workers)
-    pool = open_pool(
-        Opening(opener=opener, recipe=recipe, out=folder), workers, ray, gpus_per_worker=gpus_per_worker,
-        device=recipe.options.device, threads=recipe.options.threads,
-    )  # fmt: skip
-
-    def on_ready(identity: Mapping[str, Any]) -> None:
-        about = {**known, **identity}
-        if not require_same(folder, about):
-            write_atomically(folder / "batch.json", f"{json.dumps(about, indent=1)}\n".encode())
-        if tally.opened is None:
-            tally.open()
-            errors.begin()
-
-    def on_pulse(ready: int) -> None:
-        if on_progress is not None:
-            on_progress(tally.progress(source.share, ready))
-
-    try:
-        stopped = drive(
-            pool, source, tally, size=recipe.batch, max_errors=max_errors, on_ready=on_ready, on_wrong=errors.add,
-            on_pulse=on_pulse,
+    with made_folder(folder):
+        errors, tally = _Errors(folder / "errors.jsonl"), Tally(workers)
+        pool = open_pool(
+            Opening(opener=opener, recipe=recipe, out=folder), workers, ray, gpus_per_worker=gpus_per_worker,
+            device=recipe.options.device, threads=recipe.options.threads,
         )  # fmt: skip
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"{tally.done + tally.there} clips in {out} are finished; the same command does the rest."
-        ) from None
-    finally:
-        pool.close()
-        errors.close()
-    summary = tally.summary(stopped=stopped)
-    write_atomically(folder / "summary.json", f"{json.dumps(summary.document(), indent=1)}\n".encode())
-    return summary
+
+        def on_ready(identity: Mapping[str, Any]) -> None:
+            about = {**known, **identity}
+            if not require_same(folder, about):
+                write_atomically(folder / "batch.json", f"{json.dumps(about, indent=1)}\n".encode())
+            if tally.opened is None:
+                tally.open()
+                errors.begin()
+
+        def on_pulse(ready: int) -> None:
+            if on_progress is not None:
+                on_progress(tally.progress(source.share, ready))
+
+        try:
+            stopped = drive(
+                pool, source, tally, size=recipe.batch, max_errors=max_errors, on_ready=on_ready, on_wrong=errors.add,
+                on_pulse=on_pulse,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{tally.done + tally.there} clips in {out} are finished; the same command does the rest."
+            ) from None
+        finally:
+            pool.close()
+            errors.close()
+        summary = tally.summary(stopped=stopped)
+        write_atomically(folder / "summary.json", f"{json.dumps(summary.document(), indent=1)}\n".encode())
+        return summary
 
 
 def require_same(folder: Path, about: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from diagplan.games.clips import Clip, read_clip
 from diagplan.planner.extras import require_packages
 from diagplan.planner.schedule import Diagonal, NextToken, Schedule
 from diagplan.planner.speculation import Speculation
-from diagplan.schemas.atomic import make_folder, write_atomically
+from diagplan.schemas.atomic import made_folder, write_atomically
 from diagplan.schemas.files import write_plan
 from diagplan.video.files import VideoWriter
 from diagplan.video.frames import caption, fit, gif, png, sheet
@@ -134,16 +134,18 @@ def make_demonstration(
     path = SHIPPED["crafter-mini"] / "clip.mp4" if clip is None else Path(clip)
     recorded = read_clip(path)
     blocks = world.read_actions(path.with_suffix(".jsonl"))
-    make_folder(folder)
-    length = min(world.context_frames, len(recorded.frames))
-    settled = settled_speculation(speculation, compile_for(world, length - 1, NextToken()), world.model)
-    table, generated, truth = demonstrate(world, recorded, blocks, repeats=repeats, speculation=settled, on_run=on_run)
-    prompt = fit(recorded.frames[0], world.height, world.width)
-    written = save_demonstration(folder, recorded, table, generated, truth, prompt)
-    plan = compile_for(world, len(truth), SCHEDULES["k=2 d=14"])
-    write_plan(plan, folder / "plan.json")
-    save_picture(plan, folder / "plan.png")
-    written += [folder / "plan.json", folder / "plan.png"]
+    with made_folder(folder):
+        length = min(world.context_frames, len(recorded.frames))
+        settled = settled_speculation(speculation, compile_for(world, length - 1, NextToken()), world.model)
+        table, generated, truth = demonstrate(
+            world, recorded, blocks, repeats=repeats, speculation=settled, on_run=on_run
+        )
+        prompt = fit(recorded.frames[0], world.height, world.width)
+        written = save_demonstration(folder, recorded, table, generated, truth, prompt)
+        plan = compile_for(world, len(truth), SCHEDULES["k=2 d=14"])
+        write_plan(plan, folder / "plan.json")
+        save_picture(plan, folder / "plan.png")
+        written += [folder / "plan.json", folder / "plan.png"]
     return Demonstration(
         world=world.name, frames=len(truth), threads=threads_in_use(world.load()), table=table, written=written,
         speculation=settled,

@@ -16,7 +16,7 @@ from diagplan.planner.arguments import require_kind
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.worlds.world import World, WorldFiles, WorldOpener
 
-__all__ = ["SHIPPED", "load_world", "open_world", "release_names"]
+__all__ = ["SHIPPED", "load_world", "open_world", "release_names", "require_known"]
 
 #: The world models that come with the package.
 SHIPPED: Mapping[str, Path] = MappingProxyType(
@@ -106,13 +106,23 @@ def open_world(
             f"expected weights, tokenizer and config with a release only ({', '.join(release_names())}), got "
             f"model={model!r}."
         )
-    marked = None if len(model) > 4000 else _family_of_folder(folder)
-    if marked is None:
-        raise SpecError(
-            f"expected one of {', '.join([*SHIPPED, *release_names()])}, or a folder with world.json, got "
-            f"model={model[:200]!r}."
-        )
+    marked = _family_there(model)
     return _opener(marked)(WorldFiles(model=model, folder=folder), _checked(options))
+
+
+def require_known(model: str, backend: str) -> None:
+    """Check that there is such a world model, by its name or its folder: no weights are read, torch is not loaded.
+
+    Args:
+        model: as for ``load_world``.
+        backend: as for ``load_world``.
+
+    Raises:
+        SpecError: there is none.
+    """
+    options = options_for(SHIPPED.get(model, Path(model)), LoadOptions(backend=backend))
+    if family_of_release(model) is None and not backend_named(options.backend).exported:
+        _family_there(model)
 
 
 def _checked(options: LoadOptions) -> LoadOptions:
@@ -134,9 +144,16 @@ def _opener(family: Family) -> WorldOpener:
     return opener
 
 
-def _family_of_folder(folder: Path) -> Family | None:
-    marks = ((family, family.folder_file) for family in FAMILIES.records())
-    return next((family for family, mark in marks if mark is not None and (folder / mark).is_file()), None)
+def _family_there(model: str) -> Family:
+    """Whose world model the folder of that name is."""
+    folder = SHIPPED.get(model, Path(model))
+    for family in FAMILIES.records() if len(model) <= 4000 else ():
+        if family.folder_file is not None and (folder / family.folder_file).is_file():
+            return family
+    raise SpecError(
+        f"expected one of {', '.join([*SHIPPED, *release_names()])}, or a folder with world.json, got "
+        f"model={model[:200]!r}."
+    )
 
 
 def _exported(model: str, options: LoadOptions, files: tuple[Any, ...]) -> World:

@@ -72,6 +72,7 @@ def test_max_errors_and_progress(tmp_path: Path) -> None:
 def test_what_would_go_wrong_with_every_job_ends_it(tmp_path: Path, model: str, text: str, error: Any) -> None:
     with pytest.raises(error, match=r"expected|The disk is full"):
         stubbed(tmp_path, text, None, recipe=Recipe(model=model))
+    assert (tmp_path / "out").exists() == (text == "full")  # the folder is new: empty it is of no use
 
 
 def test_a_folder_of_another_batch_is_refused(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ CLIP = SHIPPED["crafter-mini"] / "clip.mp4"
         (["--rate", "0"], "expected rate > 0, got rate=0"),
         (["--keep-hours", "-1"], "expected keep_hours > 0"),
         (["--plan", "p.json", "--k", "2"], "expected --plan or --k, got both"),
+        (["--model", "nope"], "or a folder with world.json, got model='nope'"),
     ],
 )
 def test_what_is_refused(arguments: list[str], message: str, tmp_path: Path) -> None:

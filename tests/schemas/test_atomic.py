@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from diagplan.planner.errors import DocumentError
-from diagplan.schemas.atomic import Replacement, make_folder, move_into_place, write_atomically
+from diagplan.planner.errors import DocumentError, SpecError
+from diagplan.schemas.atomic import Replacement, made_folder, make_folder, move_into_place, write_atomically
 from diagplan.schemas.temporaries import sweep
 from tests.packaging.test_layering import MODULES
 
@@ -236,6 +236,29 @@ def test_the_message_says_what_to_do(tmp_path: Path, place: str, words: str) -> 
     with pytest.raises(DocumentError, match=words):
         write_atomically(f"{tmp_path}/{place}", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("error", [SpecError("no"), KeyboardInterrupt()])
+def test_a_folder_for_what_fails_goes_again_if_it_is_new_and_empty(tmp_path: Path, error: BaseException) -> None:
+    def fails(at: Path, written: str | None = None) -> list[str]:
+        def inside() -> None:
+            with made_folder(at):
+                assert at.is_dir()
+                if written is not None:
+                    (at / written).touch()
+                raise error
+
+        with pytest.raises(type(error)):
+            inside()
+        return sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+
+    assert fails(tmp_path / "a" / "b") == []
+    assert fails(tmp_path / "a" / "b", "kept") == ["a", "a/b", "a/b/kept"]
+    (tmp_path / "old").mkdir()
+    assert fails(tmp_path / "old") == ["a", "a/b", "a/b/kept", "old"]
+    with made_folder(tmp_path / "new"):
+        pass
+    assert (tmp_path / "new").is_dir()
 
 
 def test_a_folder_is_made_with_those_above_it(tmp_path: Path) -> None:

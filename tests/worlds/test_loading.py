@@ -14,7 +14,7 @@ pytest.importorskip("diffusers")
 from diagplan.adapters.options import LoadOptions  # noqa: E402
 from diagplan.planner.errors import DiagplanError, SpecError  # noqa: E402
 from diagplan.worlds import SHIPPED, load_world  # noqa: E402
-from diagplan.worlds.loading import open_world, release_names  # noqa: E402
+from diagplan.worlds.loading import open_world, release_names, require_known  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,20 @@ def test_releases_are_those_of_the_families() -> None:
         "mc-ar", "cosmos", "cosmos-4b", "cosmos-12b", "cosmos-5b-v2w", "cosmos-13b-v2w", "wham", "wham-200m",
         "wham-1.6b",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["nothing", "x" * 5000, "a\0b", "", "."])
+def test_what_there_is_not_is_said_before_anything_is_loaded(model: str) -> None:
+    with pytest.raises(SpecError) as opened:
+        open_world(model, LoadOptions())
+    with pytest.raises(SpecError) as known:
+        require_known(model, "torch")
+    assert str(known.value) == str(opened.value)
+
+
+@pytest.mark.parametrize("model", [*SHIPPED, *release_names(), str(SHIPPED["crafter-mini"])])
+def test_names_and_folders_that_are_known(model: str) -> None:
+    require_known(model, "torch")
 
 
 @pytest.mark.parametrize(

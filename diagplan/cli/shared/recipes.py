@@ -15,7 +15,7 @@ from diagplan.cli.shared.requests import (
 from diagplan.cli.shared.speculation import speculation_from_options
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import Layout
-from diagplan.worlds.loading import SHIPPED, release_names
+from diagplan.worlds.loading import SHIPPED, release_names, require_known
 
 if TYPE_CHECKING:
     from diagplan.batch import Recipe
@@ -129,12 +129,13 @@ def recipe_from_options(
     """A recipe of the options by their names.
 
     Raises:
-        SpecError: options that contradict each other, before any model is loaded.
+        SpecError: options that contradict each other, or no such model, before any is loaded.
     """
     from diagplan.batch import Recipe
 
     sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     sampler_from_options(**sampling, greedy=greedy)  # what contradicts itself is refused before workers start
+    require_known(model, backend)
     changes = {"proxy": proxy, "row_end": row_end, "proxy_kv": proxy_kv, "visibility": visibility}
     asked = {
         "frames": frames, "prompt_frames": prompt_frames, "keep": keep, "schedule": schedule, "k": k, "d": d,
