@@ -38,7 +38,7 @@ _WARM_UP, _TOO_LONG = 0.35, 1.2
 #: On a GPU passes are launched in rows of so many, and waited for once.
 _ROW = 8
 #: A pass of so many seconds is timed once a round, not twice; one that is shorter so often that it takes about so many.
-_SLOW, _SHORT, _MOST_AGAIN = 0.25, 0.01, 3
+_SLOW, _SHORT, _MOST_AGAIN = 0.25, 0.01, 4
 #: Shares of the time: what the first pass of a shape must cost more to count, and the error of a median that is too
 #: large to choose by.
 _SHAPE_COSTS, _NOISY = 0.05, 0.05
@@ -203,6 +203,11 @@ def _expected(shape: Shape, times: Mapping[Shape, list[Running]]) -> float:
     return once * (1 + _again(once))
 
 
+def _warm(running: Running) -> Running:
+    """Of the passes that follow the first those that count: not the next either, where there are more."""
+    return running[min(2, max(1, len(running) - 1)) :]
+
+
 def _again(seconds: float) -> int:
     """How often a pass that takes so long is timed once more."""
     return 0 if seconds > _SLOW else max(1, min(_MOST_AGAIN, int(_SHORT / max(seconds, 1e-9))))
@@ -316,8 +321,10 @@ class _Grid:
 
     def measured(self, kept: dict[Shape, list[Running]], rounds: int) -> Measured:
         """Medians; a first pass counts too unless it is short, or first passes cost more."""
-        later = {shape: np.array([s for running in times for s in running[1:]]) for shape, times in kept.items()}
-        more = [running[0] - np.mean(running[1:]) for times in kept.values() for running in times if len(running) > 1]
+        later = {shape: np.concatenate([_warm(running) for running in times]) for shape, times in kept.items()}
+        more = [
+            running[0] - np.mean(_warm(running)) for times in kept.values() for running in times if len(running) > 1
+        ]
         shape_seconds = 0.0
         if more and np.median(more) > _SHAPE_COSTS * np.median(np.concatenate(list(later.values()))):
             shape_seconds = float(np.median(more))
