@@ -233,6 +233,18 @@ def loaders(options: argparse.Namespace, name: str, scratch: Path) -> dict[str, 
     }
 
 
+def overhead_of_some(plan: Plan, model: Any, window: int, passes: int = 6) -> float:
+    """The share of a pass that is not the model's forward, of the first passes behind the prompt."""
+    ready = speculative.prepare(plan, model, Speculation(window=window))
+    state = speculative.new_state(ready, np.zeros((1, len(ready.given_slots)), dtype=np.int64))
+    with forward_seconds(model) as spent:
+        speculative.replay(ready, state, cancelled=lambda: True)
+        before, left = spent[0], iter(range(passes - 1))
+        done = speculative.replay(ready, state, cancelled=lambda: next(left, None) is None)
+        inside = spent[0] - before
+    return 1 - inside / sum(done.pass_seconds)
+
+
 def shape(model: Any, title: str, passes: dict[int, float]) -> list[dict[str, Any]]:
     """What windows would gain on a released shape whose passes accept as crafter-mini's."""
     layout = Layout(frames=2, rows=14, cols=24, prompt_frames=1, between_frames=11)
@@ -241,12 +253,17 @@ def shape(model: Any, title: str, passes: dict[int, float]) -> list[dict[str, An
     rows, tokens = [], 108 * GENERATED
     for window, count in passes.items():
         took = pass_seconds(plan, model, Greedy(), 1, window)
-        rows.append({"window": window, "ms_a_pass": 1e3 * took, "gain": one * tokens / (took * count)})
+        rows.append(
+            {
+                "window": window, "ms_a_pass": 1e3 * took, "gain": one * tokens / (took * count),
+                "overhead": overhead_of_some(plan, model, window),
+            }
+        )  # fmt: skip
     table = Table(title=f"{title}: random weights, crafter-mini's passes; one feed takes {1e3 * one:.1f} ms")
-    for name in ("window", "ms a pass", "x time"):
+    for name in ("window", "ms a pass", "x time", "overhead"):
         table.add_column(name, justify="right")
     for row in rows:
-        table.add_row(str(row["window"]), f"{row['ms_a_pass']:.1f}", f"{row['gain']:.2f}")
+        table.add_row(str(row["window"]), f"{row['ms_a_pass']:.1f}", f"{row['gain']:.2f}", f"{row['overhead']:.2%}")
     Console(width=110).print(table)
     return [{"window": 1, "ms_a_pass": 1e3 * one, "gain": 1.0}, *rows]
 
