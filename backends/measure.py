@@ -320,18 +320,21 @@ class _Grid:
         return next(iter(self.layer.laid_out([columns], {})))
 
     def measured(self, kept: dict[Shape, list[Running]], rounds: int) -> Measured:
-        """Medians; a first pass counts too unless it is short, or first passes cost more."""
-        later = {shape: np.concatenate([_warm(running) for running in times]) for shape, times in kept.items()}
+        """Medians. Of short passes a round counts once, by those that are warm; of others every pass counts."""
+        later = {
+            shape: np.array([np.median(warm) for running in times if (warm := _warm(running))])
+            for shape, times in kept.items()
+        }
         more = [
-            running[0] - np.mean(_warm(running)) for times in kept.values() for running in times if len(running) > 1
+            running[0] - np.median(warm) for times in kept.values() for running in times if (warm := _warm(running))
         ]
         shape_seconds = 0.0
         if more and np.median(more) > _SHAPE_COSTS * np.median(np.concatenate(list(later.values()))):
             shape_seconds = float(np.median(more))
         samples = {}
         for shape, times in kept.items():
-            warm = len(later[shape]) and (shape_seconds or np.median(later[shape]) < _SHORT)
-            samples[shape] = later[shape] if warm else np.concatenate(times)
+            once = len(later[shape]) > 0 and (shape_seconds > 0 or np.median(later[shape]) < _SHORT)
+            samples[shape] = later[shape] if once else np.concatenate(times)
         apart = [shape for shape in samples if shape[2] == 1 and 1 < shape[0] <= _PROMPT]
         target_seconds = 0.0
         for width, length, _ in apart:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Model, coordinates_of, input_vocab_of
+from diagplan.backends.speculative_columns import rounded_up
 from diagplan.backends.speculative_prepared import PreparedSpeculation, prepare
 from diagplan.backends.window import GRANULE, feeds_of
 from diagplan.planner.plan import Plan
@@ -78,7 +79,7 @@ def probed_promise(prepared: PreparedSpeculation, feeds: Iterable[int] | None = 
     shapes = {
         (n, length)
         for n in sorted(widths)
-        for length in (_rounded(n + GRANULE, step), max(_rounded(n + GRANULE, step), room))
+        for length in (rounded_up(n + GRANULE, step), max(rounded_up(n + GRANULE, step), room))
     }
     probe, places = _Probe(prepared, max(length for _, length in shapes)), 0
     padded: list[float] = []
@@ -91,7 +92,7 @@ def probed_promise(prepared: PreparedSpeculation, feeds: Iterable[int] | None = 
             for place in sorted({0, n // 2, max(0, n - 2), n - 1}, reverse=True):  # a probe spoils the rows behind it
                 for width, kept in ((GRANULE, padded), *((width, plain) for width in own)):
                     at = start + place
-                    short = length if width == GRANULE else _rounded(at + width, prepared.runtime.length_step)
+                    short = length if width == GRANULE else rounded_up(at + width, prepared.runtime.length_step)
                     kept.append(float(np.abs(probe.one(at, width, short) - whole[place]).max()))
                 places += 1
     largest = max(padded), max(plain)
@@ -130,10 +131,6 @@ def promise_of(
     probed = [probed_promise(prepare(one, model, speculation, **options), used) for one in plans]
     grades: tuple[str, ...] = get_args(Grade)
     return max(probed, key=lambda promise: (grades.index(promise.grade), promise.step_by_step))
-
-
-def _rounded(length: int, step: int) -> int:
-    return -(-length // step) * step
 
 
 class _Probe:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array
+from diagplan.backends.speculative_columns import rounded_up
 from diagplan.backends.speculative_prepared import PreparedSpeculation, SpeculativeState
 
-__all__ = ["AHEAD", "NOTHING", "Ahead", "alone", "look_ahead"]
+__all__ = ["AT_ONCE", "NOTHING", "Ahead", "alone", "look_ahead"]
 
 #: Entries whose targets are drafted, and that are laid out, at once.
-AHEAD = 32
+AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +71,8 @@ def look_ahead(prepared: PreparedSpeculation, state: SpeculativeState, first: in
         end: up to here all are steps of one entry.
     """
     columns, entries, runtime = prepared.columns, prepared.entries, prepared.runtime
-    step = runtime.length_step
-    length = -(-(columns.zeros + first + 1) // step) * step
-    end = min(end, first + AHEAD, length - columns.zeros)
+    length = rounded_up(columns.zeros + first + 1, runtime.length_step)
+    end = min(end, first + AT_ONCE, length - columns.zeros)
     take = slice(first, end)
     slots, target = columns.slots[columns.zeros + first : columns.zeros + end], columns.target[take]
     return Ahead(

@@ -16,7 +16,7 @@ from diagplan.backends.window import GRANULE
 from diagplan.planner.speculation import deciders
 from diagplan.planner.training_plan import TrainingPlan
 
-__all__ = ["LENGTHS", "Columns", "cache_rows", "columns_of", "few_lengths", "spare_rows"]
+__all__ = ["LENGTHS", "Columns", "cache_rows", "columns_of", "few_lengths", "rounded_up", "spare_rows"]
 
 #: Cache lengths of passes are multiples of this many rows at least.
 LENGTHS = 512
@@ -107,7 +107,7 @@ def columns_of(
         return runtime.put(np.concatenate([column, np.full(spare, padding)]).astype(dtype))
 
     def keys(empty: NDArray[np.int32] | int, column: NDArray[np.int32], padding: int) -> Array:
-        all_rows = np.full(_rounded(zeros + count + spare, length_step), padding)
+        all_rows = np.full(rounded_up(zeros + count + spare, length_step), padding)
         all_rows[:zeros], all_rows[zeros : zeros + count] = empty, column
         return runtime.put(all_rows.astype(np.int32))
 
@@ -146,7 +146,7 @@ def cache_rows(entries: TrainingPlan, feeds: int, length_step: int) -> int:
         length_step: R is a multiple of it.
     """
     zeros = int(np.count_nonzero(_seen_empty(entries)))
-    return _rounded(zeros + entries.entries + spare_rows(feeds), length_step)
+    return rounded_up(zeros + entries.entries + spare_rows(feeds), length_step)
 
 
 def spare_rows(feeds: int) -> int:
@@ -154,7 +154,12 @@ def spare_rows(feeds: int) -> int:
     return feeds + GRANULE
 
 
-def _rounded(length: int, step: int) -> int:
+def rounded_up(length: int, step: int) -> int:
+    """The least multiple of ``step`` that is no less.
+
+    >>> rounded_up(65, 64), rounded_up(64, 64)
+    (128, 64)
+    """
     return -(-length // step) * step
 
 

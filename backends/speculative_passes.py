@@ -1,4 +1,7 @@
-"""One pass of a speculative replay: guess, feed, choose, accept. A host read of one number a sample, no more."""
+"""One pass of a speculative replay: guess, feed, choose, accept. A host read of one number a sample, no more.
+
+Steps that are fed one by one take another way: ``diagplan.backends.speculative_ahead``.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +12,8 @@ from numpy.typing import NDArray
 from diagplan.adapters.contract import Array
 from diagplan.backends.prepared import not_finite
 from diagplan.backends.sampling import Greedy
-from diagplan.backends.speculative_ahead import AHEAD, NOTHING, alone, look_ahead
+from diagplan.backends.speculative_ahead import AT_ONCE, NOTHING, alone, look_ahead
+from diagplan.backends.speculative_columns import rounded_up
 from diagplan.backends.speculative_prepared import PreparedSpeculation, SpeculativeState
 from diagplan.backends.window import feeds_of
 from diagplan.planner.drafts import NO_DRAFT
@@ -52,6 +56,8 @@ class Passes:
         feeds: of each pass.
         retaken: passes that were taken again.
         traces: of each sample, or ``None``.
+        alone: up to which entry all are steps of one entry, intp [N].
+        ahead: such steps, laid out while passes feed them one by one.
     """
 
     def __init__(self, prepared: PreparedSpeculation, state: SpeculativeState, *, trace: bool) -> None:
@@ -85,15 +91,19 @@ class Passes:
         state.passes += 1
 
     def _step(self, at: int) -> None:
-        """Feed one entry, a step of the plan, as replay does; all is known, and compared with what was guessed."""
-        prepared, state, runtime = self.prepared, self.state, self.prepared.runtime
+        """Feed one entry, a step of the plan, as replay does; all is known, and compared with what was guessed.
+
+        NOTE: why not ``_accepts``? Its operators are for many entries. By slices, and a read that gives the token itself,
+        what is not the model's forward takes a third of the time, in each of hundreds of passes.
+        """
+        prepared, state, runtime, columns = self.prepared, self.state, self.prepared.runtime, self.prepared.columns
         if not self.ahead.first <= at < self.ahead.end:
-            self._draft(np.array([at + 1]), ahead=AHEAD)
+            self._draft(np.array([at + 1]), ahead=AT_ONCE)
             self.ahead = look_ahead(prepared, state, at, int(min(self.alone[at], state.fed[0])))
         ahead, i = self.ahead, at - self.ahead.first
         only, source, target = slice(i, i + 1), ahead.sources[i], ahead.targets[i]
         ids = state.tokens[:, source : source + 1]
-        logits = self._passed(ids, self.prepared.columns.place[at : at + 1], ahead.slots[only], ahead.seen[only], None)
+        logits = self._passed(ids, columns.place[at : at + 1], ahead.slots[only], ahead.seen[only], None)
         with np.errstate(invalid="ignore", over="ignore"):  # infinities: an error below
             logits = prepared.mix.logits(logits, ahead.steps[i], runtime)
             allowed = prepared.allowed if isinstance(prepared.allowed, tuple) else prepared.allowed[target : target + 1]
@@ -142,7 +152,7 @@ class Passes:
 
     def _run(self, first: Ids, end: Ids, prompt: int, feeds: int, step: int) -> _Run:
         reach = self.prepared.columns.zeros + int(first.max()) + feeds
-        return _Run(first, end, prompt, feeds, -(-reach // step) * step)
+        return _Run(first, end, prompt, feeds, rounded_up(reach, step))
 
     def _prefill(self) -> int:
         """Feed a long prompt but its end, in chunks; how many feeds that were."""
@@ -209,7 +219,7 @@ class Passes:
         """Take a pass and put down what it chose; false where it has to be taken again."""
         prepared, state, columns = self.prepared, self.state, self.prepared.columns
         runtime, samples = prepared.runtime, slice(prepared.batch)
-        self._draft(run.end, ahead=AHEAD if state.window.one_step else 0)
+        self._draft(run.end, ahead=AT_ONCE if state.window.one_step else 0)
         rows = None if not run.prompt else runtime.put(np.arange(run.prompt, run.feeds))
         ids, logits = self._forward(run, rows)
         take = self._taken(run, run.window, run.feeds - run.prompt)

@@ -12,6 +12,7 @@ from diagplan.planner.shown import shown
 __all__ = [
     "exists",
     "is_file",
+    "is_folder",
     "named_briefly",
     "require_call",
     "require_kind",
@@ -36,6 +37,11 @@ def require_path(name: str, value: object) -> None:
 def is_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file is there; ``False`` for a name that no file can have, at which pathlib raises."""
     return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is there; ``False`` for a name that no folder can have, at which pathlib raises."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def exists(path: str | os.PathLike[str]) -> bool:

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from diagplan.planner.arguments import exists
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.shown import shown
 from diagplan.schemas.temporaries import sweep, temporary_name
@@ -210,7 +211,7 @@ def made_folder(path: str | os.PathLike[str]) -> Iterator[None]:
         DocumentError: as ``make_folder``.
     """
     folder = Path(path)
-    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    new = [place for place in (folder, *folder.parents) if not exists(place)]
     make_folder(path)
     try:
         yield

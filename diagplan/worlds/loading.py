@@ -12,7 +12,7 @@ from diagplan.adapters.options import LoadOptions
 from diagplan.adapters.plugins import resolve
 from diagplan.backends.table import backend_named, options_for
 from diagplan.backends.threads import begin_with_one
-from diagplan.planner.arguments import require_kind
+from diagplan.planner.arguments import is_file, is_folder, require_kind
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.worlds.world import World, WorldFiles, WorldOpener
 
@@ -121,7 +121,11 @@ def require_known(model: str, backend: str) -> None:
         SpecError: there is none.
     """
     options = options_for(SHIPPED.get(model, Path(model)), LoadOptions(backend=backend))
-    if family_of_release(model) is None and not backend_named(options.backend).exported:
+    if family_of_release(model) is not None:
+        return
+    if backend_named(options.backend).exported:
+        _exported_folder(model)
+    else:
         _family_there(model)
 
 
@@ -147,8 +151,8 @@ def _opener(family: Family) -> WorldOpener:
 def _family_there(model: str) -> Family:
     """Whose world model the folder of that name is."""
     folder = SHIPPED.get(model, Path(model))
-    for family in FAMILIES.records() if len(model) <= 4000 else ():
-        if family.folder_file is not None and (folder / family.folder_file).is_file():
+    for family in FAMILIES.records():
+        if family.folder_file is not None and is_file(folder / family.folder_file):
             return family
     raise SpecError(
         f"expected one of {', '.join([*SHIPPED, *release_names()])}, or a folder with world.json, got "
@@ -160,12 +164,7 @@ def _exported(model: str, options: LoadOptions, files: tuple[Any, ...]) -> World
     """A world of ``diagplan export-onnx``, its image tokenizer included."""
     from diagplan.backends.onnx_backend import read_exported_model
 
-    folder = Path(model)
-    if (*files, options.config) != (None, None, None) or len(model) > 4000 or not folder.is_dir():
-        raise SpecError(
-            "expected the folder of an exported world model, and no weights, tokenizer or config beside it, with "
-            f"backend='onnx', got model={model[:200]!r}. Export one: diagplan export-onnx --model crafter-mini -o DIR."
-        )
+    folder = _exported_folder(model, alone=(*files, options.config) == (None, None, None))
     document = read_exported_model(None, folder, options)
     family = family_named(document.family)
     no_export = None if family.pictures is None else family.pictures.no_export
@@ -176,6 +175,15 @@ def _exported(model: str, options: LoadOptions, files: tuple[Any, ...]) -> World
         )
     _require_companions(folder, document.companions)
     return _opener(family)(WorldFiles(model=model, folder=folder), options)
+
+
+def _exported_folder(model: str, *, alone: bool = True) -> Path:
+    if not alone or not is_folder(model):
+        raise SpecError(
+            "expected the folder of an exported world model, and no weights, tokenizer or config beside it, with "
+            f"backend='onnx', got model={model[:200]!r}. Export one: diagplan export-onnx --model crafter-mini -o DIR."
+        )
+    return Path(model)
 
 
 def _require_companions(folder: Path, companions: Mapping[str, str]) -> None:

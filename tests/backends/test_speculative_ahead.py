@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from diagplan import Layout, NextToken, NumericError, Plan, Sample, compile_plan
 from diagplan.backends import replay as executor
 from diagplan.backends import speculative, speculative_passes
-from diagplan.backends.speculative_ahead import AHEAD, alone, look_ahead
+from diagplan.backends.speculative_ahead import AT_ONCE, alone, look_ahead
 from diagplan.planner.speculation import Speculation
 from tests.support.hash_model import HashModel
 from tests.support.speculated import MODELS, guessable, ids_for
@@ -110,7 +110,7 @@ def test_what_is_looked_ahead_at_has_one_length() -> None:
     assert (ahead.first, ahead.end, ahead.seen.shape) == (step - 5, step, (5, step))
     assert ahead.seen.sum(-1).tolist() == list(range(step - 4, step + 1))
     longer = look_ahead(ready, state, step, end)
-    assert (longer.end - longer.first, longer.seen.shape[-1]) == (min(AHEAD, end - step), 2 * step)
+    assert (longer.end - longer.first, longer.seen.shape[-1]) == (min(AT_ONCE, end - step), 2 * step)
 
 
 @pytest.mark.parametrize("worst", [float("nan"), float("inf")])

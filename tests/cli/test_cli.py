@@ -86,3 +86,26 @@ def test_a_stream_that_is_closed_from_the_start(closed: str, code: int) -> None:
         f"{sys.executable} -m diagplan {arguments}", shell=True, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_name_that_no_file_can_have_is_one_error(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of every file and folder that the command takes; ``run`` fails where there is a traceback."""
+    monkeypatch.chdir(tmp_path)
+    command: Any = typer.main.get_command(app)
+    for part in name.split():
+        command = command.commands[part]
+    paths = [one for one in command.params if "Path" in str(one.type_descriptor.annotation)]
+    asked = [
+        word
+        for one in command.params
+        if one.required
+        for word in (*(one.opts[:1] if one.opts[0].startswith("-") else ()), "n" * 300 if one in paths else "1")
+    ]
+    options = [one.opts[:1] for one in paths if not one.required and one.opts[0].startswith("-")]
+    for more in ([], *options):
+        if more or any(one in paths for one in command.params if one.required):
+            code, out, err = run(*name.split(), *asked, *more, *["n" * 300] * len(more))
+            assert (code in (1, 2), out) == (True, ""), (more, code, out)
+            assert err.count("\n") < 12, more
+    assert not any(tmp_path.iterdir())

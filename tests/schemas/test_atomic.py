@@ -282,4 +282,6 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str, reason: str) -
     message = f"cannot make the folder {tmp_path}/{place}: {reason}. Give another one."
     with pytest.raises(DocumentError, match=f"^{re.escape(message)}$"):
         make_folder(f"{tmp_path}/{place}")
+    with pytest.raises(DocumentError, match=f"^{re.escape(message)}$"), made_folder(f"{tmp_path}/{place}"):
+        pass
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

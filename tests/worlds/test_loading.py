@@ -47,12 +47,13 @@ def test_releases_are_those_of_the_families() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("model", ["nothing", "x" * 5000, "a\0b", "", "."])
-def test_what_there_is_not_is_said_before_anything_is_loaded(model: str) -> None:
+@pytest.mark.parametrize("model", ["nothing", "x" * 300, "x" * 5000, "a\0b"])
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_what_there_is_not_is_said_before_anything_is_loaded(model: str, backend: str) -> None:
     with pytest.raises(SpecError) as opened:
-        open_world(model, LoadOptions())
+        open_world(model, LoadOptions(backend=backend))
     with pytest.raises(SpecError) as known:
-        require_known(model, "torch")
+        require_known(model, backend)
     assert str(known.value) == str(opened.value)
 
 

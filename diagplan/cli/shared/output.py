@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diagplan.adapters.notices import ModelWarning
+from diagplan.planner.arguments import exists, is_folder
 from diagplan.planner.errors import DiagplanError, SpecError
 
 __all__ = [
@@ -157,7 +158,7 @@ def require_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Pa
         if other != option:
             raise SpecError(f"expected different files, got {other} and {option} both {path}. Write to another one.")
         for folder, source in seen.items():
-            if source in inputs and path.exists() and folder in path.resolve().parents:
+            if source in inputs and exists(path) and folder in path.resolve().parents:
                 raise SpecError(
                     f"expected {option} to replace no file of {source}, got {path}, which lies in its folder and is "
                     "there already. Write to another file."
@@ -246,7 +247,7 @@ def _files(places: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
     """Every file at these places and two folders deep: what tells whether it was written since."""
     files = {}
     for place in places:
-        for path in (place, *place.glob("*"), *place.glob("*/*")) if place.is_dir() else (place,):
+        for path in (place, *place.glob("*"), *place.glob("*/*")) if is_folder(place) else (place,):
             try:
                 status = path.stat()
             except OSError:
