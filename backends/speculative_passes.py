@@ -93,8 +93,8 @@ class Passes:
     def _step(self, at: int) -> None:
         """Feed one entry, a step of the plan, as replay does; all is known, and compared with what was guessed.
 
-        NOTE: why not ``_accepts``? Its operators are for many entries. By slices, and a read that gives the token itself,
-        what is not the model's forward takes a third of the time, in each of hundreds of passes.
+        NOTE: why not ``_accepts``? Its operators are for many entries. By slices, and a read that gives the token
+        itself, what is not the model's forward takes a third of the time, in each of hundreds of passes.
         """
         prepared, state, runtime, columns = self.prepared, self.state, self.prepared.runtime, self.prepared.columns
         if not self.ahead.first <= at < self.ahead.end:
