@@ -20,10 +20,10 @@ def test_shape_and_dtype(shape: tuple[int, ...], dtype: Any) -> None:
 
 
 def test_large_tensors_have_pages_of_their_own() -> None:
-    """What comes from the heap begins behind the heap's own notes, never at the start of a page."""
-    large, small = empty_pages((1 << 20,), torch.int8), empty_pages((100,), torch.int8)
+    """And small ones lie on the heap: one may chance to lie where a page begins, but not all of them."""
+    large, *small = (empty_pages((size,), torch.int8) for size in (1 << 20, *[100] * 8))
     assert large.data_ptr() % mmap.PAGESIZE == 0
-    assert small.data_ptr() % mmap.PAGESIZE != 0
+    assert any(tensor.data_ptr() % mmap.PAGESIZE != 0 for tensor in small)
 
 
 @pytest.mark.parametrize("rows", [3, 3000])
