@@ -39,6 +39,7 @@ def test_every_part_runs_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixtur
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_the_part_of_transformers_runs_where_it_is_installed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
