@@ -203,9 +203,9 @@ def _expected(shape: Shape, times: Mapping[Shape, list[Running]]) -> float:
     return once * (1 + _again(once))
 
 
-def _warm(running: Running) -> Running:
-    """Of the passes that follow the first those that count: not the next either, where there are more."""
-    return running[min(2, max(1, len(running) - 1)) :]
+def _pair(running: Running) -> tuple[float, float]:
+    """Seconds of the first pass and of those that follow it, but for the next, where there are more."""
+    return running[0], float(np.median(running[min(2, len(running) - 1) :]))
 
 
 def _again(seconds: float) -> int:
@@ -321,20 +321,15 @@ class _Grid:
 
     def measured(self, kept: dict[Shape, list[Running]], rounds: int) -> Measured:
         """Medians. Of short passes a round counts once, by those that are warm; of others every pass counts."""
-        later = {
-            shape: np.array([np.median(warm) for running in times if (warm := _warm(running))])
-            for shape, times in kept.items()
-        }
-        more = [
-            running[0] - np.median(warm) for times in kept.values() for running in times if (warm := _warm(running))
-        ]
-        shape_seconds = 0.0
-        if more and np.median(more) > _SHAPE_COSTS * np.median(np.concatenate(list(later.values()))):
-            shape_seconds = float(np.median(more))
+        pairs = {shape: np.array([_pair(one) for one in times if len(one) > 1]) for shape, times in kept.items()}
+        pairs = {shape: pair.reshape(-1, 2) for shape, pair in pairs.items()}
+        first, later = np.concatenate(list(pairs.values())).T
+        costs = len(later) > 0 and np.median(first - later) > _SHAPE_COSTS * np.median(later)
         samples = {}
         for shape, times in kept.items():
-            once = len(later[shape]) > 0 and (shape_seconds > 0 or np.median(later[shape]) < _SHORT)
-            samples[shape] = later[shape] if once else np.concatenate(times)
+            warm = pairs[shape][:, 1]
+            once = len(warm) > 0 and (costs or np.median(warm) < _SHORT)
+            samples[shape] = warm if once else np.concatenate(times)
         apart = [shape for shape in samples if shape[2] == 1 and 1 < shape[0] <= _PROMPT]
         target_seconds = 0.0
         for width, length, _ in apart:
@@ -345,7 +340,7 @@ class _Grid:
         ]
         return Measured(
             points=tuple(points), target_seconds=target_seconds if np.isfinite(target_seconds) else 0.0,
-            shape_seconds=shape_seconds,
+            shape_seconds=float(np.median(first - later)) if costs else 0.0,
             static_widths=STATIC_WIDTHS if self.prepared.static else (), length_step=self.length_step,
             chunk=self.chunk, rounds=rounds,
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -12,7 +12,7 @@ import numpy as np
 from diagplan.backends.onnx_operators import foreign_operators, require_operators
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.extras import missing_packages
-from diagplan.schemas.atomic import move_into_place
+from diagplan.schemas.atomic import move_into_place, no_empty_folder
 from diagplan.schemas.files import producer_version
 from diagplan.schemas.onnx_model import KEY, ExportedDocument, read_onnx_metadata
 from diagplan.schemas.temporaries import temporary_folder
@@ -45,25 +45,21 @@ def written_whole(folder: Path) -> Iterator[Path]:
     Raises:
         DocumentError: the folder cannot be made or written.
     """
-    is_new = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(folder) as temporary:
-            yield temporary
-            for path in sorted(temporary.rglob("*"), reverse=True):  # weights first: the graph says what they must be
-                if path.is_file():
-                    target = folder / path.relative_to(temporary)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    move_into_place(path, target)
+        with no_empty_folder(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with temporary_folder(folder) as temporary:
+                yield temporary
+                for path in sorted(temporary.rglob("*"), reverse=True):  # weights first: the graph says what they are
+                    if path.is_file():
+                        target = folder / path.relative_to(temporary)
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        move_into_place(path, target)
     except OSError as error:
         raise DocumentError(
             f"expected to write an exported model to {folder}, got: {error.strerror or error}. "
             "Give another folder, or make room on the disk."
         ) from None
-    finally:
-        if is_new:
-            with suppress(OSError):
-                folder.rmdir()  # where nothing came of it
 
 
 def save_exported(program: Any, path: Path, kind: type[_Document], about: Mapping[str, Any]) -> _Document:

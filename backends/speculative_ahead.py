@@ -28,7 +28,6 @@ class Ahead:
         steps, sources, targets: of each the plan's step, the slot that goes in, and the one that it chooses.
         slots: the cache rows that they write, int64 [n].
         seen: their masks, bool [n, L].
-        keys: of the noise of their targets, int64 [B, n].
         guesses: the present guess of each, int64 [B, n].
     """
 
@@ -39,12 +38,11 @@ class Ahead:
     targets: list[int]
     slots: Array
     seen: Array
-    keys: Array
     guesses: NDArray[np.int64]
 
 
 _NONE = np.zeros((0, 0), dtype=np.int64)
-NOTHING = Ahead(first=0, end=0, steps=[], sources=[], targets=[], slots=_NONE, seen=_NONE, keys=_NONE, guesses=_NONE)
+NOTHING = Ahead(first=0, end=0, steps=[], sources=[], targets=[], slots=_NONE, seen=_NONE, guesses=_NONE)
 
 
 def alone(prepared: PreparedSpeculation) -> NDArray[np.intp]:
@@ -74,7 +72,7 @@ def look_ahead(prepared: PreparedSpeculation, state: SpeculativeState, first: in
     length = rounded_up(columns.zeros + first + 1, runtime.length_step)
     end = min(end, first + AT_ONCE, length - columns.zeros)
     take = slice(first, end)
-    slots, target = columns.slots[columns.zeros + first : columns.zeros + end], columns.target[take]
+    slots = columns.slots[columns.zeros + first : columns.zeros + end]
     return Ahead(
         first=first,
         end=end,
@@ -83,6 +81,5 @@ def look_ahead(prepared: PreparedSpeculation, state: SpeculativeState, first: in
         targets=entries.target[take].tolist(),
         slots=slots,
         seen=columns.seen(take, slots, length, padded=False),
-        keys=prepared.keys[:, target],
-        guesses=runtime.numpy(state.tokens[: prepared.batch, target]),
+        guesses=runtime.numpy(state.tokens[: prepared.batch, columns.target[take]]),
     )

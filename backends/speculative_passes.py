@@ -23,6 +23,8 @@ __all__ = ["Passes", "resolved_drafts"]
 
 Ids = NDArray[np.int64]
 
+_ONE: Ids = np.ones(1, dtype=np.int64)
+
 # Shapes: B samples, G of them that advance on their own (B, or 1), n feeds of which m are of the window, L cache rows.
 
 
@@ -96,30 +98,24 @@ class Passes:
         NOTE: why not ``_accepts``? Its operators are for many entries. By slices, and a read that gives the token
         itself, what is not the model's forward takes a third of the time, in each of hundreds of passes.
         """
-        prepared, state, runtime, columns = self.prepared, self.state, self.prepared.runtime, self.prepared.columns
+        prepared, state, columns = self.prepared, self.state, self.prepared.columns
         if not self.ahead.first <= at < self.ahead.end:
             self._draft(np.array([at + 1]), ahead=AT_ONCE)
             self.ahead = look_ahead(prepared, state, at, int(min(self.alone[at], state.fed[0])))
         ahead, i = self.ahead, at - self.ahead.first
-        only, source, target = slice(i, i + 1), ahead.sources[i], ahead.targets[i]
+        only, source = slice(i, i + 1), ahead.sources[i]
+        target = slice(ahead.targets[i], ahead.targets[i] + 1)
         ids = state.tokens[:, source : source + 1]
         logits = self._passed(ids, columns.place[at : at + 1], ahead.slots[only], ahead.seen[only], None)
         with np.errstate(invalid="ignore", over="ignore"):  # infinities: an error below
-            logits = prepared.mix.logits(logits, ahead.steps[i], runtime)
-            allowed = prepared.allowed if isinstance(prepared.allowed, tuple) else prepared.allowed[target : target + 1]
-            chosen = runtime.choose(logits, prepared.sampler, ahead.keys[:, only], allowed)
-            if not runtime.on_gpu and runtime.all_finite(logits):
-                told = runtime.numpy(chosen)
-            else:  # one read tells both
-                told = runtime.numpy((chosen + 1) * (abs(logits) < float("inf")).all(-1) - 1)
-                if (told < 0).any():
-                    raise not_finite(ahead.steps[i])
-        for first in range(0, prepared.rows, prepared.batch):
-            state.tokens[first : first + prepared.batch, target : target + 1] = chosen
-        hit = bool(2 * np.count_nonzero(told == ahead.guesses[:, only]) > prepared.batch)
+            logits = prepared.mix.logits(logits, ahead.steps[i], prepared.runtime)
+            chosen = self._chosen(logits, target)
+        told = self._told(chosen[:, 0], logits, None)
+        if (told < 0).any():
+            raise not_finite(ahead.steps[i])
+        self._know(target, chosen)
         run = _Run(state.accepted, state.accepted + 1, 0, 1, 0)
-        state.accepted = run.end
-        state.window.tell(1, guessed_right=hit)
+        self._advanced(run, _ONE, told == ahead.guesses[:, i])
         self.feeds.append(1)
         state.passes += 1
         if self.traces is not None:
@@ -229,12 +225,6 @@ class Passes:
         with np.errstate(invalid="ignore", over="ignore"):  # infinities: the pass is taken again, or an error
             logits = prepared.mix.logits(logits, columns.step[take], runtime)
             chosen = self._chosen(logits, target)
-            # Where a read costs nothing, all numbers are looked at together first, in fewer operators.
-            if not runtime.on_gpu and silent is None and runtime.all_finite(logits):
-                finite = None
-            else:
-                finite = (abs(logits) < float("inf")).all(-1)
-                finite = (finite if silent is None else finite | silent).all(-1)  # [B]
         fed = ids[samples, run.prompt :]
         if state.window.one_step:  # all is known; might it have been guessed?
             guessed = self._of(target) == chosen
@@ -242,7 +232,7 @@ class Passes:
         else:
             known, right = self._right(run, take, fed, chosen)
             count = 2 * right.cumprod(1).sum(1)  # [B]
-        told = runtime.numpy(count if finite is None else (count + 1) * finite - 1)
+        told = self._told(count, logits, silent)
         if (told < 0).any():
             self._repair(run, told < 0)
             return False
@@ -252,13 +242,24 @@ class Passes:
             self._trace(run, begun, fed, known, chosen)
         return True
 
-    def _chosen(self, logits: Array, target: Array) -> Array:
+    def _told(self, numbers: Array, logits: Array, silent: Array | None) -> Ids:
+        """Numbers from 0 on, int64 [B], on the host by one read; -1 where logits, silent ones apart, are not finite."""
+        runtime = self.prepared.runtime
+        # Where a read costs nothing, all logits are looked at together first, in fewer operators.
+        if runtime.on_gpu or silent is not None or not runtime.all_finite(logits):
+            finite = (abs(logits) < float("inf")).all(-1)
+            finite = (finite if silent is None else finite | silent).all(-1)  # [B]
+            numbers = (numbers + 1) * finite - 1
+        told: Ids = runtime.numpy(numbers)
+        return told
+
+    def _chosen(self, logits: Array, target: slice | Array) -> Array:
         """The chosen ids, int64 [B, m]."""
         prepared = self.prepared
         if self.greedy:
             keys = prepared.keys  # which nobody reads
         else:
-            keys = prepared.keys[:, target] if target.ndim == 1 else prepared.keys[self.sample, target]
+            keys = prepared.keys[:, target] if _shared(target) else prepared.keys[self.sample, target]
         allowed = prepared.allowed if isinstance(prepared.allowed, tuple) else prepared.allowed[target]
         return prepared.runtime.choose(logits, prepared.sampler, keys, allowed)
 
@@ -277,13 +278,13 @@ class Passes:
     def _of(self, slot: Array) -> Array:
         """The present ids of slots, token or guess, int64 [B, m]."""
         tokens = self.state.tokens
-        return tokens[: self.prepared.batch, slot] if slot.ndim == 1 else tokens[self.sample, slot]
+        return tokens[: self.prepared.batch, slot] if _shared(slot) else tokens[self.sample, slot]
 
-    def _know(self, slot: Array, ids: Array) -> None:
+    def _know(self, slot: slice | Array, ids: Array) -> None:
         """Put ids down, int64 [B, m]; under guidance all branches go on with the same."""
         tokens, batch = self.state.tokens, self.prepared.batch
         for first in range(0, self.prepared.rows, batch):
-            if slot.ndim == 1:
+            if _shared(slot):
                 tokens[first : first + batch, slot] = ids
             else:
                 tokens[first + self.sample, slot] = ids
@@ -369,6 +370,11 @@ class Passes:
                     accepted=int(state.accepted[group]),
                 )
             )
+
+
+def _shared(slot: slice | Array) -> bool:
+    """Whether slots are those of all samples: a slice, or int64 [m]; of each they are int64 [B, m]."""
+    return isinstance(slot, slice) or slot.ndim == 1
 
 
 def _forward_of(prepared: PreparedSpeculation, state: SpeculativeState) -> Callable[..., Array]:

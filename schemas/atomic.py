@@ -23,6 +23,7 @@ __all__ = [
     "made_folder",
     "make_folder",
     "move_into_place",
+    "no_empty_folder",
     "npy_bytes",
     "require_ending",
     "write_atomically",
@@ -205,19 +206,26 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 @contextlib.contextmanager
 def made_folder(path: str | os.PathLike[str]) -> Iterator[None]:
-    """``make_folder`` for what is done inside: where that fails, new folders in which nothing lies go again.
+    """``make_folder`` for what is done inside ``no_empty_folder``.
 
     Raises:
         DocumentError: as ``make_folder``.
     """
+    with no_empty_folder(path):
+        make_folder(path)
+        yield
+
+
+@contextlib.contextmanager
+def no_empty_folder(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Where what is done inside fails, a folder and those above it go again that are new, and in which nothing lies."""
     folder = Path(path)
     new = [place for place in (folder, *folder.parents) if not exists(place)]
-    make_folder(path)
     try:
         yield
     except BaseException:
         for place in new:
-            with contextlib.suppress(OSError):  # something lies in it
+            with contextlib.suppress(OSError, ValueError):  # something lies in it, or it cannot be
                 place.rmdir()
         raise
 

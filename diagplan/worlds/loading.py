@@ -106,7 +106,7 @@ def open_world(
             f"expected weights, tokenizer and config with a release only ({', '.join(release_names())}), got "
             f"model={model!r}."
         )
-    marked = _family_there(model)
+    marked = _family_there(model, folder)
     return _opener(marked)(WorldFiles(model=model, folder=folder), _checked(options))
 
 
@@ -120,13 +120,13 @@ def require_known(model: str, backend: str) -> None:
     Raises:
         SpecError: there is none.
     """
-    options = options_for(SHIPPED.get(model, Path(model)), LoadOptions(backend=backend))
+    folder = SHIPPED.get(model, Path(model))
     if family_of_release(model) is not None:
         return
-    if backend_named(options.backend).exported:
+    if backend_named(options_for(folder, LoadOptions(backend=backend)).backend).exported:
         _exported_folder(model)
     else:
-        _family_there(model)
+        _family_there(model, folder)
 
 
 def _checked(options: LoadOptions) -> LoadOptions:
@@ -148,9 +148,8 @@ def _opener(family: Family) -> WorldOpener:
     return opener
 
 
-def _family_there(model: str) -> Family:
-    """Whose world model the folder of that name is."""
-    folder = SHIPPED.get(model, Path(model))
+def _family_there(model: str, folder: Path) -> Family:
+    """Whose world model a folder holds."""
     for family in FAMILIES.records():
         if family.folder_file is not None and is_file(folder / family.folder_file):
             return family
