@@ -26,14 +26,19 @@ def other(value: int | None, span: int, random: Random) -> int:
     return random.choice((near, near, near, random.randrange(span), random.randrange(span), -1, 0, span, 2**31 - 1))
 
 
+def _readable(row: list[int]) -> bool:
+    """Whether a row is pairs of numbers of a size to be written out: an edit before may have left anything."""
+    return len(row) % 2 == 0 and all(0 <= number <= 1 << 20 for number in row)
+
+
 def flipped(row: list[int], slot: int) -> list[int]:
-    """A row that sees ``slot`` if it did not, and does not if it did, in its shortest form."""
-    return set_to_runs(runs_to_set(row) ^ {slot})
+    """A row that sees ``slot`` if it did not, and does not if it did, in its shortest form; one in pieces stays."""
+    return set_to_runs(runs_to_set(row) ^ {slot}) if _readable(row) else row
 
 
 def renamed(row: list[int], names: Mapping[int, int]) -> list[int]:
-    """A row with its slots renamed, in its shortest form."""
-    return set_to_runs({names.get(slot, slot) for slot in runs_to_set(row)})
+    """A row with its slots renamed, in its shortest form; one in pieces stays."""
+    return set_to_runs({names.get(slot, slot) for slot in runs_to_set(row)}) if _readable(row) else row
 
 
 def _layout_number(document: Document, random: Random) -> None:
