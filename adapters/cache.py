@@ -41,13 +41,13 @@ class TensorCache:
             values: likewise.
             length: slots that the pass attends over.
         """
-        for own, new in zip(self.layer(number), (keys, values), strict=True):
+        layer = self.layer(number)
+        for own, new in zip(layer, (keys, values), strict=True):
             if slot.ndim == 1:
                 own.index_copy_(2, slot, new)
             else:
                 own.scatter_(2, slot[:, None, :, None].expand(new.shape), new)
-        own_keys, own_values = self.layer(number)
-        return own_keys[:, :, :length], own_values[:, :, :length]
+        return layer[0].narrow(2, 0, length), layer[1].narrow(2, 0, length)
 
     def read(self, slots: int) -> list[NDArray[Any]]:
         """A copy of the first slots, see ``diagplan.adapters.contract.Cache.read``."""

@@ -26,6 +26,7 @@ from diagplan.adapters.fused import Fused, Sizes, Weights, compiled_layer, fused
 from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quantize
 from diagplan.adapters.mc_ar import random_weights
 from diagplan.adapters.memory import join_rows
+from diagplan.adapters.norms import RmsNorm
 from diagplan.adapters.parallel_cuts import require_whole
 from diagplan.adapters.parallel_layers import joined, look_up, rank_of, summed
 from diagplan.adapters.parallel_parts import cosmos_part
@@ -55,22 +56,22 @@ class TextContext(NamedTuple):
 
 
 class _Cross(NamedTuple):
-    norm: Tensor
+    norm: RmsNorm
     q: Linear
-    q_norm: Tensor
+    q_norm: RmsNorm
     k: Linear
-    k_norm: Tensor
+    k_norm: RmsNorm
     v: Linear
     out: Linear
 
 
 class _Layer(NamedTuple):
-    attention_norm: Tensor
+    attention_norm: RmsNorm
     qkv: Linear
-    qk_norm: Tensor  # [H + K, D]
+    qk_norm: RmsNorm  # [H + K, D]
     out: Linear
     cross: _Cross | None
-    ffn_norm: Tensor
+    ffn_norm: RmsNorm
     gate_up: Linear
     down: Linear
 
@@ -119,13 +120,14 @@ class Cosmos:
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable)
+        self._norm = partial(RmsNorm, eps=config.norm_eps, portable=portable)
         self._heads = [part.heads, part.kv_heads]
         self._scale = config.head_size**-0.5
         self._seen = mask_values(self.device, self.dtype)
         self._fused: Fused | None = None
         self.head = joined(self._linear(weights["output.weight"]), ranks, config.vocab_size)
         self.layers = [self._layer(weights, f"layers.{i}.") for i in range(config.n_layers)]
-        self.norm = weights["norm.weight"]
+        self.norm = self._norm(weights["norm.weight"])
         grid = config.video_latent_shape
         self.grid: Grid | None = Grid(rows=grid[1], cols=grid[2], between_frames=0)
         cos, sin = rotary_tables(grid, config.head_size, config.rope_theta, rescale=config.rescale, lead=config.lead)
@@ -134,33 +136,31 @@ class Cosmos:
         self.context: TextContext | None = None
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
-        norm = partial(self._norm, weights, at)
+        def norm(name: str) -> Tensor:
+            return weights[f"{at}{name}.weight"]
+
         q_norm, k_norm = norm("attention.q_norm"), norm("attention.k_norm")
         return _Layer(
-            norm("attention_norm"),
+            self._norm(norm("attention_norm")),
             self._joined(weights, at, "attention.wq", "attention.wk", "attention.wv"),
-            torch.cat([norm.expand(n, -1) for norm, n in zip((q_norm, k_norm), self._heads, strict=True)]),
+            self._norm(torch.cat([w.expand(n, -1) for w, n in zip((q_norm, k_norm), self._heads, strict=True)])),
             summed(self._joined(weights, at, "attention.wo"), self.ranks),
-            None if self.config.context_dim is None else self._cross(weights, at),
-            norm("ffn_norm"),
+            None if self.config.context_dim is None else self._cross(weights, f"{at}cross_attention"),
+            self._norm(norm("ffn_norm")),
             self._joined(weights, at, "feed_forward.w1", "feed_forward.w3"),
             summed(self._joined(weights, at, "feed_forward.w2"), self.ranks),
         )
 
     def _cross(self, weights: Mapping[str, Tensor], at: str) -> _Cross:
         return _Cross(
-            self._norm(weights, at, "cross_attention_norm"),
-            self._joined(weights, at, "cross_attention.wq"),
-            self._norm(weights, at, "cross_attention.q_norm"),
-            self._joined(weights, at, "cross_attention.wk"),
-            self._norm(weights, at, "cross_attention.k_norm"),
-            self._joined(weights, at, "cross_attention.wv"),
-            summed(self._joined(weights, at, "cross_attention.wo"), self.ranks),
+            self._norm(weights[f"{at}_norm.weight"]),
+            self._joined(weights, at, ".wq"),
+            self._norm(weights[f"{at}.q_norm.weight"]),
+            self._joined(weights, at, ".wk"),
+            self._norm(weights[f"{at}.k_norm.weight"]),
+            self._joined(weights, at, ".wv"),
+            summed(self._joined(weights, at, ".wo"), self.ranks),
         )
-
-    @staticmethod
-    def _norm(weights: Mapping[str, Tensor], at: str, name: str) -> Tensor:
-        return weights[f"{at}{name}.weight"]
 
     def _joined(self, weights: Mapping[str, Tensor], at: str, *names: str) -> Linear:
         return self._linear(join_rows([weights[f"{at}{name}.weight"] for name in names]), self.quantize)
@@ -232,7 +232,7 @@ class Cosmos:
             for layer in self.layers:
                 assert layer.cross is not None
                 k = self._split(layer.cross.k(features))
-                keys.append(_rms_norm(k, layer.cross.k_norm, self.config.norm_eps).transpose(1, 2).contiguous())
+                keys.append(layer.cross.k_norm(k).transpose(1, 2).contiguous())
                 values.append(self._split(layer.cross.v(features)).transpose(1, 2).contiguous())
         bias = None if seen is None else self._bias(seen.to(self.device))[:, None, None]
         return TextContext(tuple(keys), tuple(values), bias)
@@ -286,11 +286,11 @@ class Cosmos:
         model = copy.copy(self)
         layers = [
             Weights(
-                layer.attention_norm,
+                layer.attention_norm.weight,
                 plain_weight(layer.qkv),
-                layer.qk_norm,
+                layer.qk_norm.weight,
                 plain_weight(layer.out),
-                layer.ffn_norm,
+                layer.ffn_norm.weight,
                 plain_weight(layer.gate_up),
                 plain_weight(layer.down),
             )
@@ -326,30 +326,29 @@ class Cosmos:
             x = x + layer.out(attend(q, keys, values, bias, self._scale))
             if layer.cross is not None:
                 x = x + self._read_text(i, layer.cross, x)
-            h = _rms_norm(x, layer.ffn_norm, self.config.norm_eps)
+            h = layer.ffn_norm(x)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
             x = x + layer.down(F.silu(gate) * up)
         if rows is not None:
             x = x.index_select(1, rows)
-        logits = self.head(_rms_norm(x, self.norm, self.config.norm_eps))
+        logits = self.head(self.norm(x))
         unpredicted = self.vocab_size - self.config.vocab_size
         return F.pad(logits, (0, unpredicted), value=_NEVER) if unpredicted else logits
 
     def _projected(self, layer: _Layer, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [B, H, n, D], keys and values [B, K, n, D]; norms come before the rotation."""
-        eps, (heads, kv_heads) = self.config.norm_eps, self._heads
-        qkv = self._split(layer.qkv(_rms_norm(x, layer.attention_norm, eps)))  # [B, n, H + 2 K, D]
+        heads, kv_heads = self._heads
+        qkv = self._split(layer.qkv(layer.attention_norm(x)))  # [B, n, H + 2 K, D]
         qk, v = torch.split(qkv, [heads + kv_heads, kv_heads], dim=2)
-        turned = _rotate(_rms_norm(qk, layer.qk_norm, eps).transpose(1, 2), cos, sin)
+        turned = _rotate(layer.qk_norm(qk).transpose(1, 2), cos, sin)
         q, k = torch.split(turned, [heads, kv_heads], dim=1)
         return q, k, v.transpose(1, 2)
 
     def _read_text(self, number: int, cross: _Cross, x: Tensor) -> Tensor:
         """Cross-attention of x [B, n, dim] over the text: no rotation, no causal mask."""
         assert self.context is not None
-        eps, batch = self.config.norm_eps, x.shape[0]
-        q = self._split(cross.q(_rms_norm(x, cross.norm, eps)))
-        q = _rms_norm(q, cross.q_norm, eps).transpose(1, 2)
+        batch = x.shape[0]
+        q = cross.q_norm(self._split(cross.q(cross.norm(x)))).transpose(1, 2)
         k, v = (held[number].expand(batch, -1, -1, -1) for held in (self.context.keys, self.context.values))
         return cross.out(attend(q, k, v, self.context.bias, self._scale, parts=1))
 
@@ -371,13 +370,6 @@ class Cosmos:
     def _bias(self, mask: Tensor) -> Tensor:
         """What a mask adds to the scores, in its shape."""
         return torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill_(~mask, -math.inf)
-
-
-def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Statistics in float32 (float64 stays); the weight multiplies the value cast back."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
-    return weight * (wide * scale).to(x.dtype)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

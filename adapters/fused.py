@@ -18,6 +18,7 @@ from torch import Tensor
 from diagplan.adapters.attention import attend, parts_for
 from diagplan.adapters.cache import TensorCache
 from diagplan.adapters.linear import Linear, PlainLinear
+from diagplan.adapters.norms import rms_norm
 from diagplan.planner.errors import SpecError
 
 __all__ = ["Fused", "LayerPass", "Sizes", "Weights", "compiled_layer", "fused_stream", "layer_pass", "plain_weight"]
@@ -129,13 +130,6 @@ def fused_stream(
     for i, weights in enumerate(layers):
         x, delta = run(x, delta, weights, sizes, cos, sin, bias, slot, *cache.layer(i), parts)
     return x + delta
-
-
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Statistics in float32 (float64 stays); the weight multiplies the value cast back."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
-    return weight * (wide * scale).to(x.dtype)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

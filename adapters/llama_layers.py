@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from diagplan.adapters.cache import TensorCache
+from diagplan.adapters.norms import RmsNorm
 from diagplan.adapters.notices import ModelWarning
 from diagplan.planner.shown import shown
 
@@ -31,7 +32,7 @@ class Llama(Protocol):
     config: Any
     layers: Any
     embedding: Tensor
-    norm: Tensor
+    norm: RmsNorm
     cos: Tensor
     sin: Tensor
     device: torch.device
@@ -57,7 +58,7 @@ def kernel_layers(model: Llama) -> "KernelLayers | None":
         return None
     layers = KernelLayers(model)
     try:
-        layers.norm(model.norm[None], model.norm)
+        layers.norm(model.norm.weight[None], model.norm.weight)
     except Exception as error:  # noqa: BLE001 (a compiler that is missing, a GPU that Triton does not know)
         first_line = str(error).strip().partition("\n")[0]
         warnings.warn(
@@ -113,10 +114,10 @@ class KernelLayers:
         batch, n, hidden = x.shape
         flat = x.reshape(batch * n, hidden)
         for number, layer in enumerate(self.model.layers):
-            h = self.norm(flat, layer.attention_norm)
+            h = self.norm(flat, layer.attention_norm.weight)
             mixed = self._attention(h, layer.qkv.weight, places, *cache.layer(number), n=n)
             flat = self._product(mixed, layer.out.weight, residual=flat)
-            wide = self._gate_up(self.norm(flat, layer.mlp_norm), layer.gate_up.weight)
+            wide = self._gate_up(self.norm(flat, layer.mlp_norm.weight), layer.gate_up.weight)
             flat = self._product(wide, layer.down.weight, residual=flat)
         return flat.view(batch, n, hidden)
 

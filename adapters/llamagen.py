@@ -22,6 +22,7 @@ from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quant
 from diagplan.adapters.llamagen_config import LlamaGenConfig
 from diagplan.adapters.mc_ar import random_weights
 from diagplan.adapters.memory import join_rows
+from diagplan.adapters.norms import RmsNorm
 from diagplan.planner.coordinates import Coordinates
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
@@ -32,10 +33,10 @@ __all__ = ["LlamaGen", "rotary_table"]
 
 
 class _Layer(NamedTuple):
-    attention_norm: Tensor
+    attention_norm: RmsNorm
     qkv: Linear
     out: Linear
-    mlp_norm: Tensor
+    mlp_norm: RmsNorm
     gate_up: Linear
     down: Linear
 
@@ -94,17 +95,20 @@ class LlamaGen:
             self.text = _Text(*(weights[f"cls_embedding.{name}"] for name in about))
         del codes
         linear = partial(linear_for, portable=portable)
+        norm = partial(RmsNorm, eps=config.norm_eps, portable=portable)
         self.head = linear(weights["output.weight"])
-        self.layers = [self._layer(weights, f"layers.{i}.", linear) for i in range(config.n_layer)]
-        self.norm = weights["norm.weight"]
+        self.layers = [self._layer(weights, f"layers.{i}.", linear, norm) for i in range(config.n_layer)]
+        self.norm = norm(weights["norm.weight"])
         self.cos, self.sin = rotary_table(config, self.device, self.dtype)
 
-    def _layer(self, weights: Mapping[str, Tensor], at: str, linear: "partial[Linear]") -> _Layer:
+    def _layer(
+        self, weights: Mapping[str, Tensor], at: str, linear: "partial[Linear]", norm: "partial[RmsNorm]"
+    ) -> _Layer:
         return _Layer(
-            weights[f"{at}attention_norm.weight"],
+            norm(weights[f"{at}attention_norm.weight"]),
             linear(weights[f"{at}attention.wqkv.weight"], self.quantize),
             linear(weights[f"{at}attention.wo.weight"], self.quantize),
-            weights[f"{at}ffn_norm.weight"],
+            norm(weights[f"{at}ffn_norm.weight"]),
             linear(join_rows([weights[f"{at}feed_forward.{name}.weight"] for name in ("w1", "w3")]), self.quantize),
             linear(weights[f"{at}feed_forward.w2.weight"], self.quantize),
         )
@@ -222,31 +226,24 @@ class LlamaGen:
         bias = bias if mask.ndim == 2 else bias[:, None]  # [n, L] or [B, 1, n, L]
         x = embedded(ids, lead, lambda known: F.embedding(known, self.embedding))  # [B, n, dim]
         for i, layer in enumerate(self.layers):
-            h = _rms_norm(x, layer.attention_norm, self.config.norm_eps)
+            h = layer.attention_norm(x)
             qkv = layer.qkv(h).view(batch, n, 3 * heads, self.config.head_size).transpose(1, 2)  # [B, 3 H, n, D]
             qk, v = torch.split(qkv, [2 * heads, heads], dim=1)
             q, k = torch.split(_rotate(qk, cos, sin), heads, dim=1)
             keys, values = cache.update(i, slot, k, v, length)
             mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias)
             x = x + layer.out(mixed.transpose(1, 2).reshape(batch, n, self.config.dim))
-            h = _rms_norm(x, layer.mlp_norm, self.config.norm_eps)
+            h = layer.mlp_norm(x)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
             x = x + layer.down(F.silu(gate) * up)
         if rows is not None:
             x = x.index_select(1, rows)
-        return self.head(_rms_norm(x, self.norm, self.config.norm_eps))
+        return self.head(self.norm(x))
 
     def _angles(self, table: Tensor, position: Tensor) -> Tensor:
         """Of rows and columns [..., n, 3], [1 or B, 1, n, D]; zero where there is no rotation."""
         row, col, is_cell = position.unbind(-1)
         return (torch.cat((table[row], table[col]), dim=-1) * is_cell[..., None]).unsqueeze(-3)
-
-
-def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Statistics in float32 at least, then the value cast back, times the weight."""
-    wide = _wide(x)
-    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
-    return (wide * scale).to(x.dtype) * weight
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

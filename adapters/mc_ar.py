@@ -22,6 +22,7 @@ from diagplan.adapters.linear import Linear, Quantize, linear_for, require_quant
 from diagplan.adapters.llama_layers import MOST_ROWS, Places, kernel_layers
 from diagplan.adapters.mc_ar_config import CONFIGS, McArConfig
 from diagplan.adapters.memory import join_rows
+from diagplan.adapters.norms import RmsNorm
 from diagplan.adapters.parallel_cuts import require_whole
 from diagplan.adapters.parallel_layers import joined, look_up, rank_of, summed
 from diagplan.adapters.parallel_parts import mc_ar_part
@@ -44,10 +45,10 @@ def random_weights(
 
 
 class _Layer(NamedTuple):
-    attention_norm: Tensor
+    attention_norm: RmsNorm
     qkv: Linear
     out: Linear
-    mlp_norm: Tensor
+    mlp_norm: RmsNorm
     gate_up: Linear
     down: Linear
 
@@ -98,9 +99,10 @@ class McAr:
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable, least_rows=least_rows)
+        self._norm = partial(RmsNorm, eps=config.rms_norm_eps, portable=portable)
         self.head: Linear = joined(self._linear(weights["lm_head.weight"]), ranks, config.vocab_size)
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
-        self.norm = weights["model.norm.weight"]
+        self.norm = self._norm(weights["model.norm.weight"])
         self.cos, self.sin = rotary_tables(config, self.device, self.dtype)
         half = torch.ones(config.head_size // 2, device=self.device, dtype=self.dtype)
         self._turn = torch.cat((-half, half))
@@ -120,10 +122,10 @@ class McAr:
             return self._linear(join_rows([weights[f"{at}{name}_proj.weight"] for name in names]), self.quantize)
 
         return _Layer(
-            weights[f"{at}input_layernorm.weight"],
+            self._norm(weights[f"{at}input_layernorm.weight"]),
             rows("self_attn.q", "self_attn.k", "self_attn.v"),
             summed(rows("self_attn.o"), self.ranks),
-            weights[f"{at}post_attention_layernorm.weight"],
+            self._norm(weights[f"{at}post_attention_layernorm.weight"]),
             rows("mlp.gate", "mlp.up"),
             summed(rows("mlp.down"), self.ranks),
         )
@@ -173,7 +175,7 @@ class McAr:
         """What the head reads, [B, m, hidden], of embeddings x [B, n, hidden]; else as for ``forward``."""
         if self._kernels is not None and x.shape[0] * x.shape[1] <= MOST_ROWS:
             x = self._kernels.layers(x, Places(position, slot, mask), cache)
-            return self._kernels.norm(x if rows is None else x.index_select(1, rows), self.norm)
+            return self._kernels.norm(x if rows is None else x.index_select(1, rows), self.norm.weight)
         batch, n, _ = x.shape
         length = mask.shape[-1]
         cos, sin = (table[position].unsqueeze(-3) for table in (self.cos, self.sin))  # [1, n, D] or [B, 1, n, D]
@@ -181,10 +183,10 @@ class McAr:
         bias = mask_bias(mask, self._seen, self._heads[0] // self._heads[1])
         if self._fused is not None:
             x = self._through_fused(self._fused, x, cos, sin, bias, slot, cache, length)
-            return _rms_norm(x if rows is None else x.index_select(1, rows), self.norm, self.config.rms_norm_eps)
+            return self.norm(x if rows is None else x.index_select(1, rows))
         parts = parts_for(self.device, batch, self._heads[1], length)
         for i, layer in enumerate(self.layers):
-            h = _rms_norm(x, layer.attention_norm, self.config.rms_norm_eps)
+            h = layer.attention_norm(x)
             qkv = layer.qkv(h).view(batch, n, -1, self.config.head_size).transpose(1, 2)  # [B, H + 2 K, n, D]
             qk, v = qkv.split_with_sizes(self._splits, dim=1)
             q, k = _rotate(qk, cos, sin).split_with_sizes(self._heads, dim=1)
@@ -192,12 +194,12 @@ class McAr:
             twice = self._twice and n == 1
             seen = attend(q.expand(-1, -1, 2, -1) if twice else q, keys, values, bias, self._scale, parts=parts)
             x = layer.out(seen[:, :1] if twice else seen, x)
-            h = _rms_norm(x, layer.mlp_norm, self.config.rms_norm_eps)
+            h = layer.mlp_norm(x)
             gate, up = layer.gate_up(h).chunk(2, dim=-1)
             x = layer.down(F.silu(gate) * up, x)
         if rows is not None:
             x = x.index_select(1, rows)
-        return _rms_norm(x, self.norm, self.config.rms_norm_eps)
+        return self.norm(x)
 
     def compiled(self) -> Self:
         """This model with layers that torch.compile makes few kernels of; the weights are shared.
@@ -209,18 +211,17 @@ class McAr:
         """
         require_whole(self.ranks, "compiled layers")
         model = copy.copy(self)
-        model._kernels = None
         model._fused, model._kernels = (compiled_layer(), self._plain_layers()), None
         return model
 
     def _plain_layers(self) -> list[Weights]:
         return [
             Weights(
-                layer.attention_norm,
+                layer.attention_norm.weight,
                 plain_weight(layer.qkv),
                 None,
                 plain_weight(layer.out),
-                layer.mlp_norm,
+                layer.mlp_norm.weight,
                 plain_weight(layer.gate_up),
                 plain_weight(layer.down),
             )
@@ -234,15 +235,6 @@ class McAr:
         heads, kv_heads = self._heads
         sizes = Sizes(heads, kv_heads, self.config.rms_norm_eps, self._scale)
         return fused_stream(fused, x, sizes, cos, sin, bias, slot, cache, length)
-
-
-def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Statistics in float32, then weight times the value cast back."""
-    if x.dtype == torch.float32 and not torch.compiler.is_exporting():
-        return F.rms_norm(x, weight.shape, weight, eps)  # the same bits by fewer calls
-    wide = x.float()
-    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
-    return weight * (wide * scale).to(x.dtype)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

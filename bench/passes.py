@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -158,7 +157,7 @@ def parts_of_a_pass(model: Any, layout: Any, given: NDArray[np.int64], repeats: 
 
     def norms() -> None:
         for _ in range(2 * len(model.layers) + 1):
-            F.rms_norm(h, (config.hidden_size,), model.norm, config.rms_norm_eps)
+            model.norm(h)
 
     def whole() -> None:
         logits = forward(ready, state, p)

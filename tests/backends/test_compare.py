@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from diagplan import Diagonal, compile_plan  # noqa: E402
+from diagplan.adapters.norms import RmsNorm  # noqa: E402
 from diagplan.backends.compare import compare  # noqa: E402
 from diagplan.backends.replay import forward, new_state, prepare, replay  # noqa: E402
 from diagplan.backends.sampling import Greedy, Sample  # noqa: E402
@@ -32,7 +33,7 @@ def test_both_runtimes_in_lockstep(sampler: Any) -> None:
 
 def test_compare_sees_another_model() -> None:
     other = golden_model()
-    other.norm = other.norm * 1.5
+    other.norm = RmsNorm(1.5 * other.norm.weight, other.norm.eps)
     one, two = (prepare(PLAN, m, sampler=Sample(temperature=2.0)) for m in (other, exported_model()))
     found = compare(one, two, GIVEN[None])
     assert found.logits > 0.1
@@ -48,7 +49,7 @@ def test_compare_sees_another_model() -> None:
 def test_the_first_difference_is_told_cell_and_margin(guidance: float | None) -> None:
     """Two torch models, replayed apart: the cell of the first difference, and by how much it was decided."""
     other = golden_model()
-    other.norm = other.norm * 1.5
+    other.norm = RmsNorm(1.5 * other.norm.weight, other.norm.eps)
     batch = 2
     ids = np.repeat(GIVEN[None], batch if guidance is None else 2 * batch, axis=0)
     options: dict[str, Any] = {"sampler": Sample(temperature=2.0), "seed": 1, "batch": batch, "guidance": guidance}
@@ -76,7 +77,7 @@ def test_the_first_difference_is_told_cell_and_margin(guidance: float | None) ->
 def test_the_margin_is_the_first_ones_logits() -> None:
     """A head that is turned around chooses last what the other chooses first."""
     model, other = golden_model(), golden_model()
-    other.norm = -other.norm
+    other.norm = RmsNorm(-other.norm.weight, other.norm.eps)
     one, two = (prepare(PLAN, m) for m in (model, other))
     first = compare(one, two, GIVEN[None]).earliest
     assert first is not None

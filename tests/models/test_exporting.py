@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from diagplan.adapters.cache import TensorCache  # noqa: E402
 from diagplan.adapters.cosmos import Cosmos  # noqa: E402
 from diagplan.adapters.mc_ar import McAr  # noqa: E402
+from diagplan.adapters.norms import RmsNorm  # noqa: E402
 from diagplan.adapters.wham import Wham  # noqa: E402
 from diagplan.models.exporting import BOUNDS, export_onnx, require_alike  # noqa: E402
 from diagplan.planner.errors import DocumentError  # noqa: E402
@@ -40,16 +41,20 @@ def layers(model: Any) -> tuple[str, list[Any]]:
     return next((name, list(getattr(model, name))) for name in ("blocks", "layers") if hasattr(model, name))
 
 
+def doubled(norm: Any) -> Any:
+    if isinstance(norm, RmsNorm):
+        return RmsNorm(2 * norm.weight, norm.eps, portable=True)
+    return 2 * norm if torch.is_tensor(norm) else norm._replace(weight=2 * norm.weight)
+
+
 def doubled_last_norm(model: Any) -> Any:
-    norm = model.norm
-    return changed(model, norm=2 * norm if torch.is_tensor(norm) else norm._replace(weight=2 * norm.weight))
+    return changed(model, norm=doubled(model.norm))
 
 
 def doubled_norm_of_a_layer(model: Any) -> Any:
     name, held = layers(model)
     norm = next(field for field in held[-1]._fields if field in ("mlp_norm", "ffn_norm", "norm_2"))
-    old = getattr(held[-1], norm)
-    new = 2 * old if torch.is_tensor(old) else old._replace(weight=2 * old.weight)
+    new = doubled(getattr(held[-1], norm))
     return changed(model, **{name: [*held[:-1], held[-1]._replace(**{norm: new})]})
 
 

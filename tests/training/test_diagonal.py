@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from diagplan.adapters import mc_ar  # noqa: E402
 from diagplan.adapters.mc_ar import McAr, McArConfig, rotary_tables  # noqa: E402
 from diagplan.backends import replay as executor  # noqa: E402
 from diagplan.backends.given import given_slots  # noqa: E402
@@ -56,16 +55,6 @@ def replayed_logits(plan: Plan, model: McAr, ids: np.ndarray) -> tuple[Any, Any]
                 executor.know(prepared, state, p, truth[:, p.target])
                 known[p.target] = True
     return chosen_by, known
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _norms_in_float64() -> Any:
-    """The adapter's norms round to float32 in every dtype, as the release does; 1e-9 is not to be had with them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            mc_ar, "_rms_norm", lambda x, weight, eps: torch.nn.functional.rms_norm(x, weight.shape, weight, eps)
-        )
-        yield
 
 
 @given(

@@ -1,0 +1,55 @@
+"""RMS norm, for the families that this project runs in its own operators."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+__all__ = ["RmsNorm", "rms_norm"]
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) over the last axis, times a weight.
+
+    Statistics are in float32 (float64 stays), and the weight multiplies the value cast back (Zhang, Sennrich 2019; the
+    rounding is that of Llama's release).
+
+    Args:
+        x: [..., n].
+        weight: [n], or what multiplies [..., n].
+        eps: added to the mean of squares.
+    """
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    if wide is x and not torch.compiler.is_compiling():
+        return F.rms_norm(x, x.shape[-1:], None, eps) * weight
+    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
+    return weight * (wide * scale).to(x.dtype)
+
+
+class RmsNorm:
+    """``rms_norm`` by one weight. In float32 on a CPU by the length of x, four operators instead of ten.
+
+    x / sqrt(|x|^2 + n eps), times sqrt(n) weight: the same number up to rounding. A row's bits are the same among any
+    rows.
+
+    Args:
+        weight: [n], or what multiplies [..., n].
+        eps: added to the mean of squares.
+        portable: compute as ``rms_norm``, as an export needs it.
+    """
+
+    # NOTE: why care about six operators on 256 numbers? A pass of a small model is a few hundred calls: these were a
+    # fifth of one of crafter-mini.
+
+    def __init__(self, weight: Tensor, eps: float, *, portable: bool = False) -> None:
+        self.weight, self.eps = weight, eps
+        n = weight.shape[-1]
+        by_length = weight.dtype == torch.float32 and weight.device.type == "cpu" and not portable
+        self._scaled = weight * n**0.5 if by_length else None
+        self._least = torch.tensor((n * eps) ** 0.5)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Of x [..., n] in the weight's dtype."""
+        if self._scaled is None:
+            return rms_norm(x, self.weight, self.eps)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        return (x / torch.hypot(length, self._least)).mul_(self._scaled)
