@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from diagplan.adapters.norms import RmsNorm, rms_norm  # noqa: E402
 EPS = 1e-5
 
 
-def drawn(*shape: int) -> torch.Tensor:
+def drawn(*shape: int) -> Any:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
