@@ -1,5 +1,7 @@
 """RMS norm, for the families that this project runs in its own operators."""
 
+from functools import cached_property
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -42,14 +44,19 @@ class RmsNorm:
 
     def __init__(self, weight: Tensor, eps: float, *, portable: bool = False) -> None:
         self.weight, self.eps = weight, eps
-        n = weight.shape[-1]
-        by_length = weight.dtype == torch.float32 and weight.device.type == "cpu" and not portable
-        self._scaled = weight * n**0.5 if by_length else None
-        self._least = torch.tensor((n * eps) ** 0.5)
+        self._short = weight.dtype == torch.float32 and weight.device.type == "cpu" and not portable
+
+    @cached_property
+    def _scaled(self) -> tuple[Tensor, Tensor]:
+        """sqrt(n) weight, and sqrt(n eps). At the first pass: among the large buffers of loading they would cost room."""
+        n = self.weight.shape[-1]
+        with torch.inference_mode(False):
+            return self.weight * n**0.5, torch.tensor((n * self.eps) ** 0.5)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Of x [..., n] in the weight's dtype."""
-        if self._scaled is None:
+        if not self._short:
             return rms_norm(x, self.weight, self.eps)
+        weight, least = self._scaled
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        return (x / torch.hypot(length, self._least)).mul_(self._scaled)
+        return (x / torch.hypot(length, least)).mul_(weight)
