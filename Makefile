@@ -26,7 +26,7 @@ STAMP := $(VENV)/.installed
 MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo world test test-browser search versions test-ray always check format docs coverage clean
+.PHONY: help venv demo world test test-browser search versions test-ray test-kernels always check format docs coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -97,6 +97,16 @@ test-ray: venv build/ray/.serve ## run the tests of workers and services on Ray,
 build/ray/.serve: $(STAMP)
 	rm -rf $(@D)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) 'ray>=2.40' 'msgpack>=1' $(RAY_SERVE)
+	@touch $@
+
+# Triton is one gigabyte, and nothing but these tests needs it where there is no GPU.
+test-kernels: venv build/triton/.spread ## run the GPU's kernels in Triton's interpreter, and build them for GPUs that are not here
+	PYTHONPATH=build/triton OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/adapters/test_llama_kernels.py $(PYTEST_ARGS)
+	TRITON_INTERPRET=1 PYTHONPATH=build/triton OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/adapters/test_llama_layers.py $(PYTEST_ARGS)
+
+build/triton/.spread: $(STAMP)
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) 'triton>=3.9'
 	@touch $@
 
 check: venv ## run the linter, the format check and the type checker

@@ -9,7 +9,7 @@ libraries choose other kernels at other widths.
 import triton
 import triton.language as tl
 
-__all__ = ["attend", "embed", "gate_up", "linear", "normalise", "project_qkv"]
+__all__ = ["attend", "embed", "gate_up", "linear", "normalise", "project_qkv", "reach"]
 
 # Shapes: M rows (sample times feed), K inputs, N outputs, H heads, G of them to a key-value head, D channels of a head.
 
@@ -146,14 +146,30 @@ def project_qkv(x, weight, cos, sin, position, slot, q, keys, values, rows, feed
             tl.store(values + inner + HALF, second.to(kind), mask=live[:, None])
 
 
+@triton.jit(do_not_specialize=["rows", "length", "mask_row"])
+def reach(mask, out, rows, length, mask_row, BK: tl.constexpr):
+    """Slots up to the last one that any row of the mask [rows, L] sees, into out [1], which is 0. Grid: (L tiles,)."""
+    at = tl.program_id(0) * BK + tl.arange(0, BK)
+    seen = tl.zeros([BK], tl.int32)
+    for row in range(rows):
+        seen |= tl.load(mask + row * mask_row + at, mask=at < length, other=0).to(tl.int32)
+    last = tl.max(tl.where(seen != 0, at + 1, 0), axis=0)
+    if last > 0:
+        tl.atomic_max(out, last)
+
+
 @triton.jit(do_not_specialize=["feeds", "length", "mask_sample", "mask_feed", "slots"])
-def attend(q, keys, values, mask, out, peaks, sums, arrived, feeds, length, mask_sample, mask_feed, slots, scale,
-           H: tl.constexpr, KV: tl.constexpr, D: tl.constexpr, BM: tl.constexpr, CHUNK: tl.constexpr,
+def attend(q, keys, values, mask, reached, out, peaks, sums, arrived, feeds, length, mask_sample, mask_feed, slots,
+           scale, H: tl.constexpr, KV: tl.constexpr, D: tl.constexpr, BM: tl.constexpr, CHUNK: tl.constexpr,
            BK: tl.constexpr, AHEAD: tl.constexpr):  # fmt: skip
     """Attention of queries [M, H, D] over the cache. Grid: (B KV, chunks of CHUNK keys, tiles of BM of the G n rows).
 
-    A program leaves what a chunk gives; the last one of a tile to come adds the chunks in their order.
+    A program leaves what a chunk gives; the last one of a tile to come adds the chunks in their order. Chunks behind
+    ``reached``, [1], the keys that any row sees at all, would add zeros, and are not read.
     """
+    chunks = tl.maximum(tl.cdiv(tl.load(reached), CHUNK), 1)
+    if tl.program_id(1) >= chunks:
+        return
     G: tl.constexpr = H // KV
     lane = tl.arange(0, BM)
     r = tl.program_id(2) * BM + lane
@@ -189,11 +205,11 @@ def attend(q, keys, values, mask, out, peaks, sums, arrived, feeds, length, mask
     tl.store(peaks + 2 * own + 1, total)
     tl.store(sums + own[:, None].to(tl.int64) * D + d[None, :], acc)
     tl.debug_barrier()
-    if tl.atomic_add(arrived + tile, 1) == tl.num_programs(1) - 1:
+    if tl.atomic_add(arrived + tile, 1) == chunks - 1:
         all_peak = tl.full([BM], float("-inf"), tl.float32)
         all_total = tl.zeros([BM], tl.float32)
         all_acc = tl.zeros([BM, D], tl.float32)
-        for chunk in tl.range(0, tl.num_programs(1), num_stages=AHEAD):
+        for chunk in tl.range(0, chunks, num_stages=AHEAD):
             its = (first + chunk) * BM + lane
             its_peak = tl.load(peaks + 2 * its, cache_modifier=".cg")
             its_total = tl.load(peaks + 2 * its + 1, cache_modifier=".cg")

@@ -24,6 +24,8 @@ _TILE = 16  # rows of a tile, the least of a matrix unit
 _OUTPUTS = 32  # of a product that one program makes
 _LEAST_PROGRAMS = 128  # so that every multiprocessor of a large GPU reads weights
 _CHUNK = 128  # keys that one program of the attention reads
+#: Products and sums are fused in every version of Triton, so that a token has the same bits; 3.10 begins not to.
+_FUSED = {"enable_fp_fusion": True}
 
 
 class Llama(Protocol):
@@ -106,20 +108,32 @@ class KernelLayers:
         table, block = self.model.embedding, 1024
         k = table.shape[1]
         out = table.new_empty((*ids.shape, k))
-        self._kernels.embed[(ids.numel(), -(-k // block))](ids.contiguous(), table, out, K=k, BK=block)
+        self._kernels.embed[(ids.numel(), -(-k // block))](ids.contiguous(), table, out, K=k, BK=block, **_FUSED)
         return out
 
     def layers(self, x: Tensor, places: Places, cache: TensorCache) -> Tensor:
         """The stream after the last layer, [B, n, hidden], of embeddings x [B, n, hidden]."""
         batch, n, hidden = x.shape
-        flat = x.reshape(batch * n, hidden)
+        flat, reach = x.reshape(batch * n, hidden), self._reach(places.mask)
         for number, layer in enumerate(self.model.layers):
             h = self.norm(flat, layer.attention_norm.weight)
-            mixed = self._attention(h, layer.qkv.weight, places, *cache.layer(number), n=n)
+            mixed = self._attention(h, layer.qkv.weight, places, *cache.layer(number), n=n, reach=reach)
             flat = self._product(mixed, layer.out.weight, residual=flat)
             wide = self._gate_up(self.norm(flat, layer.mlp_norm.weight), layer.gate_up.weight)
             flat = self._product(wide, layer.down.weight, residual=flat)
         return flat.view(batch, n, hidden)
+
+    def _reach(self, mask: Tensor) -> Tensor:
+        """The cache slots up to the last one that any row of a mask [..., L] sees, int32 [1], on the device.
+
+        A graph is captured for the longest cache of its passes: what they see of it is known to each pass alone.
+        """
+        length = mask.shape[-1]
+        rows, out = mask.reshape(-1, length), torch.zeros(1, dtype=torch.int32, device=mask.device)
+        self._kernels.reach[(-(-length // _CHUNK),)](
+            rows.view(torch.uint8), out, len(rows), length, rows.stride(0), BK=_CHUNK, **_FUSED
+        )
+        return out
 
     def norm(self, x: Tensor, weight: Tensor) -> Tensor:
         """RMS norm of rows [..., hidden]."""
@@ -128,7 +142,7 @@ class KernelLayers:
         eps = self.model.config.rms_norm_eps
         if rows == 0:
             return out
-        self._kernels.normalise[(rows,)](x.contiguous(), weight, out, eps, K=k, BK=_block(k, 1024))
+        self._kernels.normalise[(rows,)](x.contiguous(), weight, out, eps, K=k, BK=_block(k, 1024), **_FUSED)
         return out
 
     def product(self, weight: Tensor, x: Tensor) -> Tensor:
@@ -138,7 +152,9 @@ class KernelLayers:
             return F.linear(x, weight)
         return self._product(x.reshape(rows, -1), weight).view(*x.shape[:-1], -1)
 
-    def _attention(self, h: Tensor, weight: Tensor, places: Places, keys: Tensor, values: Tensor, *, n: int) -> Tensor:
+    def _attention(
+        self, h: Tensor, weight: Tensor, places: Places, keys: Tensor, values: Tensor, *, n: int, reach: Tensor
+    ) -> Tensor:
         config, (rows, k) = self.model.config, h.shape
         position, slot, mask = places
         heads, shared, size = config.num_attention_heads, config.num_key_value_heads, config.head_size
@@ -148,16 +164,17 @@ class KernelLayers:
         self._kernels.project_qkv[((heads + 2 * shared) * (size // 2 // outputs), -(-rows // _TILE))](
             h, weight, self.model.cos, self.model.sin, position, slot, q, keys, values,
             rows, n, _stride(position), _stride(slot), slots,
-            K=k, H=heads, KV=shared, D=size, BM=_TILE, BN=outputs, BK=_block(k, 256), num_warps=2, num_stages=3,
+            K=k, H=heads, KV=shared, D=size, BM=_TILE, BN=outputs, BK=_block(k, 256),
+            num_warps=2, num_stages=3, **_FUSED,
         )  # fmt: skip
         groups, chunks, tiles = rows // n * shared, -(-length // _CHUNK), -(-(heads // shared * n) // _TILE)
         left = groups * chunks * tiles * _TILE
         peaks = torch.empty((left, 2), dtype=torch.float32, device=h.device)
         sums = torch.empty((left, size), dtype=torch.float32, device=h.device)
         self._kernels.attend[(groups, chunks, tiles)](
-            q, keys, values, mask.view(torch.uint8), out, peaks, sums, self._arrived, n, length,
+            q, keys, values, mask.view(torch.uint8), reach, out, peaks, sums, self._arrived, n, length,
             mask.stride(0) if mask.ndim == 3 else 0, mask.stride(-2), slots, size**-0.5,
-            H=heads, KV=shared, D=size, BM=_TILE, CHUNK=_CHUNK, BK=_CHUNK, AHEAD=3, num_warps=4, num_stages=1,
+            H=heads, KV=shared, D=size, BM=_TILE, CHUNK=_CHUNK, BK=_CHUNK, AHEAD=3, num_warps=4, num_stages=1, **_FUSED,
         )  # fmt: skip
         return out
 
@@ -167,7 +184,7 @@ class KernelLayers:
         part = torch.empty((split, rows, n), dtype=torch.float32, device=x.device) if split > 1 else out
         self._kernels.linear[(-(-n // _OUTPUTS), -(-rows // _TILE), split)](
             x, weight, out if residual is None else residual, out, part, self._arrived, rows, K=k, N=n, SPLIT=split,
-            RESIDUAL=residual is not None, BM=_TILE, BN=_OUTPUTS, BK=inputs, num_warps=4, num_stages=4,
+            RESIDUAL=residual is not None, BM=_TILE, BN=_OUTPUTS, BK=inputs, num_warps=4, num_stages=4, **_FUSED,
         )  # fmt: skip
         return out
 
@@ -175,7 +192,18 @@ class KernelLayers:
         (rows, k), n = h.shape, weight.shape[0] // 2
         out = h.new_empty((rows, n))
         self._kernels.gate_up[(-(-n // _OUTPUTS), -(-rows // _TILE))](
-            h, weight, out, rows, K=k, N=n, BM=_TILE, BN=_OUTPUTS, BK=_block(k, 128), num_warps=4, num_stages=4
+            h,
+            weight,
+            out,
+            rows,
+            K=k,
+            N=n,
+            BM=_TILE,
+            BN=_OUTPUTS,
+            BK=_block(k, 128),
+            num_warps=4,
+            num_stages=4,
+            **_FUSED,
         )
         return out
 

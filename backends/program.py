@@ -4,6 +4,9 @@ A plan step that is wider than ``chunk`` (a long prompt) becomes several passes.
 so they are put in the order of positions, in which a rule's row sees earlier feeds of its step only; where a row sees a
 later one all the same, both stay in one pass, which is then wider. Each pass attends over the part of the cache that
 is in use or seen, rounded up so that few lengths occur.
+
+Padding, of which nothing is read, sees what the first feed of its pass sees: a runtime that stops at the last slot that
+anyone sees is not sent to the padding's own, the last of the cache.
 """
 
 from collections.abc import Iterator
@@ -32,7 +35,7 @@ class PassColumns:
         step: the plan's step.
         last: whether the step is complete after this pass.
         source, position, slot: int64 [n]; padding feeds source 0.
-        mask: bool [n, L].
+        mask: bool [n, L]; the rows of padding are those of the first feed that is none.
         rows: feeds whose logits choose a token, int64 [m].
         target: the slots of those tokens, int64 [m].
     """
@@ -68,7 +71,7 @@ def program(
         feeds = slice(lo, hi)
         step = int(np.searchsorted(ends, lo, side="right"))
         length = -(-int(reach[hi - 1]) // length_step) * length_step
-        mask = rows_of_plan.take(hi - lo)[:, :length]
+        mask = _as_first(rows_of_plan.take(hi - lo)[:, :length], plan.source[feeds] < 0)
         target = plan.target[feeds].astype(np.int64)
         rows = np.flatnonzero(target >= 0)
         yield PassColumns(
@@ -81,6 +84,13 @@ def program(
             rows=rows,
             target=target[rows],
         )
+
+
+def _as_first(mask: NDArray[np.bool_], padding: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The rows of padding replaced by the first of the others; all padding stays as it is."""
+    if not padding.any() or padding.all():
+        return mask
+    return np.where(padding[:, None], mask[padding.argmin()], mask)
 
 
 class _Rows:

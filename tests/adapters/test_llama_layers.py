@@ -107,6 +107,31 @@ def test_a_token_has_the_same_bits_in_any_pass() -> None:
 
 
 @on_a_gpu
+@pytest.mark.parametrize("last", [1, 127, 128, 129, 256, 290])
+def test_keys_behind_the_last_that_is_seen_are_not_read(last: int) -> None:
+    plain, built = pair()
+    rng = torch.Generator().manual_seed(last)
+    held = [torch.randn(tensor.shape, generator=rng) for tensor in plain.new_cache(2, SLOTS).tensors]
+    ids, _, _, _ = feeds(plain, 3, batch=2)
+    mask = torch.rand((3, SLOTS), generator=rng) < 0.5
+    mask[:, 0], mask[1, last - 1], mask[:, last:] = True, True, False
+
+    def logits(model: Any, length: int, beyond: float) -> Any:
+        cache = model.new_cache(2, SLOTS)
+        for own, numbers in zip(cache.tensors, held, strict=True):
+            own.copy_(numbers)
+            own[:, :, -(-last // 128) * 128 :] = beyond  # 128 keys are read at once
+        slot = torch.tensor([293, 292, 291], device=model.device)  # where nobody looks, as padding has it
+        return model.forward(ids, slot, slot, mask[:, :length].to(model.device), cache).float()
+
+    whole = logits(built, SLOTS, beyond=0)
+    most = 0.04 if torch.cuda.is_available() else 1e-5
+    assert torch.linalg.norm(whole - logits(plain, SLOTS, beyond=0)) <= most * torch.linalg.norm(whole)
+    for length in (last, last + 1, SLOTS):
+        assert torch.equal(logits(built, length, beyond=float("nan")), whole)
+
+
+@on_a_gpu
 def test_chosen_rows_and_an_unseen_row() -> None:
     _, model = pair()
     rows = torch.tensor([4, 0], device=model.device)
