@@ -48,7 +48,7 @@ class RmsNorm:
 
     @cached_property
     def _scaled(self) -> tuple[Tensor, Tensor]:
-        """sqrt(n) weight and sqrt(n eps), at the first pass: among the large buffers of loading they would cost room."""
+        """sqrt(n) weight and sqrt(n eps); of the first pass, for among the large buffers of loading they cost room."""
         n = self.weight.shape[-1]
         with torch.inference_mode(False):
             return self.weight * n**0.5, torch.tensor((n * self.eps) ** 0.5)

@@ -36,6 +36,7 @@ def test_codes_of_classes(tmp_path: Path) -> None:
     assert len(np.unique(replay(plan, other, **options))) > 8
 
 
+@pytest.mark.slow
 def test_codes_of_texts(tmp_path: Path) -> None:
     """Embeddings made by the torch model, of texts of different length."""
     model, other = exported(TEXTS, tmp_path / "out")

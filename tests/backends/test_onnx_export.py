@@ -55,6 +55,7 @@ def test_a_text_for_each_sample_is_refused_before_the_trace(tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_one_text_serves_any_batch(tmp_path: Path) -> None:
     model = Cosmos.random(WORLD, portable=True).with_context(TEXT[:1])
     export_model(model, tmp_path / GRAPH, config={})

@@ -190,6 +190,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
         prepare_stepping(replace(WINDOW, rows=4, cols=3), small_mc_ar(frames=5, rope="3d"), NextToken())
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_what_was_played() -> None:
     plans = prepare_stepping(MC_AR, small_mc_ar(), Diagonal(k=1), prompt_frames=2)
     stepper = Stepper(plans, PROMPT[0, :2], BLOCKS[0, :1])

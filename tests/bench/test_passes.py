@@ -14,6 +14,7 @@ from bench import passes as bench
 from diagplan.adapters import linear
 
 
+@pytest.mark.slow
 def test_one_frame(tmp_path: Path) -> None:
     limit = linear._HALF_NUMBERS
     bench.main(["--frames", "1", "--repeats", "1", "--no-onnx", "--out", str(tmp_path / "passes.json")])

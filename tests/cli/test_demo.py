@@ -36,6 +36,7 @@ def test_the_demonstration(tmp_path: Path) -> None:
     assert len(read_video(tmp_path / "demo" / "side-by-side.mp4")) == 10
 
 
+@pytest.mark.slow
 def test_window_and_first_guesses_are_those_asked_for(tmp_path: Path) -> None:
     common = ("demo", "-o", tmp_path / "demo", "--model", shallow_folder(), "--repeats", 1)
     code, out, err = run(*common, "--speculate", 756, "--draft", "left", "--json")

@@ -70,6 +70,7 @@ def test_speculation_that_cannot_be(more: tuple[object, ...], message: str, tmp_
     assert (code, message in err) == (2, True), err
 
 
+@pytest.mark.slow
 def test_a_world_is_judged_alike(exported: Path, tmp_path: Path) -> None:
     shutil.copyfile(MINI / "clip.mp4", tmp_path / "a.mp4")
     shutil.copyfile(MINI / "clip.jsonl", tmp_path / "a.jsonl")

@@ -43,7 +43,7 @@ def test_the_matcher(shown: str, printed: str, same: bool) -> None:
 
 #: Pages whose commands export or train take longest.
 RUN = [
-    pytest.param(page, marks=pytest.mark.slow) if page.name in ("onnx.md", "finetuning.md") else page
+    pytest.param(page, marks=pytest.mark.slow) if page.name in ("onnx.md", "finetuning.md", "tuning.md") else page
     for page in PAGES
     if page != FORMAT
 ]

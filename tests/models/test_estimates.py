@@ -204,6 +204,7 @@ print(status("VmHWM") - began, estimate.total - estimate.weights)
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")
+@pytest.mark.slow
 def test_the_estimate_is_near_what_is_measured() -> None:
     """Cache, masks and activations of a prefill: half to twice the estimate, and 64 MiB that the heap keeps.
 

@@ -165,11 +165,8 @@ def test_a_faulty_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     from diagplan.backends import onnx_export
 
     model, real = MODELS["mc-ar"](portable=True), onnx_export.export_model
-    done = export_onnx(model, tmp_path / "sound")
-    assert done.difference is not None
-    assert done.difference[0] < 1e-4
     faulty = doubled_last_norm(model)
     monkeypatch.setattr(onnx_export, "export_model", lambda _, *rest, **options: real(faulty, *rest, **options))
     with pytest.raises(DocumentError, match=r"to 0\.001 of their spread, got a difference of .*Nothing was written"):
         export_onnx(model, tmp_path / "faulty")
-    assert [path.name for path in tmp_path.iterdir()] == ["sound"]
+    assert not any(tmp_path.iterdir())

@@ -205,6 +205,7 @@ def test_an_interrupt_ends_workers_at_once(study: Study, folder: StudyFolder) ->
 # The whole
 
 
+@pytest.mark.slow
 def test_results_are_those_of_one_process_though_a_worker_is_killed(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

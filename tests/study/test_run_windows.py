@@ -68,6 +68,7 @@ def test_the_judge_sees_what_a_window_keeps(world: World, longer: Material) -> N
     np.testing.assert_array_equal(loss[:, 11:], alone)
 
 
+@pytest.mark.slow
 def test_a_window_slides(tmp_path: Path, clips: Path) -> None:
     usual: list[object] = [
         "evaluate",
