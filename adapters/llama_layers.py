@@ -1,6 +1,7 @@
 """A Llama's layers on a GPU in seven kernels each, for passes of few rows; see ``diagplan.adapters.llama_kernels``.
 
-The tiles were chosen by measurement on an H200; they fit the shared memory of every GPU with bfloat16.
+The tiles were chosen by measurement on an H200; they fit the shared memory of every GPU with bfloat16
+(``tests/adapters/test_llama_kernels.py``). ``python -m bench.gpu --parts tiles`` measures others.
 """
 
 import warnings
@@ -16,7 +17,7 @@ from diagplan.adapters.norms import RmsNorm
 from diagplan.adapters.notices import ModelWarning
 from diagplan.planner.shown import shown
 
-__all__ = ["MOST_ROWS", "KernelLayers", "Llama", "Places", "cut", "kernel_layers", "sizes_fit"]
+__all__ = ["MOST_ROWS", "KernelLayers", "Llama", "Places", "Tiles", "cut", "kernel_layers", "sizes_fit"]
 
 #: Passes of more rows than this (samples times feeds) are bound by arithmetic, where the libraries' kernels are faster.
 MOST_ROWS = 512
@@ -26,6 +27,27 @@ _LEAST_PROGRAMS = 128  # so that every multiprocessor of a large GPU reads weigh
 _CHUNK = 128  # keys that one program of the attention reads
 #: Products and sums are fused in every version of Triton, so that a token has the same bits; 3.10 begins not to.
 _FUSED = {"enable_fp_fusion": True}
+
+
+class Tiles(NamedTuple):
+    """How programs cut their work; another choice has other bits, the same in every pass all the same.
+
+    Attributes:
+        keys: that a step of the attention reads, a power of two up to 128.
+        attention_warps: of a program of the attention.
+        qkv_inputs, qkv_warps, qkv_stages: inputs that a step of the projection of queries, keys and values reads, a
+            power of two; warps of a program; loads in flight.
+        inputs, warps, stages: likewise of the other products; at most so many inputs.
+    """
+
+    keys: int = 128
+    attention_warps: int = 4
+    qkv_inputs: int = 256
+    qkv_warps: int = 2
+    qkv_stages: int = 3
+    inputs: int = 128
+    warps: int = 4
+    stages: int = 4
 
 
 class Llama(Protocol):
@@ -81,12 +103,12 @@ def sizes_fit(config: Any) -> bool:
     return size & (size - 1) == 0 and 32 <= size <= 256 and all(width % 64 == 0 for width in inputs)
 
 
-def cut(n: int, k: int) -> tuple[int, int]:
-    """Parts of the sum of a product [N, K], and inputs that a program reads at once."""
+def cut(n: int, k: int, most: int = 128) -> tuple[int, int]:
+    """Parts of the sum of a product [N, K], and inputs that a program reads at once, at most ``most``."""
     parts = 1
     while -(-n // _OUTPUTS) * parts < _LEAST_PROGRAMS and k % (128 * parts) == 0 and k // (2 * parts) >= 256:
         parts *= 2
-    return parts, _block(k // parts, 128)
+    return parts, _block(k // parts, most)
 
 
 class KernelLayers:
@@ -96,10 +118,10 @@ class KernelLayers:
     device are shared by all passes of a model.
     """
 
-    def __init__(self, model: Llama) -> None:
+    def __init__(self, model: Llama, tiles: Tiles = Tiles()) -> None:  # noqa: B008 (immutable)
         from diagplan.adapters import llama_kernels
 
-        self.model = model
+        self.model, self.tiles = model, tiles
         self._kernels: Any = llama_kernels
         self._arrived = torch.zeros(1 << 16, dtype=torch.int32, device=model.device)
 
@@ -164,8 +186,8 @@ class KernelLayers:
         self._kernels.project_qkv[((heads + 2 * shared) * (size // 2 // outputs), -(-rows // _TILE))](
             h, weight, self.model.cos, self.model.sin, position, slot, q, keys, values,
             rows, n, _stride(position), _stride(slot), slots,
-            K=k, H=heads, KV=shared, D=size, BM=_TILE, BN=outputs, BK=_block(k, 256),
-            num_warps=2, num_stages=3, **_FUSED,
+            K=k, H=heads, KV=shared, D=size, BM=_TILE, BN=outputs, BK=_block(k, self.tiles.qkv_inputs),
+            num_warps=self.tiles.qkv_warps, num_stages=self.tiles.qkv_stages, **_FUSED,
         )  # fmt: skip
         groups, chunks, tiles = rows // n * shared, -(-length // _CHUNK), -(-(heads // shared * n) // _TILE)
         left = groups * chunks * tiles * _TILE
@@ -174,17 +196,19 @@ class KernelLayers:
         self._kernels.attend[(groups, chunks, tiles)](
             q, keys, values, mask.view(torch.uint8), reach, out, peaks, sums, self._arrived, n, length,
             mask.stride(0) if mask.ndim == 3 else 0, mask.stride(-2), slots, size**-0.5,
-            H=heads, KV=shared, D=size, BM=_TILE, CHUNK=_CHUNK, BK=_CHUNK, AHEAD=3, num_warps=4, num_stages=1, **_FUSED,
+            H=heads, KV=shared, D=size, BM=_TILE, CHUNK=_CHUNK, BK=self.tiles.keys, AHEAD=3,
+            num_warps=self.tiles.attention_warps, num_stages=1, **_FUSED,
         )  # fmt: skip
         return out
 
     def _product(self, x: Tensor, weight: Tensor, residual: Tensor | None = None) -> Tensor:
         rows, (n, k) = len(x), weight.shape
-        (split, inputs), out = cut(n, k), x.new_empty((rows, n))
+        (split, inputs), out = cut(n, k, self.tiles.inputs), x.new_empty((rows, n))
         part = torch.empty((split, rows, n), dtype=torch.float32, device=x.device) if split > 1 else out
         self._kernels.linear[(-(-n // _OUTPUTS), -(-rows // _TILE), split)](
             x, weight, out if residual is None else residual, out, part, self._arrived, rows, K=k, N=n, SPLIT=split,
-            RESIDUAL=residual is not None, BM=_TILE, BN=_OUTPUTS, BK=inputs, num_warps=4, num_stages=4, **_FUSED,
+            RESIDUAL=residual is not None, BM=_TILE, BN=_OUTPUTS, BK=inputs,
+            num_warps=self.tiles.warps, num_stages=self.tiles.stages, **_FUSED,
         )  # fmt: skip
         return out
 
@@ -192,19 +216,9 @@ class KernelLayers:
         (rows, k), n = h.shape, weight.shape[0] // 2
         out = h.new_empty((rows, n))
         self._kernels.gate_up[(-(-n // _OUTPUTS), -(-rows // _TILE))](
-            h,
-            weight,
-            out,
-            rows,
-            K=k,
-            N=n,
-            BM=_TILE,
-            BN=_OUTPUTS,
-            BK=_block(k, 128),
-            num_warps=4,
-            num_stages=4,
-            **_FUSED,
-        )
+            h, weight, out, rows, K=k, N=n, BM=_TILE, BN=_OUTPUTS, BK=_block(k, self.tiles.inputs),
+            num_warps=self.tiles.warps, num_stages=self.tiles.stages, **_FUSED,
+        )  # fmt: skip
         return out
 
 

@@ -14,14 +14,31 @@ from bench.gpu.bench import Bench, python
 from bench.gpu.shapes import mc_ar, mc_ar_layout
 from diagplan import NextToken, compile_plan
 from diagplan.adapters.attention import attend, mask_bias, mask_values
+from diagplan.adapters.llama_layers import KernelLayers, Places, Tiles
+from diagplan.adapters.mc_ar import McAr
 from diagplan.backends.prepared import new_state, prepare
 from diagplan.backends.torch_graphs import StaticPasses
 
-__all__ = ["device", "kernels", "tests"]
+__all__ = ["TILES", "device", "kernels", "tests", "tiles"]
 
 _ROOT = Path(__file__).parents[2]
 #: Files of tests that run at a time, and the seconds that each may take.
 _PROCESSES, _TEST_SECONDS = 4, 80.0
+#: Other ways of cutting the work of our kernels; each is built in some seconds and timed beside the first.
+TILES: dict[str, Tiles] = {
+    "as they are": Tiles(),
+    "attention: 64 keys": Tiles(keys=64),
+    "attention: 32 keys": Tiles(keys=32),
+    "attention: 8 warps": Tiles(attention_warps=8),
+    "attention: 64 keys, 2 warps": Tiles(keys=64, attention_warps=2),
+    "qkv: 4 warps": Tiles(qkv_warps=4),
+    "qkv: 128 inputs, 4 loads": Tiles(qkv_inputs=128, qkv_stages=4),
+    "products: 64 inputs": Tiles(inputs=64),
+    "products: 64 inputs, 6 loads": Tiles(inputs=64, stages=6),
+    "products: 256 inputs, 3 loads": Tiles(inputs=256, stages=3),
+    "products: 2 warps": Tiles(warps=2),
+    "products: 8 warps": Tiles(warps=8),
+}
 #: Files of tests that need a CUDA device, or do more where there is one.
 GPU_TESTS = ("test_*_cuda.py", "test_llama_kernels.py", "test_llama_layers.py")
 
@@ -111,6 +128,38 @@ def kernels(bench: Bench) -> None:
         for own in (True, False):
             if bench.room(3, "the profile of a pass"):
                 _profile(bench, own=own)
+
+
+def tiles(bench: Bench) -> None:
+    """Passes through the layers of 300M and 1.2B with the work of our kernels cut in other ways."""
+    for size in ("300M_16f", "1200M_16f"):
+        model = mc_ar(size, bench.device.device, quick=bench.quick)
+        if model._kernels is None:
+            bench.note("Our kernels need a GPU with bfloat16, and Triton.")
+            return
+        for name, choice in TILES.items():
+            if not bench.room(6, f"{size}, {name}"):
+                return
+            try:
+                bench.row(model=size, tiles=name, **_through_layers(bench, model, KernelLayers(model, choice)))
+            except Exception as error:  # noqa: BLE001 - what Triton says of one choice is no reason to stop
+                bench.note(f"{size}, {name}: {str(error)[:300]}")
+
+
+def _through_layers(bench: Bench, model: McAr, layers: KernelLayers) -> dict[str, float]:
+    """Microseconds of passes of 1 and 12 feeds that see an eighth of a long cache, and all of it."""
+    where, length = model.device, 1 << (model.positions.bit_length() - 1)
+    cache, figures = model.new_cache(1, length), {}
+    for n in (1, 12):
+        x = torch.randn(1, n, model.config.hidden_size, device=where, dtype=model.dtype)
+        slot = torch.arange(n, device=where)
+        for seen in (length // 8, length):
+            mask = torch.zeros((n, length), dtype=torch.bool, device=where)
+            mask[:, :seen] = True
+            places = Places(slot, slot, mask)
+            took = _micros(bench, lambda: layers.layers(x, places, cache), 5)  # noqa: B023
+            figures[f"us, {n} feed{'s' * (n > 1)}, {'all' if seen == length else 'an eighth'}"] = took
+    return figures
 
 
 def _micros(bench: Bench, run: Callable[[], object], repeats: int = 20) -> float:

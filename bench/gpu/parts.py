@@ -13,6 +13,7 @@ PARTS: dict[str, Named] = {
     "speculation": Named("Exact and faster: speculation on MC-AR 300M", other_parts.speculation, 10, 40),
     "tests": Named("Tests that need CUDA", machine_parts.tests, 30, 100),
     "kernels": Named("Kernels of a pass", machine_parts.kernels, 8, 25),
+    "tiles": Named("Our kernels, cut in other ways", machine_parts.tiles, 10, 70),
     "batches": Named("Batches and guidance on MC-AR 300M", plan_parts.batches, 8, 40),
     "cosmos-12b": Named("Cosmos 12B, batch 1", plan_parts.cosmos_12b, 20, 60),
     "compiled": Named("Layers fused by torch.compile", plan_parts.compiled, 40, 110),

@@ -3,25 +3,28 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from bench.gpu import __main__ as command  # noqa: E402
+from bench.gpu import machine_parts  # noqa: E402
 from bench.gpu.bench import Bench, Named, run_parts  # noqa: E402
 from bench.gpu.clock import Device  # noqa: E402
 from bench.gpu.passes import timed  # noqa: E402
 from bench.gpu.report import Part, Report, markdown  # noqa: E402
 from bench.gpu.shapes import DrawnWeights, mc_ar, mc_ar_layout  # noqa: E402
 from diagplan import Diagonal, NextToken, compile_plan  # noqa: E402
+from diagplan.adapters.llama_layers import Tiles  # noqa: E402
 from tests.support.cuda import CONFIG  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 #: Of the parts that need other packages, and of the tests, which are tested elsewhere.
-PARTS = "device,300m,1200m,cosmos-4b,speculation,kernels,batches,cosmos-12b,700m"
+PARTS = "device,300m,1200m,cosmos-4b,speculation,kernels,tiles,batches,cosmos-12b,700m"
 
 
 def test_every_part_runs_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +39,35 @@ def test_every_part_runs_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixtur
     rows = held["parts"]["speculation"]["rows"]
     by_way = {row["way"]: row["passes"] for row in rows}
     assert by_way["all guesses right"] < by_way["guesses as crafter-mini's"] < by_way["guesses of random weights"]
+    capsys.readouterr()
+
+
+def test_every_choice_of_tiles_is_timed_and_one_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Through:
+        def __init__(self, _: Any, choice: Tiles) -> None:
+            self.choice = choice
+
+        def layers(self, x: Any, *_: Any) -> Any:
+            if self.choice.keys == 32:
+                raise RuntimeError("out of resource: shared memory")
+            return x
+
+    def with_kernels(*arguments: Any, **options: Any) -> Any:
+        model = mc_ar(*arguments, **options)
+        model._kernels = cast("Any", object())
+        return model
+
+    monkeypatch.setattr(machine_parts, "KernelLayers", Through)
+    monkeypatch.setattr(machine_parts, "mc_ar", with_kernels)
+    bench = Bench(Device("cpu"), True, time.monotonic() + 60, Report(tmp_path, {}))
+    machine_parts.tiles(bench)
+    named = [(row["model"], row["tiles"]) for row in bench.part.rows]
+    sound = [name for name, choice in machine_parts.TILES.items() if choice.keys != 32]
+    assert named == [(size, name) for size in ("300M_16f", "1200M_16f") for name in sound]
+    assert all(len(row) == 2 + 4 and min(list(row.values())[2:]) > 0 for row in bench.part.rows)
+    assert len([note for note in bench.part.notes if "out of resource" in note]) == 2
     capsys.readouterr()
 
 
