@@ -15,6 +15,7 @@ from diagplan.adapters.linear import Quantize
 from diagplan.adapters.parallel_cuts import Cut, cut_shapes
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.planner.layout import MAX_POSITIONS, Layout, require_int, store_int
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.shown import shown
 
 __all__ = ["CONFIGS", "REPOSITORIES", "CosmosConfig", "config_from_export"]
@@ -118,7 +119,7 @@ class CosmosConfig:
     @property
     def embedding_rows(self) -> int:
         """Ids that can be fed; more than can be predicted where there is a begin-of-video token."""
-        return -(-(self.vocab_size + 1) // _ROWS) * _ROWS if self.begin_of_video else self.vocab_size
+        return rounded_up(self.vocab_size + 1, _ROWS) if self.begin_of_video else self.vocab_size
 
     def layout(self, prompt_frames: int = 2) -> Layout:
         """The layout of a whole sequence; 1 input frame is 1 prompt frame, 9 input frames are 2.

@@ -21,6 +21,7 @@ from diagplan.backends.sampling import Sampler
 from diagplan.planner.chain import Chain
 from diagplan.planner.checker.chains import verify_chain
 from diagplan.planner.errors import InvalidPlanError
+from diagplan.planner.rounding import rounded_up
 
 __all__ = ["Chained", "OnFrame", "replay_chain"]
 
@@ -164,7 +165,7 @@ class _Run:
         static = runtime.on_gpu if options["static"] is None else options["static"]
         step = STATIC_STEP if static else runtime.length_step
         most = 1 + max(max(plan.cache_slots, plan.positions) for plan in chain.plans)  # padding has one of its own
-        self.slots = -(-most // step) * step
+        self.slots = rounded_up(most, step)
         self.known = np.full((len(ids), last.positions), -1, dtype=np.int64)
         self.known[:, slots] = ids
         self.cache: Cache | None = None

@@ -24,6 +24,7 @@ from diagplan.backends.runtime import STATIC_STEP, runtime_of
 from diagplan.backends.sampling import keys_for
 from diagplan.planner.compiler import compile_plan
 from diagplan.planner.layout import Layout, require_int
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.schedule import NextToken
 
 __all__ = ["Measured", "TimedPoint", "grid_points", "measure_passes"]
@@ -116,8 +117,8 @@ def grid_points(positions: int, length_step: int, *, chunk: int = 512) -> list[t
     >>> grid_points(100, 64)[:6]
     [(1, 128), (8, 128), (32, 128), (1, 64), (8, 64), (32, 64)]
     """
-    longest = -(-positions // length_step) * length_step
-    middle = [-(-int(longest * part) // length_step) * length_step for part in (0.5, 0.25)]
+    longest = rounded_up(positions, length_step)
+    middle = [rounded_up(int(longest * part), length_step) for part in (0.5, 0.25)]
     lengths = list(dict.fromkeys([longest, length_step, *middle]))
     coarse = [width for width in _COARSE if width <= chunk]
     ends = [(width, length) for length in lengths[:2] for width in coarse if width <= _PROMPT]

@@ -23,6 +23,7 @@ from diagplan.backends.window import feeds_of
 from diagplan.planner.arguments import require_kind
 from diagplan.planner.layout import require_int
 from diagplan.planner.plan import Plan
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.speculation import DraftName, Speculation, plan_entries, widest_step
 
 __all__ = [
@@ -194,7 +195,7 @@ def timed_pass(
     """
     runtime = runtime_of(model)
     put, step = runtime.put, few_lengths(runtime)
-    length = -(-max(width, plan.positions // 2) // step) * step
+    length = rounded_up(max(width, plan.positions // 2), step)
     slot = np.arange(length - width, length)
     ranges = allowed_ids(model.vocabulary, plan.layout)
     low, high = (int(end) for end in ranges[plan.layout.cell_slots()[0, 0, 0]])

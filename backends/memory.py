@@ -19,6 +19,7 @@ from diagplan.backends.speculative_columns import LENGTHS, cache_rows
 from diagplan.backends.window import feeds_of
 from diagplan.planner.drafts import draft_plan
 from diagplan.planner.plan import Plan
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.speculation import Speculation, plan_entries, prompt_entries
 
 __all__ = ["Memory", "Sizes", "cache_bytes", "estimate_memory", "require_memory", "sizes_of"]
@@ -198,7 +199,7 @@ def _passes(plan: Plan, chunk: int, length_step: int) -> tuple[Ints, Ints, Ints]
     plan, bounds = in_passes(plan, chunk)
     start, end = bounds[:-1], bounds[1:]
     chosen = np.concatenate([[0], np.cumsum(plan.target >= 0)])
-    lengths: Ints = -(-reaches(plan)[end - 1] // length_step) * length_step
+    lengths: Ints = rounded_up(reaches(plan)[end - 1], length_step)
     return end - start, chosen[end] - chosen[start], lengths
 
 

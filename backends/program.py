@@ -21,6 +21,7 @@ from diagplan.adapters.contract import LENGTH_STEP
 from diagplan.planner.columns import MaskRows
 from diagplan.planner.masks import Held, iter_masks
 from diagplan.planner.plan import Plan
+from diagplan.planner.rounding import rounded_up
 
 __all__ = ["PassColumns", "in_passes", "program", "reaches"]
 
@@ -70,7 +71,7 @@ def program(
     for lo, hi in pairwise(bounds.tolist()):
         feeds = slice(lo, hi)
         step = int(np.searchsorted(ends, lo, side="right"))
-        length = -(-int(reach[hi - 1]) // length_step) * length_step
+        length = rounded_up(int(reach[hi - 1]), length_step)
         mask = _as_first(rows_of_plan.take(hi - lo)[:, :length], plan.source[feeds] < 0)
         target = plan.target[feeds].astype(np.int64)
         rows = np.flatnonzero(target >= 0)

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Model, coordinates_of, input_vocab_of
-from diagplan.backends.speculative_columns import rounded_up
 from diagplan.backends.speculative_prepared import PreparedSpeculation, prepare
 from diagplan.backends.window import GRANULE, feeds_of
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.speculation import Speculation, widest_step
 
 __all__ = ["Grade", "Promise", "probed_promise", "promise_of"]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array
-from diagplan.backends.speculative_columns import rounded_up
 from diagplan.backends.speculative_prepared import PreparedSpeculation, SpeculativeState
+from diagplan.planner.rounding import rounded_up
 
 __all__ = ["AT_ONCE", "NOTHING", "Ahead", "alone", "look_ahead"]
 

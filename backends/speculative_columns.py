@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from diagplan.adapters.contract import Array, Runtime
 from diagplan.backends.window import GRANULE
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.speculation import deciders
 from diagplan.planner.training_plan import TrainingPlan
 
-__all__ = ["LENGTHS", "Columns", "cache_rows", "columns_of", "few_lengths", "rounded_up", "spare_rows"]
+__all__ = ["LENGTHS", "Columns", "cache_rows", "columns_of", "few_lengths", "spare_rows"]
 
 #: Cache lengths of passes are multiples of this many rows at least.
 LENGTHS = 512
@@ -152,15 +153,6 @@ def cache_rows(entries: TrainingPlan, feeds: int, length_step: int) -> int:
 def spare_rows(feeds: int) -> int:
     """W, as many rows as a pass of so many feeds may reach over the end."""
     return feeds + GRANULE
-
-
-def rounded_up(length: int, step: int) -> int:
-    """The least multiple of ``step`` that is no less.
-
-    >>> rounded_up(65, 64), rounded_up(64, 64)
-    (128, 64)
-    """
-    return -(-length // step) * step
 
 
 def _seen_empty(entries: TrainingPlan) -> NDArray[np.bool_]:

@@ -13,10 +13,10 @@ from diagplan.adapters.contract import Array
 from diagplan.backends.prepared import not_finite
 from diagplan.backends.sampling import Greedy
 from diagplan.backends.speculative_ahead import AT_ONCE, NOTHING, alone, look_ahead
-from diagplan.backends.speculative_columns import rounded_up
 from diagplan.backends.speculative_prepared import PreparedSpeculation, SpeculativeState
 from diagplan.backends.window import feeds_of
 from diagplan.planner.drafts import NO_DRAFT
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.trace import TracedPass
 
 __all__ = ["Passes", "resolved_drafts"]

@@ -21,6 +21,7 @@ from diagplan.backends.prepared import Prepared, embeddings_of, new_state, not_f
 from diagplan.backends.shortfall import shortfalls
 from diagplan.planner.arguments import require_number
 from diagplan.planner.errors import SpecError
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.shown import shown
 from diagplan.planner.training_plan import TrainingPlan, training_plan, visible
 
@@ -178,7 +179,7 @@ def _judged(
     """In parts the slots [m], and of every sample their shortfalls and first choices, [B, m]."""
     model, runtime, batch = prepared.model, prepared.runtime, prepared.batch
     empty, step = len(plan.unwritten), runtime.length_step
-    slots = -(-(plan.columns) // step) * step
+    slots = rounded_up(plan.columns, step)
     cache = model.new_cache(prepared.rows, slots)
     table = coordinates_of(model, prepared.plan.layout)
     ranges = allowed_ids(model.vocabulary, prepared.plan.layout)
@@ -186,7 +187,7 @@ def _judged(
     more = () if lead is None else (embeddings_of(prepared, lead),)
     for first in range(0, plan.entries, prepared.chunk):
         last = min(first + prepared.chunk, plan.entries)
-        length = min(slots, -(-(empty + last) // step) * step)
+        length = min(slots, rounded_up(empty + last, step))
         position = plan.position[first:last].astype(np.int64)
         rows = np.flatnonzero(plan.target[first:last] >= 0)
         logits = model.forward(

@@ -5,6 +5,8 @@ Nothing but counts decides, never the clock, so that a replay repeats pass by pa
 
 from dataclasses import dataclass, field
 
+from diagplan.planner.rounding import rounded_up
+
 __all__ = ["GRANULE", "Window", "feeds_of", "widths_of_window"]
 
 #: Passes are padded to multiples of so many feeds, but those of one feed: few shapes, and the same bits from each.
@@ -23,7 +25,7 @@ _ATTEMPTS = 4
 
 def feeds_of(entries: int) -> int:
     """The feeds of a pass over so many entries: one, or a multiple of ``GRANULE``."""
-    return 1 if entries == 1 else -(-entries // GRANULE) * GRANULE
+    return 1 if entries == 1 else rounded_up(entries, GRANULE)
 
 
 def widths_of_window(window: int, widest_step: int, *, adaptive: bool) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from diagplan.planner.layout import require_int
 from diagplan.planner.passes import pass_shapes
 from diagplan.planner.plan import Plan
 from diagplan.planner.rollout import Rollout
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.shown import shown
 from diagplan.planner.values import ByValue, read_only
 
@@ -316,7 +317,7 @@ def speculative_cost(
     if not 1 <= accepted <= (fed or window):
         most = f"window={shown(window)}" if fed is None else f"fed={shown(fed)}"
         raise SpecError(f"expected accepted from 1 to {most}, got accepted={shown(accepted)}. Give a mean.")
-    wide = 1 if window == 1 else -(-math.ceil(fed or window) // PASS_GRANULE) * PASS_GRANULE
+    wide = 1 if window == 1 else rounded_up(math.ceil(fed or window), PASS_GRANULE)
     shapes = pass_shapes(plan, chunk=curve.chunk, length_step=curve.length_step)
     prompt, feeds = shapes.prompt, len(shapes.feed_reach)
     first = np.unique(np.ceil(np.arange(0.0, feeds - prompt, accepted)).astype(np.int64)) + prompt

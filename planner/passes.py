@@ -12,6 +12,7 @@ from diagplan.planner.columns import prefill_feeds
 from diagplan.planner.layout import require_int
 from diagplan.planner.lowering import pad_steps
 from diagplan.planner.plan import Plan
+from diagplan.planner.rounding import rounded_up
 
 __all__ = ["PassShapes", "pass_shapes"]
 
@@ -80,7 +81,7 @@ def pass_shapes(
     return PassShapes(
         width=ends - begins,
         target=chosen[ends] - chosen[begins],
-        length=-(-reach[ends - 1] // length_step) * length_step,
+        length=rounded_up(reach[ends - 1], length_step),
         first_frame=int(np.searchsorted(ends, last_of_first, side="right")) + 1,
         widest=int(step_width.max()),
         prompt=prompt,

@@ -14,6 +14,7 @@ from diagplan.planner.arguments import require_kind, require_number
 from diagplan.planner.cost import CostCurve
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import require_int
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.shown import shown
 
 __all__ = ["DEVICES", "Device", "PassWork", "device_named", "roofline_curve"]
@@ -133,8 +134,8 @@ def roofline_curve(
         if require_number(name, value, "Give the model's sizes.", finite=True) <= 0:
             raise SpecError(f"expected {name} > 0, got {name}={shown(value)}. Give the model's sizes.")
     batch, step = require_int("batch", batch, 1), require_int("length_step", length_step, 1)
-    last = -(-require_int("longest", longest, 1) // step) * step
-    lengths = np.unique(-(-np.linspace(step, last, 9).astype(np.int64) // step) * step)
+    last = rounded_up(require_int("longest", longest, 1), step)
+    lengths = np.unique(rounded_up(np.linspace(step, last, 9).astype(np.int64), step))
     widths = np.unique(np.geomspace(1, require_int("widest", widest, 1), 64).astype(np.int64))  # the bend lies anywhere
     width, length = (grid.ravel() for grid in np.meshgrid(widths, lengths))
     reading = (work.weight_bytes + batch * work.slot_bytes * (length + width)) / device.bytes_per_second
