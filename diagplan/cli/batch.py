@@ -63,7 +63,7 @@ from diagplan.cli.shared.requests import (
     ZipArWindowOption,
 )
 from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption
-from diagplan.worlds.loading import SHIPPED
+from diagplan.worlds.loading import folder_of
 
 if TYPE_CHECKING:
     from diagplan.batch import Progress, Summary
@@ -126,7 +126,7 @@ def batch_command(
     """Many clips: a file of jobs in, a folder of videos and tokens out."""
     from diagplan.batch import run_batch
 
-    require_for("videos", weights or SHIPPED.get(model, Path(model)), backend, "av", "PIL")
+    require_for("videos", weights or folder_of(model), backend, "av", "PIL")
     inputs = {"JOBS": jobs, "--plan": plan, "--weights": weights, "--tokenizer": tokenizer, "--context": context}
     require_outputs(Output("-o", out), inputs=inputs | {"--text-encoder": text_encoder, "--model": Path(model)})
     recipe = recipe_from_options(

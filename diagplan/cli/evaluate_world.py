@@ -62,12 +62,12 @@ def evaluate_world_command(
     from diagplan.study.demonstration import SCHEDULES
     from diagplan.study.tables import passes_text
     from diagplan.study.world_report import EXACT, evaluate_world
-    from diagplan.worlds.loading import SHIPPED
+    from diagplan.worlds.loading import folder_of
 
     speculation = speculation_from_options(
         exact=exact, speculate=speculate, draft=draft, speculation=speculation_document
     )
-    require_for("a report", SHIPPED.get(model, Path(model)), backend, "torch", "av", "PIL", "skimage")
+    require_for("a report", folder_of(model), backend, "torch", "av", "PIL", "skimage")
     require_outputs(Output("-o", out, (".json", "")), inputs={"--speculation": speculation_document})
     with (
         naming_options(["map_rows"]),

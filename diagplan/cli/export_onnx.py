@@ -56,7 +56,7 @@ def export_onnx_command(
     from diagplan.backends.table import options_for
     from diagplan.models.exporting import export_onnx, exported_pictures
     from diagplan.models.loading import load_model_as
-    from diagplan.worlds.loading import SHIPPED, open_world
+    from diagplan.worlds.loading import folder_of, open_world
 
     require_packages("export", "torch", "safetensors", "onnx", "onnxscript", "onnxruntime")
     require_outputs(Output("-o", out))
@@ -68,7 +68,7 @@ def export_onnx_command(
     if int8 and dtype != "float32":
         raise SpecError(f"expected --int8 with --dtype float32, got {dtype}. Leave one of them out.")
     options = load_options(config=config, context=context, dtype=dtype, portable=True, threads=threads)
-    source = SHIPPED.get(model, Path(model)) if model is not None else weights
+    source = folder_of(model) if model is not None else weights
     if source is not None and options_for(source, options) != options:
         raise SpecError(f"expected a model to export, got {source}, which is exported already. Give its source.")
     pictures: Any = None
@@ -78,7 +78,7 @@ def export_onnx_command(
         if model is not None:
             world = open_world(model, options)
             loaded, pictures, rows, cols = world.model, world.tokenizer, world.rows, world.cols
-            world_json = SHIPPED.get(model, Path(model)) / "world.json"
+            world_json = folder_of(model) / "world.json"
         else:
             assert weights is not None
             loaded = load_model_as(adapter, weights, options)

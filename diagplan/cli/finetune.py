@@ -1,7 +1,6 @@
 """The command that fine-tunes a world model on plans."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -108,7 +107,7 @@ def finetune_command(
     require_packages("fine-tuning", "torch", "safetensors", "av", "diffusers", "matplotlib")
     require_outputs(Output("-o", out))
     require_checkpoints(checkpoint_every)
-    from diagplan.worlds import SHIPPED
+    from diagplan.worlds.loading import folder_of
 
     use_threads(threads)
     from diagplan.training.folders import finetune_world
@@ -122,7 +121,7 @@ def finetune_command(
         how = replace(RECIPES[recipe], **given_options(given))
     delays = numbers_from_option("--k", k)
     chosen = policies_from_options(policies, proxy=proxy, row_end=row_end, proxy_kv=proxy_kv, visibility=visibility)
-    require_distinct({"-o": out / "world"}, {"--model": SHIPPED.get(model, Path(model))})
+    require_distinct({"-o": out / "world"}, {"--model": folder_of(model)})
 
     def schedules(layout: Layout) -> list[Schedule]:
         return [

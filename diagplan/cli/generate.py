@@ -76,7 +76,7 @@ from diagplan.cli.shared.speculation import (
 )
 from diagplan.planner.errors import SpecError
 from diagplan.planner.rollout import Rollout
-from diagplan.worlds.loading import SHIPPED
+from diagplan.worlds.loading import folder_of
 
 if TYPE_CHECKING:
     from diagplan.backends.memory import Memory
@@ -159,7 +159,7 @@ def generate_command(
     speculation = speculation_from_options(
         exact=exact, speculate=speculate, draft=draft, speculation=speculation_document
     )
-    require_for("videos", weights or SHIPPED.get(model, Path(model)), backend, "av", "PIL")
+    require_for("videos", weights or folder_of(model), backend, "av", "PIL")
     require_outputs(
         Output("-o", out, (".mp4",)), Output("--gif", gif, (".gif",)), Output("--tokens", tokens, IDS),
         Output("--frames-dir", frames_dir),

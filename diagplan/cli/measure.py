@@ -108,13 +108,13 @@ def measure_command(
 def _named(model: str | None, weights: Path | None, adapter: str, config: str | None) -> tuple[str, str, Path | None]:
     """What the model is called, its family, and its files."""
     from diagplan.adapters.families import FAMILIES
-    from diagplan.worlds.loading import SHIPPED
+    from diagplan.worlds.loading import SHIPPED, folder_of
 
     if model is None:
         return config or (adapter if weights is None else weights.name), adapter, weights
     if weights is not None:
         raise SpecError(f"expected --model or --weights, got both: {model} and {weights}. Give one.")
-    folder = SHIPPED.get(model, Path(model))
+    folder = folder_of(model)
     marks = ((family.name, family.folder_file) for family in FAMILIES.records())
     family = next((name for name, mark in marks if mark is not None and (folder / mark).is_file()), None)
     if family is None:

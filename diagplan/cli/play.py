@@ -23,7 +23,7 @@ from diagplan.cli.shared.models import (
 from diagplan.cli.shared.output import FINE, JsonOption, command, console, print_json, working
 from diagplan.cli.shared.requests import sampler_from_options
 from diagplan.planner.errors import SpecError
-from diagplan.worlds.loading import SHIPPED, release_names
+from diagplan.worlds.loading import SHIPPED, folder_of, release_names
 
 __all__ = ["play_command"]
 
@@ -108,7 +108,7 @@ def play_command(
 
     require_for(
         "playing",
-        weights or SHIPPED.get(model, Path(model)),
+        weights or folder_of(model),
         backend,
         "av",
         "PIL",

@@ -55,7 +55,7 @@ from diagplan.cli.shared.requests import (
     ZipArWindowOption,
 )
 from diagplan.cli.shared.speculation import DraftOption, ExactOption, SpeculateOption
-from diagplan.worlds.loading import SHIPPED
+from diagplan.worlds.loading import folder_of
 
 __all__ = ["serve_command"]
 
@@ -149,7 +149,7 @@ def serve_command(
 ) -> int:
     """Clips over HTTP: POST a job, follow its frames, GET its video and tokens."""
     require_for(
-        "serving", weights or SHIPPED.get(model, Path(model)), backend, "av", "PIL", "starlette", "uvicorn",
+        "serving", weights or folder_of(model), backend, "av", "PIL", "starlette", "uvicorn",
         "websockets",
     )  # fmt: skip
     from diagplan.play.serving import listen, require_token

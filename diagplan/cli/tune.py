@@ -197,9 +197,9 @@ def _accepted(text: str, document: "CurveDocument") -> "Accepted":
 
 def _world(model: str | None) -> Path | None:
     """The folder of a world model, where --model names one."""
-    from diagplan.worlds.loading import SHIPPED
+    from diagplan.worlds.loading import folder_of
 
-    folder = SHIPPED.get(model or "", Path(model or ""))
+    folder = folder_of(model or "")
     return folder if model and (folder / "world.json").is_file() else None
 
 

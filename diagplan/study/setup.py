@@ -26,7 +26,8 @@ from diagplan.study.material import read_material
 from diagplan.study.quality import world_digest
 from diagplan.study.run import Extra, Study
 from diagplan.video.files import VideoWriter
-from diagplan.worlds import SHIPPED, World, load_world
+from diagplan.worlds import World, load_world
+from diagplan.worlds.loading import folder_of
 
 __all__ = ["DEFAULT_COUNT", "parse_list", "parse_tuned", "parse_windows", "set_up", "settings_of"]
 
@@ -113,7 +114,7 @@ def set_up(
     if vbench is not None:
         extras["vbench"] = (str(vbench.absolute()), lambda videos: _vbench(videos, vbench, base.fps, device))
     folders = _names(model, labels) if weights is None else {}
-    digests = {label: world_digest(SHIPPED.get(name, Path(name))) for label, name in folders.items()}
+    digests = {label: world_digest(folder_of(name)) for label, name in folders.items()}
     if weights is not None:
         digests = {BASE: _release_digest(weights, tokenizer, config, context)}
     return Study(

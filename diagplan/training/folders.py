@@ -32,6 +32,7 @@ from diagplan.training.tokenizer import TokenizerRecipe, train_tokenizer
 from diagplan.training.world_folder import action_words, read_weights, write_world
 from diagplan.training.world_model import Vocabulary, WorldRecipe, train_world_model
 from diagplan.worlds import SHIPPED, load_world
+from diagplan.worlds.loading import folder_of
 
 __all__ = ["OnProgress", "Trained", "finetune_world", "tokenizer_from_clips", "world_from_clips"]
 
@@ -150,7 +151,7 @@ def world_from_clips(
 
 def _trainable(world: str | Path) -> Path:
     """The folder of a world model that can be trained on."""
-    folder = SHIPPED.get(str(world), Path(world))
+    folder = folder_of(world)
     if len(str(world)) > 4000 or not all((folder / name).is_file() for name in ("world.json", "config.json")):
         raise SpecError(
             f"expected {', '.join(SHIPPED)} or the folder of a world model to fine-tune, got {str(world)[:200]!r}. "

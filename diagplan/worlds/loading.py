@@ -16,12 +16,17 @@ from diagplan.planner.arguments import is_file, is_folder, require_kind
 from diagplan.planner.errors import DocumentError, SpecError
 from diagplan.worlds.world import World, WorldFiles, WorldOpener
 
-__all__ = ["SHIPPED", "load_world", "open_world", "release_names", "require_known"]
+__all__ = ["SHIPPED", "folder_of", "load_world", "open_world", "release_names", "require_known"]
 
 #: The world models that come with the package.
 SHIPPED: Mapping[str, Path] = MappingProxyType(
     {"crafter-mini": Path(__file__).resolve().parent.parent / "models" / "crafter-mini"}
 )
+
+
+def folder_of(model: str | Path) -> Path:
+    """Where a world model lies that is named by its folder, or comes with the package; it need not be there."""
+    return SHIPPED.get(str(model), Path(model))
 
 
 def release_names() -> tuple[str, ...]:
@@ -97,7 +102,7 @@ def open_world(
         options = options if weights is None else options_for(weights, options)
         files = WorldFiles(model=model, weights=weights, tokenizer=tokenizer)
         return _opener(family)(files, _checked(options))
-    folder = SHIPPED.get(model, Path(model))
+    folder = folder_of(model)
     options = options_for(folder, options)
     if backend_named(options.backend).exported:
         return _exported(model, options, (weights, tokenizer))
@@ -120,7 +125,7 @@ def require_known(model: str, backend: str) -> None:
     Raises:
         SpecError: there is none.
     """
-    folder = SHIPPED.get(model, Path(model))
+    folder = folder_of(model)
     if family_of_release(model) is not None:
         return
     if backend_named(options_for(folder, LoadOptions(backend=backend)).backend).exported:

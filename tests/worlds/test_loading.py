@@ -14,7 +14,7 @@ pytest.importorskip("diffusers")
 from diagplan.adapters.options import LoadOptions  # noqa: E402
 from diagplan.planner.errors import DiagplanError, SpecError  # noqa: E402
 from diagplan.worlds import SHIPPED, load_world  # noqa: E402
-from diagplan.worlds.loading import open_world, release_names, require_known  # noqa: E402
+from diagplan.worlds.loading import folder_of, open_world, release_names, require_known  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,11 @@ def test_the_transformer_of_a_lazy_world_is_loaded_when_it_is_asked_for() -> Non
     assert "model" not in vars(world)
     assert world.load() is world.model
     assert "model" in vars(world)
+
+
+def test_a_world_that_ships_is_found_by_its_name_and_any_other_by_its_folder(tmp_path: Path) -> None:
+    assert folder_of("crafter-mini") == folder_of(Path("crafter-mini")) == SHIPPED["crafter-mini"]
+    assert folder_of(tmp_path) == folder_of(str(tmp_path)) == tmp_path
 
 
 def test_releases_are_those_of_the_families() -> None:

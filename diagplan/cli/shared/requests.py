@@ -151,8 +151,9 @@ def layout_from_options(model: str | None, **sizes: int | None) -> Layout:
     if model is not None:
         from diagplan.schemas.world import read_world_document
         from diagplan.worlds import SHIPPED
+        from diagplan.worlds.loading import folder_of
 
-        folder = SHIPPED.get(model, Path(model))
+        folder = folder_of(model)
         if model not in PRESETS and (model in SHIPPED or (folder / "world.json").is_file()):
             return replace(read_world_document(folder / "world.json").layout(), **given)
         if model not in PRESETS:
