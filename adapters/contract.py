@@ -305,8 +305,9 @@ class Model(Protocol):
             slot: cache slots to write, int64 [n]; a slot may be written again. Slots of one pass differ, except the
                 trash slot of padding.
             mask: bool [n, L], true where a feed sees a cache slot, this pass's writes included; L may be less than the
-                cache's slots, but covers every slot that is written or seen. A ``ragged`` model takes each of these
-                three with a leading axis B as well, whatever the other two have: [B, n], [B, n, axes], [B, n, L].
+                cache's slots, but covers every slot that is written or seen. Padding sees what the first feed sees. A
+                ``ragged`` model takes each of these three with a leading axis B as well, whatever the other two have:
+                [B, n], [B, n, axes], [B, n, L].
             cache: from ``new_cache``; changed in place.
             rows: feeds whose logits are wanted, int64 [m]; ``None``: all.
 

@@ -147,13 +147,13 @@ def project_qkv(x, weight, cos, sin, position, slot, q, keys, values, rows, feed
 
 
 @triton.jit(do_not_specialize=["rows", "length", "mask_row"])
-def reach(mask, out, rows, length, mask_row, BK: tl.constexpr):
-    """Slots up to the last one that any row of the mask [rows, L] sees, into out [1], which is 0. Grid: (L tiles,)."""
+def reach(mask, out, rows, length, mask_row, BM: tl.constexpr, BK: tl.constexpr):
+    """Slots up to the last that any row of a mask [M, L] sees, into out [1], which is 0. Grid: (L tiles, M tiles)."""
     at = tl.program_id(0) * BK + tl.arange(0, BK)
-    seen = tl.zeros([BK], tl.int32)
-    for row in range(rows):
-        seen |= tl.load(mask + row * mask_row + at, mask=at < length, other=0).to(tl.int32)
-    last = tl.max(tl.where(seen != 0, at + 1, 0), axis=0)
+    row = tl.program_id(1) * BM + tl.arange(0, BM)
+    inside = (row < rows)[:, None] & (at < length)[None, :]
+    seen = tl.load(mask + row[:, None] * mask_row + at[None, :], mask=inside, other=0) != 0
+    last = tl.max(tl.where(seen, at[None, :] + 1, 0))
     if last > 0:
         tl.atomic_max(out, last)
 

@@ -121,6 +121,7 @@ class KernelLayers:
     def __init__(self, model: Llama, tiles: Tiles = Tiles()) -> None:  # noqa: B008 (immutable)
         from diagplan.adapters import llama_kernels
 
+        assert _CHUNK % tiles.keys == 0, "a chunk is read in whole steps"
         self.model, self.tiles = model, tiles
         self._kernels: Any = llama_kernels
         self._arrived = torch.zeros(1 << 16, dtype=torch.int32, device=model.device)
@@ -152,8 +153,8 @@ class KernelLayers:
         """
         length = mask.shape[-1]
         rows, out = mask.reshape(-1, length), torch.zeros(1, dtype=torch.int32, device=mask.device)
-        self._kernels.reach[(-(-length // _CHUNK),)](
-            rows.view(torch.uint8), out, len(rows), length, rows.stride(0), BK=_CHUNK, **_FUSED
+        self._kernels.reach[(-(-length // _CHUNK), -(-len(rows) // _TILE))](
+            rows.view(torch.uint8), out, len(rows), length, rows.stride(0), BM=_TILE, BK=_CHUNK, **_FUSED
         )
         return out
 

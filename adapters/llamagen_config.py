@@ -13,6 +13,7 @@ from diagplan.adapters.contract import Widths
 from diagplan.adapters.devices import Quantize
 from diagplan.planner.errors import SpecError
 from diagplan.planner.layout import store_int
+from diagplan.planner.rounding import rounded_up
 from diagplan.planner.shown import shown
 
 __all__ = ["CONFIGS", "LARGEST_SIDE", "LlamaGenConfig"]
@@ -107,7 +108,7 @@ class LlamaGenConfig:
     @property
     def mlp(self) -> int:
         """Width of the feed-forward part: two thirds of four times ``dim``, rounded up."""
-        return -(-(8 * self.dim // 3) // self.multiple_of) * self.multiple_of
+        return rounded_up(8 * self.dim // 3, self.multiple_of)
 
     @property
     def cache_shapes(self) -> tuple[tuple[int, int], ...]:

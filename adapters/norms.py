@@ -17,7 +17,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
     Args:
         x: [..., n].
-        weight: [n], or what multiplies [..., n].
+        weight: [n], or [..., n] that broadcasts to x.
         eps: added to the mean of squares.
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -30,17 +30,17 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 class RmsNorm:
     """``rms_norm`` by one weight. In float32 on a CPU by the length of x, four operators instead of ten.
 
-    x / sqrt(|x|^2 + n eps), times sqrt(n) weight: the same number up to rounding. A row's bits are the same among any
-    rows.
+    x / sqrt(|x|^2 + n eps), times sqrt(n) weight: the same number up to rounding. A row that lies in one piece has the
+    same bits among any rows.
 
     Args:
-        weight: [n], or what multiplies [..., n].
+        weight: [n], or [..., n] that broadcasts to x. It is read at the first pass; later changes of it are not seen.
         eps: added to the mean of squares.
         portable: compute as ``rms_norm``, as an export needs it.
     """
 
-    # NOTE: why care about six operators on 256 numbers? A pass of a small model is a few hundred calls: these were a
-    # fifth of one of crafter-mini.
+    # NOTE: why care about six operators on 256 numbers? A pass of a small model is a few hundred calls, and each needs
+    # room in the processor's caches for its code: docs/benchmarks.md.
 
     def __init__(self, weight: Tensor, eps: float, *, portable: bool = False) -> None:
         self.weight, self.eps = weight, eps
@@ -50,8 +50,8 @@ class RmsNorm:
     def _scaled(self) -> tuple[Tensor, Tensor]:
         """sqrt(n) weight and sqrt(n eps); of the first pass, for among the large buffers of loading they cost room."""
         n = self.weight.shape[-1]
-        with torch.inference_mode(False):
-            return self.weight * n**0.5, torch.tensor((n * self.eps) ** 0.5)
+        with torch.inference_mode(False), torch.no_grad():
+            return self.weight * n**0.5, self.weight.new_tensor((n * self.eps) ** 0.5)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Of x [..., n] in the weight's dtype."""

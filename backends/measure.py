@@ -316,7 +316,7 @@ class _Grid:
         rows = np.arange(width - targets, width)
         columns = PassColumns(
             step=0, last=True, source=at, position=at, slot=at, mask=at[:, None] >= np.arange(length)[None],
-            rows=rows, target=at[rows],
+            own=at, rows=rows, target=at[rows],
         )  # fmt: skip
         return next(iter(self.layer.laid_out([columns], {})))
 

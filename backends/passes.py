@@ -20,8 +20,8 @@ class Pass(NamedTuple):
     """One forward pass's inputs, on the device; ``frames`` are complete after it.
 
     ``position`` and ``mask`` are those of all rows of the batch, but for padding: with pads ``position`` is int64
-    [rows, n] already, and ``seen`` makes the mask of ``mask``, ``shown`` and ``places``, see
-    ``diagplan.backends.pads.PaddedPass``.
+    [rows, n] already, and ``seen`` makes the mask of ``mask``, ``shown``, ``places`` and ``own``, see
+    ``diagplan.backends.pads.PaddedPass`` and ``PassColumns``.
     """
 
     step: int
@@ -37,13 +37,15 @@ class Pass(NamedTuple):
     frames: tuple[int, ...]
     shown: Array | None = None
     places: Array | None = None
+    own: Array | None = None
 
     @property
     def seen(self) -> Array:
         """What ``forward`` takes as its mask, bool [n, L]; with pads [rows, n, L]."""
         if self.shown is None:
             return self.mask
-        return self.mask & self.shown[:, None] | (self.places == self.slot[:, None])
+        assert self.own is not None
+        return self.mask & self.shown[:, None] | (self.places == self.own[:, None])
 
 
 def complete_after(plan: Plan, passes: list[PassColumns]) -> dict[int, list[int]]:
@@ -87,7 +89,8 @@ class Layer:
         for i, (columns, more) in enumerate(zip(passes, padded, strict=True)):
             p = self._pass(columns, tuple(frames.get(i, ())))
             position = p.position if self.places is not None else self.runtime.put(more.position)
-            yield p._replace(position=position, shown=put(more.shown), places=put(more.places))
+            own = self.runtime.put(columns.own)
+            yield p._replace(position=position, shown=put(more.shown), places=put(more.places), own=own)
 
     def _pass(self, columns: PassColumns, frames: tuple[int, ...]) -> Pass:
         put = self.runtime.put

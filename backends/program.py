@@ -37,6 +37,8 @@ class PassColumns:
         last: whether the step is complete after this pass.
         source, position, slot: int64 [n]; padding feeds source 0.
         mask: bool [n, L]; the rows of padding are those of the first feed that is none.
+        own: the slot that each row sees whatever a prompt's pads hide, int64 [n]: its own; of padding that of that
+            feed.
         rows: feeds whose logits choose a token, int64 [m].
         target: the slots of those tokens, int64 [m].
     """
@@ -47,6 +49,7 @@ class PassColumns:
     position: Ints
     slot: Ints
     mask: NDArray[np.bool_]
+    own: Ints
     rows: Ints
     target: Ints
 
@@ -72,7 +75,8 @@ def program(
         feeds = slice(lo, hi)
         step = int(np.searchsorted(ends, lo, side="right"))
         length = rounded_up(int(reach[hi - 1]), length_step)
-        mask = _as_first(rows_of_plan.take(hi - lo)[:, :length], plan.source[feeds] < 0)
+        row = _as_first(plan.source[feeds] < 0)
+        mask = rows_of_plan.take(hi - lo)[row, :length]
         target = plan.target[feeds].astype(np.int64)
         rows = np.flatnonzero(target >= 0)
         yield PassColumns(
@@ -81,17 +85,17 @@ def program(
             source=np.maximum(_as_int64(plan.source[feeds]), 0),
             position=_as_int64(plan.position[feeds]),
             slot=_as_int64(plan.slot[feeds]),
+            own=_as_int64(plan.slot[feeds])[row],
             mask=np.pad(mask, ((0, 0), (0, length - mask.shape[1]))),
             rows=rows,
             target=target[rows],
         )
 
 
-def _as_first(mask: NDArray[np.bool_], padding: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The rows of padding replaced by the first of the others; all padding stays as it is."""
-    if not padding.any() or padding.all():
-        return mask
-    return np.where(padding[:, None], mask[padding.argmin()], mask)
+def _as_first(padding: NDArray[np.bool_]) -> Ints:
+    """Whose mask row each feed of a pass has: its own, padding that of the first feed that is none, if there is one."""
+    row = np.arange(len(padding))
+    return row if padding.all() else np.where(padding, padding.argmin(), row)
 
 
 class _Rows:

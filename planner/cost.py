@@ -326,7 +326,7 @@ def speculative_cost(
     start = np.concatenate([begun, first[1:]])
     end = np.concatenate([begun[1:], end])
     width = end - start
-    length = -(-shapes.feed_reach[end - 1] // curve.length_step) * curve.length_step
+    length = rounded_up(shapes.feed_reach[end - 1], curve.length_step)
     seconds = _seconds(curve, width, np.minimum(width, np.maximum(0, end - prompt)), length)
     of_frame = max(1, -(-(shapes.first_frame_feed + 1 - prompt) // accepted))
     frame_done = len(begun) - 1 + min(len(first), int(of_frame))

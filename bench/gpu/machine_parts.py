@@ -40,7 +40,7 @@ TILES: dict[str, Tiles] = {
     "products: 8 warps": Tiles(warps=8),
 }
 #: Files of tests that need a CUDA device, or do more where there is one.
-GPU_TESTS = ("test_*_cuda.py", "test_llama_kernels.py", "test_llama_layers.py")
+GPU_TESTS = ("test_*_cuda.py", "test_llama_layers.py")
 
 
 def device(bench: Bench) -> None:
@@ -147,10 +147,10 @@ def tiles(bench: Bench) -> None:
 
 
 def _through_layers(bench: Bench, model: McAr, layers: KernelLayers) -> dict[str, float]:
-    """Microseconds of passes of 1 and 12 feeds that see an eighth of a long cache, and all of it."""
+    """Microseconds of passes of 1, 12 and 96 feeds that see an eighth of a long cache, and all of it."""
     where, length = model.device, 1 << (model.positions.bit_length() - 1)
     cache, figures = model.new_cache(1, length), {}
-    for n in (1, 12):
+    for n in (1, 12, 96):
         x = torch.randn(1, n, model.config.hidden_size, device=where, dtype=model.dtype)
         slot = torch.arange(n, device=where)
         for seen in (length // 8, length):

@@ -89,7 +89,7 @@ def kind(argument: Any) -> str:
     [
         ("300M_16f", 80, {"as they are": Tiles()}),
         ("1200M_32f", 90, {"as they are": Tiles()}),
-        ("300M_16f", 90, TILES),
+        pytest.param("300M_16f", 90, TILES, marks=pytest.mark.slow),
     ],
 )
 def test_kernels_are_built_without_a_gpu(

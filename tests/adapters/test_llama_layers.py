@@ -15,11 +15,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from diagplan.adapters import llama_layers  # noqa: E402
-from diagplan.adapters.llama_layers import KernelLayers, Places, cut, kernel_layers, sizes_fit  # noqa: E402
+from diagplan.adapters.llama_layers import KernelLayers, Places, Tiles, cut, kernel_layers, sizes_fit  # noqa: E402
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig  # noqa: E402
 from diagplan.adapters.norms import RmsNorm  # noqa: E402
 
-SLOTS, PROMPT = 300, 20
+SLOTS, PROMPT = 400, 20
 CONFIG = McArConfig(
     hidden_size=128,
     intermediate_size=256,
@@ -93,8 +93,10 @@ def test_the_kernels_compute_what_the_operators_compute(n: int, batch: int, apar
 
 
 @on_a_gpu
-def test_a_token_has_the_same_bits_in_any_pass() -> None:
+@pytest.mark.parametrize("tiles", [Tiles(), Tiles(keys=64, qkv_inputs=64, inputs=64)], ids=["as they are", "others"])
+def test_a_token_has_the_same_bits_in_any_pass(tiles: Tiles) -> None:
     _, model = pair()
+    model._kernels = KernelLayers(model, tiles)
     whole = model.forward(*feeds(model, 24, length=300), prompted(model))
     for n, length in ((1, 64), (3, 128), (16, 129), (17, 256)):
         assert torch.equal(model.forward(*feeds(model, n, length=length), prompted(model)), whole[:, :n])
@@ -121,7 +123,7 @@ def test_keys_behind_the_last_that_is_seen_are_not_read(last: int) -> None:
         for own, numbers in zip(cache.tensors, held, strict=True):
             own.copy_(numbers)
             own[:, :, -(-last // 128) * 128 :] = beyond  # 128 keys are read at once
-        slot = torch.tensor([293, 292, 291], device=model.device)  # where nobody looks, as padding has it
+        slot = torch.tensor([395, 394, 393], device=model.device)  # where nobody looks, as padding has it
         return model.forward(ids, slot, slot, mask[:, :length].to(model.device), cache).float()
 
     whole = logits(built, SLOTS, beyond=0)
@@ -143,6 +145,26 @@ def test_chosen_rows_and_an_unseen_row() -> None:
     blind = model.forward(ids, position, slot, mask, prompted(model))
     assert torch.equal(blind[:, :5], all_rows[:, :5])
     assert torch.isfinite(blind).all()
+
+
+@on_a_gpu
+def test_a_pass_in_which_nobody_sees_anything_attends_to_zeros() -> None:
+    _, model = pair()
+    ids, position, slot, mask = feeds(model, 2)
+    x, cache = model._kernels.embed(ids), prompted(model)
+    places = Places(position, slot, torch.zeros_like(mask))
+    real = torch.Tensor.new_empty
+
+    def filled(x: Any, *shape: Any, **options: Any) -> Any:
+        out = real(x, *shape, **options)
+        return out.fill_(float("nan")) if out.is_floating_point() else out
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "new_empty", filled)  # what is not written stays NaN
+        out = model._kernels._attention(
+            x[0], model.layers[0].qkv.weight, places, *cache.layer(0), n=2, reach=model._kernels._reach(places.mask)
+        )
+    assert torch.equal(out, torch.zeros_like(out))
 
 
 @on_a_gpu

@@ -17,6 +17,7 @@ from diagplan.backends.reference import reference_replay  # noqa: E402
 from diagplan.backends.replay import Prepared, new_state, prepare, replay  # noqa: E402
 from diagplan.backends.sampling import Sample, keys_for  # noqa: E402
 from diagplan.planner.errors import SpecError  # noqa: E402
+from diagplan.planner.lowering import pad_steps  # noqa: E402
 from tests.support.families import MODELS  # noqa: E402
 
 PICTURE = Layout(frames=1, rows=3, cols=4, lead=6, between_rows=1)
@@ -126,6 +127,16 @@ def test_passes_share_what_does_not_change() -> None:
     shown, length = padded[0].shown, passes[0].mask.shape[1]
     np.testing.assert_array_equal(shown, [[True] * length, [False] * 2 + [True] * (length - 2)])
     np.testing.assert_array_equal(padded[0].position[1, :4], [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize("pad", [None, (0, 2, 5)])
+def test_nobody_sees_the_slot_that_feeds_without_a_token_write(pad: tuple[int, ...] | None) -> None:
+    plan = pad_steps(compile_plan(PICTURE, Diagonal(k=1)), (8,))
+    prepared = prepare(plan, MODELS["mc-ar"](torch.float64), batch=3, pad=pad)
+    assert any((p.slot == plan.trash_slot).any() for p in prepared.passes)
+    for p in prepared.passes:
+        assert not p.seen[..., plan.trash_slot].any()
+        assert p.seen.any(-1).all()
 
 
 def test_keys_count_from_the_first_slot_that_is_no_padding() -> None:

@@ -49,6 +49,7 @@ def test_the_masks_are_the_plans(compiled: tuple[Request, Plan], chunk: int, len
         np.testing.assert_array_equal(p.mask[:, :shared], rows[:, :shared])
         assert not p.mask[:, shared:].any()
         assert not rows[:, shared:].any()
+        assert rows[np.arange(len(rows)), p.own].all()
         first += len(p.source)
 
 

@@ -66,7 +66,7 @@ def test_every_choice_of_tiles_is_timed_and_one_that_fails_is_told(
     named = [(row["model"], row["tiles"]) for row in bench.part.rows]
     sound = [name for name, choice in machine_parts.TILES.items() if choice.keys != 32]
     assert named == [(size, name) for size in ("300M_16f", "1200M_16f") for name in sound]
-    assert all(len(row) == 2 + 4 and min(list(row.values())[2:]) > 0 for row in bench.part.rows)
+    assert all(len(row) == 2 + 6 and min(list(row.values())[2:]) > 0 for row in bench.part.rows)
     assert len([note for note in bench.part.notes if "out of resource" in note]) == 2
     capsys.readouterr()
 
