@@ -22,6 +22,9 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# By a line in a .pth file: by setuptools' import hook, a folder that is called diagplan, such as a clone of this
+# repository, would hide the package from whoever works beside it.
+EDITABLE := --config-settings editable_mode=compat
 # mypy refuses a package that is not there.
 MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
 
@@ -40,7 +43,8 @@ $(STAMP): pyproject.toml
 	      "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }; \
 	  if test -e $(VENV)/pyvenv.cfg; then $(PYTHON) -m venv --clear $(VENV); else $(PYTHON) -m venv $(VENV); fi; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --editable '.[torch,onnx,images,prove,pictures,video,games,train,play,zstd,dev]'
+	@echo "installing into $(VENV): 2.4 GB, some minutes without a word"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(EDITABLE) '$(TORCH)' --editable '.[torch,onnx,images,prove,pictures,video,games,train,play,zstd,dev]'
 	@touch $@
 
 demo: venv ## roll a game's world forward under five plans: video, pictures and table in demo/

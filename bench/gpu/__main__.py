@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     about = machine() | device.describe() | ({"quick": "yes, tiny shapes"} if options.quick else {})
     if not device.on_gpu:
         about["no CUDA"] = "passes run on the buffers of graphs without graphs"
+    if options.quick:
+        print("Tiny shapes: figures say nothing of the models and the modes that they are named after.")
     report = Report.read(options.out) if options.goes_on else Report(options.out, about)
     bench = Bench(device, options.quick, ends, report)
     again = python("-m", "bench.gpu", "-o", str(options.out), "--device", options.device)

@@ -97,7 +97,7 @@ def job_source(path: str | Path) -> JobSource:
     A file is never held whole: it may have any number of lines. A folder's names are sorted, and so are held.
 
     Raises:
-        DocumentError: no such file or folder, or a folder without videos.
+        DocumentError: no such file or folder, a folder without videos, or a video.
     """
     place = Path(path)
     if place.is_dir():
@@ -108,6 +108,11 @@ def job_source(path: str | Path) -> JobSource:
                 "a file of jobs (docs/many.md)."
             )
         return JobSource(_of_folder(place.resolve(), names))
+    if place.suffix.lower() in _VIDEOS:
+        raise DocumentError(
+            f"expected a file of jobs or a folder of videos, got the video {place}. Name its folder, or take "
+            "`diagplan generate --video` for one clip."
+        )
     try:
         size = place.stat().st_size
         place.open("rb").close()

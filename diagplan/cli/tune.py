@@ -312,5 +312,9 @@ def _print(
         console(stderr=True).print(Text(f"diagplan: {words}"), soft_wrap=True)
     else:
         screen.print(Text(words), soft_wrap=True)
+        if not any(one.candidate.speculation for one in tuned.priced):
+            screen.print(
+                Text("--exact was not priced: --speculation WINDOW:ACCEPTED does it, see --help"), soft_wrap=True
+            )
     for path in written:
         screen.print(Text(f"wrote {path} ({path.stat().st_size:,} bytes)"), soft_wrap=True)

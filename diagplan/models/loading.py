@@ -102,7 +102,10 @@ def given_ids(
         MismatchError: neither or both are given, or shapes do not fit the plan's layout.
     """
     if (prompt is None) == (given is None):
-        raise MismatchError("expected a prompt (and actions) or all given ids, got neither or both.")
+        raise MismatchError(
+            f"expected a prompt (and actions) or all given ids, got {'neither' if given is None else 'both'}. "
+            "Give prompt, or given alone; frames and actions of a world go to `diagplan generate`."
+        )
     if given is not None:
         return batched("given", given, (len(given_slots(plan.layout)),))
     assert prompt is not None

@@ -71,6 +71,12 @@ def test_a_file_or_folder_that_is_not_there(tmp_path: Path) -> None:
         job_source(tmp_path)
 
 
+def test_a_video_is_no_file_of_jobs(tmp_path: Path) -> None:
+    (tmp_path / "clip.MP4").touch()
+    with pytest.raises(DocumentError, match=r"got the video .*clip\.MP4\. Name its folder, or take `diagplan generate"):
+        job_source(tmp_path / "clip.MP4")
+
+
 def test_a_line_without_an_end_is_refused(tmp_path: Path) -> None:
     path = write_jobs(tmp_path / "jobs.jsonl", [{"video": "a"}, "x" * (2 << 20)])
     with pytest.raises(DocumentError, match=r"expected lines of at most 1 MiB .* line 2"):

@@ -59,6 +59,11 @@ def run_python(code: str, cwd: Path) -> str:
     return done.stdout.strip()
 
 
+def test_a_folder_of_the_same_name_beside_does_not_hide_it(tmp_path: Path) -> None:
+    (tmp_path / "diagplan").mkdir()  # as a clone is called
+    assert run_python("import diagplan; print(diagplan.compile_plan.__name__)", tmp_path) == "compile_plan"
+
+
 def test_packages_are_the_folders_on_disk() -> None:
     assert sorted({".".join(path.parent.parts) for path in FILES if path.suffix == ".py"}) == sorted(PACKAGES)
 
