@@ -22,9 +22,11 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# By a line in a .pth file: by setuptools' import hook, a folder that is called diagplan, such as a clone of this
-# repository, would hide the package from whoever works beside it.
-EDITABLE := --config-settings editable_mode=compat
+# Setuptools' import hook comes behind all folders of the path: one that is called diagplan, such as a clone of this
+# repository, would hide the package from whoever works beside it. So a folder with nothing but a link is on the path.
+BESIDE = import pathlib, sysconfig; folder = pathlib.Path("$(VENV)/source").resolve(); folder.mkdir(exist_ok=True); \
+  link = folder / "diagplan"; link.unlink(missing_ok=True); link.symlink_to(pathlib.Path("diagplan").resolve(), True); \
+  pathlib.Path(sysconfig.get_path("purelib"), "diagplan-source.pth").write_text(str(folder) + "\n")
 # mypy refuses a package that is not there.
 MYPY_BENCH := $(if $(wildcard bench/*.py),-p bench)
 
@@ -44,7 +46,8 @@ $(STAMP): pyproject.toml
 	  if test -e $(VENV)/pyvenv.cfg; then $(PYTHON) -m venv --clear $(VENV); else $(PYTHON) -m venv $(VENV); fi; \
 	fi
 	@echo "installing into $(VENV): 2.4 GB, some minutes without a word"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(EDITABLE) '$(TORCH)' --editable '.[torch,onnx,images,prove,pictures,video,games,train,play,zstd,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --editable '.[torch,onnx,images,prove,pictures,video,games,train,play,zstd,dev]'
+	@$(BIN)/python -c '$(BESIDE)'
 	@touch $@
 
 demo: venv ## roll a game's world forward under five plans: video, pictures and table in demo/

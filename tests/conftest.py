@@ -24,6 +24,9 @@ settings.register_profile(
 )
 settings.load_profile("default")
 
+#: Programs that tests start hold back what they print into a pipe, as they do wherever nobody has set this.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if kept.set_up():

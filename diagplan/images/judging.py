@@ -135,7 +135,7 @@ def _joined(passes: Sequence[PassColumns]) -> PassColumns:
     rows = [columns.rows + start for columns, start in zip(passes, starts, strict=False)]
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(columns, name) for columns in passes])
-        for name in ("source", "position", "slot", "target")
+        for name in ("source", "position", "slot", "own", "target")
     }
     return replace(passes[-1], mask=np.concatenate(masks), rows=np.concatenate(rows), **joined)
 

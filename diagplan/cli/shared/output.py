@@ -80,8 +80,9 @@ class _Console(Console):
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object."""
+    """Print one JSON object, at once: who reads a service's address in a pipe waits for it."""
     sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
