@@ -109,8 +109,8 @@ build/ray/.serve: $(STAMP)
 # Triton is one gigabyte, and nothing but these tests needs it where there is no GPU.
 test-kernels: venv build/triton/.spread ## run the GPU's kernels in Triton's interpreter, and build them for GPUs that are not here
 	PYTHONPATH=build/triton $(BIN)/python -c 'import triton'
-	PYTHONPATH=build/triton OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/adapters/test_llama_kernels.py $(PYTEST_ARGS)
-	TRITON_INTERPRET=1 PYTHONPATH=build/triton OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/adapters/test_llama_layers.py $(PYTEST_ARGS)
+	PYTHONPATH=build/triton OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m '' tests/adapters/test_llama_kernels.py $(PYTEST_ARGS)
+	TRITON_INTERPRET=1 PYTHONPATH=build/triton OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) tests/adapters/test_llama_layers.py $(PYTEST_ARGS)
 
 build/triton/.spread: $(STAMP)
 	rm -rf $(@D)
