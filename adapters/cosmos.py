@@ -120,14 +120,14 @@ class Cosmos:
         require_quantize(quantize, self.device, self.dtype)
         self.quantize = quantize
         self._linear = partial(linear_for, portable=portable)
-        self._norm = partial(RmsNorm, eps=config.norm_eps, portable=portable)
+        self._rms_norm = partial(RmsNorm, eps=config.norm_eps, portable=portable)
         self._heads = [part.heads, part.kv_heads]
         self._scale = config.head_size**-0.5
         self._seen = mask_values(self.device, self.dtype)
         self._fused: Fused | None = None
         self.head = joined(self._linear(weights["output.weight"]), ranks, config.vocab_size)
         self.layers = [self._layer(weights, f"layers.{i}.") for i in range(config.n_layers)]
-        self.norm = self._norm(weights["norm.weight"])
+        self.norm = self._norm(weights, "", "norm")
         grid = config.video_latent_shape
         self.grid: Grid | None = Grid(rows=grid[1], cols=grid[2], between_frames=0)
         cos, sin = rotary_tables(grid, config.head_size, config.rope_theta, rescale=config.rescale, lead=config.lead)
@@ -136,31 +136,32 @@ class Cosmos:
         self.context: TextContext | None = None
 
     def _layer(self, weights: Mapping[str, Tensor], at: str) -> _Layer:
-        def norm(name: str) -> Tensor:
-            return weights[f"{at}{name}.weight"]
-
-        q_norm, k_norm = norm("attention.q_norm"), norm("attention.k_norm")
+        norm = partial(self._norm, weights, at)
+        q_norm, k_norm = (weights[f"{at}attention.{name}.weight"] for name in ("q_norm", "k_norm"))
         return _Layer(
-            self._norm(norm("attention_norm")),
+            norm("attention_norm"),
             self._joined(weights, at, "attention.wq", "attention.wk", "attention.wv"),
-            self._norm(torch.cat([w.expand(n, -1) for w, n in zip((q_norm, k_norm), self._heads, strict=True)])),
+            self._rms_norm(torch.cat([w.expand(n, -1) for w, n in zip((q_norm, k_norm), self._heads, strict=True)])),
             summed(self._joined(weights, at, "attention.wo"), self.ranks),
-            None if self.config.context_dim is None else self._cross(weights, f"{at}cross_attention"),
-            self._norm(norm("ffn_norm")),
+            None if self.config.context_dim is None else self._cross(weights, at),
+            norm("ffn_norm"),
             self._joined(weights, at, "feed_forward.w1", "feed_forward.w3"),
             summed(self._joined(weights, at, "feed_forward.w2"), self.ranks),
         )
 
     def _cross(self, weights: Mapping[str, Tensor], at: str) -> _Cross:
         return _Cross(
-            self._norm(weights[f"{at}_norm.weight"]),
-            self._joined(weights, at, ".wq"),
-            self._norm(weights[f"{at}.q_norm.weight"]),
-            self._joined(weights, at, ".wk"),
-            self._norm(weights[f"{at}.k_norm.weight"]),
-            self._joined(weights, at, ".wv"),
-            summed(self._joined(weights, at, ".wo"), self.ranks),
+            self._norm(weights, at, "cross_attention_norm"),
+            self._joined(weights, at, "cross_attention.wq"),
+            self._norm(weights, at, "cross_attention.q_norm"),
+            self._joined(weights, at, "cross_attention.wk"),
+            self._norm(weights, at, "cross_attention.k_norm"),
+            self._joined(weights, at, "cross_attention.wv"),
+            summed(self._joined(weights, at, "cross_attention.wo"), self.ranks),
         )
+
+    def _norm(self, weights: Mapping[str, Tensor], at: str, name: str) -> RmsNorm:
+        return self._rms_norm(weights[f"{at}{name}.weight"])
 
     def _joined(self, weights: Mapping[str, Tensor], at: str, *names: str) -> Linear:
         return self._linear(join_rows([weights[f"{at}{name}.weight"] for name in names]), self.quantize)

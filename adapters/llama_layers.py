@@ -25,6 +25,7 @@ _TILE = 16  # rows of a tile, the least of a matrix unit
 _OUTPUTS = 32  # of a product that one program makes
 _LEAST_PROGRAMS = 128  # so that every multiprocessor of a large GPU reads weights
 _CHUNK = 128  # keys that one program of the attention reads
+_INPUTS = 128  # of a product that a step reads at most
 #: Products and sums are fused in every version of Triton, so that a token has the same bits; 3.10 begins not to.
 _FUSED = {"enable_fp_fusion": True}
 
@@ -45,7 +46,7 @@ class Tiles(NamedTuple):
     qkv_inputs: int = 256
     qkv_warps: int = 2
     qkv_stages: int = 3
-    inputs: int = 128
+    inputs: int = _INPUTS
     warps: int = 4
     stages: int = 4
 
@@ -103,7 +104,7 @@ def sizes_fit(config: Any) -> bool:
     return size & (size - 1) == 0 and 32 <= size <= 256 and all(width % 64 == 0 for width in inputs)
 
 
-def cut(n: int, k: int, most: int = 128) -> tuple[int, int]:
+def cut(n: int, k: int, most: int = _INPUTS) -> tuple[int, int]:
     """Parts of the sum of a product [N, K], and inputs that a program reads at once, at most ``most``."""
     parts = 1
     while -(-n // _OUTPUTS) * parts < _LEAST_PROGRAMS and k % (128 * parts) == 0 and k // (2 * parts) >= 256:

@@ -92,10 +92,11 @@ def program(
         )
 
 
-def _as_first(padding: NDArray[np.bool_]) -> Ints:
+def _as_first(padding: NDArray[np.bool_]) -> Ints | slice:
     """Whose mask row each feed of a pass has: its own, padding that of the first feed that is none, if there is one."""
-    row = np.arange(len(padding))
-    return row if padding.all() else np.where(padding, padding.argmin(), row)
+    if not padding.any() or padding.all():
+        return slice(None)  # no copy
+    return np.where(padding, padding.argmin(), np.arange(len(padding)))
 
 
 class _Rows:

@@ -1,7 +1,7 @@
 """How likely a model itself finds pictures: its loss in few wide passes, every token fed the true ones before it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,9 +133,11 @@ def _joined(passes: Sequence[PassColumns]) -> PassColumns:
     masks = [np.pad(columns.mask, ((0, 0), (0, length - columns.mask.shape[1]))) for columns in passes]
     starts = np.cumsum([0, *(len(columns.source) for columns in passes)])
     rows = [columns.rows + start for columns, start in zip(passes, starts, strict=False)]
+    apart = ("step", "last", "mask", "rows")
     joined: dict[str, Any] = {
-        name: np.concatenate([getattr(columns, name) for columns in passes])
-        for name in ("source", "position", "slot", "own", "target")
+        field.name: np.concatenate([getattr(columns, field.name) for columns in passes])
+        for field in fields(PassColumns)
+        if field.name not in apart
     }
     return replace(passes[-1], mask=np.concatenate(masks), rows=np.concatenate(rows), **joined)
 

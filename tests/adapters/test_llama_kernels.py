@@ -64,10 +64,8 @@ class _ByGrid:
 def launches_of(size: str, tiles: Tiles) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     """Every launch of a pass of 12 feeds of a model whose weights are nowhere."""
     model: Any = McAr.random(CONFIGS[size], dtype=torch.bfloat16, device="meta", portable=True)
-    layers = KernelLayers.__new__(KernelLayers)
-    met: Any = Launches()
-    layers.model, layers.tiles, layers._kernels = model, tiles, met
-    layers._arrived = torch.zeros(1, dtype=torch.int32, device="meta")
+    layers, met = KernelLayers(model, tiles), Launches()
+    layers._kernels = met
     slot = torch.zeros(12, dtype=torch.int64, device="meta")
     mask = torch.zeros((12, 1024), dtype=torch.bool, device="meta")
     x = layers.layers(layers.embed(slot[None]), Places(slot, slot, mask), model.new_cache(1, 1024))

@@ -18,6 +18,7 @@ from diagplan.adapters import llama_layers  # noqa: E402
 from diagplan.adapters.llama_layers import KernelLayers, Places, Tiles, cut, kernel_layers, sizes_fit  # noqa: E402
 from diagplan.adapters.mc_ar import CONFIGS, McAr, McArConfig  # noqa: E402
 from diagplan.adapters.norms import RmsNorm  # noqa: E402
+from diagplan.planner.rounding import rounded_up  # noqa: E402
 
 SLOTS, PROMPT = 400, 20
 CONFIG = McArConfig(
@@ -122,7 +123,7 @@ def test_keys_behind_the_last_that_is_seen_are_not_read(last: int) -> None:
         cache = model.new_cache(2, SLOTS)
         for own, numbers in zip(cache.tensors, held, strict=True):
             own.copy_(numbers)
-            own[:, :, -(-last // 128) * 128 :] = beyond  # 128 keys are read at once
+            own[:, :, rounded_up(last, 128) :] = beyond  # 128 keys are read at once
         slot = torch.tensor([395, 394, 393], device=model.device)  # where nobody looks, as padding has it
         return model.forward(ids, slot, slot, mask[:, :length].to(model.device), cache).float()
 

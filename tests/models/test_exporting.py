@@ -44,7 +44,7 @@ def layers(model: Any) -> tuple[str, list[Any]]:
 def doubled(norm: Any) -> Any:
     if isinstance(norm, RmsNorm):
         return RmsNorm(2 * norm.weight, norm.eps, portable=True)
-    return 2 * norm if torch.is_tensor(norm) else norm._replace(weight=2 * norm.weight)
+    return norm._replace(weight=2 * norm.weight)
 
 
 def doubled_last_norm(model: Any) -> Any:
